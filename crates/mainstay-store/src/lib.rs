@@ -1,1 +1,7 @@
-//! .
+//! The `Store` port on SQLite and on PostgreSQL.
+//!
+//! Two kinds of SQL. The hot path (append, discover, settle) has one hand-tuned implementation for each database.
+//! Everything else is written once, in the common subset of both dialects, in the `queries` modules; tests PREPARE
+//! every statement on both, and prove that each one over a tenant table carries the tenant.
+
+pub mod sql;

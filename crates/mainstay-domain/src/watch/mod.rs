@@ -1,0 +1,65 @@
+//! Watch: the series behind charts, and what retention and health ask of the store.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{error::StoreResult, time::Timestamp};
+
+/// A series of counts per minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Series {
+    /// Requests accepted with something new. Subject: the source.
+    Received,
+    /// Requests that brought nothing new. Subject: the source.
+    Duplicates,
+    /// Requests refused. Subject: the source.
+    Refused,
+    /// Jobs done. Subject: the endpoint, or nil.
+    Done,
+    /// Attempts that failed and are repeated. Subject: the endpoint, or nil.
+    Failed,
+    /// Jobs that died. Subject: the endpoint, or nil.
+    Dead,
+    /// Milliseconds that successful attempts took, added up. Subject: the endpoint, or nil.
+    DurationMs,
+}
+
+impl Series {
+    /// All of them, in the order in which the store numbers them.
+    pub const ALL: [Self; 7] = [
+        Self::Received,
+        Self::Duplicates,
+        Self::Refused,
+        Self::Done,
+        Self::Failed,
+        Self::Dead,
+        Self::DurationMs,
+    ];
+}
+
+/// A count of one series in one minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Which series.
+    pub series: Series,
+    /// The source or endpoint it is about; the nil id where there is none.
+    pub subject: uuid::Uuid,
+    /// The start of the minute.
+    pub minute: Timestamp,
+    /// How many.
+    pub count: i64,
+}
+
+/// The store's verbs of watch.
+#[async_trait]
+pub trait WatchTx: Send {
+    /// Adds to the series. System scope.
+    async fn samples_add(&mut self, samples: &[Sample]) -> StoreResult<()>;
+    /// The series from `from` on. System scope; callers pick what a tenant may see by subject.
+    async fn samples_list(&mut self, from: Timestamp) -> StoreResult<Vec<Sample>>;
+    /// Removes samples older than `until`.
+    async fn samples_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
+    /// A trivial statement, to see whether the database answers (HLT-03).
+    async fn ping(&mut self) -> StoreResult<()>;
+}
