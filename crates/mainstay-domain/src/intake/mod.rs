@@ -11,6 +11,8 @@ use crate::{
     time::Timestamp,
 };
 
+pub mod settings;
+
 /// The source that carries Mainstay's own events (a dead letter, an endpoint down and back, intake refusing).
 pub const OWN_SOURCE: &str = "mainstay";
 

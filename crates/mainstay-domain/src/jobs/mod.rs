@@ -17,6 +17,7 @@ use crate::{
 pub mod breaker;
 pub mod http_out;
 pub mod retry;
+pub mod settings;
 
 /// A queue's small number; its name is kept once, in its own table.
 pub type QueueNumber = i32;
