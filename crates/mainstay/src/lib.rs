@@ -1,1 +1,4 @@
-//! .
+//! Mainstay's engine and modules.
+#![warn(missing_docs)]
+
+pub mod jobs;
