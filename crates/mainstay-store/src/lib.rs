@@ -4,4 +4,8 @@
 //! Everything else is written once, in the common subset of both dialects, in the `queries` modules; tests PREPARE
 //! every statement on both, and prove that each one over a tenant table carries the tenant.
 
+mod postgres;
 pub mod sql;
+mod sqlite;
+mod thing;
+mod tx;
