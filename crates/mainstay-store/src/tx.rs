@@ -1,6 +1,11 @@
 //! One open transaction: its scope and the connection that it runs on.
 
-use mainstay_domain::Scope;
+use std::sync::Arc;
+
+use mainstay_domain::{
+    Scope, StoreResult,
+    store::{BoxFuture, Erased},
+};
 
 use crate::{postgres::PgConn, sql::Conn, sqlite::SqliteConn};
 
@@ -28,4 +33,36 @@ impl SqlTx<'_> {
             Dialect::Postgres(conn) => conn,
         }
     }
+}
+
+/// A transaction's body over the store's own transaction: the port's [`mainstay_domain::store::Work`], or one of the
+/// store's own (leases). Runs once or more; only its last run counts.
+pub(crate) type Body =
+    Arc<dyn for<'t, 'c> Fn(&'t mut SqlTx<'c>) -> BoxFuture<'t, StoreResult<Erased>> + Send + Sync>;
+
+/// Erases the result of a body of the store's own.
+pub(crate) fn body<T, F>(work: F) -> Body
+where
+    T: Send + 'static,
+    F: for<'t, 'c> Fn(&'t mut SqlTx<'c>) -> BoxFuture<'t, StoreResult<T>> + Send + Sync + 'static,
+{
+    Arc::new(move |tx| {
+        let typed = work(tx);
+        Box::pin(async move { typed.await.map(|value| Box::new(value) as Erased) })
+    })
+}
+
+/// The typed result of a body made by [`body`].
+pub(crate) fn answer<T: 'static>(erased: Erased) -> StoreResult<T> {
+    erased.downcast::<T>().map(|value| *value).map_err(|_| {
+        mainstay_domain::StoreError::Bug("a transaction answered with another type".into())
+    })
+}
+
+/// The port's work over the store's own transaction.
+pub(crate) fn port(work: mainstay_domain::store::Work) -> Body {
+    drop(work);
+    body(|_| {
+        Box::pin(async { Err::<(), _>(mainstay_domain::StoreError::Bug("no verbs yet".into())) })
+    })
 }

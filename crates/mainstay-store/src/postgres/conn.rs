@@ -26,6 +26,7 @@ use crate::sql::{Conn, Row, Sql, Value};
 /// transaction must know when the server asked for another run.
 pub(crate) struct PgConn<'a> {
     client: &'a ClientWrapper,
+    failed: AtomicBool,
     again: AtomicBool,
     broken: AtomicBool,
 }
@@ -34,6 +35,7 @@ impl<'a> PgConn<'a> {
     pub(crate) fn new(client: &'a ClientWrapper) -> Self {
         Self {
             client,
+            failed: AtomicBool::new(false),
             again: AtomicBool::new(false),
             broken: AtomicBool::new(false),
         }
@@ -82,6 +84,7 @@ impl<'a> PgConn<'a> {
     /// Maps an error, and remembers what it means for the transaction and for the connection.
     pub(crate) fn error(&self, error: &tokio_postgres::Error) -> StoreError {
         let mapped = map_error(error);
+        self.failed.store(true, Ordering::Relaxed);
         if mapped.again {
             self.again.store(true, Ordering::Relaxed);
         }
@@ -89,6 +92,11 @@ impl<'a> PgConn<'a> {
             self.broken.store(true, Ordering::Relaxed);
         }
         mapped.error
+    }
+
+    /// Whether any statement failed: nothing of the transaction can be kept then.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
     /// Whether the server asked for the transaction to be run again.
