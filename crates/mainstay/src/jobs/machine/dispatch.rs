@@ -10,7 +10,7 @@ use mainstay_domain::{
     JobId, Timestamp,
     jobs::{
         AttemptStart, JobRef, QueueNumber,
-        breaker::BreakerState,
+        breaker::BreakerState, retry::RetryPolicy,
     },
 };
 
@@ -18,7 +18,7 @@ use super::{
     Machine, Phase,
     held::{Doubt, Slot, Stage},
     memory::window_of,
-    words::{Action, Batch, BatchResult, Failed, Report, Runs, Started},
+    words::{Action, Batch, BatchResult, End, Failed, Report, Runs, Started},
 };
 
 /// What runs, and who is next.
@@ -213,7 +213,7 @@ impl Machine {
     }
 
     /// An attempt outside has ended.
-    pub(super) fn ended(&mut self, job: JobId, report: Report) {
+    pub(super) fn ended(&mut self, job: JobId, end: End, policy: Option<Box<RetryPolicy>>) {
         let Some(held) = self.held.get(&job) else {
             return;
         };
@@ -225,7 +225,7 @@ impl Machine {
             self.release(job);
             return;
         }
-        self.report(job, slot, report);
+        self.conclude(job, slot, end, policy);
     }
 
     /// The attempt gives its place back. A probe that told nothing makes room for another.
@@ -331,14 +331,15 @@ impl Machine {
         let jobs = &flight.batch.jobs;
         match result {
             BatchResult::Committed => self.batch_committed(sequence, &flight.batch),
-            BatchResult::Failed { job, failure } => {
+            BatchResult::Failed { job, failure, policy } => {
                 self.sequences.give_back(sequence);
                 self.split(jobs, |other| other == job);
                 let slot = Slot {
                     at: flight.batch.started_at,
                     probe: false,
                 };
-                self.report(job, slot, Report::Failed(failure));
+                let end = End::Reported(Report::Failure(*failure));
+                self.conclude(job, slot, end, policy);
             }
             BatchResult::Gone(gone) => {
                 self.sequences.give_back(sequence);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mainstay_domain::JobId;
+use mainstay_domain::{JobId, jobs::JobRef};
 
 use super::{
     Machine,
@@ -113,7 +113,7 @@ impl Machine {
         let job = truth.at.job;
         let cancelled = self.held.get(&job).is_some_and(|held| held.cancelled);
         match truth.start {
-            _ if cancelled => self.abandon(job, Doubt::Start(slot)),
+            _ if cancelled => drop(self.abandon(job, Doubt::Start(slot))),
             // Ours: it was recorded although we were not told. Nothing has been sent yet.
             Some(start) if start.at == slot.at => self.go(start, slot, out),
             // A predecessor's, made while it was being replaced.
@@ -136,7 +136,7 @@ impl Machine {
     }
 
     /// The job leaves memory; what it took up is free.
-    fn abandon(&mut self, job: JobId, doubt: Doubt) -> Option<mainstay_domain::jobs::JobRef> {
+    fn abandon(&mut self, job: JobId, doubt: Doubt) -> Option<JobRef> {
         if let Doubt::Start(slot) = &doubt {
             self.vacate(job, *slot);
         }

@@ -166,7 +166,7 @@ impl Machine {
             Input::Refilled { refill, jobs } => self.refilled(&refill, jobs),
             Input::Unfinished(answer) => self.unfinished_found(answer),
             Input::Started { starts, answers } => self.started(starts, answers, out),
-            Input::Ended { job, report } => self.ended(job, report),
+            Input::Ended { job, end, policy } => self.ended(job, end, policy),
             Input::BatchEnded { sequence, result } => self.batch_ended(sequence, result, out),
             Input::Settled { sequence, result } => self.settled(sequence, result, out),
             Input::Inspected(answer) => self.inspected(answer, out),

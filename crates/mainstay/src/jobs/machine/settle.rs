@@ -17,7 +17,7 @@ use super::{
     Machine,
     checkpoint::TallyBody,
     held::{Doubt, Slot, Stage},
-    words::{Action, BreakerTurn, Failure, Report, SettleResult, Settlement},
+    words::{Action, BreakerTurn, End, Failure, Report, SettleResult, Settlement},
 };
 
 /// Outcomes that are not committed yet.
@@ -56,21 +56,29 @@ impl Settling {
 
 impl Machine {
     /// An attempt has ended: gives its place back, tells the breaker, and decides what follows.
-    pub(super) fn report(&mut self, job: JobId, slot: Slot, report: Report) {
-        self.tell_breaker(job, slot, &report);
+    pub(super) fn conclude(
+        &mut self,
+        job: JobId,
+        slot: Slot,
+        end: End,
+        policy: Option<Box<RetryPolicy>>,
+    ) {
+        self.tell_breaker(job, slot, &end);
         self.vacate(job, slot);
         let Some(held) = self.held.get(&job) else {
             return;
         };
         let job = held.job;
-        let attempt = match report {
-            Report::Succeeded { status, exchange } => Attempt {
+        let attempt = match end {
+            End::Reported(Report::Success { status, exchange }) => Attempt {
                 status,
                 exchange,
                 ..self.attempt_of(&job, slot, Outcome::Succeeded)
             },
-            Report::Failed(failure) => self.failed_attempt(&job, slot, *failure),
-            Report::Interrupted => self.interrupted_attempt(&job, slot),
+            End::Reported(Report::Failure(failure)) => {
+                self.failed_attempt(&job, slot, failure, policy)
+            }
+            End::Interrupted => self.interrupted_attempt(&job, slot),
         };
         self.settle_later(attempt, slot);
     }
@@ -119,7 +127,13 @@ impl Machine {
         self.settle_later(attempt, slot);
     }
 
-    fn failed_attempt(&mut self, job: &JobRef, slot: Slot, failure: Failure) -> Attempt {
+    fn failed_attempt(
+        &self,
+        job: &JobRef,
+        slot: Slot,
+        failure: Failure,
+        policy: Option<Box<RetryPolicy>>,
+    ) -> Attempt {
         let mut attempt = Attempt {
             category: Some(failure.category),
             code: Some(failure.code),
@@ -128,7 +142,7 @@ impl Machine {
             exchange: failure.exchange,
             ..self.attempt_of(job, slot, Outcome::Dead)
         };
-        let policy = failure.policy.unwrap_or_else(|| self.policy_of(job.queue));
+        let policy = policy.map_or_else(|| self.policy_of(job.queue), |policy| *policy);
         if let Next::Retry(at) = self.decide_next(&policy, &attempt, failure.retry_after_ms) {
             attempt.outcome = Outcome::Failed;
             attempt.next_at = Some(at);
@@ -137,7 +151,7 @@ impl Machine {
     }
 
     /// We stopped it ourselves: that is no try of the job's.
-    fn interrupted_attempt(&mut self, job: &JobRef, slot: Slot) -> Attempt {
+    fn interrupted_attempt(&self, job: &JobRef, slot: Slot) -> Attempt {
         Attempt {
             tries: job.tries,
             next_at: Some(self.now),
@@ -188,7 +202,7 @@ impl Machine {
 
     /// What the end of an attempt says about the dependency behind its queue. While the breaker is not closed only the
     /// probe's failure counts: the others began before it opened.
-    fn tell_breaker(&mut self, job: JobId, slot: Slot, report: &Report) {
+    fn tell_breaker(&mut self, job: JobId, slot: Slot, end: &End) {
         let Some(number) = self.held.get(&job).map(|held| held.job.queue) else {
             return;
         };
@@ -199,17 +213,15 @@ impl Machine {
         };
         let before = queue.breaker.clone();
         let last_error = before.last_error.clone();
-        let turn = match report {
-            Report::Failed(failure) if blames_dependency(failure) => {
-                if before.probe_at.is_none() || slot.probe {
-                    queue.breaker.failed(&policy, now, &failure.error)
-                } else {
-                    None
-                }
+        let turn = match end {
+            End::Reported(Report::Success { .. }) => queue.breaker.succeeded(),
+            End::Reported(Report::Failure(failure)) if blames_dependency(failure) => {
+                let counts = before.probe_at.is_none() || slot.probe;
+                counts.then(|| queue.breaker.failed(&policy, now, &failure.error)).flatten()
             }
-            Report::Failed(failure) if failure.status.is_none() => None,
-            Report::Failed(_) | Report::Succeeded { .. } => queue.breaker.succeeded(),
-            Report::Interrupted => None,
+            // Whatever it answered, it is there.
+            End::Reported(Report::Failure(failure)) if failure.status.is_some() => queue.breaker.succeeded(),
+            End::Reported(Report::Failure(_)) | End::Interrupted => None,
         };
         let error = queue.breaker.last_error.clone().or(last_error);
         if queue.breaker != before {

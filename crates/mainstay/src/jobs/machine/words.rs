@@ -49,7 +49,9 @@ pub enum Input {
         /// Which job's.
         job: JobId,
         /// How.
-        report: Report,
+        end: End,
+        /// The policy to decide with if it failed; `None`: the queue's.
+        policy: Option<Box<RetryPolicy>>,
     },
     /// The answer to [`Action::RunBatch`].
     BatchEnded {
@@ -214,26 +216,33 @@ pub enum Started {
     Gone,
 }
 
-/// How an attempt ended.
+/// How an attempt came to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    /// What carried it out says how it went.
+    Reported(Report),
+    /// This process stopped it, on purpose.
+    Interrupted,
+}
+
+/// What a handler says of its attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
     /// It did what it should.
-    Succeeded {
+    Success {
         /// The HTTP status of the answer.
         status: Option<i32>,
         /// What was sent and answered, as [`Attempt::exchange`] has it.
         exchange: Option<String>,
     },
     /// It did not.
-    Failed(Box<Failure>),
-    /// This process stopped it, on purpose.
-    Interrupted,
+    Failure(Failure),
 }
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// What kind of failure.
+    /// What kind of failure. It decides whether another try can help.
     pub category: Category,
     /// The stable code.
     pub code: String,
@@ -245,8 +254,20 @@ pub struct Failure {
     pub retry_after_ms: Option<i64>,
     /// What was sent and answered, as [`Attempt::exchange`] has it.
     pub exchange: Option<String>,
-    /// The policy to decide with; `None`: the queue's.
-    pub policy: Option<RetryPolicy>,
+}
+
+impl Failure {
+    /// A failure without an answer.
+    pub fn new(category: Category, code: impl Into<String>, error: impl Into<String>) -> Self {
+        Self {
+            category,
+            code: code.into(),
+            error: error.into(),
+            status: None,
+            retry_after_ms: None,
+            exchange: None,
+        }
+    }
 }
 
 /// Built-in jobs that are carried out in one transaction.
@@ -271,6 +292,8 @@ pub enum BatchResult {
         job: JobId,
         /// Why.
         failure: Box<Failure>,
+        /// The policy to decide with; `None`: the queue's.
+        policy: Option<Box<RetryPolicy>>,
     },
     /// The bodies of these jobs are gone: nothing is committed.
     Gone(Vec<JobId>),
