@@ -11,6 +11,7 @@ use crate::{
     time::Timestamp,
 };
 
+pub mod scheme;
 pub mod settings;
 
 /// The source that carries Mainstay's own events (a dead letter, an endpoint down and back, intake refusing).
