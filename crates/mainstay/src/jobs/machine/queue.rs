@@ -95,6 +95,14 @@ pub(super) enum Timetable {
 }
 
 impl Queue {
+    /// A queue of which nothing is known until this request for settings is answered.
+    pub(super) fn unknown(settings_request: u64) -> Self {
+        Self {
+            settings_request,
+            ..Self::default()
+        }
+    }
+
     /// Whether its jobs leave the process; unknown until it has settings.
     pub(super) fn runs(&self) -> Option<Runs> {
         self.settings.as_ref().map(|settings| settings.runs)
@@ -143,11 +151,13 @@ impl Queue {
             .into_iter()
             .flatten()
             .map(|key| key.due);
-        let probe = (self.breaker.state == BreakerState::Open && self.first_ready + self.again_ready > 0)
+        let probe = (self.breaker.state == BreakerState::Open
+            && self.first_ready + self.again_ready > 0)
             .then_some(self.breaker.probe_at)
             .flatten()
             .filter(|at| *at > now);
-        let budget = (self.again_ready > 0 && !self.budget.allows(now)).then(|| self.budget.next_at());
+        let budget =
+            (self.again_ready > 0 && !self.budget.allows(now)).then(|| self.budget.next_at());
         due.chain(probe).chain(budget).min()
     }
 
@@ -165,7 +175,12 @@ impl Queue {
     }
 
     /// Offers a job that has a time to one of the timetables.
-    pub(super) fn offer_due(&mut self, timetable: Timetable, key: DueKey, capacity: usize) -> Offer<DueKey> {
+    pub(super) fn offer_due(
+        &mut self,
+        timetable: Timetable,
+        key: DueKey,
+        capacity: usize,
+    ) -> Offer<DueKey> {
         let room = self.due_len() < capacity;
         self.timetable(timetable).offer(key, room)
     }
@@ -223,11 +238,6 @@ impl Queue {
     /// Jobs with a time in memory: not yet due, or due and ready.
     pub(super) fn due_len(&self) -> usize {
         self.delayed.len() + self.retries.len() + self.due_ready
-    }
-
-    /// How many are ready.
-    pub(super) fn ready_len(&self) -> usize {
-        self.first_ready + self.again_ready
     }
 
     /// The lowest id among the ready ones.

@@ -6,10 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_domain::{
-    JobId,
-    jobs::DueKey,
-};
+use mainstay_domain::{JobId, jobs::DueKey};
 use uuid::Uuid;
 
 /// A position in a stream, with neighbours.
@@ -172,11 +169,6 @@ impl<K: Key> Window<K> {
     /// Takes this one out of memory.
     pub(super) fn remove(&mut self, key: K) -> bool {
         self.waiting.remove(&key)
-    }
-
-    /// Puts one back that was taken out and is still known and unsettled.
-    pub(super) fn restore(&mut self, key: K) {
-        self.waiting.insert(key);
     }
 
     /// Nothing in memory, nothing in the store: such a window need not be kept.
