@@ -105,26 +105,31 @@ impl Setup {
         Ok(command)
     }
 
-    /// Starts the server and waits until it is ready.
-    pub async fn start(&self) -> anyhow::Result<Server> {
+    /// Starts the server without waiting for it.
+    pub fn spawn(&self) -> anyhow::Result<Server> {
         std::fs::create_dir_all(&self.data)?;
-        let begin = Instant::now();
-        let mut child = self
+        let child = self
             .command()?
             .spawn()
             .context("mainstay could not be started")?;
+        Ok(Server {
+            setup: self.clone(),
+            child,
+            ready_after: Duration::ZERO,
+        })
+    }
+
+    /// Starts the server and waits until it is ready.
+    pub async fn start(&self) -> anyhow::Result<Server> {
+        let begin = Instant::now();
+        let mut server = self.spawn()?;
         let mut client = Client::new(self.address().to_string(), Duration::from_secs(2));
         loop {
-            if let Some(status) = child.try_wait()? {
-                bail!("mainstay ended with {status}:\n{}", tail(&self.log()));
-            }
+            server.alive()?;
             let answer = client.send("GET", "/readyz", &[], Bytes::new()).await;
             if answer.is_ok_and(|answer| answer.status == 200) {
-                return Ok(Server {
-                    setup: self.clone(),
-                    child,
-                    ready_after: begin.elapsed(),
-                });
+                server.ready_after = begin.elapsed();
+                return Ok(server);
             }
             ensure!(
                 begin.elapsed() < READY_WITHIN,
@@ -138,14 +143,20 @@ impl Setup {
 }
 
 impl Server {
+    /// An error when the process has ended by itself.
+    pub fn alive(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!(
+                "mainstay ended by itself with {status}:\n{}",
+                tail(&self.setup.log())
+            ),
+        }
+    }
+
     /// `kill -9`: no warning, no clean-up.
     pub async fn kill(mut self) -> anyhow::Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!(
-                "mainstay had ended by itself with {status}:\n{}",
-                tail(&self.setup.log())
-            );
-        }
+        self.alive()?;
         self.child.kill().await?;
         Ok(())
     }

@@ -70,6 +70,17 @@ pub struct Progress {
     pub repeated: AtomicU64,
 }
 
+impl Progress {
+    /// Prints both counts as a line, for the process that watches this one.
+    pub fn print(&self) {
+        use std::io::Write;
+        let done = self.done.load(Ordering::Relaxed);
+        let repeated = self.repeated.load(Ordering::Relaxed);
+        // Nobody watches when the pipe is closed.
+        let _ = writeln!(std::io::stdout(), "{done} {repeated}");
+    }
+}
+
 /// Plays the whole plan and comes back when every true request was acknowledged (or given up).
 pub async fn play(
     plan: Arc<Vec<Item>>,
@@ -201,7 +212,8 @@ fn asked_to_wait(answer: &Answer) -> Duration {
 }
 
 impl Report {
-    fn add(&mut self, other: Self) {
+    /// Adds another sender's counts.
+    pub fn add(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
         self.marks.extend(other.marks);
         self.repeated += other.repeated;

@@ -18,6 +18,8 @@ pub struct Played {
     pub billing: usize,
 }
 
+const LOST: &str = "acknowledged, not in the store (lost)";
+
 /// How an event is found again in the store: its source and the provider's id.
 pub type StoreKey = (&'static str, String);
 
@@ -134,6 +136,12 @@ impl Verdict {
         self.checks.iter().all(|check| check.found == check.must_be)
     }
 
+    /// How many acknowledged events the store does not hold.
+    pub fn lost(&self) -> u64 {
+        let lost = self.checks.iter().find(|check| check.what == LOST);
+        lost.map_or(0, |check| check.found)
+    }
+
     fn must(&mut self, what: &'static str, found: u64, must_be: u64) {
         self.checks.push(Check {
             what,
@@ -172,10 +180,7 @@ pub fn judge(played: &Played, sender: &Report, receiver: &Ledger, kept: &Kept) -
         acknowledged.len() as u64,
         played.truth.len() as u64,
     );
-    verdict.none(
-        "acknowledged, not in the store (lost)",
-        &pick(&|mark| !in_store(mark)),
-    );
+    verdict.none(LOST, &pick(&|mark| !in_store(mark)));
     verdict.none(
         "acknowledged, neither applied nor a dead letter (lost)",
         &pick(&|mark| !receiver.applied.contains_key(**mark) && !dead(mark)),
@@ -312,7 +317,7 @@ mod tests {
     fn an_event_that_the_store_lost_is_seen() {
         let mut world = world();
         world.3.events.pop_first();
-        assert_eq!(failed(&world), ["acknowledged, not in the store (lost)"]);
+        assert_eq!(failed(&world), [LOST]);
     }
 
     #[test]
