@@ -4,4 +4,16 @@
 //! Everything else is written once, in the common subset of both dialects, in the `queries` modules; tests PREPARE
 //! every statement on both, and prove that each one over a tenant table carries the tenant.
 
+mod hex;
+mod lease;
+pub mod migrate;
+mod postgres;
+mod setup;
 pub mod sql;
+mod sqlite;
+mod thing;
+mod tx;
+
+pub use postgres::{PostgresOptions, PostgresStore, PostgresUrl};
+pub use setup::{SetupError, SetupResult};
+pub use sqlite::{DataDirectory, SqliteOptions, SqliteStore};

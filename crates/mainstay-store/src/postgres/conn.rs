@@ -1,0 +1,141 @@
+//! A transaction's connection on PostgreSQL.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use deadpool_postgres::ClientWrapper;
+use mainstay_domain::{StoreError, StoreResult};
+use tokio_postgres::{
+    Statement,
+    types::{ToSql, Type},
+};
+
+use super::{
+    error::map_error,
+    value::{row_of, type_of},
+};
+use crate::sql::{Conn, Row, Sql, Value};
+
+/// The connection of one open transaction.
+///
+/// Its calls take `&self`: statements that do not depend on each other can be joined, and then travel together.
+/// Whatever goes to the server goes through here or has its error mapped by [`PgConn::error`], because the
+/// transaction must know when the server asked for another run.
+pub(crate) struct PgConn<'a> {
+    client: &'a ClientWrapper,
+    failed: AtomicBool,
+    again: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl<'a> PgConn<'a> {
+    pub(crate) fn new(client: &'a ClientWrapper) -> Self {
+        Self {
+            client,
+            failed: AtomicBool::new(false),
+            again: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// The connection itself. Errors go through [`PgConn::error`].
+    pub(crate) fn client(&self) -> &'a ClientWrapper {
+        self.client
+    }
+
+    /// The statement from this connection's cache. Only for texts that are known when the program is built.
+    pub(crate) async fn prepare(&self, text: &'static str) -> StoreResult<Statement> {
+        let prepared = self.client.prepare_cached(text).await;
+        prepared.map_err(|error| self.error(&error))
+    }
+
+    /// Runs a prepared statement of PostgreSQL's own dialect; answers how many rows it changed.
+    pub(crate) async fn run(
+        &self,
+        text: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> StoreResult<u64> {
+        let statement = self.prepare(text).await?;
+        let changed = self.client.execute(&statement, params).await;
+        changed.map_err(|error| self.error(&error))
+    }
+
+    /// Runs a prepared statement of PostgreSQL's own dialect and reads all of its rows.
+    pub(crate) async fn rows(
+        &self,
+        text: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> StoreResult<Vec<tokio_postgres::Row>> {
+        let statement = self.prepare(text).await?;
+        let rows = self.client.query(&statement, params).await;
+        rows.map_err(|error| self.error(&error))
+    }
+
+    /// How long each further statement of this transaction may take.
+    pub(crate) async fn statement_timeout(&self, limit: Duration) -> StoreResult<()> {
+        let text = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
+        let set = self.client.batch_execute(&text).await;
+        set.map_err(|error| self.error(&error))
+    }
+
+    /// Maps an error, and remembers what it means for the transaction and for the connection.
+    pub(crate) fn error(&self, error: &tokio_postgres::Error) -> StoreError {
+        let mapped = map_error(error);
+        self.failed.store(true, Ordering::Relaxed);
+        if mapped.again {
+            self.again.store(true, Ordering::Relaxed);
+        }
+        if mapped.broken {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        mapped.error
+    }
+
+    /// Whether any statement failed: nothing of the transaction can be kept then.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server asked for the transaction to be run again.
+    pub(crate) fn again(&self) -> bool {
+        self.again.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection must be thrown away.
+    pub(crate) fn broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Conn for PgConn<'_> {
+    async fn execute(&mut self, sql: &'static Sql, params: &[Value]) -> StoreResult<u64> {
+        self.run(sql.text, &references(params)).await
+    }
+
+    async fn query(&mut self, sql: &'static Sql, params: &[Value]) -> StoreResult<Vec<Row>> {
+        let rows = self.rows(sql.text, &references(params)).await?;
+        rows.iter().map(row_of).collect()
+    }
+
+    async fn query_built(&mut self, text: &str, params: &[Value]) -> StoreResult<Vec<Row>> {
+        // Not prepared by name: there are more of them than a connection should remember.
+        let typed: Vec<(&(dyn ToSql + Sync), Type)> = params
+            .iter()
+            .map(|value| (value as &(dyn ToSql + Sync), type_of(value)))
+            .collect();
+        let rows = self.client.query_typed(text, &typed).await;
+        let rows = rows.map_err(|error| self.error(&error))?;
+        rows.iter().map(row_of).collect()
+    }
+}
+
+fn references(params: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    params
+        .iter()
+        .map(|value| value as &(dyn ToSql + Sync))
+        .collect()
+}

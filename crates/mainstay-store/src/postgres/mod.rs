@@ -1,0 +1,18 @@
+//! PostgreSQL: pools of connections by role, transactions that are run again when the server asks for it, waking.
+
+mod conn;
+mod connect;
+mod error;
+mod pool;
+mod statement;
+mod store;
+mod tls;
+mod url;
+mod value;
+mod wake;
+
+pub(crate) use conn::PgConn;
+pub(crate) use connect::connect_plain;
+pub(crate) use error::map_error;
+pub use store::{PostgresOptions, PostgresStore};
+pub use url::PostgresUrl;

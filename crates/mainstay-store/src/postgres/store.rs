@@ -1,0 +1,272 @@
+//! The port on PostgreSQL.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use deadpool_postgres::Pool;
+use mainstay_domain::{
+    NodeId, Scope, Store, StoreError, StoreResult,
+    store::{BoxFuture, Database, Erased, Lease, Table, Work},
+};
+use tokio::sync::RwLock;
+
+use super::{
+    conn::PgConn,
+    connect::{check_server, connect_plain},
+    pool::{ROLE_APP, ROLE_SYSTEM, Taken, pool},
+    statement,
+    url::PostgresUrl,
+    wake::Wake,
+};
+use crate::{
+    migrate::Migrator,
+    setup::SetupResult,
+    tx::{Body, Dialect, SqlTx, answer, body, port},
+};
+
+/// How often a transaction is run when the server gives up on it because of others.
+const RUNS_MAX: u32 = 5;
+
+/// The server must be the primary: on a standby this divides by zero.
+const PRIMARY: &str = "1 / (NOT pg_is_in_recovery())::int";
+
+/// Address, sizes and limits.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// The server, as a user who is a member of both roles.
+    pub url: PostgresUrl,
+    /// Connections for tenants' transactions.
+    pub pool_app: usize,
+    /// Connections for the system's transactions.
+    pub pool_system: usize,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+    /// How long a statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// How long a transaction may do nothing.
+    pub idle_in_transaction_timeout: Duration,
+}
+
+impl PostgresOptions {
+    /// The defaults for this address.
+    pub fn new(url: PostgresUrl) -> Self {
+        Self {
+            url,
+            pool_app: 8,
+            pool_system: 8,
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
+            idle_in_transaction_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The store on PostgreSQL. Any number of processes.
+pub struct PostgresStore {
+    app: Pool,
+    system: Pool,
+    wake: Arc<Wake>,
+    /// Held for reading by every transaction; closing waits for them.
+    open: RwLock<()>,
+}
+
+/// How one run of a transaction ended.
+enum Ran {
+    Answer(StoreResult<Erased>),
+    /// Nothing stays of it and it was not its fault.
+    Again(StoreError),
+}
+
+impl PostgresStore {
+    /// Connects to a database that has been migrated; refuses a server that can lose what it has acknowledged.
+    pub async fn connect(options: PostgresOptions) -> SetupResult<Self> {
+        let client = connect_plain(&options.url).await?;
+        check_server(&client).await?;
+        Migrator::embedded().check_postgres(&client).await?;
+        let store = Self {
+            app: pool(&options, ROLE_APP, options.pool_app)?,
+            system: pool(&options, ROLE_SYSTEM, options.pool_system)?,
+            wake: Wake::start(&options.url)?,
+            open: RwLock::new(()),
+        };
+        // Both roles can be taken, or the operator learns of it now.
+        for pool in [&store.app, &store.system] {
+            Taken::from(pool).await?.give_back();
+        }
+        Ok(store)
+    }
+
+    /// Runs a body in a transaction that reads and writes.
+    pub(crate) async fn write(&self, scope: Scope, body: Body) -> StoreResult<Erased> {
+        self.run(scope, "BEGIN", body).await
+    }
+
+    /// Runs a body in a read-only snapshot.
+    pub(crate) async fn read(&self, scope: Scope, body: Body) -> StoreResult<Erased> {
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        self.run(scope, begin, body).await
+    }
+
+    fn pool(&self, scope: Scope) -> &Pool {
+        match scope {
+            Scope::Tenant(_) => &self.app,
+            Scope::System(_) => &self.system,
+        }
+    }
+
+    async fn run(&self, scope: Scope, begin: &str, body: Body) -> StoreResult<Erased> {
+        let _open = self.open.read().await;
+        let begin = match scope.tenant() {
+            // A UUID has no characters that would need quoting.
+            Some(tenant) => format!(
+                "{begin}; SELECT set_config('mainstay.tenant', '{}', true), {PRIMARY}",
+                tenant.uuid()
+            ),
+            None => format!("{begin}; SELECT {PRIMARY}"),
+        };
+        let mut runs = 1;
+        loop {
+            match self.once(scope, &begin, &body).await? {
+                Ran::Answer(result) => return result,
+                Ran::Again(error) if runs == RUNS_MAX => return Err(error),
+                Ran::Again(error) => {
+                    tracing::debug!(%error, runs, "a transaction is run again");
+                    tokio::time::sleep(pause(runs)).await;
+                    runs += 1;
+                }
+            }
+        }
+    }
+
+    async fn once(&self, scope: Scope, begin: &str, body: &Body) -> StoreResult<Ran> {
+        let taken = Taken::from(self.pool(scope)).await?;
+        let client = taken.client()?;
+        let conn = PgConn::new(client);
+        if let Err(error) = client.batch_execute(begin).await {
+            // Nothing has run yet: another connection may do better. This one is closed.
+            return Ok(Ran::Again(not_primary(&error, conn.error(&error))));
+        }
+        let mut tx = SqlTx {
+            scope,
+            conn: Dialect::Postgres(conn),
+        };
+        let result = body(&mut tx).await;
+        let Dialect::Postgres(conn) = tx.conn else {
+            return Err(StoreError::Bug("the connection was exchanged".into()));
+        };
+        let result = match result {
+            Ok(_) if conn.failed() => Err(StoreError::Bug(
+                "a transaction went on after a statement had failed".into(),
+            )),
+            // The empty SELECT fails when the transaction has failed without our noticing: a bare COMMIT would then
+            // roll back and say nothing.
+            Ok(value) => match client.batch_execute("SELECT; COMMIT").await {
+                Ok(()) => {
+                    taken.give_back();
+                    return Ok(Ran::Answer(Ok(value)));
+                }
+                Err(error) => Err(conn.error(&error)),
+            },
+            Err(error) => Err(error),
+        };
+        let again = conn.again();
+        if !conn.broken() && client.batch_execute("ROLLBACK").await.is_ok() {
+            taken.give_back();
+        }
+        Ok(match result {
+            Err(error) if again => Ran::Again(error),
+            result => Ran::Answer(result),
+        })
+    }
+
+    async fn statement(&self, statement: &str, rows_max: usize) -> StoreResult<Table> {
+        let _open = self.open.read().await;
+        // Never given back: whatever the statement did to its session ends with the connection.
+        let taken = Taken::from(&self.system).await?;
+        statement::run(taken.client()?, statement, rows_max).await
+    }
+}
+
+/// A connection to a standby, or one that is gone, shows at the first statement.
+fn not_primary(error: &tokio_postgres::Error, mapped: StoreError) -> StoreError {
+    match error.code().map(tokio_postgres::error::SqlState::code) {
+        Some("22012") => StoreError::Unavailable("the server is a standby".into()),
+        _ => mapped,
+    }
+}
+
+/// Longer each time, and never the same for two transactions that are in each other's way.
+fn pause(runs: u32) -> Duration {
+    let most_us = 10_000_u64 << runs;
+    Duration::from_micros(RandomState::new().hash_one(runs) % most_us)
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.wake.close();
+    }
+}
+
+impl Store for PostgresStore {
+    fn database(&self) -> Database {
+        Database::Postgres
+    }
+
+    fn transact_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
+        Box::pin(self.write(scope, port(work)))
+    }
+
+    fn read_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
+        Box::pin(self.read(scope, port(work)))
+    }
+
+    fn query(
+        &self,
+        scope: Scope,
+        statement: String,
+        rows_max: usize,
+    ) -> BoxFuture<'_, StoreResult<Table>> {
+        Box::pin(async move {
+            // A person's own statement can change the setting that row-level security looks at.
+            if scope.tenant().is_some() {
+                return Err(StoreError::OutOfScope);
+            }
+            self.statement(&statement, rows_max).await
+        })
+    }
+
+    fn wake(&self) {
+        self.wake.wake();
+    }
+
+    fn woken(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.wake.woken())
+    }
+
+    fn lease_take(
+        &self,
+        name: &'static str,
+        holder: NodeId,
+        ttl: Duration,
+    ) -> BoxFuture<'_, StoreResult<Option<Lease>>> {
+        let take = body(move |tx| Box::pin(tx.lease_take(name, holder, ttl)));
+        Box::pin(async move { answer(self.write(Scope::System("lease"), take).await?) })
+    }
+
+    fn lease_release(&self, name: &'static str, holder: NodeId) -> BoxFuture<'_, StoreResult<()>> {
+        let release = body(move |tx| Box::pin(tx.lease_release(name, holder)));
+        Box::pin(async move { answer(self.write(Scope::System("lease"), release).await?) })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let _all = self.open.write().await;
+            self.wake.close();
+            self.app.close();
+            self.system.close();
+        })
+    }
+}

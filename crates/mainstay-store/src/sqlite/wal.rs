@@ -1,0 +1,212 @@
+//! The write-ahead log is kept short by a thread of its own, so that no commit pays for a checkpoint.
+//!
+//! A checkpoint copies pages from the log into the database while commits go on. The log starts over only when all of
+//! it has been copied, which a busy writer never lets happen: above a bound the writer waits for the few pages that
+//! are left. A reader with an old snapshot can prevent it too; then the writer goes on and the log grows.
+
+use std::{
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use mainstay_domain::StoreResult;
+use rusqlite::{Connection, hooks::Wal as LogHandle};
+
+use super::{error::map_error, open::open_writer};
+
+/// Pages in the log that are worth a checkpoint: 32 MiB.
+const PAGES_CHECKPOINT: u32 = 4_000;
+/// Pages in the log at which the writer waits: 128 MiB.
+const PAGES_BOUND: u32 = 16_000;
+/// The longest that the writer waits.
+const WAIT: Duration = Duration::from_millis(500);
+/// A log that has not grown for so long is emptied, file and all.
+const IDLE: Duration = Duration::from_secs(2);
+/// The checkpoint's own cache; it copies and needs next to none.
+const CACHE_KIB: u32 = 256;
+
+#[derive(Debug)]
+struct State {
+    /// Pages in the log after the last commit.
+    pages: u32,
+    /// A checkpoint runs when the log is longer than this.
+    checkpoint_above: u32,
+    /// The writer waits when the log is longer than this.
+    wait_above: u32,
+    /// The writer is waiting.
+    waiting: bool,
+    /// Whether anything was committed since the last look.
+    busy: bool,
+    closed: bool,
+}
+
+/// How long the log is, and who waits for whom because of it.
+#[derive(Debug)]
+pub(super) struct Wal {
+    state: Mutex<State>,
+    /// For the checkpoint thread.
+    work: Condvar,
+    /// For the writer.
+    room: Condvar,
+}
+
+impl Wal {
+    /// Watches the log through the writer's connection and starts the checkpoint thread.
+    pub(super) fn start(
+        path: &Path,
+        writer: &mut Connection,
+    ) -> StoreResult<(Arc<Self>, JoinHandle<()>)> {
+        let wal = Arc::new(Self {
+            state: Mutex::new(State {
+                pages: 0,
+                checkpoint_above: PAGES_CHECKPOINT,
+                wait_above: PAGES_BOUND,
+                waiting: false,
+                busy: false,
+                closed: false,
+            }),
+            work: Condvar::new(),
+            room: Condvar::new(),
+        });
+        let watched = Arc::clone(&wal);
+        let hook = move |_: &mut LogHandle, pages: i32| {
+            watched.committed(u32::try_from(pages).unwrap_or(0));
+            Ok(())
+        };
+        writer.wal_hook(Some(hook)).map_err(map_error)?;
+        let connection = open_writer(path, CACHE_KIB)?;
+        let own = Arc::clone(&wal);
+        let thread = super::thread("mainstay-checkpoint", move || own.run(&connection))?;
+        Ok((wal, thread))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn committed(&self, pages: u32) {
+        let mut state = self.state();
+        let was_empty = state.pages == 0;
+        state.pages = pages;
+        state.busy = true;
+        if pages < PAGES_CHECKPOINT {
+            // The log has started over.
+            state.checkpoint_above = PAGES_CHECKPOINT;
+            state.wait_above = PAGES_BOUND;
+        }
+        if was_empty || pages > state.checkpoint_above {
+            self.work.notify_one();
+        }
+    }
+
+    /// Called by the writer before a transaction: waits while the log is too long and a checkpoint can help.
+    pub(super) fn wait_for_room(&self) {
+        let mut state = self.state();
+        if state.pages <= state.wait_above || state.closed {
+            return;
+        }
+        state.waiting = true;
+        self.work.notify_one();
+        let (mut state, _) = self
+            .room
+            .wait_timeout_while(state, WAIT, |state| state.waiting)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.waiting {
+            state.waiting = false;
+            state.wait_above = state.pages + PAGES_CHECKPOINT;
+        }
+    }
+
+    /// Ends the thread.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.work.notify_all();
+        self.room.notify_all();
+    }
+
+    fn run(&self, connection: &Connection) {
+        loop {
+            match self.next() {
+                Next::Close => return,
+                Next::Copy => self.copy(connection),
+                Next::Empty => self.empty(connection),
+            }
+        }
+    }
+
+    fn next(&self) -> Next {
+        let mut state = self.state();
+        loop {
+            if state.closed {
+                return Next::Close;
+            }
+            if state.waiting || state.pages > state.checkpoint_above {
+                return Next::Copy;
+            }
+            if state.pages == 0 {
+                let woken = self.work.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.busy = false;
+            let waited = self.work.wait_timeout(state, IDLE);
+            let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            if timeout.timed_out() && !state.busy && !state.closed {
+                return Next::Empty;
+            }
+        }
+    }
+
+    fn copy(&self, connection: &Connection) {
+        let waited_for = self.state().waiting;
+        let outcome = checkpoint(connection, "PASSIVE");
+        let mut state = self.state();
+        state.checkpoint_above = state.pages.max(PAGES_CHECKPOINT) + PAGES_CHECKPOINT / 4;
+        if waited_for {
+            // All of the log is copied and the next commit starts it over, or a reader is in the way: then go on.
+            state.wait_above = state.pages + PAGES_CHECKPOINT;
+            state.waiting = false;
+            self.room.notify_one();
+        }
+        if let Err(error) = outcome {
+            tracing::warn!(%error, pages = state.pages, "the write-ahead log could not be copied");
+        }
+    }
+
+    fn empty(&self, connection: &Connection) {
+        match checkpoint(connection, "TRUNCATE") {
+            // Nothing was committed meanwhile, or else the next commit says how long the log is.
+            Ok(true) => {
+                let mut state = self.state();
+                if !state.busy {
+                    state.pages = 0;
+                }
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "the write-ahead log could not be emptied"),
+        }
+    }
+}
+
+enum Next {
+    Close,
+    Copy,
+    Empty,
+}
+
+/// Runs a checkpoint; answers whether all of the log was copied.
+pub(super) fn checkpoint(connection: &Connection, mode: &'static str) -> StoreResult<bool> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    let row = connection.query_row(&sql, [], |row| {
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, i64>(2)?,
+        ))
+    });
+    let (blocked, pages, copied) = row.map_err(map_error)?;
+    Ok(blocked == 0 && pages == copied)
+}

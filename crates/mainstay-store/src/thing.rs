@@ -1,0 +1,35 @@
+//! Tables and what a person calls a row of them: for errors about conflicts and references.
+
+const THINGS: &[(&str, &str)] = &[
+    ("api_key", "key"),
+    ("app_user", "user"),
+    ("attempt", "attempt"),
+    ("attempt_start", "attempt"),
+    ("billing_event", "billing event"),
+    ("binding", "binding"),
+    ("breaker", "breaker"),
+    ("checkpoint", "checkpoint"),
+    ("dead_letter", "dead letter"),
+    ("dedup", "event"),
+    ("endpoint", "endpoint"),
+    ("event", "event"),
+    ("idempotency", "idempotency key"),
+    ("job", "job"),
+    ("queue", "queue"),
+    ("receipt", "receipt"),
+    ("replay", "replay"),
+    ("session", "session"),
+    ("source", "source"),
+    ("source_secret", "secret"),
+    ("tally", "tally record"),
+    ("tenant", "tenant"),
+    ("user", "user"),
+];
+
+/// What a row of this table is called.
+pub(crate) fn thing(table: &str) -> &'static str {
+    THINGS
+        .iter()
+        .find(|(name, _)| *name == table)
+        .map_or("row", |(_, thing)| thing)
+}
