@@ -9,6 +9,7 @@ mod sqlite;
 
 use mainstay_domain::Timestamp;
 
+pub(crate) use postgres::roles_make as roles_ensure;
 pub use schema::schema_dump;
 
 use crate::{
@@ -144,6 +145,18 @@ impl Migrator {
     /// The number of the last migration; 0 when there is none.
     pub fn version(&self) -> u32 {
         self.migrations.last().map_or(0, |last| last.version)
+    }
+
+    /// SHA-256 over all texts, in hexadecimal: another one, another schema.
+    pub fn fingerprint(&self) -> String {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for migration in self.migrations {
+            for script in [migration.sqlite, migration.postgres] {
+                context.update(script.up.as_bytes());
+                context.update(script.down.as_bytes());
+            }
+        }
+        hex::encode(context.finish().as_ref())
     }
 
     /// What the database has and what it lacks. Changes nothing.
