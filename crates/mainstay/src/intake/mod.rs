@@ -11,7 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt, StoreResult, TenantId, Timestamp,
+    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt,
+    StoreResult, TenantId, Timestamp,
     intake::{Appended, Arrival, Blob, NewEvent, NewReceipt, Verdict, payload_digest, settings},
     jobs::{Endpoint, NewJob},
     watch::Series,
@@ -101,13 +102,17 @@ impl Intake {
 
     /// The largest body that this source takes, so that the server can stop reading; `None`: no such source.
     pub async fn body_limit(&self, source: &str) -> Option<usize> {
-        self.door(source).await.map(|(_, door)| door.settings.body_limit_bytes)
+        self.door(source)
+            .await
+            .map(|(_, door)| door.settings.body_limit_bytes)
     }
 
     /// Takes a request in. Answers 2xx only after what it says is committed.
     pub async fn accept(&self, source: &str, inbound: Inbound) -> Answer {
         for _ in 0..MATCHES_MAX {
-            let Some((doors, door)) = self.door(source).await else { return Answer::unknown_source() };
+            let Some((doors, door)) = self.door(source).await else {
+                return Answer::unknown_source();
+            };
             if !door.source.enabled {
                 return Answer::disabled();
             }
@@ -137,7 +142,9 @@ impl Intake {
 
     /// Does everything that [`Self::accept`] does short of committing: the reference of `mainstay bench intake`.
     pub async fn verify_only(&self, source: &str, inbound: &Inbound) -> Answer {
-        let Some((_, door)) = self.door(source).await else { return Answer::unknown_source() };
+        let Some((_, door)) = self.door(source).await else {
+            return Answer::unknown_source();
+        };
         match scheme::verify(&door, inbound, self.clock.now()) {
             Ok(_) => Answer::verified(),
             Err(refusal) => Answer::refused(&refusal),
@@ -168,7 +175,11 @@ impl Intake {
 
     /// Whether the store takes commits: what `/readyz` asks.
     pub async fn ready(&self) -> StoreResult<()> {
-        self.store.transact(Scope::System("readiness"), |tx| Box::pin(async move { tx.ping().await })).await
+        self.store
+            .transact(Scope::System("readiness"), |tx| {
+                Box::pin(async move { tx.ping().await })
+            })
+            .await
     }
 
     fn doors(&self) -> Arc<Doors> {
@@ -204,11 +215,17 @@ impl Intake {
         if (now - last).abs() < RELOAD_PAUSE * 1_000 {
             return false;
         }
-        if self.loaded_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if self
+            .loaded_at
+            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_err()
+        {
             return false;
         }
         let before = self.doors().version;
-        let asked = self.store.read(Scope::System("intake"), |tx| Box::pin(async move { tx.config_version().await }));
+        let asked = self.store.read(Scope::System("intake"), |tx| {
+            Box::pin(async move { tx.config_version().await })
+        });
         match tokio::time::timeout(RELOAD_TIMEOUT, asked).await {
             Ok(Ok(version)) if version != before => self.reload().await.is_ok(),
             _ => false,
@@ -226,11 +243,20 @@ impl Intake {
             headers: headers_json(&inbound.headers),
             body: (!whole).then(|| compress(&inbound.body)),
             body_bytes: inbound.body.len() as i64,
-            secret: door.source.secrets.get(verified.secret_index).map(|secret| secret.id),
+            secret: door
+                .source
+                .secrets
+                .get(verified.secret_index)
+                .map(|secret| secret.id),
             refusal: None,
         };
-        let events = verified.events.into_iter().map(|found| self.event(door, inbound, found)).collect();
-        self.samples.secret_used(receipt.secret, inbound.received_at);
+        let events = verified
+            .events
+            .into_iter()
+            .map(|found| self.event(door, inbound, found))
+            .collect();
+        self.samples
+            .secret_used(receipt.secret, inbound.received_at);
         Ok(Arrival { receipt, events })
     }
 
@@ -283,7 +309,11 @@ impl Intake {
 
     fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
         let verdict = Appended::verdict(appended);
-        let series = if verdict == Verdict::Accepted { Series::Received } else { Series::Duplicates };
+        let series = if verdict == Verdict::Accepted {
+            Series::Received
+        } else {
+            Series::Duplicates
+        };
         let ids: Vec<EventId> = appended.iter().map(|one| one.id()).collect();
         self.samples.count(series, door.source.id.uuid(), 1);
         self.samples.events_changed(&ids);
@@ -291,8 +321,13 @@ impl Intake {
     }
 
     fn refuse(&self, door: &Door, inbound: Inbound, refusal: &scheme::Refusal) -> Answer {
-        self.samples.count(Series::Refused, door.source.id.uuid(), 1);
-        tracing::debug!(source = door.source.name, code = refusal.code(), "a request was refused");
+        self.samples
+            .count(Series::Refused, door.source.id.uuid(), 1);
+        tracing::debug!(
+            source = door.source.name,
+            code = refusal.code(),
+            "a request was refused"
+        );
         self.refused.keep(NewReceipt {
             id: ReceiptId::new(inbound.received_at, &*self.random),
             source: door.source.id,
@@ -350,12 +385,17 @@ impl Intake {
             secret: None,
             refusal: None,
         };
-        Some(Arrival { receipt, events: vec![event] })
+        Some(Arrival {
+            receipt,
+            events: vec![event],
+        })
     }
 
     /// Whether any binding listens to own events of this kind about this tenant.
     pub(crate) fn own_wanted(&self, kind: &str, tenant: TenantId) -> bool {
-        self.doors().own().is_some_and(|door| door.wanted(kind, tenant).next().is_some())
+        self.doors()
+            .own()
+            .is_some_and(|door| door.wanted(kind, tenant).next().is_some())
     }
 
     /// The endpoint of this id, if it is known without asking the store.
@@ -365,7 +405,11 @@ impl Intake {
 }
 
 async fn load(store: &dyn Store, builtin: &BuiltinQueues) -> StoreResult<Doors> {
-    let config = store.read(Scope::System("intake"), |tx| Box::pin(async move { tx.config_load().await })).await?;
+    let config = store
+        .read(Scope::System("intake"), |tx| {
+            Box::pin(async move { tx.config_load().await })
+        })
+        .await?;
     Ok(Doors::new(config, builtin))
 }
 
@@ -382,9 +426,15 @@ pub(crate) fn compress(bytes: &Bytes) -> Blob {
         && let Ok(packed) = zstd::bulk::compress(bytes, COMPRESS_LEVEL)
         && packed.len() < bytes.len()
     {
-        return Blob { zstd: true, bytes: packed.into() };
+        return Blob {
+            zstd: true,
+            bytes: packed.into(),
+        };
     }
-    Blob { zstd: false, bytes: bytes.clone() }
+    Blob {
+        zstd: false,
+        bytes: bytes.clone(),
+    }
 }
 
 /// The bytes of a blob. Its frame is bounded by the largest body that a source can be told to take.
@@ -392,16 +442,25 @@ pub fn decompress(blob: &Blob) -> StoreResult<Bytes> {
     if !blob.zstd {
         return Ok(blob.bytes.clone());
     }
-    let corrupt = |why: &dyn std::fmt::Display| StoreError::Corrupt(format!("a compressed body cannot be read: {why}"));
+    let corrupt = |why: &dyn std::fmt::Display| {
+        StoreError::Corrupt(format!("a compressed body cannot be read: {why}"))
+    };
     let size = match zstd::zstd_safe::get_frame_content_size(&blob.bytes) {
         Ok(Some(size)) if size <= BODY_BYTES_MAX => size as usize,
         _ => return Err(corrupt(&"its size is missing or too large")),
     };
-    zstd::bulk::decompress(&blob.bytes, size).map(Bytes::from).map_err(|error| corrupt(&error))
+    zstd::bulk::decompress(&blob.bytes, size)
+        .map(Bytes::from)
+        .map_err(|error| corrupt(&error))
 }
 
 /// Headers that carry credentials of the sender's; never kept.
-const HEADERS_SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+const HEADERS_SECRET: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+];
 
 fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
     let mut kept = serde_json::Map::new();
@@ -418,5 +477,8 @@ fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
             _ => drop(kept.insert(name.clone(), text.into_owned().into())),
         }
     }
-    Blob { zstd: false, bytes: serde_json::Value::Object(kept).to_string().into() }
+    Blob {
+        zstd: false,
+        bytes: serde_json::Value::Object(kept).to_string().into(),
+    }
 }

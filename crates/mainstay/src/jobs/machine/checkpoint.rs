@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
-    jobs::{
-        Attempt, Checkpoint, Cursor, DueKey, Lane, Outcome, QueueNumber, QueueTally,
-    },
+    jobs::{Attempt, Checkpoint, Cursor, DueKey, Lane, Outcome, QueueNumber, QueueTally},
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +70,11 @@ impl TallyBody {
     }
 
     pub(super) fn count(&mut self, attempt: &Attempt) {
-        Self::add(self.queues.entry(attempt.queue).or_default(), attempt.outcome, 1);
+        Self::add(
+            self.queues.entry(attempt.queue).or_default(),
+            attempt.outcome,
+            1,
+        );
         if let Some(at) = attempt.next_at {
             let earliest = self.retries.entry(attempt.queue).or_insert(at);
             *earliest = at.min(*earliest);
@@ -80,7 +82,11 @@ impl TallyBody {
     }
 
     pub(super) fn count_done(&mut self, queue: QueueNumber, count: i64) {
-        Self::add(self.queues.entry(queue).or_default(), Outcome::Succeeded, count);
+        Self::add(
+            self.queues.entry(queue).or_default(),
+            Outcome::Succeeded,
+            count,
+        );
     }
 
     pub(super) fn add(tally: &mut QueueTally, outcome: Outcome, count: i64) {
@@ -166,11 +172,13 @@ impl Checkpoints {
 
 impl Machine {
     pub(super) fn checkpoint(&mut self, out: &mut Vec<Action>) {
-        let last = self.phase == Phase::Stopping
-            && self.dispatch.is_quiet()
-            && self.settling.is_quiet();
+        let last =
+            self.phase == Phase::Stopping && self.dispatch.is_quiet() && self.settling.is_quiet();
         let acts = self.phase == Phase::Running || last;
-        let due = self.checkpoints.due_at().is_some_and(|at| last || at <= self.now);
+        let due = self
+            .checkpoints
+            .due_at()
+            .is_some_and(|at| last || at <= self.now);
         if !acts || !due {
             return;
         }
@@ -218,7 +226,11 @@ impl Machine {
                 (lane, beyond)
             }));
         }
-        let mut starts_since = self.checkpoints.predecessor_since.unwrap_or(self.now).min(self.now);
+        let mut starts_since = self
+            .checkpoints
+            .predecessor_since
+            .unwrap_or(self.now)
+            .min(self.now);
         for held in self.held.values() {
             if let Some(at) = held.open_start() {
                 starts_since = starts_since.min(at);

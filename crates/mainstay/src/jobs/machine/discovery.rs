@@ -80,11 +80,7 @@ impl Machine {
         });
     }
 
-    pub(super) fn discovered(
-        &mut self,
-        answer: Result<Discovery, Failed>,
-        out: &mut Vec<Action>,
-    ) {
+    pub(super) fn discovered(&mut self, answer: Result<Discovery, Failed>, out: &mut Vec<Action>) {
         self.news.looking = false;
         let Ok(discovery) = answer else {
             self.news.woken = true;

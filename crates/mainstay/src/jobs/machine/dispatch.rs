@@ -8,10 +8,7 @@ use std::{
 
 use mainstay_domain::{
     JobId, Timestamp,
-    jobs::{
-        AttemptStart, JobRef, QueueNumber,
-        breaker::BreakerState, retry::RetryPolicy,
-    },
+    jobs::{AttemptStart, JobRef, QueueNumber, breaker::BreakerState, retry::RetryPolicy},
 };
 
 use super::{
@@ -331,7 +328,11 @@ impl Machine {
         let jobs = &flight.batch.jobs;
         match result {
             BatchResult::Committed => self.batch_committed(sequence, &flight.batch),
-            BatchResult::Failed { job, failure, policy } => {
+            BatchResult::Failed {
+                job,
+                failure,
+                policy,
+            } => {
                 self.sequences.give_back(sequence);
                 self.split(jobs, |other| other == job);
                 let slot = Slot {

@@ -269,7 +269,10 @@ impl Machine {
     /// A probe that was to come after a pause must not wait for a clock that was set back to catch up.
     fn breakers_set_back(&mut self, now: Timestamp) {
         for (number, queue) in &mut self.queues {
-            let policy = queue.settings.as_ref().and_then(|settings| settings.breaker);
+            let policy = queue
+                .settings
+                .as_ref()
+                .and_then(|settings| settings.breaker);
             if queue.breaker.state != BreakerState::Open {
                 continue;
             }

@@ -143,11 +143,13 @@ impl Queue {
             .into_iter()
             .flatten()
             .map(|key| key.due);
-        let probe = (self.breaker.state == BreakerState::Open && self.first_ready + self.again_ready > 0)
+        let probe = (self.breaker.state == BreakerState::Open
+            && self.first_ready + self.again_ready > 0)
             .then_some(self.breaker.probe_at)
             .flatten()
             .filter(|at| *at > now);
-        let budget = (self.again_ready > 0 && !self.budget.allows(now)).then(|| self.budget.next_at());
+        let budget =
+            (self.again_ready > 0 && !self.budget.allows(now)).then(|| self.budget.next_at());
         due.chain(probe).chain(budget).min()
     }
 
@@ -165,7 +167,12 @@ impl Queue {
     }
 
     /// Offers a job that has a time to one of the timetables.
-    pub(super) fn offer_due(&mut self, timetable: Timetable, key: DueKey, capacity: usize) -> Offer<DueKey> {
+    pub(super) fn offer_due(
+        &mut self,
+        timetable: Timetable,
+        key: DueKey,
+        capacity: usize,
+    ) -> Offer<DueKey> {
         let room = self.due_len() < capacity;
         self.timetable(timetable).offer(key, room)
     }

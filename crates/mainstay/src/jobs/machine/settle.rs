@@ -47,10 +47,17 @@ impl Settling {
     /// Breakers to be written with the next settlement: one that is being written waits, so that the last one wins.
     fn breakers_free(&self) -> Vec<QueueNumber> {
         let flying = |queue: &QueueNumber| {
-            let mut breakers = self.flights.values().flat_map(|flight| &flight.settlement.breakers);
+            let mut breakers = self
+                .flights
+                .values()
+                .flat_map(|flight| &flight.settlement.breakers);
             breakers.any(|(number, _)| number == queue)
         };
-        self.breakers.iter().copied().filter(|queue| !flying(queue)).collect()
+        self.breakers
+            .iter()
+            .copied()
+            .filter(|queue| !flying(queue))
+            .collect()
     }
 }
 
@@ -185,10 +192,17 @@ impl Machine {
     fn policy_of(&self, queue: QueueNumber) -> RetryPolicy {
         let queue = self.queues.get(&queue);
         let settings = queue.and_then(|queue| queue.settings.as_ref());
-        settings.map(|settings| settings.retry.clone()).unwrap_or_default()
+        settings
+            .map(|settings| settings.retry.clone())
+            .unwrap_or_default()
     }
 
-    fn decide_next(&self, policy: &RetryPolicy, attempt: &Attempt, retry_after_ms: Option<i64>) -> Next {
+    fn decide_next(
+        &self,
+        policy: &RetryPolicy,
+        attempt: &Attempt,
+        retry_after_ms: Option<i64>,
+    ) -> Next {
         let category = attempt.category.unwrap_or(Category::Unknown);
         decide(
             policy,
@@ -208,7 +222,11 @@ impl Machine {
         };
         let now = self.now;
         let queue = self.queue(number);
-        let Some(policy) = queue.settings.as_ref().and_then(|settings| settings.breaker) else {
+        let Some(policy) = queue
+            .settings
+            .as_ref()
+            .and_then(|settings| settings.breaker)
+        else {
             return;
         };
         let before = queue.breaker.clone();
@@ -217,10 +235,14 @@ impl Machine {
             End::Reported(Report::Success { .. }) => queue.breaker.succeeded(),
             End::Reported(Report::Failure(failure)) if blames_dependency(failure) => {
                 let counts = before.probe_at.is_none() || slot.probe;
-                counts.then(|| queue.breaker.failed(&policy, now, &failure.error)).flatten()
+                counts
+                    .then(|| queue.breaker.failed(&policy, now, &failure.error))
+                    .flatten()
             }
             // Whatever it answered, it is there.
-            End::Reported(Report::Failure(failure)) if failure.status.is_some() => queue.breaker.succeeded(),
+            End::Reported(Report::Failure(failure)) if failure.status.is_some() => {
+                queue.breaker.succeeded()
+            }
             End::Reported(Report::Failure(_)) | End::Interrupted => None,
         };
         let error = queue.breaker.last_error.clone().or(last_error);

@@ -2,10 +2,7 @@
 
 use mainstay_domain::{
     Timestamp,
-    jobs::{
-        QueueNumber, QueueTally,
-        breaker::Breaker,
-    },
+    jobs::{QueueNumber, QueueTally, breaker::Breaker},
 };
 use serde::Serialize;
 
@@ -52,7 +49,9 @@ pub struct QueueSnapshot {
 impl EngineSnapshot {
     /// The queue of this number.
     pub fn queue(&self, number: QueueNumber) -> Option<&QueueSnapshot> {
-        let index = self.queues.binary_search_by_key(&number, |queue| queue.queue);
+        let index = self
+            .queues
+            .binary_search_by_key(&number, |queue| queue.queue);
         index.ok().map(|index| &self.queues[index])
     }
 }
@@ -65,7 +64,11 @@ impl Machine {
             running: self.phase == Phase::Running,
             at: self.now,
             held: self.held.len(),
-            queues: self.queues.iter().map(|(number, queue)| shown(*number, queue)).collect(),
+            queues: self
+                .queues
+                .iter()
+                .map(|(number, queue)| shown(*number, queue))
+                .collect(),
         }
     }
 }

@@ -6,10 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_domain::{
-    JobId,
-    jobs::DueKey,
-};
+use mainstay_domain::{JobId, jobs::DueKey};
 use uuid::Uuid;
 
 /// A position in a stream, with neighbours.
