@@ -11,6 +11,7 @@ use crate::{
     time::Timestamp,
 };
 
+pub mod scheme;
 pub mod settings;
 
 /// The source that carries Mainstay's own events (a dead letter, an endpoint down and back, intake refusing).
@@ -182,6 +183,14 @@ pub struct Blob {
     pub zstd: bool,
     /// The bytes.
     pub bytes: Bytes,
+}
+
+/// A digest of a payload, to tell a duplicate from a conflict. Kept for ever: its making must never change.
+pub fn payload_digest(payload: &[u8]) -> [u8; 8] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, payload);
+    let mut short = [0; 8];
+    short.copy_from_slice(&digest.as_ref()[..8]);
+    short
 }
 
 /// An event that intake would like to append.

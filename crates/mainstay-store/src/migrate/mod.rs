@@ -77,7 +77,13 @@ macro_rules! migrations {
 }
 
 /// All migrations of this program. Adding one: four files under `migrations/` and a line here.
-static MIGRATIONS: &[Migration] = migrations! {};
+static MIGRATIONS: &[Migration] = migrations! {
+    1 "0001_access";
+    2 "0002_intake";
+    3 "0003_jobs";
+    4 "0004_billing_watch";
+    5 "0005_views";
+};
 
 /// What happens to the outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,106 @@
+//! Retention: what is finished and old goes, by kind of data, in small steps that never hold anything up.
+//!
+//! Events go with their jobs, attempts and receipts; one with an unfinished job or a dead letter stays. Deduplication
+//! records stay for ever, so that a late redelivery is still recognised.
+
+use std::{sync::Arc, time::Duration};
+
+use mainstay_domain::{Clock, Scope, Store, StoreExt, StoreResult, Timestamp};
+use tokio::sync::watch;
+
+/// Rows (events, receipts, …) that one step may remove.
+const STEP: i64 = 200;
+/// Refused requests that are kept at the most, whatever their age.
+const REFUSED_KEEP: i64 = 100_000;
+/// How often it is looked whether something is due.
+const PAUSE: Duration = Duration::from_secs(60);
+/// Between two steps, so that whoever waits for the writer gets it.
+const BREATH: Duration = Duration::from_millis(20);
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How long each kind of data is kept, in days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Events with their payloads, jobs, attempts and receipts.
+    pub events_days: i64,
+    /// Requests that were refused.
+    pub refused_days: i64,
+    /// The counts behind the charts.
+    pub samples_days: i64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { events_days: 30, refused_days: 7, samples_days: 90 }
+    }
+}
+
+/// Removes what is due, again and again, while `owner` says that this node is the one to do it.
+pub(crate) async fn run(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    owner: impl Fn() -> bool + Send,
+    mut stop: watch::Receiver<bool>,
+) {
+    loop {
+        if owner()
+            && let Err(error) = clean(&*store, &*clock, retention, &mut stop).await
+        {
+            tracing::warn!(%error, "old data could not be removed; trying again in a minute");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+async fn clean(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    retention: Retention,
+    stop: &mut watch::Receiver<bool>,
+) -> StoreResult<()> {
+    for kind in [Kind::Events, Kind::Refused, Kind::Samples, Kind::Access] {
+        let until = kind.until(clock.now(), retention);
+        while !*stop.borrow() && step(store, kind, until).await? >= STEP {
+            tokio::time::sleep(BREATH).await;
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Events,
+    Refused,
+    Samples,
+    Access,
+}
+
+impl Kind {
+    const fn until(self, now: Timestamp, retention: Retention) -> Timestamp {
+        match self {
+            Self::Events => now.minus_ms(retention.events_days * DAY_MS),
+            Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
+            Self::Samples => now.minus_ms(retention.samples_days * DAY_MS),
+            Self::Access => now,
+        }
+    }
+}
+
+async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i64> {
+    store
+        .transact(Scope::System("retention"), move |tx| {
+            Box::pin(async move {
+                match kind {
+                    Kind::Events => tx.event_expire(until, STEP).await,
+                    Kind::Refused => tx.receipt_expire(until, REFUSED_KEEP, STEP).await,
+                    Kind::Samples => tx.samples_expire(until, STEP).await,
+                    Kind::Access => tx.access_expire(until, STEP).await,
+                }
+            })
+        })
+        .await
+}

@@ -1,0 +1,142 @@
+//! What intake knows of sources, bindings and endpoints: one snapshot, replaced as a whole.
+//!
+//! Every append checks the snapshot's version in its own transaction, so that no event is ever matched with bindings
+//! that were replaced, on any node, without a message between nodes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use mainstay_domain::{
+    BindingId, EndpointId, SourceId, TenantId,
+    intake::{Binding, Config, HandlerRef, OWN_SOURCE, Source, scheme::PreparedScheme, settings::SourceSettings},
+    jobs::{Endpoint, QueueNumber},
+};
+
+use super::scheme::prepare;
+
+/// The job kind of a push to an endpoint.
+pub const DELIVER: &str = "endpoint.deliver";
+
+/// All doors, as of one version of the configuration.
+pub(crate) struct Doors {
+    /// The version.
+    pub(crate) version: i64,
+    by_name: HashMap<String, Arc<Door>>,
+    own: Option<Arc<Door>>,
+    endpoints: HashMap<EndpointId, Arc<Endpoint>>,
+}
+
+/// One source, ready to verify and to match.
+pub(crate) struct Door {
+    /// The source.
+    pub(crate) source: Source,
+    /// Its settings.
+    pub(crate) settings: SourceSettings,
+    /// Its scheme with keys prepared; `None` for the source of our own events, which no request can reach.
+    pub(crate) scheme: Option<PreparedScheme>,
+    rules: Vec<Rule>,
+}
+
+/// A binding with the queue that its jobs wait in.
+struct Rule {
+    binding: Binding,
+    kind: String,
+    endpoint: Option<EndpointId>,
+    queue: QueueNumber,
+}
+
+/// A job that a binding asks for.
+pub(crate) struct Wanted<'a> {
+    pub(crate) binding: BindingId,
+    pub(crate) kind: &'a str,
+    pub(crate) endpoint: Option<EndpointId>,
+    pub(crate) queue: QueueNumber,
+}
+
+/// The queues of built-in job kinds.
+pub type BuiltinQueues = HashMap<String, QueueNumber>;
+
+impl Doors {
+    /// Prepares a loaded configuration. A source whose settings cannot be understood (written by a newer version) is
+    /// left out and logged: its requests are answered 404 and redelivered later.
+    pub(crate) fn new(config: Config, builtin: &BuiltinQueues) -> Self {
+        let endpoints: HashMap<_, _> =
+            config.endpoints.into_iter().map(|endpoint| (endpoint.id, Arc::new(endpoint))).collect();
+        let mut rules: HashMap<SourceId, Vec<Rule>> = HashMap::new();
+        for binding in config.bindings.into_iter().filter(|binding| binding.enabled) {
+            if let Some(rule) = Rule::new(binding, &endpoints, builtin) {
+                rules.entry(rule.binding.source).or_default().push(rule);
+            }
+        }
+        let mut doors = Self { version: config.version, by_name: HashMap::new(), own: None, endpoints };
+        for source in config.sources {
+            let rules = rules.remove(&source.id).unwrap_or_default();
+            match Door::new(source, rules) {
+                Ok(door) if door.scheme.is_none() => doors.own = Some(Arc::new(door)),
+                Ok(door) => drop(doors.by_name.insert(door.source.name.clone(), Arc::new(door))),
+                Err((name, problem)) => tracing::error!(source = name, problem, "a source cannot be used"),
+            }
+        }
+        doors
+    }
+
+    /// The door of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Door>> {
+        self.by_name.get(name).cloned()
+    }
+
+    /// The source of our own events.
+    pub(crate) fn own(&self) -> Option<Arc<Door>> {
+        self.own.clone()
+    }
+
+    /// One endpoint.
+    pub(crate) fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        self.endpoints.get(&id).cloned()
+    }
+}
+
+impl Rule {
+    fn new(
+        binding: Binding,
+        endpoints: &HashMap<EndpointId, Arc<Endpoint>>,
+        builtin: &BuiltinQueues,
+    ) -> Option<Self> {
+        let (kind, endpoint, queue) = match &binding.handler {
+            HandlerRef::Endpoint(id) => (DELIVER.to_owned(), Some(*id), endpoints.get(id)?.queue),
+            HandlerRef::Builtin(kind) => (kind.clone(), None, *builtin.get(kind)?),
+        };
+        Some(Self { binding, kind, endpoint, queue })
+    }
+}
+
+impl Door {
+    fn new(source: Source, rules: Vec<Rule>) -> Result<Self, (String, String)> {
+        let settings: SourceSettings =
+            serde_json::from_str(&source.settings).map_err(|error| (source.name.clone(), error.to_string()))?;
+        let scheme = match source.scheme.as_str() {
+            OWN_SOURCE => None,
+            _ => Some(prepare(&source, &settings).map_err(|problem| (source.name.clone(), problem))?),
+        };
+        Ok(Self { source, settings, scheme, rules })
+    }
+
+    /// The jobs that an event of this type and tenant makes.
+    ///
+    /// A binding of our own source hears of its own tenant's affairs, or, when it belongs to the tenant that owns the
+    /// source, of everybody's.
+    pub(crate) fn wanted<'a>(&'a self, kind: &'a str, tenant: TenantId) -> impl Iterator<Item = Wanted<'a>> {
+        let own = self.scheme.is_none();
+        self.rules
+            .iter()
+            .filter(move |rule| {
+                !own || rule.binding.tenant == tenant || rule.binding.tenant == self.source.tenant
+            })
+            .filter(move |rule| rule.binding.matches(kind))
+            .map(|rule| Wanted {
+                binding: rule.binding.id,
+                kind: &rule.kind,
+                endpoint: rule.endpoint,
+                queue: rule.queue,
+            })
+    }
+}

@@ -1,0 +1,422 @@
+//! Intake: a provider's request comes in, is verified on its raw bytes, is committed once and for ever together with
+//! its jobs, and only then acknowledged.
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use mainstay_domain::{
+    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt, StoreResult, TenantId, Timestamp,
+    intake::{Appended, Arrival, Blob, NewEvent, NewReceipt, Verdict, payload_digest, settings},
+    jobs::{Endpoint, NewJob},
+    watch::Series,
+};
+
+mod answer;
+mod batch;
+mod doors;
+mod refused;
+pub mod replay;
+mod scheme;
+
+pub use answer::Answer;
+pub use doors::{BuiltinQueues, DELIVER};
+pub use scheme::check_source;
+
+use crate::watch::Samples;
+use batch::{BatchError, Batcher};
+use doors::{Door, Doors};
+use refused::Refused;
+
+/// The band that jobs of events wait in.
+pub(crate) const BAND: i16 = 1;
+/// How often a request is matched again because the configuration changed under it, before it is answered 503.
+const MATCHES_MAX: usize = 5;
+/// A configuration that a request found wanting is loaded again at most this often.
+const RELOAD_PAUSE: i64 = 1_000;
+/// How long the store may take to say whether the configuration changed.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request as the HTTP server hands it over.
+#[derive(Debug, Clone)]
+pub struct Inbound {
+    /// Names in lower case, with raw values, in order.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The raw body.
+    pub body: Bytes,
+    /// The client's address.
+    pub remote: String,
+    /// When the last byte arrived.
+    pub received_at: Timestamp,
+}
+
+impl Inbound {
+    /// The first header of this name (lower case), if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(own, _)| own == name)?;
+        std::str::from_utf8(value).ok()
+    }
+}
+
+/// The door that loses nothing.
+pub struct Intake {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    doors: RwLock<Arc<Doors>>,
+    loaded_at: AtomicI64,
+    builtin: BuiltinQueues,
+    batcher: Arc<Batcher>,
+    refused: Refused,
+    samples: Arc<Samples>,
+}
+
+impl Intake {
+    /// Loads the configuration and starts the committers.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        builtin: BuiltinQueues,
+        samples: Arc<Samples>,
+    ) -> StoreResult<Arc<Self>> {
+        let doors = load(&*store, &builtin).await?;
+        Ok(Arc::new(Self {
+            batcher: Batcher::start(Arc::clone(&store)),
+            refused: Refused::start(Arc::clone(&store)),
+            loaded_at: AtomicI64::new(clock.now().micros()),
+            doors: RwLock::new(Arc::new(doors)),
+            store,
+            clock,
+            random,
+            builtin,
+            samples,
+        }))
+    }
+
+    /// The largest body that this source takes, so that the server can stop reading; `None`: no such source.
+    pub async fn body_limit(&self, source: &str) -> Option<usize> {
+        self.door(source).await.map(|(_, door)| door.settings.body_limit_bytes)
+    }
+
+    /// Takes a request in. Answers 2xx only after what it says is committed.
+    pub async fn accept(&self, source: &str, inbound: Inbound) -> Answer {
+        for _ in 0..MATCHES_MAX {
+            let Some((doors, door)) = self.door(source).await else { return Answer::unknown_source() };
+            if !door.source.enabled {
+                return Answer::disabled();
+            }
+            let arrival = match self.verify(&door, &inbound) {
+                Ok(arrival) => arrival,
+                Err(refusal) => {
+                    // A secret may have been added on another node a moment ago.
+                    if self.reload_if_changed().await {
+                        continue;
+                    }
+                    return self.refuse(&door, inbound, &refusal);
+                }
+            };
+            match self.batcher.append(arrival, doors.version).await {
+                Ok(appended) => return self.accepted(&door, &appended),
+                Err(BatchError::Store(StoreError::ConfigChanged)) => {
+                    if let Err(error) = self.reload().await {
+                        return self.unavailable(&door, &error);
+                    }
+                }
+                Err(BatchError::Store(error)) => return self.unavailable(&door, &error),
+                Err(BatchError::Full) => return Answer::overloaded(),
+            }
+        }
+        Answer::overloaded()
+    }
+
+    /// Does everything that [`Self::accept`] does short of committing: the reference of `mainstay bench intake`.
+    pub async fn verify_only(&self, source: &str, inbound: &Inbound) -> Answer {
+        let Some((_, door)) = self.door(source).await else { return Answer::unknown_source() };
+        match scheme::verify(&door, inbound, self.clock.now()) {
+            Ok(_) => Answer::verified(),
+            Err(refusal) => Answer::refused(&refusal),
+        }
+    }
+
+    /// Answers a provider that asks whether the URL is ours (Meta's GET with `hub.challenge`).
+    pub async fn challenge(&self, source: &str, query: &[(String, String)]) -> Answer {
+        match self.door(source).await {
+            Some((_, door)) => scheme::challenge(&door, query),
+            None => Answer::unknown_source(),
+        }
+    }
+
+    /// The endpoint of this id, as of the last configuration seen.
+    pub async fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        if let Some(endpoint) = self.doors().endpoint(id) {
+            return Some(endpoint);
+        }
+        self.reload_if_changed().await;
+        self.doors().endpoint(id)
+    }
+
+    /// Looks at the configuration again if it changed; called after a change on this node.
+    pub async fn refresh(&self) -> StoreResult<()> {
+        self.reload().await
+    }
+
+    /// Whether the store takes commits: what `/readyz` asks.
+    pub async fn ready(&self) -> StoreResult<()> {
+        self.store.transact(Scope::System("readiness"), |tx| Box::pin(async move { tx.ping().await })).await
+    }
+
+    fn doors(&self) -> Arc<Doors> {
+        Arc::clone(&self.doors.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn door(&self, source: &str) -> Option<(Arc<Doors>, Arc<Door>)> {
+        let doors = self.doors();
+        if let Some(door) = doors.get(source) {
+            return Some((doors, door));
+        }
+        if !self.reload_if_changed().await {
+            return None;
+        }
+        let doors = self.doors();
+        let door = doors.get(source)?;
+        Some((doors, door))
+    }
+
+    async fn reload(&self) -> StoreResult<()> {
+        let doors = load(&*self.store, &self.builtin).await?;
+        let mut current = self.doors.write().unwrap_or_else(PoisonError::into_inner);
+        if doors.version >= current.version {
+            *current = Arc::new(doors);
+        }
+        Ok(())
+    }
+
+    /// Reloads when the store's version is another one; asks at most once a second. True when something changed.
+    async fn reload_if_changed(&self) -> bool {
+        let now = self.clock.now().micros();
+        let last = self.loaded_at.load(Ordering::Relaxed);
+        if (now - last).abs() < RELOAD_PAUSE * 1_000 {
+            return false;
+        }
+        if self.loaded_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        let before = self.doors().version;
+        let asked = self.store.read(Scope::System("intake"), |tx| Box::pin(async move { tx.config_version().await }));
+        match tokio::time::timeout(RELOAD_TIMEOUT, asked).await {
+            Ok(Ok(version)) if version != before => self.reload().await.is_ok(),
+            _ => false,
+        }
+    }
+
+    fn verify(&self, door: &Door, inbound: &Inbound) -> Result<Arrival, scheme::Refusal> {
+        let verified = scheme::verify(door, inbound, self.clock.now())?;
+        let whole = verified.events.len() == 1;
+        let receipt = NewReceipt {
+            id: ReceiptId::new(inbound.received_at, &*self.random),
+            source: door.source.id,
+            received_at: inbound.received_at,
+            remote: inbound.remote.clone(),
+            headers: headers_json(&inbound.headers),
+            body: (!whole).then(|| compress(&inbound.body)),
+            body_bytes: inbound.body.len() as i64,
+            secret: door.source.secrets.get(verified.secret_index).map(|secret| secret.id),
+            refusal: None,
+        };
+        let events = verified.events.into_iter().map(|found| self.event(door, inbound, found)).collect();
+        self.samples.secret_used(receipt.secret, inbound.received_at);
+        Ok(Arrival { receipt, events })
+    }
+
+    fn event(&self, door: &Door, inbound: &Inbound, found: scheme::Found) -> NewEvent {
+        let tenant = door.source.tenant;
+        let id = EventId::new(inbound.received_at, &*self.random);
+        let jobs = self.jobs(door, id, &found.kind, tenant, inbound.received_at);
+        NewEvent {
+            id,
+            tenant,
+            source: door.source.id,
+            source_number: door.source.number,
+            provider_id: found.provider_id,
+            occurred_at: found.occurred_at,
+            dedup_keys: found.dedup_keys,
+            body_hash: payload_digest(&found.payload),
+            payload_bytes: found.payload.len() as i64,
+            payload: compress(&found.payload),
+            kind: found.kind,
+            jobs,
+        }
+    }
+
+    pub(crate) fn jobs(
+        &self,
+        door: &Door,
+        event: EventId,
+        kind: &str,
+        tenant: TenantId,
+        now: Timestamp,
+    ) -> Vec<NewJob> {
+        door.wanted(kind, tenant)
+            .map(|wanted| NewJob {
+                id: JobId::new(now, &*self.random),
+                tenant,
+                queue: wanted.queue,
+                band: BAND,
+                kind: wanted.kind.to_owned(),
+                event: Some(event),
+                binding: Some(wanted.binding),
+                replay: None,
+                endpoint: wanted.endpoint,
+                payload: None,
+                run_at: None,
+                retry: None,
+                created_at: now,
+            })
+            .collect()
+    }
+
+    fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
+        let verdict = Appended::verdict(appended);
+        let series = if verdict == Verdict::Accepted { Series::Received } else { Series::Duplicates };
+        let ids: Vec<EventId> = appended.iter().map(|one| one.id()).collect();
+        self.samples.count(series, door.source.id.uuid(), 1);
+        self.samples.events_changed(&ids);
+        Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
+    }
+
+    fn refuse(&self, door: &Door, inbound: Inbound, refusal: &scheme::Refusal) -> Answer {
+        self.samples.count(Series::Refused, door.source.id.uuid(), 1);
+        tracing::debug!(source = door.source.name, code = refusal.code(), "a request was refused");
+        self.refused.keep(NewReceipt {
+            id: ReceiptId::new(inbound.received_at, &*self.random),
+            source: door.source.id,
+            received_at: inbound.received_at,
+            remote: inbound.remote,
+            headers: headers_json(&inbound.headers),
+            body: Some(compress(&inbound.body)),
+            body_bytes: inbound.body.len() as i64,
+            secret: None,
+            refusal: Some(refusal.code().to_owned()),
+        });
+        Answer::refused(refusal)
+    }
+
+    fn unavailable(&self, door: &Door, error: &StoreError) -> Answer {
+        tracing::error!(source = door.source.name, %error, "a verified request could not be committed");
+        Answer::unavailable()
+    }
+
+    /// An event of our own (a dead letter, an endpoint down and back), ready to be appended with its jobs. The engine appends it in the transaction of what it tells.
+    pub(crate) fn own_event(
+        &self,
+        kind: &str,
+        unique: &str,
+        tenant: TenantId,
+        payload: &serde_json::Value,
+        now: Timestamp,
+    ) -> Option<Arrival> {
+        let door = self.doors().own()?;
+        let id = EventId::new(now, &*self.random);
+        let jobs = self.jobs(&door, id, kind, tenant, now);
+        let bytes = Bytes::from(payload.to_string());
+        let event = NewEvent {
+            id,
+            tenant,
+            source: door.source.id,
+            source_number: door.source.number,
+            provider_id: unique.to_owned(),
+            kind: kind.to_owned(),
+            occurred_at: Some(now),
+            dedup_keys: vec![scheme::own_dedup_key(unique)],
+            body_hash: payload_digest(&bytes),
+            payload_bytes: bytes.len() as i64,
+            payload: compress(&bytes),
+            jobs,
+        };
+        let receipt = NewReceipt {
+            id: ReceiptId::new(now, &*self.random),
+            source: door.source.id,
+            received_at: now,
+            remote: String::new(),
+            headers: headers_json(&[]),
+            body: None,
+            body_bytes: event.payload_bytes,
+            secret: None,
+            refusal: None,
+        };
+        Some(Arrival { receipt, events: vec![event] })
+    }
+
+    /// Whether any binding listens to own events of this kind about this tenant.
+    pub(crate) fn own_wanted(&self, kind: &str, tenant: TenantId) -> bool {
+        self.doors().own().is_some_and(|door| door.wanted(kind, tenant).next().is_some())
+    }
+
+    /// The endpoint of this id, if it is known without asking the store.
+    pub(crate) fn endpoint_known(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
+        self.doors().endpoint(id)
+    }
+}
+
+async fn load(store: &dyn Store, builtin: &BuiltinQueues) -> StoreResult<Doors> {
+    let config = store.read(Scope::System("intake"), |tx| Box::pin(async move { tx.config_load().await })).await?;
+    Ok(Doors::new(config, builtin))
+}
+
+/// Below this many bytes compression gains nothing.
+const COMPRESS_MIN_BYTES: usize = 256;
+/// The largest body that a frame may hold: what a source can be told to take, and an event's share of context.
+const BODY_BYTES_MAX: u64 = (settings::BODY_LIMIT_BYTES_MAX * 2) as u64;
+/// Fast enough for the request's own thread; see `docs/benchmarks.md`.
+const COMPRESS_LEVEL: i32 = 1;
+
+/// The bytes as the store keeps them: compressed where that makes them smaller.
+pub(crate) fn compress(bytes: &Bytes) -> Blob {
+    if bytes.len() >= COMPRESS_MIN_BYTES
+        && let Ok(packed) = zstd::bulk::compress(bytes, COMPRESS_LEVEL)
+        && packed.len() < bytes.len()
+    {
+        return Blob { zstd: true, bytes: packed.into() };
+    }
+    Blob { zstd: false, bytes: bytes.clone() }
+}
+
+/// The bytes of a blob. Its frame is bounded by the largest body that a source can be told to take.
+pub fn decompress(blob: &Blob) -> StoreResult<Bytes> {
+    if !blob.zstd {
+        return Ok(blob.bytes.clone());
+    }
+    let corrupt = |why: &dyn std::fmt::Display| StoreError::Corrupt(format!("a compressed body cannot be read: {why}"));
+    let size = match zstd::zstd_safe::get_frame_content_size(&blob.bytes) {
+        Ok(Some(size)) if size <= BODY_BYTES_MAX => size as usize,
+        _ => return Err(corrupt(&"its size is missing or too large")),
+    };
+    zstd::bulk::decompress(&blob.bytes, size).map(Bytes::from).map_err(|error| corrupt(&error))
+}
+
+/// Headers that carry credentials of the sender's; never kept.
+const HEADERS_SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+
+fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
+    let mut kept = serde_json::Map::new();
+    for (name, value) in headers {
+        if HEADERS_SECRET.contains(&name.as_str()) {
+            continue;
+        }
+        let text = String::from_utf8_lossy(value);
+        match kept.get_mut(name) {
+            Some(serde_json::Value::String(before)) => {
+                before.push_str(", ");
+                before.push_str(&text);
+            }
+            _ => drop(kept.insert(name.clone(), text.into_owned().into())),
+        }
+    }
+    Blob { zstd: false, bytes: serde_json::Value::Object(kept).to_string().into() }
+}

@@ -1,0 +1,189 @@
+//! Replay: events that are kept are given to bindings once more. First the plan, then the jobs.
+
+use std::collections::BTreeMap;
+
+use mainstay_domain::{
+    BindingId, Clock, EventId, JobId, Random, ReplayId, Scope, Store, StoreExt, StoreResult, TenantId,
+    intake::{Binding, Event, EventFilter, EventStatus, HandlerRef, Replay},
+    jobs::{Endpoint, NewJob},
+};
+
+use super::{BAND, BuiltinQueues, DELIVER};
+
+/// Events that one replay may take: a larger selection is narrowed first.
+pub const EVENTS_MAX: i64 = 10_000;
+
+/// What a replay would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Events selected.
+    pub events: i64,
+    /// Jobs that would be made.
+    pub jobs: i64,
+    /// Selected events whose jobs are all done already.
+    pub already_done: i64,
+    /// The bindings that would make them, by name.
+    pub bindings: Vec<String>,
+    /// Whether there are more events than one replay may take.
+    pub truncated: bool,
+}
+
+/// A replay as somebody asks for it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Which events.
+    pub filter: EventFilter,
+    /// The one binding they go to; none: every enabled binding of their source that matches.
+    pub binding: Option<BindingId>,
+    /// Who asks.
+    pub by: String,
+}
+
+/// What would happen.
+pub async fn plan(store: &dyn Store, scope: Scope, request: Request) -> StoreResult<Plan> {
+    store
+        .read(scope, move |tx| {
+            let request = request.clone();
+            Box::pin(async move {
+                let (events, truncated) = select(tx, &request.filter).await?;
+                let bindings = tx.binding_list().await?;
+                Ok(Selection::new(&events, &bindings, &request).plan(truncated))
+            })
+        })
+        .await
+}
+
+/// Makes the jobs, in one transaction. `None` when nothing matches.
+pub async fn run(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    random: std::sync::Arc<dyn Random>,
+    builtin: std::sync::Arc<BuiltinQueues>,
+    scope: Scope,
+    request: Request,
+) -> StoreResult<Vec<Replay>> {
+    let now = clock.now();
+    let replays = store
+        .transact(scope, move |tx| {
+            let (request, random, builtin) = (request.clone(), random.clone(), builtin.clone());
+            Box::pin(async move {
+                let (events, _) = select(tx, &request.filter).await?;
+                let bindings = tx.binding_list().await?;
+                let endpoints = tx.endpoint_list().await?;
+                let selection = Selection::new(&events, &bindings, &request);
+                let mut replays = Vec::new();
+                // A replay belongs to one tenant; a selection over several makes one for each.
+                for (tenant, pairs) in selection.by_tenant() {
+                    let id = ReplayId::new(now, &*random);
+                    let jobs: Vec<NewJob> = pairs
+                        .iter()
+                        .filter_map(|(event, binding)| {
+                            job(event, binding, &endpoints, &builtin, id, JobId::new(now, &*random), now)
+                        })
+                        .collect();
+                    let mut touched: Vec<EventId> = pairs.iter().map(|(event, _)| event.id).collect();
+                    touched.dedup();
+                    let replay = Replay {
+                        id,
+                        tenant,
+                        created_at: now,
+                        by: request.by.clone(),
+                        binding: request.binding,
+                        events: touched.len() as i64,
+                        jobs: jobs.len() as i64,
+                    };
+                    tx.replay_insert(&replay, &jobs).await?;
+                    replays.push(replay);
+                }
+                Ok(replays)
+            })
+        })
+        .await?;
+    store.wake();
+    Ok(replays)
+}
+
+async fn select(tx: &mut dyn mainstay_domain::Tx, filter: &EventFilter) -> StoreResult<(Vec<Event>, bool)> {
+    let mut events = tx.event_list(filter, EVENTS_MAX + 1).await?;
+    let truncated = events.len() as i64 > EVENTS_MAX;
+    events.truncate(EVENTS_MAX as usize);
+    // Oldest first, so that the jobs are made in the order of the events.
+    events.reverse();
+    Ok((events, truncated))
+}
+
+struct Selection<'a> {
+    events: &'a [Event],
+    pairs: Vec<(&'a Event, &'a Binding)>,
+}
+
+impl<'a> Selection<'a> {
+    fn new(events: &'a [Event], bindings: &'a [Binding], request: &Request) -> Self {
+        let goes = |event: &Event, binding: &Binding| match request.binding {
+            Some(id) => binding.id == id && binding.source == event.source,
+            None => binding.enabled && binding.source == event.source && binding.matches(&event.kind),
+        };
+        let pairs = events
+            .iter()
+            .flat_map(|event| {
+                bindings.iter().filter(move |binding| goes(event, binding)).map(move |binding| (event, binding))
+            })
+            .collect();
+        Self { events, pairs }
+    }
+
+    fn plan(&self, truncated: bool) -> Plan {
+        let mut bindings: Vec<String> = self.pairs.iter().map(|(_, binding)| binding.name.clone()).collect();
+        bindings.sort();
+        bindings.dedup();
+        let done = self.events.iter().filter(|event| EventStatus::of(event.jobs) == EventStatus::Success);
+        Plan {
+            events: self.events.len() as i64,
+            jobs: self.pairs.len() as i64,
+            already_done: done.count() as i64,
+            bindings,
+            truncated,
+        }
+    }
+
+    fn by_tenant(&self) -> BTreeMap<TenantId, Vec<(&'a Event, &'a Binding)>> {
+        let mut groups: BTreeMap<TenantId, Vec<_>> = BTreeMap::new();
+        for pair in &self.pairs {
+            groups.entry(pair.0.tenant).or_default().push(*pair);
+        }
+        groups
+    }
+}
+
+fn job(
+    event: &Event,
+    binding: &Binding,
+    endpoints: &[Endpoint],
+    builtin: &BuiltinQueues,
+    replay: ReplayId,
+    id: JobId,
+    now: mainstay_domain::Timestamp,
+) -> Option<NewJob> {
+    let (kind, endpoint, queue) = match &binding.handler {
+        HandlerRef::Endpoint(endpoint) => {
+            let found = endpoints.iter().find(|one| one.id == *endpoint)?;
+            (DELIVER.to_owned(), Some(*endpoint), found.queue)
+        }
+        HandlerRef::Builtin(kind) => (kind.clone(), None, *builtin.get(kind)?),
+    };
+    Some(NewJob {
+        id,
+        tenant: event.tenant,
+        queue,
+        band: BAND,
+        kind,
+        event: Some(event.id),
+        binding: Some(binding.id),
+        replay: Some(replay),
+        endpoint,
+        payload: None,
+        run_at: None,
+        retry: None,
+        created_at: now,
+    })
+}

@@ -1,0 +1,80 @@
+//! From a source's settings to a scheme with its keys prepared, and from a request to the events that it brings.
+
+use bytes::Bytes;
+use mainstay_domain::{
+    Timestamp,
+    intake::{
+        Source,
+        scheme::{Payload, PreparedScheme, Request, Scheme, Secret, challenge as answer_challenge, dedup_key},
+        settings::{SettingProblem, SourceSettings},
+    },
+};
+
+pub(crate) use mainstay_domain::intake::scheme::Refusal;
+
+use super::{Answer, Door, Inbound};
+
+/// A verified request.
+pub(crate) struct Accepted {
+    /// Which of the source's secrets matched, newest first.
+    pub(crate) secret_index: usize,
+    /// What it brings: none to many.
+    pub(crate) events: Vec<Found>,
+}
+
+/// One event that a request brings.
+pub(crate) struct Found {
+    pub(crate) provider_id: String,
+    pub(crate) kind: String,
+    pub(crate) occurred_at: Option<Timestamp>,
+    pub(crate) dedup_keys: Vec<[u8; 16]>,
+    pub(crate) payload: Bytes,
+}
+
+/// Checks a source before it is stored: its scheme, its settings and each of its secrets.
+pub fn check_source(scheme: &str, settings: &SourceSettings, secrets: &[&str]) -> Result<(), SettingProblem> {
+    settings.check()?;
+    let scheme = Scheme::from_settings(scheme, settings.hmac.as_ref(), settings.verify_token.as_deref())?;
+    secrets.iter().try_for_each(|secret| scheme.check_secret(&Secret::from(*secret)))
+}
+
+pub(super) fn prepare(source: &Source, settings: &SourceSettings) -> Result<PreparedScheme, String> {
+    let scheme = Scheme::from_settings(&source.scheme, settings.hmac.as_ref(), settings.verify_token.as_deref());
+    let secrets: Vec<Secret> = source.secrets.iter().map(|one| Secret::from(one.secret.as_str())).collect();
+    scheme.and_then(|scheme| PreparedScheme::new(scheme, &secrets)).map_err(|problem| problem.to_string())
+}
+
+pub(super) fn verify(door: &Door, inbound: &Inbound, now: Timestamp) -> Result<Accepted, Refusal> {
+    let Some(scheme) = &door.scheme else { return Err(Refusal::SecretMissing) };
+    let request = Request { headers: &inbound.headers, body: &inbound.body, now_secs: now.secs() };
+    let verified = scheme.verify(door.settings.tolerance_secs, &request)?;
+    let events = scheme
+        .extract(&request)?
+        .into_iter()
+        .map(|one| Found {
+            provider_id: one.provider_id,
+            kind: one.kind,
+            occurred_at: one.occurred_at_micros.map(Timestamp::from_micros),
+            dedup_keys: one.dedup_keys,
+            payload: match one.payload {
+                Payload::Body => inbound.body.clone(),
+                Payload::Part(part) => part.into(),
+            },
+        })
+        .collect();
+    Ok(Accepted { secret_index: verified.secret_index, events })
+}
+
+pub(super) fn challenge(door: &Door, query: &[(String, String)]) -> Answer {
+    let asked = door.scheme.as_ref().map(|scheme| answer_challenge(scheme.scheme(), query));
+    match asked {
+        Some(Ok(text)) => Answer::challenge(&text),
+        Some(Err(refusal)) => Answer::refused(&refusal),
+        None => Answer::unknown_source(),
+    }
+}
+
+/// The deduplication key of an event of our own.
+pub(super) fn own_dedup_key(unique: &str) -> [u8; 16] {
+    dedup_key(unique)
+}

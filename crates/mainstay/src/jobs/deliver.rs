@@ -1,0 +1,230 @@
+//! The push of a job to an endpoint: one HTTP request, signed, bounded, and judged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstay_domain::{
+    Category, Clock, StoreResult,
+    intake::{Blob, scheme},
+    jobs::{
+        Endpoint, EventBody, JobBody,
+        http_out::{HttpOut, OutAnswer, OutError, OutRequest},
+        settings::{EndpointSettings, Signing},
+    },
+};
+use serde_json::json;
+
+use super::{AttemptInfo, Failure, Outbound, Report};
+use crate::intake::{Intake, decompress};
+
+/// Bytes of an answer's body that are kept with the attempt.
+const EXCERPT_BYTES: usize = 4 * 1_024;
+/// Headers of an answer that are kept with the attempt.
+const ANSWER_HEADERS_MAX: usize = 32;
+/// Headers that belong to one connection or are set by us; never passed on with the original request.
+const HEADERS_HOP: [&str; 14] = [
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+/// Pushes jobs to endpoints.
+pub(crate) struct Deliver {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) http: Arc<dyn HttpOut>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+#[async_trait::async_trait]
+impl Outbound for Deliver {
+    async fn run(&self, job: JobBody, attempt: AttemptInfo) -> Report {
+        match self.deliver(&job, &attempt).await {
+            Ok(report) => report,
+            Err(failure) => Report::Failure(failure),
+        }
+    }
+}
+
+impl Deliver {
+    async fn deliver(&self, job: &JobBody, attempt: &AttemptInfo) -> Result<Report, Failure> {
+        let endpoint = match job.endpoint {
+            Some(id) => self.intake.endpoint(id).await,
+            None => None,
+        };
+        let Some(endpoint) = endpoint else {
+            return Err(Failure::new(Category::Validation, "endpoint_gone", "the endpoint of this job does not exist"));
+        };
+        let settings: EndpointSettings = serde_json::from_str(&endpoint.settings)
+            .map_err(|error| Failure::new(Category::Bug, "settings_unreadable", error.to_string()))?;
+        let request = self.request(job, attempt, &endpoint, &settings)?;
+        let sent = json!({
+            "method": "POST",
+            "url": request.url,
+            "headers": shown(&request.headers),
+            "bytes": request.body.len(),
+        });
+        match self.http.post(request).await {
+            Ok(answer) => Ok(judge(&answer, &sent, self.clock.now().secs())),
+            Err(error) => Err(failed(&error, &sent)),
+        }
+    }
+
+    fn request(
+        &self,
+        job: &JobBody,
+        attempt: &AttemptInfo,
+        endpoint: &Endpoint,
+        settings: &EndpointSettings,
+    ) -> Result<OutRequest, Failure> {
+        let body = body(job).map_err(|error| Failure::new(Category::Database, "payload_unreadable", error.to_string()))?;
+        let id = job.job.to_string();
+        let mut headers = match (settings.signing, &job.event) {
+            (Signing::Original, Some(event)) => original_headers(event),
+            _ => vec![("content-type".to_owned(), "application/json".to_owned())],
+        };
+        if settings.signing == Signing::StandardWebhooks {
+            headers.extend(scheme::sign_standard_webhooks(&endpoint.secrets, &id, self.clock.now().secs(), &body));
+        }
+        headers.push(("user-agent".into(), concat!("Mainstay/", env!("CARGO_PKG_VERSION")).into()));
+        headers.push(("mainstay-job-id".into(), id));
+        headers.push(("mainstay-attempt".into(), attempt.tries.to_string()));
+        if let Some(event) = &job.event {
+            headers.push(("mainstay-event-id".into(), event.id.to_string()));
+            headers.push(("mainstay-event-type".into(), event.kind.clone()));
+            headers.push(("mainstay-source".into(), event.source_name.clone()));
+        }
+        Ok(OutRequest {
+            url: endpoint.url.clone(),
+            headers,
+            body,
+            connect_timeout_ms: settings.connect_timeout_ms,
+            timeout_ms: settings.timeout_ms,
+            answer_bytes_max: EXCERPT_BYTES,
+        })
+    }
+}
+
+fn body(job: &JobBody) -> StoreResult<Bytes> {
+    match (&job.payload, &job.event) {
+        (Some(payload), _) => Ok(payload.clone()),
+        (None, Some(event)) => decompress(&event.payload),
+        (None, None) => Ok(Bytes::new()),
+    }
+}
+
+fn original_headers(event: &EventBody) -> Vec<(String, String)> {
+    let kept = event.headers.as_ref().map(|Blob { bytes, .. }| bytes.clone()).unwrap_or_default();
+    let headers: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&kept).unwrap_or_default();
+    headers
+        .into_iter()
+        .filter(|(name, _)| !HEADERS_HOP.contains(&name.as_str()))
+        .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// The headers of a request as they are shown: a signature is worth nothing without the secret, and helps to debug.
+fn shown(headers: &[(String, String)]) -> serde_json::Map<String, serde_json::Value> {
+    headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect()
+}
+
+fn exchange(sent: &serde_json::Value, answer: &OutAnswer) -> String {
+    json!({
+        "request": sent,
+        "response": {
+            "status": answer.status,
+            "headers": shown(answer.headers.get(..ANSWER_HEADERS_MAX).unwrap_or(&answer.headers)),
+            "excerpt": String::from_utf8_lossy(&answer.excerpt),
+        },
+    })
+    .to_string()
+}
+
+/// What an answer means. 2xx is done; what says "wrong input" or "gone" is not tried again; the rest is.
+fn judge(answer: &OutAnswer, sent: &serde_json::Value, now_secs: i64) -> Report {
+    let exchange = exchange(sent, answer);
+    let status = answer.status;
+    let (category, code) = match status {
+        200..=299 => return Report::Success { status: Some(status.into()), exchange: Some(exchange) },
+        300..=399 => (Category::Provider, "redirected"),
+        400 | 405 | 406 | 411 | 413..=417 | 422 => (Category::Validation, "rejected"),
+        401 | 403 | 407 => (Category::Auth, "not_authorized"),
+        408 => (Category::Timeout, "timed_out"),
+        410 => (Category::Validation, "gone"),
+        429 => (Category::RateLimited, "rate_limited"),
+        500..=599 => (Category::Provider, "server_error"),
+        _ => (Category::Provider, "unexpected_status"),
+    };
+    let mut failure = Failure::new(category, code, format!("the endpoint answered {status}"));
+    failure.status = Some(status.into());
+    failure.exchange = Some(exchange);
+    failure.retry_after_ms = retry_after_ms(answer, now_secs);
+    Report::Failure(failure)
+}
+
+fn failed(error: &OutError, sent: &serde_json::Value) -> Failure {
+    let mut failure = Failure::new(error.category(), error.code(), error.to_string());
+    failure.exchange = Some(json!({ "request": sent }).to_string());
+    failure
+}
+
+/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
+fn retry_after_ms(answer: &OutAnswer, now_secs: i64) -> Option<i64> {
+    let (_, value) = answer.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
+    let value = value.trim();
+    if let Ok(secs) = value.parse::<u32>() {
+        return Some(i64::from(secs) * 1_000);
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    let secs = at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    Some((i64::try_from(secs).ok()? - now_secs).max(0) * 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&str, &str)]) -> OutAnswer {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        OutAnswer { status, headers, excerpt: Bytes::from_static(b"no") }
+    }
+
+    fn judged(status: u16) -> Option<Category> {
+        match judge(&answer(status, &[]), &json!({}), 0) {
+            Report::Success { .. } => None,
+            Report::Failure(failure) => Some(failure.category),
+        }
+    }
+
+    #[test]
+    fn only_answers_that_say_the_input_is_wrong_are_not_tried_again() {
+        assert_eq!(judged(204), None);
+        for status in [301, 404, 408, 409, 425, 429, 500, 503] {
+            let category = judged(status).expect("a failure");
+            assert!(category.retryable(), "{status} is tried again");
+        }
+        for status in [400, 401, 410, 422] {
+            let category = judged(status).expect("a failure");
+            assert!(!category.retryable(), "{status} is not tried again");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        assert_eq!(retry_after_ms(&answer(429, &[("Retry-After", "120")]), 0), Some(120_000));
+        let date = [("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        assert_eq!(retry_after_ms(&answer(503, &date), 784_111_777 - 10), Some(10_000));
+        assert_eq!(retry_after_ms(&answer(503, &date), 784_111_777 + 10), Some(0));
+        assert_eq!(retry_after_ms(&answer(503, &[("retry-after", "soon")]), 0), None);
+    }
+}

@@ -1,0 +1,83 @@
+//! Mainstay's own events: what a person must be told, as events of the source `mainstay` that can be bound to any
+//! endpoint like a provider's. The engine appends them in the transaction of what they tell.
+
+use std::sync::Arc;
+
+use mainstay_domain::{
+    Clock,
+    intake::{Arrival, OWN_SOURCE},
+    jobs::{DeadLetter, breaker::Turn},
+};
+use serde_json::json;
+
+use crate::{
+    intake::Intake,
+    jobs::{Announcement, Announcer},
+};
+
+/// A job died.
+pub const DEAD_LETTER: &str = "dead_letter.created";
+/// An endpoint's breaker opened.
+pub const ENDPOINT_DOWN: &str = "endpoint.down";
+/// An endpoint's breaker closed again.
+pub const ENDPOINT_UP: &str = "endpoint.up";
+
+/// Turns what the engine announces into own events.
+pub(crate) struct Own {
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Announcer for Own {
+    fn announce(&self, what: &Announcement) -> Option<Arrival> {
+        match what {
+            Announcement::Dead(letter) => self.dead(letter),
+            Announcement::Breaker { endpoint, turn, at, error } => {
+                let endpoint = self.intake.endpoint_known(*endpoint)?;
+                let kind = match turn {
+                    Turn::Opened => ENDPOINT_DOWN,
+                    Turn::Closed => ENDPOINT_UP,
+                };
+                let payload = json!({
+                    "type": kind,
+                    "endpoint_id": endpoint.id,
+                    "endpoint_name": endpoint.name,
+                    "error": error,
+                });
+                let unique = format!("{kind}:{}:{}", endpoint.id, at.micros());
+                self.intake.own_event(kind, &unique, endpoint.tenant, &payload, self.clock.now())
+            }
+        }
+    }
+}
+
+impl Own {
+    /// A dead letter is told of only where a binding listens, and never when it was itself the telling: a dead
+    /// listener must not make events about itself without end.
+    fn dead(&self, letter: &DeadLetter) -> Option<Arrival> {
+        if letter.event_kind.as_deref().is_some_and(is_own) || !self.intake.own_wanted(DEAD_LETTER, letter.tenant) {
+            return None;
+        }
+        let payload = json!({
+            "type": DEAD_LETTER,
+            "job_id": letter.job,
+            "kind": letter.kind,
+            "endpoint_id": letter.endpoint,
+            "event_id": letter.event,
+            "event_type": letter.event_kind,
+            "category": letter.category,
+            "code": letter.code,
+            "error": letter.error,
+            "status": letter.status,
+        });
+        let unique = format!("{DEAD_LETTER}:{}:{}", letter.job, letter.attempt);
+        self.intake.own_event(DEAD_LETTER, &unique, letter.tenant, &payload, self.clock.now())
+    }
+}
+
+fn is_own(kind: &str) -> bool {
+    [DEAD_LETTER, ENDPOINT_DOWN, ENDPOINT_UP].contains(&kind)
+}
+
+/// The name of the source of own events.
+pub const SOURCE: &str = OWN_SOURCE;
