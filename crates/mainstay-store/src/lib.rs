@@ -4,6 +4,7 @@
 //! Everything else is written once, in the common subset of both dialects, in the `queries` modules; tests PREPARE
 //! every statement on both, and prove that each one over a tenant table carries the tenant.
 
+pub mod backup;
 mod hex;
 mod lease;
 pub mod migrate;
@@ -11,6 +12,8 @@ mod postgres;
 mod setup;
 pub mod sql;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod thing;
 mod tx;
 

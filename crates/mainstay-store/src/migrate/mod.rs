@@ -9,6 +9,7 @@ mod sqlite;
 
 use mainstay_domain::Timestamp;
 
+pub(crate) use postgres::roles_make as roles_ensure;
 pub use schema::schema_dump;
 
 use crate::{
@@ -76,7 +77,13 @@ macro_rules! migrations {
 }
 
 /// All migrations of this program. Adding one: four files under `migrations/` and a line here.
-static MIGRATIONS: &[Migration] = migrations! {};
+static MIGRATIONS: &[Migration] = migrations! {
+    1 "0001_access";
+    2 "0002_intake";
+    3 "0003_jobs";
+    4 "0004_billing_watch";
+    5 "0005_views";
+};
 
 /// What happens to the outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +145,18 @@ impl Migrator {
     /// The number of the last migration; 0 when there is none.
     pub fn version(&self) -> u32 {
         self.migrations.last().map_or(0, |last| last.version)
+    }
+
+    /// SHA-256 over all texts, in hexadecimal: another one, another schema.
+    pub fn fingerprint(&self) -> String {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        for migration in self.migrations {
+            for script in [migration.sqlite, migration.postgres] {
+                context.update(script.up.as_bytes());
+                context.update(script.down.as_bytes());
+            }
+        }
+        hex::encode(context.finish().as_ref())
     }
 
     /// What the database has and what it lacks. Changes nothing.

@@ -141,7 +141,7 @@ async fn roles(client: &Client, mode: Mode) -> SetupResult<()> {
 
 /// Makes the two roles and lets this user become them. Another database's runner may be doing the same right now,
 /// and the advisory lock is only this database's: an answer that they exist is as good as having made them.
-async fn roles_make(client: &Client) -> SetupResult<()> {
+pub(crate) async fn roles_make(client: &Client) -> SetupResult<()> {
     for role in ["mainstay_app", "mainstay_system"] {
         let make = format!(
             "DO $do$

@@ -83,9 +83,17 @@ enum Ran {
 impl PostgresStore {
     /// Connects to a database that has been migrated; refuses a server that can lose what it has acknowledged.
     pub async fn connect(options: PostgresOptions) -> SetupResult<Self> {
+        Self::connect_at(options, Migrator::embedded()).await
+    }
+
+    /// The same, for a database that has these migrations.
+    pub(crate) async fn connect_at(
+        options: PostgresOptions,
+        migrator: Migrator,
+    ) -> SetupResult<Self> {
         let client = connect_plain(&options.url).await?;
         check_server(&client).await?;
-        Migrator::embedded().check_postgres(&client).await?;
+        migrator.check_postgres(&client).await?;
         let store = Self {
             app: pool(&options, ROLE_APP, options.pool_app)?,
             system: pool(&options, ROLE_SYSTEM, options.pool_system)?,

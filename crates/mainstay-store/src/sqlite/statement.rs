@@ -68,11 +68,7 @@ fn read(connection: &Connection, statement: &str, rows_max: usize) -> StoreResul
             "only statements that read are allowed".into(),
         ));
     }
-    let columns: Vec<String> = prepared
-        .column_names()
-        .into_iter()
-        .map(ToOwned::to_owned)
-        .collect();
+    let columns: Vec<String> = prepared.column_names().map(ToOwned::to_owned).collect();
     let mut table = Table {
         rows: Vec::new(),
         truncated: false,

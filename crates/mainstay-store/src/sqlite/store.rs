@@ -73,9 +73,18 @@ impl SqliteStore {
 
     /// Opens the database in a directory that this process has locked already.
     pub fn open_locked(directory: Arc<DataDirectory>, options: SqliteOptions) -> SetupResult<Self> {
+        Self::open_at(directory, options, Migrator::embedded())
+    }
+
+    /// The same, for a database that has these migrations.
+    pub(crate) fn open_at(
+        directory: Arc<DataDirectory>,
+        options: SqliteOptions,
+        migrator: Migrator,
+    ) -> SetupResult<Self> {
         let path = directory.database_prepare()?;
         let mut connection = open_writer(&path, options.writer_cache_kib)?;
-        Migrator::embedded().check_sqlite(&connection)?;
+        migrator.check_sqlite(&connection)?;
         let deadline = Deadline::watch(&mut connection)?;
         lease_forget(&connection)?;
         let (wal, checkpoints) = Wal::start(&path, &mut connection)?;

@@ -1,0 +1,3 @@
+//! The domain's rules from outside, as the other crates use them.
+
+mod intake;
