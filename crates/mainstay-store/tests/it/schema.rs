@@ -119,3 +119,50 @@ fn one_database_per_test_is_its_own() {
         other.finish().await;
     });
 }
+
+#[test]
+fn every_reference_is_indexed_on_postgres() {
+    mainstay_testkit::run(async {
+        let scratch = Cluster::of_this_run().migrated().await;
+        let client = scratch.client().await;
+        // An index serves when its first columns are the reference's, in any order.
+        let bare = "SELECT conname::text FROM pg_constraint con
+            WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND NOT EXISTS (
+                SELECT FROM pg_index i WHERE i.indrelid = con.conrelid AND i.indpred IS NULL
+                    AND (i.indkey::int2[])[0:cardinality(con.conkey) - 1] @> con.conkey)";
+        let bare = client.query(bare, &[]).await.expect("it answers");
+        let bare: Vec<String> = bare.iter().map(|row| row.get(0)).collect();
+        assert_eq!(bare, [] as [&str; 0]);
+    });
+}
+
+#[test]
+fn every_reference_is_indexed_on_sqlite() {
+    mainstay_testkit::run(async {
+        let db = TestDatabase::sqlite().await;
+        let Place::Sqlite(directory) = db.place() else {
+            unreachable!("it is SQLite");
+        };
+        let connection = rusqlite::Connection::open(directory.database()).expect("opens");
+        let bare = "
+            WITH reference AS (
+                SELECT t.name AS owner, f.id, json_group_array(f.\"from\") AS columns, count(*) AS width
+                FROM sqlite_schema t, pragma_foreign_key_list(t.name) f
+                WHERE t.type = 'table' GROUP BY t.name, f.id
+            )
+            SELECT owner || columns FROM reference r WHERE NOT EXISTS (
+                SELECT 1 FROM pragma_index_list(r.owner) i WHERE i.partial = 0 AND (
+                    SELECT count(*) FROM pragma_index_info(i.name) c
+                    WHERE c.seqno < r.width AND c.name IN (SELECT value FROM json_each(r.columns))
+                ) = r.width
+            )
+            -- A whole number that is the key is the row's own place.
+            AND NOT EXISTS (SELECT 1 FROM pragma_table_info(r.owner) c
+                WHERE c.pk = 1 AND c.type = 'INTEGER' AND r.columns = json_array(c.name))";
+        let mut bare = connection.prepare(bare).expect("it is SQL");
+        let bare = bare.query_map([], |row| row.get::<_, String>(0));
+        let bare: Result<Vec<String>, _> = bare.expect("it runs").collect();
+        assert_eq!(bare.expect("it answers"), [] as [&str; 0]);
+        db.finish().await;
+    });
+}
