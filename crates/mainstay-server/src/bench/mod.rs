@@ -61,7 +61,10 @@ impl Bench {
                 (Where::Postgres(url.to_owned()), None)
             }
         };
-        Ok(Self { place, _cluster: cluster })
+        Ok(Self {
+            place,
+            _cluster: cluster,
+        })
     }
 
     /// `sqlite` or `postgres`.
