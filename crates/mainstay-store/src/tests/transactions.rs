@@ -272,7 +272,6 @@ on_both!(a_person_cannot_write_nor_leave_the_database, |db| async {
 });
 
 on_both!(a_person_does_not_wait_for_ever, |db| async {
-    // Only that it ends, and how: the limit itself is ten seconds.
     let endless = match db {
         Ground::Sqlite(..) => {
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
