@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -39,17 +39,31 @@ impl Drop for Process {
 impl Process {
     /// The most memory that was resident so far, in MiB.
     pub(crate) fn peak_rss_mib(&self) -> anyhow::Result<f64> {
-        peak_rss_mib(&self.child.id().to_string())
+        peak_rss_mib(&self.pid())
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
     }
 }
 
 /// The most memory that the process (an id, or `self`) had resident so far, in MiB.
 pub(crate) fn peak_rss_mib(process: &str) -> anyhow::Result<f64> {
+    memory_mib(process, "VmHWM:")
+}
+
+/// The memory that the process has resident now, in MiB.
+pub(crate) fn rss_mib(process: &str) -> anyhow::Result<f64> {
+    memory_mib(process, "VmRSS:")
+}
+
+fn memory_mib(process: &str, name: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib: f64 = line
         .and_then(|line| line.split_whitespace().next())
-        .context("the kernel tells the peak of memory")?
+        .with_context(|| format!("the kernel tells {name}"))?
         .parse()?;
     Ok(kib / 1_024.0)
 }
@@ -119,7 +133,7 @@ pub(crate) async fn source_declare(data: &Path, secret: &str) -> anyhow::Result<
         format!("http://{address}")
     };
     let client = reqwest::Client::new();
-    // The event and one job are committed: a binding to the built-in handler that does nothing but be recorded.
+    // Each event brings one job: for the built-in handler that does nothing.
     let bodies = [
         (
             "sources",
@@ -128,7 +142,7 @@ pub(crate) async fn source_declare(data: &Path, secret: &str) -> anyhow::Result<
         (
             "bindings",
             json!({ "source": SOURCE, "type_pattern": "*",
-                "handler": { "kind": "builtin", "name": "billing.record" } }),
+                "handler": { "kind": "builtin", "name": "noop" } }),
         ),
     ];
     for (path, body) in bodies {
@@ -201,7 +215,7 @@ pub(crate) struct Load<'a> {
 impl Load<'_> {
     /// Runs the load generator in a process of its own.
     pub(crate) async fn put(&self) -> anyhow::Result<LoadReport> {
-        let mut command = tokio::process::Command::new(own_binary()?);
+        let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command
             .args([
                 "bench",
@@ -235,8 +249,4 @@ impl Load<'_> {
         );
         Ok(serde_json::from_slice(&output.stdout)?)
     }
-}
-
-fn own_binary() -> anyhow::Result<PathBuf> {
-    Ok(std::env::current_exe()?)
 }
