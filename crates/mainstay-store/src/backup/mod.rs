@@ -134,6 +134,7 @@ pub async fn restore(
     force: bool,
     progress: OnProgress,
 ) -> SetupResult<Manifest> {
+    place.require_alone()?;
     let manifest = verify(backup).await?;
     let wanted = Migrator::embedded().version();
     if manifest.schema_version > wanted {
