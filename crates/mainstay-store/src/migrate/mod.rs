@@ -150,6 +150,7 @@ impl Migrator {
     /// SHA-256 over all texts, in hexadecimal: another one, another schema.
     pub fn fingerprint(&self) -> String {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(postgres::READABLE.as_bytes());
         for migration in self.migrations {
             for script in [migration.sqlite, migration.postgres] {
                 context.update(script.up.as_bytes());
