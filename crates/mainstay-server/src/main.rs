@@ -1,2 +1,6 @@
-//! .
+//! The `mainstay` binary.
+
+mod cidr;
+mod outbound;
+
 fn main() {}
