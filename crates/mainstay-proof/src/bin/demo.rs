@@ -47,6 +47,9 @@ struct Options {
     /// End after the verdict
     #[arg(long, env = "ONCE", value_parser = FalseyValueParser::new())]
     once: bool,
+    /// A command to run after the verdict, with MAINSTAY_URL and MAINSTAY_SIGNIN_LINK set; then end
+    #[arg(long, env = "THEN")]
+    then: Option<String>,
     /// How many distinct requests are sent
     #[arg(long, env = "EVENTS", default_value_t = 3_000)]
     events: usize,
@@ -237,10 +240,25 @@ impl Demo {
         let ledger = self.receiver.ledger();
         let verdict = judge(&played, &report, &ledger, &kept);
         self.verdict_show(&verdict, &report, &ledger, begin.elapsed());
-        if !self.options.once {
-            self.stay().await?;
+        let mut clean = verdict.clean();
+        match self.options.then.clone() {
+            Some(command) => clean &= self.then(&command).await?,
+            None if self.options.once => {}
+            None => self.stay().await?,
         }
-        Ok(verdict.clean())
+        Ok(clean)
+    }
+
+    /// Runs a command against the server as it stands after the verdict; whether it succeeded.
+    async fn then(&mut self, command: &str) -> anyhow::Result<bool> {
+        let status = Command::new("sh")
+            .args(["-c", command])
+            .env("MAINSTAY_URL", format!("http://{}", self.setup.address()))
+            .env("MAINSTAY_SIGNIN_LINK", self.signin_link().await?)
+            .kill_on_drop(true)
+            .status()
+            .await?;
+        Ok(status.success())
     }
 
     async fn declare(
@@ -439,16 +457,21 @@ impl Demo {
             .say(&format!("{verdict}\n{word} ({} s)", took.as_secs()));
     }
 
-    async fn stay(&mut self) -> anyhow::Result<()> {
+    /// The link that the server printed at its last start.
+    async fn signin_link(&self) -> anyhow::Result<String> {
         let log = tokio::fs::read_to_string(self.setup.log()).await?;
         let link = log
             .split_whitespace()
             .rev()
             .find(|word| word.contains("/signin/link"));
+        Ok(link.context("mainstay printed no sign-in link")?.to_owned())
+    }
+
+    async fn stay(&mut self) -> anyhow::Result<()> {
+        let link = self.signin_link().await?;
         self.line.say(&format!(
-            "\ndashboard  http://{}\nsign in    {}\n\nCtrl-C ends the demo and removes its data",
+            "\ndashboard  http://{}\nsign in    {link}\n\nCtrl-C ends the demo and removes its data",
             self.setup.address(),
-            link.unwrap_or("(no link was printed)")
         ));
         std::future::pending().await
     }

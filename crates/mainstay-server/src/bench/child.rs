@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -39,17 +39,31 @@ impl Drop for Process {
 impl Process {
     /// The most memory that was resident so far, in MiB.
     pub(crate) fn peak_rss_mib(&self) -> anyhow::Result<f64> {
-        peak_rss_mib(&self.child.id().to_string())
+        peak_rss_mib(&self.pid())
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
     }
 }
 
 /// The most memory that the process (an id, or `self`) had resident so far, in MiB.
 pub(crate) fn peak_rss_mib(process: &str) -> anyhow::Result<f64> {
+    memory_mib(process, "VmHWM:")
+}
+
+/// The memory that the process has resident now, in MiB.
+pub(crate) fn rss_mib(process: &str) -> anyhow::Result<f64> {
+    memory_mib(process, "VmRSS:")
+}
+
+fn memory_mib(process: &str, name: &str) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib: f64 = line
         .and_then(|line| line.split_whitespace().next())
-        .context("the kernel tells the peak of memory")?
+        .with_context(|| format!("the kernel tells {name}"))?
         .parse()?;
     Ok(kib / 1_024.0)
 }
@@ -83,16 +97,27 @@ pub(crate) async fn server(
         address,
     };
     let ready = format!("http://{}/readyz", process.address);
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .build()?;
     let begin = Instant::now();
     loop {
         if let Some(status) = process.child.try_wait()? {
             bail!("the server ended with {status}");
         }
-        if client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        if client
+            .get(&ready)
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+        {
             return Ok(process);
         }
-        ensure!(begin.elapsed() < READY_WITHIN, "the server is not ready after {} s", READY_WITHIN.as_secs());
+        ensure!(
+            begin.elapsed() < READY_WITHIN,
+            "the server is not ready after {} s",
+            READY_WITHIN.as_secs()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -102,28 +127,48 @@ pub(crate) async fn source_declare(data: &Path, secret: &str) -> anyhow::Result<
     let api: Value = serde_json::from_slice(&std::fs::read(data.join("api.json"))?)?;
     let (address, token) = (api["address"].as_str(), api["token"].as_str());
     let (address, token) = address.zip(token).context("address and token of the API")?;
-    let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let base = if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    };
     let client = reqwest::Client::new();
-    // The event and one job are committed: a binding to the built-in handler that does nothing but be recorded.
+    // Each event brings one job: for the built-in handler that does nothing.
     let bodies = [
-        ("sources", json!({ "name": SOURCE, "scheme": "stripe", "secret": secret })),
+        (
+            "sources",
+            json!({ "name": SOURCE, "scheme": "stripe", "secret": secret }),
+        ),
         (
             "bindings",
             json!({ "source": SOURCE, "type_pattern": "*",
-                "handler": { "kind": "builtin", "name": "billing.record" } }),
+                "handler": { "kind": "builtin", "name": "noop" } }),
         ),
     ];
     for (path, body) in bodies {
         let url = format!("{base}/v1/{path}");
-        let answer = client.post(url).bearer_auth(token).json(&body).send().await?;
+        let answer = client
+            .post(url)
+            .bearer_auth(token)
+            .json(&body)
+            .send()
+            .await?;
         let status = answer.status();
-        ensure!(status.is_success(), "POST /v1/{path}: {status} {}", answer.text().await?);
+        ensure!(
+            status.is_success(),
+            "POST /v1/{path}: {status} {}",
+            answer.text().await?
+        );
     }
     Ok(())
 }
 
 /// Starts the handler that teams write today; `None` when it is not installed.
-pub(crate) fn naive(folder: &Path, database: &str, secret: &str) -> anyhow::Result<Option<Process>> {
+pub(crate) fn naive(
+    folder: &Path,
+    database: &str,
+    secret: &str,
+) -> anyhow::Result<Option<Process>> {
     if !folder.join("node_modules").exists() {
         return Ok(None);
     }
@@ -143,8 +188,13 @@ pub(crate) fn naive(folder: &Path, database: &str, secret: &str) -> anyhow::Resu
         child,
         address: String::new(),
     };
-    let first = BufReader::new(words).lines().next().context("the naive handler did not start")??;
-    let port = first.strip_prefix("listening ").context("the naive handler did not say where it listens")?;
+    let first = BufReader::new(words)
+        .lines()
+        .next()
+        .context("the naive handler did not start")??;
+    let port = first
+        .strip_prefix("listening ")
+        .context("the naive handler did not say where it listens")?;
     process.address = format!("127.0.0.1:{port}");
     Ok(Some(process))
 }
@@ -165,10 +215,24 @@ pub(crate) struct Load<'a> {
 impl Load<'_> {
     /// Runs the load generator in a process of its own.
     pub(crate) async fn put(&self) -> anyhow::Result<LoadReport> {
-        let mut command = tokio::process::Command::new(own_binary()?);
+        let mut command = tokio::process::Command::new(std::env::current_exe()?);
         command
-            .args(["bench", "load", "--address", self.address, "--path", self.path, "--run", self.run])
-            .args(["--seconds", &self.seconds.to_string(), "--connections", &self.connections.to_string()])
+            .args([
+                "bench",
+                "load",
+                "--address",
+                self.address,
+                "--path",
+                self.path,
+                "--run",
+                self.run,
+            ])
+            .args([
+                "--seconds",
+                &self.seconds.to_string(),
+                "--connections",
+                &self.connections.to_string(),
+            ])
             .args(["--body", &self.body.to_string()])
             .env(SECRET, self.secret)
             .stdin(Stdio::null())
@@ -178,11 +242,11 @@ impl Load<'_> {
             command.args(["--rate", &rate.to_string()]);
         }
         let output = command.output().await?;
-        ensure!(output.status.success(), "the load generator failed against {}", self.path);
+        ensure!(
+            output.status.success(),
+            "the load generator failed against {}",
+            self.path
+        );
         Ok(serde_json::from_slice(&output.stdout)?)
     }
-}
-
-fn own_binary() -> anyhow::Result<PathBuf> {
-    Ok(std::env::current_exe()?)
 }

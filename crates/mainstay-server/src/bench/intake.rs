@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{
     Bench,
-    child::{self, Load, Process, SOURCE},
+    child::{self, Load, Process},
     cluster::Cluster,
     line::{Line, Spread},
     load::LoadReport,
@@ -24,7 +24,7 @@ const P99_BAR_MS: f64 = 25.0;
 /// In MiB.
 const RSS_BAR_MIB: f64 = 100.0;
 /// A secret for loads on this machine only.
-const LOAD_SECRET: &str = "whsec_bench_0123456789abcdef0123456789abcdef";
+pub(super) const LOAD_SECRET: &str = "whsec_bench_0123456789abcdef0123456789abcdef";
 
 /// How to measure.
 #[derive(Debug, Clone, Args)]
@@ -57,12 +57,21 @@ struct Measured {
 /// Measures, tells people, and answers with the line.
 pub(crate) async fn run(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Line> {
     let measured = measure(bench, args).await?;
-    let rates: Vec<f64> = measured.durable.iter().map(|report| report.per_second).collect();
+    let rates: Vec<f64> = measured
+        .durable
+        .iter()
+        .map(|report| report.per_second)
+        .collect();
     let durable = Spread::of(&rates).context("at least one run")?;
     let verify = Spread::of(&measured.verify).context("at least one run")?;
     let ratio = durable.median / verify.median;
     let naive = Spread::of(&measured.naive);
-    let refused: u64 = measured.durable.iter().chain([&measured.half]).map(LoadReport::refused).sum();
+    let refused: u64 = measured
+        .durable
+        .iter()
+        .chain([&measured.half])
+        .map(LoadReport::refused)
+        .sum();
     let checks = [
         ratio >= RATIO_BAR,
         naive.is_none_or(|naive| durable.median >= NAIVE_BAR * naive.median),
@@ -103,7 +112,10 @@ pub(crate) async fn run(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Line
         RATIO_BAR * 100.0,
         naive.map_or_else(
             || "not measured: it is not installed (npm ci in bench/peers)".to_owned(),
-            |naive| format!("{naive} requests/s; durable is {:.1} times that (bar {NAIVE_BAR})", durable.median / naive.median)
+            |naive| format!(
+                "{naive} requests/s; durable is {:.1} times that (bar {NAIVE_BAR})",
+                durable.median / naive.median
+            )
         ),
         measured.half.p50_ms,
         measured.half.p99_ms,
@@ -134,31 +146,75 @@ async fn measure(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Measured> {
     let (mut verified, mut kept, mut naive) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..args.runs {
         let number = format!("r{run}");
-        let run = Load { run: &number, ..load.clone() };
-        let report = Load { address: &verify.address, ..run.clone() }.put().await?;
-        note(&format!("run {number}: verify only {:.0} requests/s", report.per_second));
+        let run = Load {
+            run: &number,
+            ..load.clone()
+        };
+        let report = Load {
+            address: &verify.address,
+            ..run.clone()
+        }
+        .put()
+        .await?;
+        note(&format!(
+            "run {number}: verify only {:.0} requests/s",
+            report.per_second
+        ));
         verified.push(report.per_second);
-        let report = Load { address: &durable.address, ..run.clone() }.put().await?;
-        note(&format!("run {number}: durable {:.0} requests/s", report.per_second));
+        let report = Load {
+            address: &durable.address,
+            ..run.clone()
+        }
+        .put()
+        .await?;
+        note(&format!(
+            "run {number}: durable {:.0} requests/s",
+            report.per_second
+        ));
         kept.push(report);
         if let Some(peer) = &peer {
-            let report = Load { address: &peer.process.address, path: "/webhooks/stripe", ..run }.put().await?;
-            note(&format!("run {number}: naive handler {:.0} requests/s", report.per_second));
+            let report = Load {
+                address: &peer.process.address,
+                path: "/webhooks/stripe",
+                ..run
+            }
+            .put()
+            .await?;
+            note(&format!(
+                "run {number}: naive handler {:.0} requests/s",
+                report.per_second
+            ));
             naive.push(report.per_second);
         }
     }
     let rates: Vec<f64> = kept.iter().map(|report| report.per_second).collect();
     let half = Spread::of(&rates).context("at least one run")?.median / 2.0;
-    let half = Load { address: &durable.address, run: "half", rate: Some(half), ..load }.put().await?;
+    let half = Load {
+        address: &durable.address,
+        run: "half",
+        rate: Some(half),
+        ..load
+    }
+    .put()
+    .await?;
     let rss_mib = durable.peak_rss_mib()?;
-    Ok(Measured { verify: verified, durable: kept, naive, half, rss_mib })
+    Ok(Measured {
+        verify: verified,
+        durable: kept,
+        naive,
+        half,
+        rss_mib,
+    })
 }
 
-async fn started(data: &Path, database: Option<&str>, verify_only: bool) -> anyhow::Result<Process> {
+async fn started(
+    data: &Path,
+    database: Option<&str>,
+    verify_only: bool,
+) -> anyhow::Result<Process> {
     std::fs::create_dir_all(data)?;
     let server = child::server(data, database, verify_only).await?;
     child::source_declare(data, LOAD_SECRET).await?;
-    debug_assert_eq!(SOURCE, "bench");
     Ok(server)
 }
 
@@ -184,9 +240,15 @@ impl Peer {
                 }
             },
         };
-        let url = cluster.as_ref().map(|cluster| cluster.url.as_str()).or(bench.place.url());
+        let url = cluster
+            .as_ref()
+            .map(|cluster| cluster.url.as_str())
+            .or(bench.place.url());
         let url = url.context("the naive handler writes to PostgreSQL")?;
         let process = child::naive(folder, url, LOAD_SECRET)?;
-        Ok(process.map(|process| Self { process, _cluster: cluster }))
+        Ok(process.map(|process| Self {
+            process,
+            _cluster: cluster,
+        }))
     }
 }

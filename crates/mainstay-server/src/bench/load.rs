@@ -74,7 +74,10 @@ pub(crate) struct LoadReport {
 impl LoadReport {
     /// How many answers were not 2xx.
     pub(crate) fn refused(&self) -> u64 {
-        let refused = self.statuses.iter().filter(|(status, _)| !(200..300).contains(*status));
+        let refused = self
+            .statuses
+            .iter()
+            .filter(|(status, _)| !(200..300).contains(*status));
         refused.map(|(_, count)| count).sum()
     }
 }
@@ -82,7 +85,9 @@ impl LoadReport {
 /// Sends, and prints the report. One thread: on a small machine the server needs the rest.
 pub(crate) fn run(args: &LoadArgs) -> anyhow::Result<()> {
     let secret = std::env::var(SECRET).context("the secret of the source")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let report = runtime.block_on(load(args, &secret))?;
     super::say(&serde_json::to_string(&report)?);
     Ok(())
@@ -96,7 +101,9 @@ async fn load(args: &LoadArgs, secret: &str) -> anyhow::Result<LoadReport> {
     let mut connections = JoinSet::new();
     for number in 0..args.connections {
         let bodies = Bodies::new(args, secret, number);
-        let pace = args.rate.map(|rate| Pace::new(rate, args.connections, number, begin));
+        let pace = args
+            .rate
+            .map(|rate| Pace::new(rate, args.connections, number, begin));
         let connection = Connection::open(&args.address).await?;
         connections.spawn(send(connection, bodies, pace, window));
     }
@@ -269,7 +276,11 @@ impl Bodies {
 }
 
 const fn hex(digit: u8) -> u8 {
-    if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+    if digit < 10 {
+        b'0' + digit
+    } else {
+        b'a' + digit - 10
+    }
 }
 
 /// As long as Stripe's, and always of the same length.
@@ -341,7 +352,10 @@ fn answer(bytes: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     };
     let text = std::str::from_utf8(&bytes[..head])?;
     let mut lines = text.split("\r\n");
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("a status")?;
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .context("a status")?;
     let mut body = 0;
     for line in lines {
         let (name, value) = line.split_once(':').context("a header")?;
@@ -387,7 +401,11 @@ mod tests {
         let (time, tag) = signature.split_once(",v1=").expect("time and tag");
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"whsec_bench");
         let expected = hmac::sign(&key, format!("{time}.{body}").as_bytes());
-        let expected: String = expected.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected: String = expected
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(tag, expected);
     }
 

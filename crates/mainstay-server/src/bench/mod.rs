@@ -7,9 +7,14 @@ use clap::{Args, Subcommand};
 
 mod child;
 mod cluster;
+mod drain;
 mod intake;
+mod latency;
 mod line;
 mod load;
+mod memory;
+mod node;
+mod ready;
 
 use cluster::{Cluster, Where};
 use line::Line;
@@ -31,6 +36,14 @@ pub(crate) struct BenchArgs {
 enum Which {
     /// Webhooks verified, committed and acknowledged, in a second
     Intake(intake::IntakeArgs),
+    /// Jobs carried out in a second, with few and with many waiting
+    Drain(drain::DrainArgs),
+    /// From submitting a job into an idle queue until it starts
+    Latency(latency::LatencyArgs),
+    /// From starting the process until it takes webhooks
+    Ready(ready::ReadyArgs),
+    /// Memory while webhooks keep coming
+    Memory(memory::MemoryArgs),
     /// The load generator
     #[command(hide = true)]
     Load(load::LoadArgs),
@@ -61,7 +74,10 @@ impl Bench {
                 (Where::Postgres(url.to_owned()), None)
             }
         };
-        Ok(Self { place, _cluster: cluster })
+        Ok(Self {
+            place,
+            _cluster: cluster,
+        })
     }
 
     /// `sqlite` or `postgres`.
@@ -79,7 +95,11 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<bool> {
     }
     let bench = Bench::prepare(&args.database)?;
     let line: Line = match &args.which {
-        Which::Intake(intake) => intake::run(&bench, intake).await?,
+        Which::Intake(args) => intake::run(&bench, args).await?,
+        Which::Drain(args) => drain::run(&bench, args).await?,
+        Which::Latency(args) => latency::run(&bench, args).await?,
+        Which::Ready(args) => ready::run(&bench, args).await?,
+        Which::Memory(args) => memory::run(&bench, args).await?,
         Which::Load(_) => return Ok(true),
     };
     if args.json {

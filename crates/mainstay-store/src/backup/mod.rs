@@ -60,8 +60,17 @@ pub struct Manifest {
 /// What this program writes and reads.
 const FORMAT: u32 = 1;
 
-/// Tables that a database has rows in before anybody has used it.
-const BOOKKEEPING: [&str; 4] = ["schema_migration", "config_version", "checkpoint", "lease"];
+/// Tables that have rows before anybody has used the database, or because a server has merely been started.
+const BOOKKEEPING: [&str; 8] = [
+    "checkpoint",
+    "config_version",
+    "lease",
+    "queue",
+    "retention",
+    "schema_migration",
+    "server",
+    "tally",
+];
 
 /// Writes a backup to `target`, which must not exist, and verifies it. The store may be running.
 pub async fn backup(
@@ -145,6 +154,7 @@ pub(crate) async fn restore_at(
     force: bool,
     progress: OnProgress,
 ) -> SetupResult<Manifest> {
+    place.require_alone()?;
     let manifest = verify(backup).await?;
     let wanted = migrator.version();
     if manifest.schema_version > wanted {

@@ -22,7 +22,7 @@ use crate::{
 /// Where the data is.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
-    /// A data directory that this process has locked.
+    /// A data directory; locked by this process for everything but looking, and backups.
     Sqlite(&'a DataDirectory),
     /// A database on a server, opened by a user who may change the schema.
     Postgres(&'a PostgresUrl),
@@ -150,6 +150,7 @@ impl Migrator {
     /// SHA-256 over all texts, in hexadecimal: another one, another schema.
     pub fn fingerprint(&self) -> String {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(postgres::READABLE.as_bytes());
         for migration in self.migrations {
             for script in [migration.sqlite, migration.postgres] {
                 context.update(script.up.as_bytes());
@@ -192,6 +193,7 @@ impl Migrator {
         mode: Mode,
         now: Timestamp,
     ) -> SetupResult<Vec<Step>> {
+        place.require_alone()?;
         let run = Run {
             migrator: *self,
             version,

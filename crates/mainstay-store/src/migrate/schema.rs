@@ -7,9 +7,10 @@ use crate::{
     sqlite::{map_error, open_reader},
 };
 
+/// Without what SQLite makes for itself.
 const SQLITE: &str = "
-    SELECT type || ' ' || name || ' on ' || tbl_name || ': ' || coalesce(sql, '') FROM sqlite_schema
-    ORDER BY type, name";
+    SELECT type || ' ' || name || ' on ' || tbl_name || ': ' || replace(coalesce(sql, ''), char(10), ' ')
+    FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY type, name";
 
 /// Everything that a migration can make: columns, constraints, indexes, policies, views, functions, triggers, and who
 /// may do what.

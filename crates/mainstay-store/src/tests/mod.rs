@@ -74,14 +74,19 @@ enum Ground {
 impl Ground {
     async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
-        let store = sqlite_open(&folder, SqliteOptions::default()).await;
-        Self::Sqlite(store, folder)
+        let options = SqliteOptions {
+            query_timeout: Duration::from_millis(500),
+            ..SqliteOptions::default()
+        };
+        Self::Sqlite(sqlite_open(&folder, options).await, folder)
     }
 
     async fn postgres() -> Self {
         let scratch = Cluster::of_this_run().scratch().await;
         let url = postgres_migrated(&scratch).await;
-        let store = PostgresStore::connect_at(PostgresOptions::new(url), Migrator::new(TINY)).await;
+        let mut options = PostgresOptions::new(url);
+        options.query_timeout = Duration::from_millis(500);
+        let store = PostgresStore::connect_at(options, Migrator::new(TINY)).await;
         Self::Postgres(store.expect("the store connects"), Box::new(scratch))
     }
 

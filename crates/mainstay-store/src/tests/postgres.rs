@@ -97,28 +97,6 @@ fn every_session_has_the_limits_and_says_whose_it_is() {
 }
 
 #[test]
-fn a_statement_that_takes_too_long_ends_and_one_transaction_can_have_its_own_limit() {
-    mainstay_testkit::run(async {
-        let db = ground().await;
-        let slow = db
-            .write(SYSTEM, |tx| {
-                Box::pin(async move {
-                    if let Dialect::Postgres(conn) = &tx.conn {
-                        conn.statement_timeout(Duration::from_millis(50)).await?;
-                    }
-                    tx.conn()
-                        .query_built("SELECT pg_sleep(30)::text", &[])
-                        .await
-                })
-            })
-            .await;
-        assert!(matches!(slow, Err(StoreError::Timeout)), "{slow:?}");
-        let after = text_of(&db, SYSTEM, "current_setting('statement_timeout')").await;
-        assert_eq!(after, "30s");
-    });
-}
-
-#[test]
 fn two_transactions_in_each_others_way_both_end_well() {
     mainstay_testkit::run(async {
         let db = ground().await;

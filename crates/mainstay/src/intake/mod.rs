@@ -22,6 +22,7 @@ mod answer;
 mod batch;
 mod doors;
 mod refused;
+mod refusing;
 pub mod replay;
 mod scheme;
 
@@ -33,6 +34,7 @@ use crate::watch::Samples;
 use batch::{BatchError, Batcher};
 use doors::{Door, Doors};
 use refused::Refused;
+use refusing::{Episode, Refusing};
 
 /// The band that jobs of events wait in.
 pub(crate) const BAND: i16 = 1;
@@ -74,6 +76,7 @@ pub struct Intake {
     builtin: BuiltinQueues,
     batcher: Arc<Batcher>,
     refused: Refused,
+    refusing: Refusing,
     samples: Arc<Samples>,
 }
 
@@ -90,6 +93,7 @@ impl Intake {
         Ok(Arc::new(Self {
             batcher: Batcher::start(Arc::clone(&store)),
             refused: Refused::start(Arc::clone(&store)),
+            refusing: Refusing::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
             store,
@@ -108,7 +112,7 @@ impl Intake {
     }
 
     /// Takes a request in. Answers 2xx only after what it says is committed.
-    pub async fn accept(&self, source: &str, inbound: Inbound) -> Answer {
+    pub async fn accept(self: &Arc<Self>, source: &str, inbound: Inbound) -> Answer {
         for _ in 0..MATCHES_MAX {
             let Some((doors, door)) = self.door(source).await else {
                 return Answer::unknown_source();
@@ -127,17 +131,20 @@ impl Intake {
                 }
             };
             match self.batcher.append(arrival, doors.version).await {
-                Ok(appended) => return self.accepted(&door, &appended),
+                Ok(appended) => {
+                    self.tell_of_refusals();
+                    return self.accepted(&door, &appended);
+                }
                 Err(BatchError::Store(StoreError::ConfigChanged)) => {
                     if let Err(error) = self.reload().await {
                         return self.unavailable(&door, &error);
                     }
                 }
                 Err(BatchError::Store(error)) => return self.unavailable(&door, &error),
-                Err(BatchError::Full) => return Answer::overloaded(),
+                Err(BatchError::Full) => return self.overloaded(),
             }
         }
-        Answer::overloaded()
+        self.overloaded()
     }
 
     /// Does everything that [`Self::accept`] does short of committing: the reference of `mainstay bench intake`.
@@ -344,7 +351,45 @@ impl Intake {
 
     fn unavailable(&self, door: &Door, error: &StoreError) -> Answer {
         tracing::error!(source = door.source.name, %error, "a verified request could not be committed");
+        self.refusing.refused(self.clock.now());
         Answer::unavailable()
+    }
+
+    fn overloaded(&self) -> Answer {
+        self.refusing.refused(self.clock.now());
+        Answer::overloaded()
+    }
+
+    /// Providers that were sent away will come again; whoever runs this should know that it happened.
+    fn tell_of_refusals(self: &Arc<Self>) {
+        let Some(episode) = self.refusing.committed() else {
+            return;
+        };
+        let intake = Arc::clone(self);
+        tokio::spawn(async move {
+            for arrival in intake.refusal_events(episode) {
+                let version = intake.doors().version;
+                if let Err(error) = intake.batcher.append(arrival, version).await {
+                    tracing::warn!(
+                        ?error,
+                        ?episode,
+                        "that intake had refused requests could not be told as an event"
+                    );
+                }
+            }
+        });
+    }
+
+    fn refusal_events(&self, episode: Episode) -> Option<Arrival> {
+        const KIND: &str = "intake.refused";
+        let tenant = self.doors().own()?.source.tenant;
+        let payload = serde_json::json!({
+            "type": KIND,
+            "requests": episode.requests,
+            "duration_ms": episode.until.ms_since(episode.since),
+        });
+        let unique = format!("{KIND}:{}", episode.since.micros());
+        self.own_event(KIND, &unique, tenant, &payload, self.clock.now())
     }
 
     /// An event of our own (a dead letter, an endpoint down and back), ready to be appended with its jobs. The engine appends it in the transaction of what it tells.
