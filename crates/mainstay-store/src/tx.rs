@@ -1,6 +1,6 @@
 //! One open transaction: its scope and the connection that it runs on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mainstay_domain::{
     Scope, StoreResult,
@@ -31,6 +31,17 @@ impl SqlTx<'_> {
         match &mut self.conn {
             Dialect::Sqlite(conn) => conn,
             Dialect::Postgres(conn) => conn,
+        }
+    }
+
+    /// Another limit than the default for the statements of this transaction, and of no other (TMO-06).
+    pub(crate) async fn statement_timeout(&mut self, limit: Duration) -> StoreResult<()> {
+        match &self.conn {
+            Dialect::Sqlite(conn) => {
+                conn.statement_timeout(limit);
+                Ok(())
+            }
+            Dialect::Postgres(conn) => conn.statement_timeout(limit).await,
         }
     }
 }

@@ -459,8 +459,10 @@ pub struct Signal {
 pub enum SignalKind {
     /// A requeued attempt row has been inserted: the job is to be found among the retries.
     Requeued,
-    /// A cancelled or discarded attempt row has been inserted: stop if it runs.
+    /// A cancelled attempt row has been inserted: stop if it runs.
     Cancelled,
+    /// A discarded attempt row has been inserted: a dead letter less, and nothing to stop.
+    Discarded,
 }
 
 /// What was committed since the last look.

@@ -60,8 +60,17 @@ pub struct Manifest {
 /// What this program writes and reads.
 const FORMAT: u32 = 1;
 
-/// Tables that a database has rows in before anybody has used it.
-const BOOKKEEPING: [&str; 4] = ["schema_migration", "config_version", "checkpoint", "lease"];
+/// Tables that have rows before anybody has used the database, or because a server has merely been started.
+const BOOKKEEPING: [&str; 8] = [
+    "checkpoint",
+    "config_version",
+    "lease",
+    "queue",
+    "retention",
+    "schema_migration",
+    "server",
+    "tally",
+];
 
 /// Writes a backup to `target`, which must not exist, and verifies it. The store may be running.
 pub async fn backup(
@@ -134,9 +143,20 @@ pub async fn restore(
     force: bool,
     progress: OnProgress,
 ) -> SetupResult<Manifest> {
+    restore_at(Migrator::embedded(), place, backup, force, progress).await
+}
+
+/// The same for a program with these migrations.
+pub(crate) async fn restore_at(
+    migrator: Migrator,
+    place: Place<'_>,
+    backup: &Path,
+    force: bool,
+    progress: OnProgress,
+) -> SetupResult<Manifest> {
     place.require_alone()?;
     let manifest = verify(backup).await?;
-    let wanted = Migrator::embedded().version();
+    let wanted = migrator.version();
     if manifest.schema_version > wanted {
         let found = manifest.schema_version;
         return Err(SetupError::Newer { found, wanted });
@@ -172,7 +192,18 @@ pub async fn migrate_with_backup(
     now: Timestamp,
     progress: OnProgress,
 ) -> SetupResult<(Option<PathBuf>, Vec<Step>)> {
-    let status = Migrator::embedded().status(place).await?;
+    migrate_with_backup_at(Migrator::embedded(), place, directory, now, progress).await
+}
+
+/// The same for a program with these migrations.
+pub(crate) async fn migrate_with_backup_at(
+    migrator: Migrator,
+    place: Place<'_>,
+    directory: &Path,
+    now: Timestamp,
+    progress: OnProgress,
+) -> SetupResult<(Option<PathBuf>, Vec<Step>)> {
+    let status = migrator.status(place).await?;
     let mut taken = None;
     if !status.pending.is_empty() && !status.applied.is_empty() && holds_data(place).await? {
         file::directory_make(directory)?;
@@ -182,7 +213,7 @@ pub async fn migrate_with_backup(
         backup(place, &target, now, progress).await?;
         taken = Some(target);
     }
-    let steps = Migrator::embedded().up(place, Mode::Apply, now).await?;
+    let steps = migrator.up(place, Mode::Apply, now).await?;
     Ok((taken, steps))
 }
 

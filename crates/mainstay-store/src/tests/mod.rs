@@ -1,8 +1,11 @@
 //! The ground under the verbs, on both databases: transactions, scopes, limits, leases, waking. Everything here runs
 //! on a schema of two tables, so that it says nothing about the real one.
 
+mod backups;
 mod leases;
+mod migrations;
 mod postgres;
+mod speed;
 mod sqlite;
 mod transactions;
 mod waking;
@@ -30,7 +33,7 @@ queries! {
     NOTE_TEXTS: System = "SELECT text FROM note ORDER BY text";
 }
 
-static TINY: &[Migration] = &[Migration {
+const FIRST: Migration = Migration {
     version: 1,
     name: "tiny",
     sqlite: Script {
@@ -56,7 +59,9 @@ static TINY: &[Migration] = &[Migration {
              GRANT SELECT, INSERT, UPDATE, DELETE ON lease TO mainstay_system;",
         down: "DROP TABLE note; DROP TABLE lease;",
     },
-}];
+};
+
+static TINY: &[Migration] = &[FIRST];
 
 const SYSTEM: Scope = Scope::System("test");
 
@@ -69,14 +74,19 @@ enum Ground {
 impl Ground {
     async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
-        let store = sqlite_open(&folder, SqliteOptions::default()).await;
-        Self::Sqlite(store, folder)
+        let options = SqliteOptions {
+            query_timeout: Duration::from_millis(500),
+            ..SqliteOptions::default()
+        };
+        Self::Sqlite(sqlite_open(&folder, options).await, folder)
     }
 
     async fn postgres() -> Self {
         let scratch = Cluster::of_this_run().scratch().await;
         let url = postgres_migrated(&scratch).await;
-        let store = PostgresStore::connect_at(PostgresOptions::new(url), Migrator::new(TINY)).await;
+        let mut options = PostgresOptions::new(url);
+        options.query_timeout = Duration::from_millis(500);
+        let store = PostgresStore::connect_at(options, Migrator::new(TINY)).await;
         Self::Postgres(store.expect("the store connects"), Box::new(scratch))
     }
 
@@ -123,6 +133,54 @@ impl Ground {
     }
 }
 
+/// A database with nothing in it, closed.
+enum Bare {
+    Sqlite(
+        Box<DataDirectory>,
+        #[expect(dead_code, reason = "removed with the test")] TempDir,
+    ),
+    Postgres(Box<PostgresUrl>, Box<ScratchDatabase>),
+}
+
+impl Bare {
+    async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let directory = DataDirectory::lock(folder.path()).expect("locked");
+        Self::Sqlite(Box::new(directory), folder)
+    }
+
+    async fn postgres() -> Self {
+        let scratch = Cluster::of_this_run().scratch().await;
+        let url = scratch.url_as("postgres").parse().expect("a good URL");
+        Self::Postgres(Box::new(url), Box::new(scratch))
+    }
+
+    fn place(&self) -> Place<'_> {
+        match self {
+            Self::Sqlite(directory, _) => Place::Sqlite(directory),
+            Self::Postgres(url, _) => Place::Postgres(url),
+        }
+    }
+
+    /// Runs statements of both dialects, as the owner.
+    async fn run(&self, text: &str) {
+        match self {
+            Self::Sqlite(directory, _) => {
+                let connection = crate::sqlite::open_writer(&directory.database(), 1_024);
+                let done = connection.expect("opens").execute_batch(text);
+                done.expect("the statement runs");
+            }
+            Self::Postgres(url, _) => {
+                let client = crate::postgres::connect_plain(url).await.expect("connects");
+                client
+                    .batch_execute(text)
+                    .await
+                    .expect("the statement runs");
+            }
+        }
+    }
+}
+
 async fn sqlite_open(folder: &TempDir, options: SqliteOptions) -> SqliteStore {
     let directory = DataDirectory::lock(folder.path()).expect("locked");
     let migrator = Migrator::new(TINY);
@@ -166,22 +224,25 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 /// Two tests of one body.
 macro_rules! on_both {
     ($name:ident, |$db:ident| async $body:block) => {
+        $crate::tests::on_both!($name, |$db: Ground| async $body);
+    };
+    ($name:ident, |$db:ident: $kind:ident| async $body:block) => {
         mod $name {
             use super::*;
 
-            async fn body($db: &$crate::tests::Ground) $body
+            async fn body($db: &$crate::tests::$kind) $body
 
             #[test]
             fn on_sqlite() {
                 mainstay_testkit::run(async {
-                    body(&$crate::tests::Ground::sqlite().await).await
+                    body(&$crate::tests::$kind::sqlite().await).await
                 });
             }
 
             #[test]
             fn on_postgres() {
                 mainstay_testkit::run(async {
-                    body(&$crate::tests::Ground::postgres().await).await
+                    body(&$crate::tests::$kind::postgres().await).await
                 });
             }
         }

@@ -1,6 +1,10 @@
 //! What only PostgreSQL promises.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use mainstay_domain::StoreError;
 use tokio::sync::Barrier;
@@ -89,28 +93,6 @@ fn every_session_has_the_limits_and_says_whose_it_is() {
         ] {
             assert_eq!(text_of(&db, SYSTEM, setting).await, value);
         }
-    });
-}
-
-#[test]
-fn a_statement_that_takes_too_long_ends_and_one_transaction_can_have_its_own_limit() {
-    mainstay_testkit::run(async {
-        let db = ground().await;
-        let slow = db
-            .write(SYSTEM, |tx| {
-                Box::pin(async move {
-                    if let Dialect::Postgres(conn) = &tx.conn {
-                        conn.statement_timeout(Duration::from_millis(50)).await?;
-                    }
-                    tx.conn()
-                        .query_built("SELECT pg_sleep(30)::text", &[])
-                        .await
-                })
-            })
-            .await;
-        assert!(matches!(slow, Err(StoreError::Timeout)), "{slow:?}");
-        let after = text_of(&db, SYSTEM, "current_setting('statement_timeout')").await;
-        assert_eq!(after, "30s");
     });
 }
 
@@ -208,46 +190,123 @@ fn connections_that_died_are_replaced() {
 fn a_server_that_can_lose_commits_is_refused() {
     mainstay_testkit::run(async {
         let folder = tempfile::tempdir().expect("a directory");
-        let cluster = Unsafe::start(folder.path());
-        let url: PostgresUrl = cluster.url.parse().expect("a good URL");
-        let refused =
-            PostgresStore::connect_at(PostgresOptions::new(url), Migrator::new(TINY)).await;
-        let error = refused.err().expect("it is refused").to_string();
-        assert!(error.contains("fsync is off"), "{error}");
+        let cluster = OwnCluster::start(folder.path(), "-c fsync=off");
+        let refused = connect(&cluster.url).await.err().expect("it is refused");
+        assert!(refused.contains("fsync is off"), "{refused}");
     });
 }
 
-/// A cluster of its own with fsync off.
-struct Unsafe {
-    url: String,
-    folder: std::path::PathBuf,
+#[test]
+fn connections_are_encrypted_and_the_host_is_verified_when_asked() {
+    mainstay_testkit::run(async {
+        let folder = tempfile::tempdir().expect("a directory");
+        let (certificate, key) = certificate_make(folder.path());
+        let settings = format!(
+            "-c ssl=on -c ssl_cert_file={} -c ssl_key_file={}",
+            certificate.display(),
+            key.display()
+        );
+        let cluster = OwnCluster::start(folder.path(), &settings);
+        let plain = cluster.url.replace("?sslmode=disable", "");
+        let root = certificate.display();
+        for (query, good) in [
+            ("sslmode=require".to_owned(), true),
+            ("sslmode=prefer".to_owned(), true),
+            (format!("sslmode=verify-full&sslrootcert={root}"), true),
+            // The platform does not know the issuer.
+            ("sslmode=verify-full".to_owned(), false),
+        ] {
+            let outcome = encrypted(&format!("{plain}?{query}")).await;
+            match outcome {
+                Ok(encrypted) => assert!(good && encrypted, "{query}"),
+                Err(error) => assert!(!good, "{query}: {error}"),
+            }
+        }
+        assert!(!encrypted(&cluster.url).await.expect("in the clear"));
+        // The certificate is for 127.0.0.1 only.
+        let other = plain.replace("127.0.0.1", "localhost");
+        let other = encrypted(&format!("{other}?sslmode=verify-full&sslrootcert={root}")).await;
+        assert!(other.is_err());
+    });
 }
 
-impl Unsafe {
-    fn start(folder: &std::path::Path) -> Self {
+async fn encrypted(url: &str) -> Result<bool, String> {
+    let url: PostgresUrl = url.parse().expect("a good URL");
+    let client = crate::postgres::connect_plain(&url).await;
+    let client = client.map_err(|error| error.to_string())?;
+    let ssl = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let ssl = client.query_one(ssl, &[]).await;
+    Ok(ssl.expect("the server knows").get(0))
+}
+
+async fn connect(url: &str) -> Result<PostgresStore, String> {
+    let url: PostgresUrl = url.parse().expect("a good URL");
+    let store = PostgresStore::connect_at(PostgresOptions::new(url), Migrator::new(TINY)).await;
+    store.map_err(|error| error.to_string())
+}
+
+/// A certificate for 127.0.0.1 that signs itself, and its key, readable by the server.
+fn certificate_make(folder: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join("server.crt"), folder.join("server.key"));
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=mainstay test"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    // The script runs the server as postgres when the tests run as root.
+    let server = Command::new("chown").arg("postgres:").arg(&key).status();
+    let _ = server.expect("chown is installed");
+    (certificate, key)
+}
+
+/// A cluster with settings of its own.
+struct OwnCluster {
+    url: String,
+    folder: PathBuf,
+}
+
+impl OwnCluster {
+    fn start(folder: &Path, settings: &str) -> Self {
         let folder = folder.join("cluster");
-        let output = std::process::Command::new(Self::script())
+        // A temporary directory is its maker's only, and the server may be another user's.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        let parent = folder.parent().expect("it has one");
+        std::fs::set_permissions(parent, open).expect("it is ours");
+        let output = Command::new(script())
             .arg("start")
             .arg(&folder)
-            .env("POSTGRES_SETTINGS", "-c fsync=off")
+            .env("POSTGRES_SETTINGS", settings)
             .output()
             .expect("the script runs");
         assert!(output.status.success(), "{output:?}");
         let url = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         Self { url, folder }
     }
-
-    fn script() -> std::path::PathBuf {
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/postgres")
-    }
 }
 
-impl Drop for Unsafe {
+impl Drop for OwnCluster {
     fn drop(&mut self) {
-        let stopped = std::process::Command::new(Self::script())
+        let stopped = Command::new(script())
             .arg("stop")
             .arg(&self.folder)
             .status();
         assert!(stopped.is_ok_and(|status| status.success()) || std::thread::panicking());
     }
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/postgres")
 }

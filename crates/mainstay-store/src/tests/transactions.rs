@@ -272,7 +272,6 @@ on_both!(a_person_cannot_write_nor_leave_the_database, |db| async {
 });
 
 on_both!(a_person_does_not_wait_for_ever, |db| async {
-    // Only that it ends, and how: the limit itself is ten seconds.
     let endless = match db {
         Ground::Sqlite(..) => {
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -282,3 +281,36 @@ on_both!(a_person_does_not_wait_for_ever, |db| async {
     let outcome = soon(db.port().query(SYSTEM, endless.into(), 1)).await;
     assert!(matches!(outcome, Err(StoreError::Timeout)), "{outcome:?}");
 });
+
+on_both!(
+    one_transaction_can_have_its_own_limit_and_no_other_keeps_it,
+    |db| async {
+        let endless = match db {
+            Ground::Sqlite(..) => {
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000000) SELECT count(*) FROM n"
+            }
+            Ground::Postgres(..) => "SELECT pg_sleep(600)::text",
+        };
+        let slow = db
+            .write(SYSTEM, move |tx| {
+                Box::pin(async move {
+                    tx.statement_timeout(Duration::from_millis(50)).await?;
+                    tx.conn().query_built(endless, &[]).await
+                })
+            })
+            .await;
+        assert!(matches!(slow, Err(StoreError::Timeout)), "{slow:?}");
+        // Longer than that limit, shorter than the default.
+        let longer = match db {
+            Ground::Sqlite(..) => {
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n"
+            }
+            Ground::Postgres(..) => "SELECT pg_sleep(0.2)::text",
+        };
+        db.write(SYSTEM, move |tx| {
+            Box::pin(async move { tx.conn().query_built(longer, &[]).await })
+        })
+        .await
+        .expect("the default is longer");
+    }
+);

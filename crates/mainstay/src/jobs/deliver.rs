@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mainstay_domain::{
     Category, Clock, StoreResult,
-    intake::{Blob, scheme},
+    intake::{
+        Blob,
+        scheme::{Message, PreparedScheme, Scheme, Secret},
+    },
     jobs::{
         Endpoint, EventBody, JobBody,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
@@ -94,7 +97,7 @@ impl Deliver {
             _ => vec![("content-type".to_owned(), "application/json".to_owned())],
         };
         if settings.signing == Signing::StandardWebhooks {
-            headers.extend(scheme::sign_standard_webhooks(&endpoint.secrets, &id, self.clock.now().secs(), &body));
+            headers.extend(self.signature(endpoint, &id, &body)?);
         }
         headers.push(("user-agent".into(), concat!("Mainstay/", env!("CARGO_PKG_VERSION")).into()));
         headers.push(("mainstay-job-id".into(), id));
@@ -112,6 +115,16 @@ impl Deliver {
             timeout_ms: settings.timeout_ms,
             answer_bytes_max: EXCERPT_BYTES,
         })
+    }
+}
+
+impl Deliver {
+    /// A signature of every secret, so that the receiver can change to a new one when it likes.
+    fn signature(&self, endpoint: &Endpoint, id: &str, body: &[u8]) -> Result<Vec<(String, String)>, Failure> {
+        let secrets: Vec<Secret> = endpoint.secrets.iter().map(|secret| Secret::from(secret.as_str())).collect();
+        let scheme = PreparedScheme::new(Scheme::StandardWebhooks, &secrets)
+            .map_err(|problem| Failure::new(Category::Bug, "secret_unreadable", problem.to_string()))?;
+        Ok(scheme.sign(&Message { id, kind: "", timestamp_secs: self.clock.now().secs(), body }))
     }
 }
 

@@ -1,0 +1,264 @@
+//! What the owner writes down: every few seconds where everything stands, and with every batch of outcomes what it
+//! changed. A new owner begins from the last checkpoint and the tally records after it, and reads nothing else.
+
+use std::collections::BTreeMap;
+
+use mainstay_domain::{
+    JobId, TenantId, Timestamp,
+    jobs::{Attempt, Checkpoint, Cursor, DueKey, Lane, Outcome, QueueNumber, QueueTally},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Machine, Phase,
+    held::{Origin, due_key},
+    limits::Limits,
+    window::lower,
+    words::{Action, SettleResult},
+};
+
+/// The engine's part of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CheckpointBody {
+    /// Where to look on for news.
+    pub cursor: Cursor,
+    /// Numbers of tally records above the checkpoint's own that are included as well.
+    pub included: Vec<i64>,
+    /// What is known of each queue.
+    pub queues: BTreeMap<QueueNumber, QueueMark>,
+    /// For each lane with unsettled jobs, the lowest of them.
+    pub lanes: Vec<(Lane, JobId)>,
+    /// Jobs that were to be looked up.
+    pub inspect: Vec<(TenantId, JobId, QueueNumber)>,
+    /// No attempt without an outcome began before.
+    pub starts_since: Timestamp,
+}
+
+/// A queue in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct QueueMark {
+    /// What has been counted.
+    pub tally: QueueTally,
+    /// The lowest unsettled job among those with a time of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed: Option<DueKey>,
+    /// The lowest unsettled job among those to be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<DueKey>,
+}
+
+/// The change that a batch of outcomes made: the body of a tally record.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TallyBody {
+    /// The owner that wrote it.
+    pub epoch: i64,
+    /// What was counted, by queue.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub queues: BTreeMap<QueueNumber, QueueTally>,
+    /// The earliest time of a next try that was given, by queue.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retries: BTreeMap<QueueNumber, Timestamp>,
+}
+
+impl TallyBody {
+    /// Nothing yet.
+    pub fn new(epoch: i64) -> Self {
+        Self {
+            epoch,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn count(&mut self, attempt: &Attempt) {
+        Self::add(
+            self.queues.entry(attempt.queue).or_default(),
+            attempt.outcome,
+            1,
+        );
+        if let Some(at) = attempt.next_at {
+            let earliest = self.retries.entry(attempt.queue).or_insert(at);
+            *earliest = at.min(*earliest);
+        }
+    }
+
+    pub(super) fn count_done(&mut self, queue: QueueNumber, count: i64) {
+        Self::add(
+            self.queues.entry(queue).or_default(),
+            Outcome::Succeeded,
+            count,
+        );
+    }
+
+    pub(super) fn add(tally: &mut QueueTally, outcome: Outcome, count: i64) {
+        match outcome {
+            Outcome::Succeeded => tally.done += count,
+            Outcome::Failed | Outcome::Lost => tally.failed += count,
+            Outcome::Dead => tally.dead += count,
+            Outcome::Cancelled => tally.cancelled += count,
+            // Counted from signals, or not ours to write.
+            Outcome::Unknown | Outcome::Requeued | Outcome::Discarded => {}
+        }
+    }
+
+    /// As the record holds it.
+    pub fn encode(&self) -> String {
+        encode(self)
+    }
+}
+
+/// Numbers, texts and maps keyed by integers always have a JSON form.
+fn encode(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// When to write the next checkpoint.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    changed: bool,
+    flying: bool,
+    due_at: Timestamp,
+    /// The last checkpoint says that no open attempt began before: none may say that it did.
+    starts_floor: Timestamp,
+    /// What it says while a predecessor's open attempts have not all been found.
+    predecessor_since: Option<Timestamp>,
+}
+
+impl Checkpoints {
+    pub(super) fn new(now: Timestamp, starts_since: Timestamp) -> Self {
+        Self {
+            changed: true,
+            flying: false,
+            due_at: now,
+            starts_floor: starts_since,
+            predecessor_since: Some(starts_since),
+        }
+    }
+
+    pub(super) fn change(&mut self) {
+        self.changed = true;
+    }
+
+    /// Nothing is to be written down.
+    pub(super) fn forget(&mut self) {
+        self.changed = false;
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.changed && !self.flying
+    }
+
+    pub(super) fn starts_floor(&self) -> Timestamp {
+        self.starts_floor
+    }
+
+    /// From when on a predecessor's open attempts are to be found.
+    pub(super) fn predecessor_since(&self) -> Option<Timestamp> {
+        self.predecessor_since
+    }
+
+    pub(super) fn predecessor_found(&mut self) {
+        self.predecessor_since = None;
+        self.changed = true;
+    }
+
+    pub(super) fn clock_set_back(&mut self, now: Timestamp, limits: &Limits) {
+        self.due_at = self.due_at.min(now.plus_ms(limits.checkpoint_ms));
+    }
+}
+
+impl Machine {
+    /// When the next checkpoint is due.
+    pub(super) fn checkpoint_at(&self) -> Option<Timestamp> {
+        let wanted = self.checkpoints.changed && !self.checkpoints.flying;
+        (wanted && self.phase == Phase::Running).then_some(self.checkpoints.due_at)
+    }
+
+    pub(super) fn checkpoint(&mut self, out: &mut Vec<Action>) {
+        let last =
+            self.phase == Phase::Stopping && self.dispatch.is_quiet() && self.settling.is_quiet();
+        let wanted = self.checkpoints.changed && !self.checkpoints.flying;
+        let due = self.checkpoint_at().is_some_and(|at| at <= self.now);
+        if !(due || last && wanted) {
+            return;
+        }
+        let body = self.checkpoint_body();
+        self.checkpoints.starts_floor = body.starts_since;
+        self.checkpoints.changed = false;
+        self.checkpoints.flying = true;
+        self.checkpoints.due_at = self.now.plus_ms(self.limits.checkpoint_ms);
+        out.push(Action::SaveCheckpoint(Box::new(Checkpoint {
+            sequence: self.sequences.used_to(),
+            epoch: self.epoch,
+            at: self.now,
+            body: encode(&body),
+        })));
+    }
+
+    pub(super) fn checkpoint_saved(&mut self, result: SettleResult, out: &mut Vec<Action>) {
+        self.checkpoints.flying = false;
+        match result {
+            SettleResult::Committed => self.outage.answered(),
+            SettleResult::Unavailable => {
+                self.checkpoints.changed = true;
+                self.outage.failed(self.now, &self.limits);
+            }
+            SettleResult::Conflict | SettleResult::Replaced => self.replaced(out),
+        }
+    }
+
+    fn checkpoint_body(&self) -> CheckpointBody {
+        let mut queues = BTreeMap::new();
+        let mut lanes = BTreeMap::new();
+        for (number, queue) in &self.queues {
+            let mark = QueueMark {
+                tally: queue.tally,
+                delayed: queue.delayed.beyond(),
+                retries: queue.retries.beyond(),
+            };
+            queues.insert(*number, mark);
+            lanes.extend(queue.lanes_beyond().map(|(band, tenant, beyond)| {
+                let lane = Lane {
+                    queue: *number,
+                    band,
+                    tenant,
+                };
+                (lane, beyond)
+            }));
+        }
+        let mut starts_since = self
+            .checkpoints
+            .predecessor_since
+            .unwrap_or(self.now)
+            .min(self.now);
+        for held in self.held.values() {
+            if let Some(at) = held.open_start() {
+                starts_since = starts_since.min(at);
+            }
+            let job = &held.job;
+            let mark = queues.entry(job.queue).or_default();
+            match held.origin {
+                Origin::Lane => {
+                    let lane = Lane {
+                        queue: job.queue,
+                        band: job.band,
+                        tenant: job.tenant,
+                    };
+                    let lowest = lanes.entry(lane).or_insert(job.job);
+                    *lowest = job.job.min(*lowest);
+                }
+                Origin::Delayed => mark.delayed = lower(mark.delayed, due_key(job)),
+                Origin::Retry => mark.retries = lower(mark.retries, due_key(job)),
+                Origin::Start => {}
+            }
+        }
+        let inspect = self.inspections.all();
+        CheckpointBody {
+            cursor: self.news.cursor().clone(),
+            included: self.sequences.used_above(),
+            queues,
+            lanes: lanes.into_iter().collect(),
+            inspect: inspect.map(|at| (at.tenant, at.job, at.queue)).collect(),
+            starts_since,
+        }
+    }
+}

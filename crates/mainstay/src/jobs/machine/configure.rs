@@ -1,0 +1,73 @@
+//! The queues' settings: asked for when they may have changed and when a queue turns up that has none.
+
+use mainstay_domain::jobs::QueueNumber;
+
+use super::{
+    Machine,
+    queue::Queue,
+    words::{Action, QueueSettings},
+};
+
+/// Requests for settings.
+#[derive(Debug, Default)]
+pub(super) struct Configuring {
+    /// The number of the last request.
+    asked: u64,
+    /// Whether it is unanswered.
+    flying: bool,
+    /// Whether some queue has none, and no request that could tell is under way.
+    wanted: bool,
+}
+
+impl Machine {
+    /// A queue, made when it is new. What it may do is unknown until an answer to a request made after now.
+    pub(super) fn queue(&mut self, number: QueueNumber) -> &mut Queue {
+        self.touched.insert(number);
+        self.queues.entry(number).or_insert_with(|| {
+            self.configuring.wanted = true;
+            Queue::unknown(self.configuring.asked + 1)
+        })
+    }
+
+    pub(super) fn configure(&mut self, out: &mut Vec<Action>) {
+        let configuring = &mut self.configuring;
+        if configuring.wanted && !configuring.flying {
+            configuring.asked += 1;
+            configuring.flying = true;
+            configuring.wanted = false;
+            let request = configuring.asked;
+            out.push(Action::Configure { request });
+        }
+    }
+
+    pub(super) fn configure_failed(&mut self, request: u64) {
+        self.outage.failed(self.now, &self.limits);
+        if request == self.configuring.asked {
+            self.configuring.flying = false;
+            self.configuring.wanted = true;
+        }
+    }
+
+    /// New settings, asked for by us (`request`) or found by the driver (an older number).
+    pub(super) fn configured(&mut self, request: u64, queues: Vec<(QueueNumber, QueueSettings)>) {
+        if request == self.configuring.asked {
+            self.configuring.flying = false;
+        }
+        let mut named = std::collections::BTreeSet::new();
+        for (number, settings) in queues {
+            named.insert(number);
+            self.queue(number).settings = Some(settings);
+        }
+        for (number, queue) in &mut self.queues {
+            if named.contains(number) {
+                continue;
+            }
+            if queue.settings_request <= request {
+                queue.settings = Some(QueueSettings::orphaned());
+            } else if queue.settings.is_none() {
+                self.configuring.wanted = true;
+            }
+            self.touched.insert(*number);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The store's news, in the order of commits: new jobs, and wishes of people.
+
+use mainstay_domain::{
+    Timestamp,
+    jobs::{Cursor, Discovery, Signal, SignalKind},
+};
+
+use super::{
+    Machine, Phase,
+    held::{Doubt, Stage},
+    limits::Limits,
+    words::{Action, Failed, JobAt},
+};
+
+/// Where we are in the news, and when to look on.
+#[derive(Debug)]
+pub(super) struct News {
+    cursor: Cursor,
+    /// Whether a look is under way.
+    looking: bool,
+    /// Whether there may be news.
+    woken: bool,
+    /// When to look in any case.
+    poll_at: Timestamp,
+    /// Whether what we see may have been tried by a predecessor.
+    catching_up: bool,
+}
+
+impl News {
+    pub(super) fn new(cursor: Cursor, now: Timestamp) -> Self {
+        Self {
+            cursor,
+            looking: false,
+            woken: true,
+            poll_at: now,
+            catching_up: true,
+        }
+    }
+
+    pub(super) fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    pub(super) fn woken(&mut self) {
+        self.woken = true;
+    }
+
+    pub(super) fn clock_set_back(&mut self, now: Timestamp, limits: &Limits) {
+        self.poll_at = self.poll_at.min(now.plus_ms(limits.poll_ms));
+    }
+
+    /// Whether everything that a predecessor can have tried has been seen.
+    pub(super) fn caught_up(&self) -> bool {
+        !self.catching_up
+    }
+
+    fn wants_a_look(&self, now: Timestamp) -> bool {
+        !self.looking && (self.woken || self.poll_at <= now)
+    }
+}
+
+impl Machine {
+    /// When to look for news, unless something wakes us before.
+    pub(super) fn look_at(&self) -> Option<Timestamp> {
+        (self.may_look() && !self.news.looking).then_some(self.news.poll_at)
+    }
+
+    fn may_look(&self) -> bool {
+        let acts = matches!(self.phase, Phase::Recovering | Phase::Running);
+        acts && !self.inspections_are_many()
+    }
+
+    pub(super) fn discover(&mut self, out: &mut Vec<Action>) {
+        if !self.may_look() || !self.news.wants_a_look(self.now) {
+            return;
+        }
+        self.news.looking = true;
+        self.news.woken = false;
+        self.news.poll_at = self.now.plus_ms(self.limits.poll_ms);
+        out.push(Action::Discover {
+            cursor: self.news.cursor.clone(),
+            recovering: self.news.catching_up,
+            limit: self.limits.discover_batch,
+        });
+    }
+
+    pub(super) fn discovered(&mut self, answer: Result<Discovery, Failed>, out: &mut Vec<Action>) {
+        self.news.looking = false;
+        let Ok(discovery) = answer else {
+            self.news.woken = true;
+            self.outage.failed(self.now, &self.limits);
+            return;
+        };
+        self.outage.answered();
+        if !discovery.created.is_empty() || !discovery.signals.is_empty() {
+            self.checkpoints.change();
+        }
+        for (queue, count) in discovery.created {
+            self.queue(queue).tally.created += count;
+        }
+        for job in discovery.jobs {
+            self.admit(job);
+        }
+        for signal in discovery.signals {
+            self.heed(signal, out);
+        }
+        self.news.cursor = discovery.cursor;
+        self.news.woken |= discovery.more;
+        if self.news.catching_up && !discovery.more {
+            self.news.catching_up = false;
+            // What a predecessor started while we caught up was left out of the news.
+            self.look_for_unfinished();
+        }
+    }
+
+    /// A person has done something to a job.
+    fn heed(&mut self, signal: Signal, out: &mut Vec<Action>) {
+        let tally = &mut self.queue(signal.queue).tally;
+        match signal.kind {
+            SignalKind::Requeued => {
+                tally.revived += 1;
+                self.recheck(&signal);
+            }
+            SignalKind::Cancelled => {
+                tally.cancelled += 1;
+                self.cancel(&signal, out);
+            }
+            SignalKind::Discarded => {
+                tally.dead -= 1;
+                tally.cancelled += 1;
+            }
+        }
+    }
+
+    fn recheck(&mut self, signal: &Signal) {
+        match self.held.get_mut(&signal.job) {
+            Some(held) if !matches!(held.stage, Stage::Waiting) => held.recheck = true,
+            _ => self.inspect_later(JobAt {
+                tenant: signal.tenant,
+                job: signal.job,
+                queue: signal.queue,
+            }),
+        }
+    }
+
+    fn cancel(&mut self, signal: &Signal, out: &mut Vec<Action>) {
+        let Some(held) = self.held.get_mut(&signal.job) else {
+            return;
+        };
+        match held.stage {
+            Stage::Waiting => self.drop_waiting(signal.job),
+            Stage::Starting(_) | Stage::Batched | Stage::Inspecting(Doubt::Start(_)) => {
+                held.cancelled = true;
+            }
+            Stage::Running(_) => {
+                held.cancelled = true;
+                out.push(Action::Abort(signal.job));
+            }
+            // The outcome being written either came first, or is refused and the job looked up.
+            Stage::Settling(_) | Stage::Inspecting(_) => held.recheck = true,
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Scheduling: which jobs begin now. Queues take turns; each gives one job (or one batch of built-in jobs) at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
+    sync::Arc,
+};
+
+use mainstay_domain::{
+    JobId, Timestamp,
+    jobs::{AttemptStart, JobRef, QueueNumber, breaker::BreakerState, retry::RetryPolicy},
+};
+
+use super::{
+    Machine, Phase,
+    held::{Doubt, Slot, Stage},
+    memory::window_of,
+    words::{Action, Batch, BatchResult, End, Failed, Report, Runs, Started},
+};
+
+/// What runs, and who is next.
+#[derive(Debug, Default)]
+pub(super) struct Dispatch {
+    outbound: Rotation,
+    builtin: Rotation,
+    /// Attempts that leave the process, from their start until their outcome is recorded.
+    pub(super) outbound_open: usize,
+    /// Starts of which we do not know whether they were recorded.
+    starts_again: Vec<AttemptStart>,
+    /// Transactions of built-in jobs, by their number.
+    batches: BTreeMap<i64, BatchFlight>,
+    /// Parts of batches that failed, to be run again.
+    parts: VecDeque<Vec<JobRef>>,
+}
+
+#[derive(Debug)]
+struct BatchFlight {
+    batch: Arc<Batch>,
+    /// Whether it is under way; else it must be sent again.
+    sent: bool,
+}
+
+/// Queues that may run something, in turns.
+#[derive(Debug, Default)]
+struct Rotation {
+    runnable: BTreeSet<QueueNumber>,
+    last: Option<QueueNumber>,
+}
+
+impl Rotation {
+    fn next(&mut self) -> Option<QueueNumber> {
+        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self
+            .runnable
+            .range((after, Bound::Unbounded))
+            .next()
+            .or_else(|| self.runnable.first())
+            .copied();
+        self.last = next;
+        next
+    }
+
+    fn note(&mut self, queue: QueueNumber, runnable: bool) {
+        if runnable {
+            self.runnable.insert(queue);
+        } else {
+            self.runnable.remove(&queue);
+        }
+    }
+}
+
+impl Dispatch {
+    /// Takes a queue into its rotation, or out of it.
+    pub(super) fn note(&mut self, queue: QueueNumber, runs: Option<Runs>, runnable: bool) {
+        self.outbound
+            .note(queue, runnable && runs == Some(Runs::Outbound));
+        self.builtin
+            .note(queue, runnable && runs == Some(Runs::Builtin));
+    }
+
+    /// Whether nothing runs.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.outbound_open == 0 && self.batches.is_empty()
+    }
+}
+
+impl Machine {
+    pub(super) fn dispatch(&mut self, out: &mut Vec<Action>) {
+        if self.phase == Phase::Ended || self.phase == Phase::Recovering {
+            return;
+        }
+        self.send_again(out);
+        if self.phase == Phase::Running {
+            self.dispatch_outbound(out);
+            self.dispatch_builtin(out);
+        }
+    }
+
+    /// Asks once more for what the store failed to answer.
+    fn send_again(&mut self, out: &mut Vec<Action>) {
+        let starts = std::mem::take(&mut self.dispatch.starts_again);
+        if !starts.is_empty() {
+            out.push(Action::Start(starts));
+        }
+        for (sequence, flight) in &mut self.dispatch.batches {
+            if !flight.sent {
+                flight.sent = true;
+                out.push(Action::RunBatch {
+                    sequence: *sequence,
+                    again: true,
+                    batch: Arc::clone(&flight.batch),
+                });
+            }
+        }
+    }
+
+    fn dispatch_outbound(&mut self, out: &mut Vec<Action>) {
+        let mut starts = Vec::new();
+        while self.dispatch.outbound_open < self.limits.outbound_max
+            && starts.len() < self.limits.starts_max
+        {
+            let Some(number) = self.dispatch.outbound.next() else {
+                break;
+            };
+            if let Some(start) = self.start_next(number) {
+                starts.push(start);
+            }
+            self.look_at_queue(number);
+        }
+        if !starts.is_empty() {
+            out.push(Action::Start(starts));
+        }
+    }
+
+    /// Takes the next job of a queue and gives it a place.
+    fn start_next(&mut self, number: QueueNumber) -> Option<AttemptStart> {
+        let at = self.now.max(self.checkpoints.starts_floor());
+        let job = self.pop(number)?;
+        let held = self.held.get_mut(&job)?;
+        let queue = self.queues.get_mut(&number)?;
+        queue.in_flight += 1;
+        let guarded = queue.is_guarded();
+        let probe = guarded && queue.breaker.state != BreakerState::Closed;
+        if guarded {
+            queue.breaker.started();
+        }
+        self.dispatch.outbound_open += 1;
+        held.outbound = true;
+        held.stage = Stage::Starting(Slot { at, probe });
+        Some(start_of(&held.job, at))
+    }
+
+    fn pop(&mut self, number: QueueNumber) -> Option<JobId> {
+        let job = self.queues.get_mut(&number)?.pop(self.now)?;
+        if let Some(held) = self.held.get(&job) {
+            self.want(window_of(&held.job));
+        }
+        Some(job)
+    }
+
+    /// The starts are recorded, or refused.
+    pub(super) fn started(
+        &mut self,
+        starts: Vec<AttemptStart>,
+        answers: Result<Vec<Started>, Failed>,
+        out: &mut Vec<Action>,
+    ) {
+        let Ok(answers) = answers else {
+            self.outage.failed(self.now, &self.limits);
+            self.dispatch.starts_again.extend(starts);
+            return;
+        };
+        self.outage.answered();
+        for (start, answer) in starts.into_iter().zip(answers) {
+            self.start_answered(start, answer, out);
+        }
+    }
+
+    fn start_answered(&mut self, start: AttemptStart, answer: Started, out: &mut Vec<Action>) {
+        let Some(held) = self.held.get_mut(&start.job) else {
+            return;
+        };
+        let Stage::Starting(slot) = held.stage else {
+            return;
+        };
+        if held.cancelled {
+            self.vacate(start.job, slot);
+            self.release(start.job);
+            return;
+        }
+        match answer {
+            Started::Go => self.go(start, slot, out),
+            Started::Refused => {
+                held.stage = Stage::Inspecting(Doubt::Start(slot));
+                self.inspect_held(start.job);
+            }
+            Started::Gone => {
+                self.vacate(start.job, slot);
+                self.settle_gone(start.job, slot);
+            }
+        }
+    }
+
+    /// A recorded start is carried out.
+    pub(super) fn go(&mut self, start: AttemptStart, slot: Slot, out: &mut Vec<Action>) {
+        if let Some(held) = self.held.get_mut(&start.job) {
+            held.stage = Stage::Running(slot);
+            out.push(Action::Run(start));
+        }
+    }
+
+    /// An attempt outside has ended.
+    pub(super) fn ended(&mut self, job: JobId, end: End, policy: Option<Box<RetryPolicy>>) {
+        let Some(held) = self.held.get(&job) else {
+            return;
+        };
+        let Stage::Running(slot) = held.stage else {
+            return;
+        };
+        if held.cancelled {
+            self.vacate(job, slot);
+            self.release(job);
+            return;
+        }
+        self.conclude(job, slot, end, policy);
+    }
+
+    /// The attempt gives its place back. A probe that told nothing makes room for another.
+    pub(super) fn vacate(&mut self, job: JobId, slot: Slot) {
+        let now = self.now;
+        let Some(number) = self.held.get(&job).map(|held| held.job.queue) else {
+            return;
+        };
+        let queue = self.queue(number);
+        queue.in_flight = queue.in_flight.saturating_sub(1);
+        if slot.probe {
+            queue.breaker.abandoned(now);
+        }
+    }
+
+    fn dispatch_builtin(&mut self, out: &mut Vec<Action>) {
+        while self.dispatch.batches.len() < self.limits.batches_max {
+            let Some(jobs) = self.next_batch() else {
+                return;
+            };
+            let Some(sequence) = self.sequences.take() else {
+                self.dispatch.parts.push_front(jobs);
+                return;
+            };
+            let batch = Arc::new(Batch {
+                tally: self.tally_of_success(sequence, &jobs),
+                started_at: self.now,
+                jobs,
+            });
+            let flight = BatchFlight {
+                batch: Arc::clone(&batch),
+                sent: true,
+            };
+            self.dispatch.batches.insert(sequence, flight);
+            out.push(Action::RunBatch {
+                sequence,
+                again: false,
+                batch,
+            });
+        }
+    }
+
+    /// Built-in jobs that are run together: a part of a batch that failed, else the next of a queue.
+    fn next_batch(&mut self) -> Option<Vec<JobRef>> {
+        while let Some(part) = self.dispatch.parts.pop_front() {
+            let part = self.without_cancelled(part);
+            if !part.is_empty() {
+                return Some(part);
+            }
+        }
+        let number = self.dispatch.builtin.next()?;
+        let allowed = self.queues.get_mut(&number)?.allowance(self.now) as usize;
+        let mut jobs = Vec::with_capacity(allowed.min(self.limits.batch_max));
+        while jobs.len() < allowed.min(self.limits.batch_max) {
+            let Some(job) = self.pop(number) else {
+                break;
+            };
+            if let Some(held) = self.held.get_mut(&job) {
+                held.stage = Stage::Batched;
+                jobs.push(held.job);
+            }
+        }
+        self.queue(number).in_flight += jobs.len() as u32;
+        self.look_at_queue(number);
+        (!jobs.is_empty()).then_some(jobs)
+    }
+
+    fn without_cancelled(&mut self, mut jobs: Vec<JobRef>) -> Vec<JobRef> {
+        jobs.retain(|job| {
+            let cancelled = self.held.get(&job.job).is_none_or(|held| held.cancelled);
+            if cancelled {
+                self.unbatch(job);
+                self.release(job.job);
+            }
+            !cancelled
+        });
+        jobs
+    }
+
+    /// The job's place in its queue is free again.
+    fn unbatch(&mut self, job: &JobRef) {
+        let queue = self.queue(job.queue);
+        queue.in_flight = queue.in_flight.saturating_sub(1);
+    }
+
+    pub(super) fn batch_ended(
+        &mut self,
+        sequence: i64,
+        result: BatchResult,
+        out: &mut Vec<Action>,
+    ) {
+        if matches!(result, BatchResult::Unavailable) {
+            self.outage.failed(self.now, &self.limits);
+            if let Some(flight) = self.dispatch.batches.get_mut(&sequence) {
+                flight.sent = false;
+            }
+            return;
+        }
+        let Some(flight) = self.dispatch.batches.remove(&sequence) else {
+            return;
+        };
+        self.outage.answered();
+        let jobs = &flight.batch.jobs;
+        match result {
+            BatchResult::Committed => self.batch_committed(sequence, &flight.batch),
+            BatchResult::Failed {
+                job,
+                failure,
+                policy,
+            } => {
+                self.sequences.give_back(sequence);
+                self.split(jobs, |other| other == job);
+                let slot = Slot {
+                    at: flight.batch.started_at,
+                    probe: false,
+                };
+                let end = End::Reported(Report::Failure(*failure));
+                self.conclude(job, slot, end, policy);
+            }
+            BatchResult::Gone(gone) => {
+                self.sequences.give_back(sequence);
+                self.split(jobs, |other| gone.contains(&other));
+                for job in jobs.iter().filter(|job| gone.contains(&job.job)) {
+                    self.unbatch(job);
+                    let slot = Slot {
+                        at: flight.batch.started_at,
+                        probe: false,
+                    };
+                    self.settle_gone(job.job, slot);
+                }
+            }
+            BatchResult::Conflict => {
+                self.sequences.give_back(sequence);
+                for job in jobs {
+                    self.doubt_batched(job);
+                }
+            }
+            BatchResult::Replaced => self.replaced(out),
+            BatchResult::Unavailable => {}
+        }
+    }
+
+    fn batch_committed(&mut self, sequence: i64, batch: &Batch) {
+        self.sequences.used(sequence);
+        self.checkpoints.change();
+        for job in &batch.jobs {
+            self.unbatch(job);
+            self.queue(job.queue).tally.done += 1;
+            self.release(job.job);
+        }
+    }
+
+    /// Runs the jobs before and after the ones that are picked out as batches of their own. So a batch in which many
+    /// fail costs two transactions for each failure, and runs no handler more than twice.
+    fn split(&mut self, jobs: &[JobRef], picked: impl Fn(JobId) -> bool) {
+        let parts = jobs.split(|job| picked(job.job));
+        let parts = parts.filter(|part| !part.is_empty());
+        self.dispatch.parts.extend(parts.map(<[JobRef]>::to_vec));
+    }
+
+    fn doubt_batched(&mut self, job: &JobRef) {
+        self.unbatch(job);
+        if let Some(held) = self.held.get_mut(&job.job) {
+            held.stage = Stage::Inspecting(Doubt::Batch);
+            self.inspect_held(job.job);
+        }
+    }
+}
+
+/// The start row of a job's next attempt.
+pub(super) fn start_of(job: &JobRef, at: Timestamp) -> AttemptStart {
+    AttemptStart {
+        tenant: job.tenant,
+        job: job.job,
+        queue: job.queue,
+        attempt: job.attempt + 1,
+        tries: job.tries,
+        at,
+    }
+}

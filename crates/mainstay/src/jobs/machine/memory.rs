@@ -1,0 +1,125 @@
+//! Jobs come into memory and leave it.
+
+use mainstay_domain::{
+    JobId,
+    jobs::{JobRef, Lane, QueueNumber},
+};
+
+use super::{
+    Machine,
+    held::{Held, Origin, Stage, due_key},
+    queue::Timetable,
+    window::Offer,
+    words::{JobAt, WindowId},
+};
+
+impl Machine {
+    /// Takes a known job in, unless it is here already or there is no room: then it is left in the store.
+    pub(super) fn admit(&mut self, job: JobRef) {
+        if self.held.contains_key(&job.job) {
+            return;
+        }
+        let capacity = self.window_capacity();
+        let held = Held::waiting(job);
+        let (kept, evicted) = match held.origin {
+            Origin::Lane | Origin::Start => {
+                let offer = self.queue(job.queue).offer_fresh(&job, capacity);
+                (offer != Offer::Left, evicted(offer))
+            }
+            Origin::Delayed => self.admit_due(&job, Timetable::Delayed, capacity),
+            Origin::Retry => self.admit_due(&job, Timetable::Retries, capacity),
+        };
+        if let Some(other) = evicted {
+            self.held.remove(&other);
+        }
+        if kept {
+            self.held.insert(job.job, held);
+        }
+        self.want(window_of(&job));
+    }
+
+    fn admit_due(
+        &mut self,
+        job: &JobRef,
+        timetable: Timetable,
+        capacity: usize,
+    ) -> (bool, Option<JobId>) {
+        let queue = self.queue(job.queue);
+        match queue.offer_due(timetable, due_key(job), capacity) {
+            Offer::Kept => (true, None),
+            Offer::Swapped(other) => (true, Some(other.job)),
+            Offer::Left => (false, None),
+        }
+    }
+
+    /// Lets a job go that waits in memory: it has ended, or stands otherwise than we believed.
+    pub(super) fn drop_waiting(&mut self, job: JobId) {
+        let Some(held) = self.held.remove(&job) else {
+            return;
+        };
+        let key = due_key(&held.job);
+        self.queue(held.job.queue)
+            .remove(&held.job, held.origin, key);
+        self.want(window_of(&held.job));
+    }
+
+    /// Lets a job go that is not waiting. Looks it up when a person did something to it while it was busy.
+    pub(super) fn release(&mut self, job: JobId) -> Option<JobRef> {
+        let held = self.held.remove(&job)?;
+        debug_assert!(!matches!(held.stage, Stage::Waiting));
+        if held.outbound {
+            self.dispatch.outbound_open -= 1;
+        }
+        if held.recheck {
+            self.inspect_later(JobAt {
+                tenant: held.job.tenant,
+                job,
+                queue: held.job.queue,
+            });
+        }
+        Some(held.job)
+    }
+
+    /// Moves jobs whose time has come among the ready ones.
+    pub(super) fn ready_what_is_due(&mut self, number: QueueNumber) {
+        let Some(queue) = self.queues.get_mut(&number) else {
+            return;
+        };
+        for timetable in [Timetable::Delayed, Timetable::Retries] {
+            while let Some(key) = queue.pop_due(timetable, self.now) {
+                if let Some(held) = self.held.get(&key.job) {
+                    queue.push_due(&held.job);
+                }
+            }
+        }
+    }
+
+    /// How many jobs a window may keep.
+    pub(super) fn window_capacity(&self) -> usize {
+        if self.held.len() < self.limits.held_max {
+            self.limits.window
+        } else {
+            self.limits.reserve
+        }
+    }
+}
+
+fn evicted(offer: Offer<JobId>) -> Option<JobId> {
+    match offer {
+        Offer::Swapped(other) => Some(other),
+        Offer::Kept | Offer::Left => None,
+    }
+}
+
+/// The window that a job belongs to.
+pub(super) fn window_of(job: &JobRef) -> WindowId {
+    match Origin::of(job) {
+        Origin::Lane | Origin::Start => WindowId::Lane(Lane {
+            queue: job.queue,
+            band: job.band,
+            tenant: job.tenant,
+        }),
+        Origin::Delayed => WindowId::Delayed(job.queue),
+        Origin::Retry => WindowId::Retries(job.queue),
+    }
+}

@@ -1,0 +1,287 @@
+//! The engine's heart: a pure state machine that decides which job runs when. No clock, no I/O, no runtime; randomness
+//! only from the generator handed in. The same inputs give the same actions.
+//!
+//! What it must never break (the simulator in `sim` checks these after every step):
+//!
+//! 1. *No job is out of sight.* Every job that discovery reported and that has not ended is in memory (`held`), or at or
+//!    above the [`window`] bound of its stream, or listed to be looked up (`inspect`). A job leaves memory only when its
+//!    end is committed or when a window's bound has sunk to it.
+//! 2. *The store decides.* An attempt's row, key (tenant, job, attempt), is the fence: what we believe of a job is a
+//!    guess until our row is in. A refused row means that the guess was old; then the job is looked up and the store's
+//!    truth adopted, never the other way round.
+//! 3. *One owner settles.* Outcomes commit together with a tally record whose number is used exactly once
+//!    ([`sequence`]). An owner that was replaced has no number left to commit under.
+//! 4. *Counters are exact.* Jobs made and wishes of people are counted when discovery reports them, outcomes when their
+//!    transaction is known to be committed; a checkpoint names the cursor and the numbers that its counters include.
+//! 5. *A place is held from the start to the end of an attempt.* So limits hold, and an open breaker lets nothing
+//!    through but one probe.
+//! 6. *Everything is bounded* by [`Limits`], and what waits costs nothing: queues that may not run are not looked at
+//!    until something happens to them or their timer comes.
+//!
+//! The clock may jump. Due times are compared with whatever the clock says; the machine's own pauses are cut when the
+//! clock is set back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::DefaultHasher},
+    hash::BuildHasherDefault,
+    sync::Arc,
+};
+
+use mainstay_domain::{
+    JobId, Random, Timestamp,
+    jobs::{QueueNumber, breaker::BreakerState},
+};
+
+mod budget;
+mod checkpoint;
+mod configure;
+mod discovery;
+mod dispatch;
+mod held;
+mod inspect;
+mod limits;
+mod memory;
+mod outage;
+mod queue;
+mod recovery;
+mod refill;
+mod sequence;
+mod settle;
+mod snapshot;
+mod window;
+mod words;
+
+#[cfg(test)]
+mod sim;
+
+pub use checkpoint::{CheckpointBody, TallyBody};
+pub use limits::Limits;
+pub use recovery::Legacy;
+pub use sequence::IN_FLIGHT_MAX;
+pub use snapshot::{EngineSnapshot, QueueSnapshot};
+pub use window::Key;
+pub use words::*;
+
+use checkpoint::Checkpoints;
+use configure::Configuring;
+use discovery::News;
+use dispatch::Dispatch;
+use held::Held;
+use inspect::Inspections;
+use outage::Outage;
+use queue::Queue;
+use recovery::Search;
+use refill::Refills;
+use sequence::Sequences;
+use settle::Settling;
+
+/// Jobs by id. The hasher has no random seed: the order of a walk is the same in every run, and ids are ours.
+type JobMap<T> = HashMap<JobId, T, BuildHasherDefault<DefaultHasher>>;
+
+/// Whether the machine acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It has taken over, and first finds out what its predecessor left unfinished.
+    Recovering,
+    /// It acts.
+    Running,
+    /// It starts nothing more and finishes what runs.
+    Stopping,
+    /// It has finished, or was replaced. It does nothing any more.
+    Ended,
+}
+
+/// The state machine of one shard.
+pub struct Machine {
+    limits: Limits,
+    random: Arc<dyn Random>,
+    epoch: i64,
+    phase: Phase,
+    /// The time of the last step.
+    now: Timestamp,
+    held: JobMap<Held>,
+    queues: BTreeMap<QueueNumber, Queue>,
+    /// Queues that something has happened to in this step.
+    touched: BTreeSet<QueueNumber>,
+    /// When queues want to be looked at although nothing happens to them.
+    timers: BTreeSet<(Timestamp, QueueNumber)>,
+    configuring: Configuring,
+    news: News,
+    refills: Refills,
+    dispatch: Dispatch,
+    settling: Settling,
+    sequences: Sequences,
+    inspections: Inspections,
+    checkpoints: Checkpoints,
+    outage: Outage,
+    search: Search,
+}
+
+impl Machine {
+    /// Takes the inputs in, then decides what is to be done.
+    pub fn step(
+        &mut self,
+        now: Timestamp,
+        inputs: impl IntoIterator<Item = Input>,
+        out: &mut Vec<Action>,
+    ) {
+        self.tell_time(now);
+        for input in inputs {
+            if self.phase == Phase::Ended {
+                return;
+            }
+            self.take(input, out);
+        }
+        if self.phase != Phase::Ended {
+            self.decide(out);
+        }
+    }
+
+    /// When to step again although nothing happens.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        // All that there is to do needs the store.
+        if let Some(until) = self.outage.until() {
+            return Some(until);
+        }
+        let timers = [
+            self.timers.first().map(|(at, _)| *at),
+            self.look_at(),
+            self.checkpoint_at(),
+        ];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Whether the machine has nothing more to do, for good.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    fn take(&mut self, input: Input, out: &mut Vec<Action>) {
+        match input {
+            Input::Tick => {}
+            Input::Woken => self.news.woken(),
+            Input::Configured { request, queues } => self.configured(request, queues),
+            Input::ConfigureFailed { request } => self.configure_failed(request),
+            Input::Discovered(answer) => self.discovered(answer, out),
+            Input::Refilled { refill, jobs } => self.refilled(&refill, jobs),
+            Input::Unfinished(answer) => self.unfinished_found(answer),
+            Input::Started { starts, answers } => self.started(starts, answers, out),
+            Input::Ended { job, end, policy } => self.ended(job, end, policy),
+            Input::BatchEnded { sequence, result } => self.batch_ended(sequence, result, out),
+            Input::Settled { sequence, result } => self.settled(sequence, result, out),
+            Input::Inspected(answer) => self.inspected(answer, out),
+            Input::CheckpointSaved(result) => self.checkpoint_saved(result, out),
+            Input::Stop => self.stop(),
+        }
+    }
+
+    fn decide(&mut self, out: &mut Vec<Action>) {
+        self.look_at_queues();
+        if !self.outage.holds(self.now) {
+            self.configure(out);
+            self.find_unfinished(out);
+            self.dispatch(out);
+            self.settle(out);
+            self.look_at_queues();
+            self.refill(out);
+            self.inspect(out);
+            self.discover(out);
+            self.checkpoint(out);
+        }
+        self.finish(out);
+    }
+
+    fn tell_time(&mut self, now: Timestamp) {
+        if now < self.now {
+            self.outage.clock_set_back(now, &self.limits);
+            self.news.clock_set_back(now, &self.limits);
+            self.checkpoints.clock_set_back(now, &self.limits);
+            self.breakers_set_back(now);
+        }
+        self.now = now;
+    }
+
+    /// Looks at every queue that something has happened to or whose time has come.
+    fn look_at_queues(&mut self) {
+        while let Some((at, number)) = self.timers.first().copied() {
+            if at > self.now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(queue) = self.queues.get_mut(&number) {
+                queue.wake = None;
+            }
+            self.touched.insert(number);
+        }
+        while let Some(number) = self.touched.pop_first() {
+            self.look_at_queue(number);
+        }
+    }
+
+    fn look_at_queue(&mut self, number: QueueNumber) {
+        self.ready_what_is_due(number);
+        self.want_timetables(number);
+        let Some(queue) = self.queues.get_mut(&number) else {
+            return;
+        };
+        let runnable = queue.runnable(self.now);
+        let wake = queue.wake_at(self.now);
+        if let Some(old) = std::mem::replace(&mut queue.wake, wake) {
+            self.timers.remove(&(old, number));
+        }
+        if let Some(at) = wake {
+            self.timers.insert((at, number));
+        }
+        self.dispatch.note(number, queue.runs(), runnable);
+    }
+
+    fn stop(&mut self) {
+        self.phase = match self.phase {
+            // What a predecessor left is still as it was: there is nothing to write down.
+            Phase::Recovering => {
+                self.checkpoints.forget();
+                Phase::Stopping
+            }
+            Phase::Running => Phase::Stopping,
+            phase => phase,
+        };
+    }
+
+    fn finish(&mut self, out: &mut Vec<Action>) {
+        let quiet = self.phase == Phase::Stopping
+            && self.dispatch.is_quiet()
+            && self.settling.is_quiet()
+            && self.sequences.is_quiet()
+            && self.checkpoints.is_quiet();
+        if quiet {
+            self.phase = Phase::Ended;
+            out.push(Action::Stopped);
+        }
+    }
+
+    fn replaced(&mut self, out: &mut Vec<Action>) {
+        if self.phase != Phase::Ended {
+            self.phase = Phase::Ended;
+            out.push(Action::Replaced);
+        }
+    }
+
+    /// A probe that was to come after a pause must not wait for a clock that was set back to catch up.
+    fn breakers_set_back(&mut self, now: Timestamp) {
+        for (number, queue) in &mut self.queues {
+            let policy = queue
+                .settings
+                .as_ref()
+                .and_then(|settings| settings.breaker);
+            if queue.breaker.state != BreakerState::Open {
+                continue;
+            }
+            let latest = now.plus_ms(policy.unwrap_or_default().pause_max_ms);
+            queue.breaker.probe_at = queue.breaker.probe_at.map(|at| at.min(latest));
+            self.touched.insert(*number);
+        }
+    }
+}

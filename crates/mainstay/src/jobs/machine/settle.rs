@@ -1,0 +1,426 @@
+//! Outcomes: what an attempt's end means, and how it is written down.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use mainstay_domain::{
+    Category, JobId,
+    jobs::{
+        Attempt, JobRef, Outcome, QueueNumber, TallyRecord,
+        retry::{Next, RetryPolicy, decide},
+    },
+};
+
+use super::{
+    Machine,
+    checkpoint::TallyBody,
+    held::{Doubt, Slot, Stage},
+    words::{Action, BreakerTurn, End, Failure, Report, SettleResult, Settlement},
+};
+
+/// Outcomes that are not committed yet.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    pending: VecDeque<Attempt>,
+    flights: BTreeMap<i64, Flight>,
+    /// Breakers that differ from what the store has of them.
+    breakers: BTreeSet<QueueNumber>,
+    /// Breakers' turns that nobody has been told of.
+    turns: Vec<BreakerTurn>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    settlement: Arc<Settlement>,
+    /// Whether it is under way; else it must be sent again.
+    sent: bool,
+}
+
+impl Settling {
+    /// Whether everything is written down.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.pending.is_empty() && self.flights.is_empty() && self.turns.is_empty()
+    }
+
+    /// Breakers to be written with the next settlement: one that is being written waits, so that the last one wins.
+    fn breakers_free(&self) -> Vec<QueueNumber> {
+        let flying = |queue: &QueueNumber| {
+            let mut breakers = self
+                .flights
+                .values()
+                .flat_map(|flight| &flight.settlement.breakers);
+            breakers.any(|(number, _)| number == queue)
+        };
+        self.breakers
+            .iter()
+            .copied()
+            .filter(|queue| !flying(queue))
+            .collect()
+    }
+}
+
+impl Machine {
+    /// An attempt has ended: gives its place back, tells the breaker, and decides what follows.
+    pub(super) fn conclude(
+        &mut self,
+        job: JobId,
+        slot: Slot,
+        end: End,
+        policy: Option<Box<RetryPolicy>>,
+    ) {
+        self.tell_breaker(job, slot, &end);
+        self.vacate(job, slot);
+        let Some(held) = self.held.get(&job) else {
+            return;
+        };
+        let job = held.job;
+        let attempt = match end {
+            End::Reported(Report::Success { status, exchange }) => Attempt {
+                status,
+                exchange,
+                ..self.attempt_of(&job, slot, Outcome::Succeeded)
+            },
+            End::Reported(Report::Failure(failure)) => {
+                self.failed_attempt(&job, slot, failure, policy)
+            }
+            End::Interrupted => self.interrupted_attempt(&job, slot),
+        };
+        self.settle_later(attempt, slot);
+    }
+
+    /// The body of a job is gone: there is nothing to carry out, now or ever.
+    pub(super) fn settle_gone(&mut self, job: JobId, slot: Slot) {
+        let Some(held) = self.held.get(&job) else {
+            return;
+        };
+        let job = held.job;
+        let attempt = Attempt {
+            code: Some("body_gone".into()),
+            error: Some("the job's body is gone".into()),
+            by: Some("system".into()),
+            tries: job.tries,
+            ..self.attempt_of(&job, slot, Outcome::Cancelled)
+        };
+        self.settle_later(attempt, slot);
+    }
+
+    /// An attempt whose process died. `lost_before` attempts right before it went the same way.
+    pub(super) fn settle_lost(&mut self, job: JobId, slot: Slot, lost_before: i32) {
+        let Some(held) = self.held.get(&job) else {
+            return;
+        };
+        let job = held.job;
+        let repeatedly = lost_before + 1 >= self.limits.lost_max;
+        let (code, error) = if repeatedly {
+            ("lost_repeatedly", "its process died each time it was tried")
+        } else {
+            ("lost", "its process died before it could tell")
+        };
+        let mut attempt = Attempt {
+            category: Some(Category::Unknown),
+            code: Some(code.into()),
+            error: Some(error.into()),
+            ..self.attempt_of(&job, slot, Outcome::Dead)
+        };
+        let policy = self.policy_of(job.queue);
+        if let Next::Retry(at) = self.decide_next(&policy, &attempt, None)
+            && !repeatedly
+        {
+            attempt.outcome = Outcome::Lost;
+            attempt.next_at = Some(at);
+        }
+        self.settle_later(attempt, slot);
+    }
+
+    fn failed_attempt(
+        &self,
+        job: &JobRef,
+        slot: Slot,
+        failure: Failure,
+        policy: Option<Box<RetryPolicy>>,
+    ) -> Attempt {
+        let mut attempt = Attempt {
+            category: Some(failure.category),
+            code: Some(failure.code),
+            error: Some(failure.error),
+            status: failure.status,
+            exchange: failure.exchange,
+            ..self.attempt_of(job, slot, Outcome::Dead)
+        };
+        let policy = policy.map_or_else(|| self.policy_of(job.queue), |policy| *policy);
+        if let Next::Retry(at) = self.decide_next(&policy, &attempt, failure.retry_after_ms) {
+            attempt.outcome = Outcome::Failed;
+            attempt.next_at = Some(at);
+        }
+        attempt
+    }
+
+    /// We stopped it ourselves: that is no try of the job's.
+    fn interrupted_attempt(&self, job: &JobRef, slot: Slot) -> Attempt {
+        Attempt {
+            tries: job.tries,
+            next_at: Some(self.now),
+            category: Some(Category::Unknown),
+            code: Some("interrupted".into()),
+            error: Some("stopped together with the process that ran it".into()),
+            ..self.attempt_of(job, slot, Outcome::Lost)
+        }
+    }
+
+    fn attempt_of(&self, job: &JobRef, slot: Slot, outcome: Outcome) -> Attempt {
+        Attempt {
+            tenant: job.tenant,
+            job: job.job,
+            attempt: job.attempt + 1,
+            tries: job.tries + 1,
+            queue: job.queue,
+            outcome,
+            started_at: slot.at,
+            finished_at: self.now,
+            next_at: None,
+            category: None,
+            code: None,
+            error: None,
+            status: None,
+            exchange: None,
+            by: None,
+        }
+    }
+
+    fn policy_of(&self, queue: QueueNumber) -> RetryPolicy {
+        let queue = self.queues.get(&queue);
+        let settings = queue.and_then(|queue| queue.settings.as_ref());
+        settings
+            .map(|settings| settings.retry.clone())
+            .unwrap_or_default()
+    }
+
+    fn decide_next(
+        &self,
+        policy: &RetryPolicy,
+        attempt: &Attempt,
+        retry_after_ms: Option<i64>,
+    ) -> Next {
+        let category = attempt.category.unwrap_or(Category::Unknown);
+        decide(
+            policy,
+            category,
+            attempt.tries,
+            retry_after_ms,
+            self.now,
+            &*self.random,
+        )
+    }
+
+    /// What the end of an attempt says about the dependency behind its queue. While the breaker is not closed only the
+    /// probe's failure counts: the others began before it opened.
+    fn tell_breaker(&mut self, job: JobId, slot: Slot, end: &End) {
+        let Some(number) = self.held.get(&job).map(|held| held.job.queue) else {
+            return;
+        };
+        let now = self.now;
+        let queue = self.queue(number);
+        let Some(policy) = queue
+            .settings
+            .as_ref()
+            .and_then(|settings| settings.breaker)
+        else {
+            return;
+        };
+        let before = queue.breaker.clone();
+        let last_error = before.last_error.clone();
+        let turn = match end {
+            End::Reported(Report::Success { .. }) => queue.breaker.succeeded(),
+            End::Reported(Report::Failure(failure)) if blames_dependency(failure) => {
+                let counts = before.probe_at.is_none() || slot.probe;
+                counts
+                    .then(|| queue.breaker.failed(&policy, now, &failure.error))
+                    .flatten()
+            }
+            // Whatever it answered, it is there.
+            End::Reported(Report::Failure(failure)) if failure.status.is_some() => {
+                queue.breaker.succeeded()
+            }
+            End::Reported(Report::Failure(_)) | End::Interrupted => None,
+        };
+        let error = queue.breaker.last_error.clone().or(last_error);
+        if queue.breaker != before {
+            self.settling.breakers.insert(number);
+        }
+        if let Some(turn) = turn {
+            let turn = BreakerTurn {
+                queue: number,
+                turn,
+                at: now,
+                error,
+            };
+            self.settling.turns.push(turn);
+        }
+    }
+
+    fn settle_later(&mut self, attempt: Attempt, slot: Slot) {
+        if let Some(held) = self.held.get_mut(&attempt.job) {
+            held.stage = Stage::Settling(slot);
+            self.settling.pending.push_back(attempt);
+        }
+    }
+
+    /// An outcome that was refused together with others is written once more.
+    pub(super) fn settle_again(&mut self, attempt: Attempt, slot: Slot) {
+        self.settle_later(attempt, slot);
+    }
+
+    pub(super) fn settle(&mut self, out: &mut Vec<Action>) {
+        for (sequence, flight) in &mut self.settling.flights {
+            if !flight.sent {
+                flight.sent = true;
+                out.push(Action::Settle {
+                    sequence: *sequence,
+                    settlement: Arc::clone(&flight.settlement),
+                });
+            }
+        }
+        while self.settling.flights.len() < self.limits.settles_max {
+            let breakers = self.settling.breakers_free();
+            let idle = self.settling.pending.is_empty() && self.settling.turns.is_empty();
+            if idle && breakers.is_empty() {
+                return;
+            }
+            let Some(sequence) = self.sequences.take() else {
+                return;
+            };
+            let settlement = Arc::new(self.settlement(sequence, &breakers));
+            let flight = Flight {
+                settlement: Arc::clone(&settlement),
+                sent: true,
+            };
+            self.settling.flights.insert(sequence, flight);
+            out.push(Action::Settle {
+                sequence,
+                settlement,
+            });
+        }
+    }
+
+    fn settlement(&mut self, sequence: i64, breakers: &[QueueNumber]) -> Settlement {
+        let count = self.settling.pending.len().min(self.limits.settle_batch);
+        let attempts: Vec<Attempt> = self.settling.pending.drain(..count).collect();
+        let mut body = TallyBody::new(self.epoch);
+        for attempt in &attempts {
+            body.count(attempt);
+        }
+        let breakers = breakers.iter().filter_map(|number| {
+            self.settling.breakers.remove(number);
+            let queue = self.queues.get(number)?;
+            Some((*number, queue.breaker.clone()))
+        });
+        Settlement {
+            tally: TallyRecord {
+                sequence,
+                body: body.encode(),
+            },
+            breakers: breakers.collect(),
+            turns: std::mem::take(&mut self.settling.turns),
+            attempts,
+        }
+    }
+
+    /// The tally record of a batch in which all succeed.
+    pub(super) fn tally_of_success(&self, sequence: i64, jobs: &[JobRef]) -> TallyRecord {
+        let mut body = TallyBody::new(self.epoch);
+        if let Some(job) = jobs.first() {
+            body.count_done(job.queue, jobs.len() as i64);
+        }
+        TallyRecord {
+            sequence,
+            body: body.encode(),
+        }
+    }
+
+    pub(super) fn settled(&mut self, sequence: i64, result: SettleResult, out: &mut Vec<Action>) {
+        match result {
+            SettleResult::Committed => {
+                self.outage.answered();
+                self.sequences.used(sequence);
+                if let Some(flight) = self.settling.flights.remove(&sequence) {
+                    self.settlement_committed(flight.settlement);
+                }
+            }
+            SettleResult::Conflict => {
+                self.sequences.give_back(sequence);
+                if let Some(flight) = self.settling.flights.remove(&sequence) {
+                    self.settlement_refused(flight.settlement);
+                }
+            }
+            SettleResult::Unavailable => {
+                self.outage.failed(self.now, &self.limits);
+                if let Some(flight) = self.settling.flights.get_mut(&sequence) {
+                    flight.sent = false;
+                }
+            }
+            SettleResult::Replaced => self.replaced(out),
+        }
+    }
+
+    fn settlement_committed(&mut self, settlement: Arc<Settlement>) {
+        self.checkpoints.change();
+        // An announcement may have made jobs.
+        if !settlement.turns.is_empty() {
+            self.news.woken();
+        }
+        for attempt in &settlement.attempts {
+            if attempt.outcome == Outcome::Dead {
+                self.news.woken();
+            }
+            self.attempt_committed(attempt);
+        }
+    }
+
+    fn attempt_committed(&mut self, attempt: &Attempt) {
+        self.queue_tally(attempt);
+        let Some(job) = self.release(attempt.job) else {
+            return;
+        };
+        let Some(next_at) = attempt.next_at else {
+            return;
+        };
+        let next = JobRef {
+            due: Some(next_at),
+            attempt: attempt.attempt,
+            tries: attempt.tries,
+            ..job
+        };
+        self.admit(next);
+    }
+
+    fn queue_tally(&mut self, attempt: &Attempt) {
+        let tally = &mut self.queue(attempt.queue).tally;
+        TallyBody::add(tally, attempt.outcome, 1);
+    }
+
+    /// One of the outcomes was refused, so none is written. All are looked up; those that still hold are written again.
+    fn settlement_refused(&mut self, settlement: Arc<Settlement>) {
+        let queues = settlement.breakers.iter().map(|(queue, _)| *queue);
+        self.settling.breakers.extend(queues);
+        self.settling.turns.extend(settlement.turns.iter().cloned());
+        for attempt in &settlement.attempts {
+            let Some(held) = self.held.get_mut(&attempt.job) else {
+                continue;
+            };
+            if let Stage::Settling(slot) = held.stage {
+                held.stage = Stage::Inspecting(Doubt::Outcome(slot, Box::new(attempt.clone())));
+                self.inspect_held(attempt.job);
+            }
+        }
+    }
+}
+
+/// Whether a failure says that the dependency is in trouble.
+fn blames_dependency(failure: &Failure) -> bool {
+    matches!(
+        failure.category,
+        Category::Network | Category::Timeout | Category::RateLimited | Category::Provider
+    )
+}

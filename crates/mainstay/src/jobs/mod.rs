@@ -1,0 +1,3 @@
+//! Jobs: the engine that carries them out.
+
+pub mod machine;
