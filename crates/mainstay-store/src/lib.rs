@@ -5,6 +5,7 @@
 //! every statement on both, and prove that each one over a tenant table carries the tenant.
 
 pub mod backup;
+pub mod examine;
 mod hex;
 mod lease;
 pub mod migrate;

@@ -8,6 +8,7 @@ import { Confirm, Dialog } from "../ui/dialog";
 import { Field, formClass, Input, Select, useSubmit } from "../ui/form";
 import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
+import ui from "../ui/ui.module.css";
 
 export const roleOptions: { value: Role; label: string }[] = [
   { value: "viewer", label: "Viewer: may look at everything in reach" },
@@ -47,7 +48,7 @@ export function UsersTab() {
             end: true,
             cardLabel: false,
             cell: (user: User) => (
-              <>
+              <span className={ui.rowActions}>
                 <Button small variant="quiet" onClick={() => setEditing(user)} aria-label={`Change ${user.email}`}>Change…</Button>
                 <Button
                   small
@@ -58,7 +59,7 @@ export function UsersTab() {
                   disabled={user.id === session?.user?.id}
                   onClick={() => setRemoving(user)}
                 />
-              </>
+              </span>
             ),
           },
         ]

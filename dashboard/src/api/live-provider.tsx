@@ -1,6 +1,6 @@
 import { type InfiniteData, type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useRef, useState } from "react";
-import { applyTick } from "./live";
+import { applyTick, averageRates } from "./live";
 import { queries, windowSecs } from "./queries";
 import { type Connection, Stream } from "./stream";
 import type { Change, EventDetail, Overview, Page, Tick, Window } from "./types";
@@ -12,9 +12,11 @@ interface Live {
 const LiveContext = createContext<Live>({ connection: "connecting", retry: () => {} });
 /** Apart from the connection, because it changes every second and few want to know. */
 const TickContext = createContext<Tick | null>(null);
+const AVERAGED_TICKS = 10;
 
 export const useConnection = (): Connection => useContext(LiveContext).connection;
 export const useLive = (): Live => useContext(LiveContext);
+/** The last tick, its rates averaged over the last ten seconds. */
 export const useTick = (): Tick | null => useContext(TickContext);
 
 /** Changes may come four times a second; reading everything again that often helps nobody. */
@@ -29,11 +31,13 @@ export function LiveProvider({ children }: { children: ReactNode }) {
 
   useEffect(() => {
     const refresher = new Refresher(queryClient);
+    let recent: Tick[] = [];
     const current = new Stream("/v1/stream", {
       onFrame(ticks, changes) {
         const last = ticks[ticks.length - 1];
         if (last !== undefined) {
-          setTick(last);
+          recent = [...recent, ...ticks].slice(-AVERAGED_TICKS);
+          setTick({ ...last, rates: averageRates(recent) });
           patchOverviews(queryClient, ticks);
         }
         refresher.add(changes);

@@ -61,6 +61,16 @@ function addRates<T extends { received: number; done: number; failed: number }>(
   };
 }
 
+/** What happened per second, over the last ticks: one second alone jumps about and says little. */
+export function averageRates(ticks: readonly Tick[]): Tick["rates"] {
+  const mean = (of: (tick: Tick) => number) => ticks.reduce((sum, tick) => sum + of(tick), 0) / Math.max(1, ticks.length);
+  return {
+    received: mean(({ rates }) => rates.received),
+    done: mean(({ rates }) => rates.done),
+    failed: mean(({ rates }) => rates.failed),
+  };
+}
+
 /** Everything that changed since the page was last told, small however long that was. */
 export class Changes {
   private static readonly IDS_MAX = 200;

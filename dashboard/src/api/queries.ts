@@ -84,6 +84,11 @@ export const queries = {
       queryKey: ["job", id],
       queryFn: () => unwrap(client.GET("/v1/jobs/{id}", { params: { path: { id } } })),
     }),
+  deadLetterGroups: (query: { tenant?: string; from?: string; to?: string }, key: unknown = query) =>
+    queryOptions({
+      queryKey: ["dead-letters", "groups", key],
+      queryFn: () => unwrap(client.GET("/v1/dead-letters/groups", { params: { query } })),
+    }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
 };

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Component, lazy, type ReactNode, Suspense } from "react";
-import { Redirect, Route, Switch } from "wouter";
+import { Redirect, Route, Switch, useLocation } from "wouter";
 import { LiveProvider } from "../api/live-provider";
 import { queries } from "../api/queries";
 import { ButtonLink, Empty, PageHead, Panel, ProblemCard } from "../ui/basics";
@@ -20,6 +20,7 @@ import { Shell } from "./shell";
 const SettingsPage = lazy(() => import("../access/settings-page").then((module) => ({ default: module.SettingsPage })));
 
 export function App() {
+  const [location] = useLocation();
   const session = useQuery(queries.session());
   // Refused means that the browser is on its way to the sign-in page: nothing flashes up before it leaves.
   if (session.isPending) return null;
@@ -37,7 +38,7 @@ export function App() {
     <LiveProvider>
       <ToastProvider>
         <Shell>
-          <Broken>
+          <Broken key={location}>
             <Suspense fallback={null}>
               <Switch>
                 <Route path="/" component={OverviewPage} />

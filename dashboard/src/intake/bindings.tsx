@@ -11,6 +11,7 @@ import { Field, formClass, Input, Select, useSubmit } from "../ui/form";
 import { EnabledBadge } from "../ui/status";
 import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
+import ui from "../ui/ui.module.css";
 
 const BUILTIN = "builtin:";
 /** Handlers that the server brings. */
@@ -63,12 +64,12 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
             end: true,
             cardLabel: false,
             cell: (binding: Binding) => (
-              <>
+              <span className={ui.rowActions}>
                 <Button small variant="quiet" onClick={() => toggle(binding)} aria-label={`${binding.enabled ? "Disable" : "Enable"} ${binding.name}`}>
                   {binding.enabled ? "Disable" : "Enable"}
                 </Button>
                 <Button small variant="quiet" icon="trash" aria-label={`Delete ${binding.name}`} title="Delete" onClick={() => setRemoving(binding)} />
-              </>
+              </span>
             ),
           },
         ]

@@ -119,10 +119,6 @@ function Loaded({ source }: { source: Source }) {
                 ]}
               />
             </Panel>
-          </div>
-          <div className={detail.stack}>
-            <Bindings source={source} />
-            <Refused source={source} />
             {canWrite && !own && (
               <Panel title="Delete">
                 <div className={detail.danger}>
@@ -131,6 +127,10 @@ function Loaded({ source }: { source: Source }) {
                 </div>
               </Panel>
             )}
+          </div>
+          <div className={detail.stack}>
+            <Bindings source={source} />
+            <Refused source={source} />
           </div>
         </div>
       </div>
@@ -266,10 +266,10 @@ function Refused({ source }: { source: Source }) {
       unwrap(client.GET("/v1/receipts", { params: { query: { source: source.name, cursor, limit: LIST_LIMIT } } })),
   });
   const columns: Column<Receipt>[] = [
-    { key: "verdict", label: "Verdict", card: "title", width: "30%", cell: (receipt) => <span title={receipt.verdict}>{words(receipt.verdict)}</span> },
+    { key: "verdict", label: "Verdict", card: "title", width: "20%", cell: (receipt) => <span title={receipt.verdict}>{words(receipt.verdict)}</span> },
     { key: "reason", label: "Why", card: "wide", cardLabel: false, cell: (receipt) => <span className="secondary" title={receipt.reason ?? undefined}>{receipt.reason ?? "–"}</span> },
-    { key: "remote", label: "From", width: "20%", cell: (receipt) => <code title={receipt.remote}>{receipt.remote}</code> },
-    { key: "bytes", label: "Size", width: "76px", end: true, cell: (receipt) => bytes(receipt.bytes) },
+    { key: "remote", label: "From", width: "17%", cell: (receipt) => <code title={receipt.remote}>{receipt.remote}</code> },
+    { key: "bytes", label: "Size", width: "80px", end: true, cell: (receipt) => bytes(receipt.bytes) },
     { key: "at", label: "Received", width: "96px", end: true, card: "status", cell: (receipt) => <Ago at={receipt.received_at} /> },
   ];
   return (

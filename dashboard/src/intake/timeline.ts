@@ -36,9 +36,13 @@ export function timelineOf(event: EventDetail): TimelineEntry[] {
   for (const replay of event.replays) entries.push({ kind: "replay", at: replay.created_at, replay });
   for (const job of event.jobs_list) entries.push({ kind: "job", at: job.created_at, job });
 
-  entries.sort((a, b) => Date.parse(a.at) - Date.parse(b.at) || order[a.kind] - order[b.kind]);
-  return joinRepeats(entries);
+  const [story, rest] = [entries.filter(isBeginning), entries.filter((entry) => !isBeginning(entry))];
+  rest.sort((a, b) => Date.parse(a.at) - Date.parse(b.at) || order[a.kind] - order[b.kind]);
+  return joinRepeats([...story, ...rest]);
 }
+
+/** The story begins with the request, even where the clocks of two nodes disagree. */
+const isBeginning = ({ kind }: TimelineEntry): boolean => kind === "request" || kind === "verified";
 
 function joinRepeats(entries: TimelineEntry[]): TimelineEntry[] {
   const joined: TimelineEntry[] = [];

@@ -37,13 +37,10 @@ export function DeadLettersPage() {
   });
   const groups = useQuery({
     // By tenant and period only: choosing a reason narrows the list, not the choice of reasons.
-    queryKey: ["dead-letters", "groups", { tenant: values.tenant, period: values.period, from: values.from, to: values.to }],
-    queryFn: () =>
-      unwrap(
-        client.GET("/v1/dead-letters/groups", {
-          params: { query: { tenant: values.tenant || undefined, ...periodQuery(values, Date.now()) } },
-        }),
-      ),
+    ...queries.deadLetterGroups(
+      { tenant: values.tenant || undefined, ...periodQuery(values, Date.now()) },
+      { tenant: values.tenant, period: values.period, from: values.from, to: values.to },
+    ),
     refetchInterval: connection === "live" ? false : 10_000,
   });
   const list = useLiveList<DeadLetter>({

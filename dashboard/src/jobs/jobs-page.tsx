@@ -19,6 +19,7 @@ export function JobsPage() {
   const [values, change] = useParamsInUrl(params);
   const tenants = useTenants();
   const counts = useQuery(queries.jobCounts());
+  const endpoints = useQuery(queries.endpoints()).data?.items ?? [];
   const list = useLiveList<Job>({
     area: "jobs",
     filters: values,
@@ -50,11 +51,17 @@ export function JobsPage() {
       label: "Kind",
       primary: true,
       card: "title",
-      width: "19%",
+      width: "15%",
       cell: (job) => <span className="mono" title={job.kind}>{job.kind}</span>,
     },
     { key: "state", label: "State", width: "132px", card: "status", cell: (job) => <JobStateBadge state={job.state} /> },
-    { key: "queue", label: "Queue", width: "12%", cell: (job) => job.queue },
+    {
+      key: "to",
+      label: "Goes to",
+      width: "11%",
+      cell: (job) => endpoints.find(({ id }) => id === job.endpoint_id)?.name ?? <span className="muted">built in</span>,
+    },
+    { key: "queue", label: "Queue", width: "10%", cell: (job) => job.queue },
     ...(tenants.many ? [{ key: "tenant", label: "Tenant", width: "12%", cell: (job: Job) => tenants.nameOf(job.tenant_id) }] : []),
     { key: "attempts", label: "Attempts", width: "86px", cell: (job) => `${job.attempts} of ${job.max_attempts}` },
     {

@@ -24,7 +24,7 @@ export function compact(value: number): string {
 export function rate(perSecond: number): string {
   if (perSecond === 0) return "0";
   if (perSecond < 0.1) return "<0.1";
-  return perSecond < 9.95 ? perSecond.toFixed(1) : compact(perSecond);
+  return perSecond < 9.95 ? perSecond.toFixed(1).replace(/\.0$/, "") : compact(perSecond);
 }
 
 /** A share in percent that never rounds up to 100 or down to 0: one failure in a million is not none. */

@@ -36,6 +36,8 @@ export function Dialog({
   return (
     <Base.Root
       open={open}
+      // The focus stays inside; the page behind keeps its scrollbar, so that nothing moves when a dialog opens.
+      modal="trap-focus"
       onOpenChange={(next) => {
         if (!next && closable) onClose();
       }}

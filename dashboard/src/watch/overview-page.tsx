@@ -9,7 +9,7 @@ import { compact, count, duration, percent, plural, rate, span } from "../lib/fo
 import { oneOf, useParamsInUrl } from "../lib/search-params";
 import { Ago, ButtonLink, Empty, PageHead, Panel, ProblemCard, Segments, Skeleton } from "../ui/basics";
 import { Icon } from "../ui/icon";
-import { EndpointBadge, EnabledBadge } from "../ui/status";
+import { EndpointBadge, EnabledBadge, Reason } from "../ui/status";
 import { type Column, Table } from "../ui/table";
 import { schemes } from "../intake/schemes";
 import { mattersOf } from "./attention";
@@ -81,9 +81,14 @@ function Content({ overview, window }: { overview: Overview | undefined; window:
         <Panel label="Throughput" padded={false}>
           <VolumeChart overview={overview} window={window} />
         </Panel>
-        <Panel title="How jobs stand" padded={false}>
-          <Standing overview={overview} window={window} />
-        </Panel>
+        <div className={css.column}>
+          <Panel title="How jobs stand" padded={false}>
+            <Standing overview={overview} window={window} />
+          </Panel>
+          <Panel title="Why jobs die" padded={false} actions={<Link href="/dead-letters">All</Link>}>
+            <Reasons />
+          </Panel>
+        </div>
       </div>
       <div className={css.tables}>
         <Sources sources={overview?.sources} />
@@ -118,15 +123,16 @@ function Attention({ overview }: { overview: Overview | undefined }) {
       </div>
     );
   }
+  const shown = matters.length > 3 ? matters.slice(0, 2) : matters;
   const worst = matters.some(({ tone }) => tone === "bad") ? "bad" : "warn";
   return (
     <div className={css.attention} data-tone={worst} role="status">
       <Icon name="warning" />
       <p>
-        {matters.slice(0, 3).map(({ text, href }) => (
+        {shown.map(({ text, href }) => (
           <Link key={text} href={href}>{text}</Link>
         ))}
-        {matters.length > 3 && <span>and {matters.length - 3} more</span>}
+        {matters.length > shown.length && <span>and {matters.length - shown.length} more</span>}
       </p>
     </div>
   );
@@ -203,14 +209,14 @@ function Tiles({ overview, window }: { overview: Overview | undefined; window: W
 const noPoints: OverviewPoint[] = [];
 
 function VolumeChart({ overview, window }: { overview: Overview | undefined; window: Window }) {
-  const points = overview?.throughput.points ?? noPoints;
+  const points = useMemo(() => (overview ? pointsToDraw(overview) : noPoints), [overview]);
   const at = useMemo(() => points.map((point) => point.at), [points]);
   const volume = useMemo(
     () => [
       { label: "Received", color: "--accent", fill: true, values: points.map(({ received }) => received) },
       { label: "Done", color: "--ok", dash: [6, 4], values: points.map(({ done }) => done) },
       { label: "Failed tries", color: "--warn", dash: [2, 3], values: points.map(({ failed }) => failed) },
-      { label: "Dead", color: "--bad", values: points.map(({ dead }) => dead) },
+      { label: "Dead", color: "--bad", dash: [10, 3, 2, 3], values: points.map(({ dead }) => dead) },
     ],
     [points],
   );
@@ -226,7 +232,7 @@ function VolumeChart({ overview, window }: { overview: Overview | undefined; win
   return (
     <Suspense fallback={holder}>
       <Chart
-        title={<h2>Volume <span className="muted">per {span(step)}</span></h2>}
+        title={<h2>Volume <span className="muted">per {step === 60 ? "minute" : span(step)}</span></h2>}
         summary={`Volume over the ${windowWords[window]}: ${count(totals.received)} received, ${count(totals.done)} done, ${count(totals.failed)} failed tries, ${count(totals.dead)} dead.`}
         at={at}
         series={volume}
@@ -245,6 +251,17 @@ function VolumeChart({ overview, window }: { overview: Overview | undefined; win
       />
     </Suspense>
   );
+}
+
+/**
+ * The step that is not over yet always looks like a collapse, so it is left out. Unless it is all there is: the first
+ * event of a new installation should be seen at once.
+ */
+export function pointsToDraw({ throughput: { points, step_secs }, now }: Pick<Overview, "throughput" | "now">): OverviewPoint[] {
+  const last = points[points.length - 1];
+  if (last === undefined || Date.parse(last.at) + step_secs * 1000 <= Date.parse(now)) return points;
+  const whole = points.slice(0, -1);
+  return whole.some(({ received, done, failed }) => received + done + failed > 0) ? whole : points;
 }
 
 function failedShare({ done, failed }: OverviewPoint): number | null {
@@ -299,6 +316,41 @@ function Standing({ overview, window }: { overview: Overview | undefined; window
         ))}
       </ul>
     </div>
+  );
+}
+
+const REASONS_SHOWN = 4;
+
+/** The commonest reasons among the dead letters that wait for a person. */
+function Reasons() {
+  const groups = useQuery(queries.deadLetterGroups({}));
+  const rows = groups.data?.items.slice(0, REASONS_SHOWN);
+  if (groups.data === undefined && groups.error) {
+    return <ProblemCard error={groups.error} onRetry={() => void groups.refetch()} what="Reasons could not be read" />;
+  }
+  return (
+    <ul className={css.reasons} aria-label="Commonest reasons" aria-busy={rows === undefined}>
+      {rows === undefined && Array.from({ length: REASONS_SHOWN }, (_, row) => <li key={row}><Skeleton width="70%" /></li>)}
+      {rows?.length === 0 && (
+        <li className="muted">
+          <Icon name="check" />
+          No dead letters.
+        </li>
+      )}
+      {rows?.map((group) => {
+        const { category, code, kind, endpoint_name } = group;
+        const search = new URLSearchParams({ category, code, kind, ...(endpoint_name ? { endpoint: endpoint_name } : {}) });
+        return (
+          <li key={search.toString()}>
+            <b title={count(group.count)}>{compact(group.count)}</b>
+            <Link href={`/dead-letters?${search}`} title={group.sample_error}>
+              <Reason category={category} code={code} />
+            </Link>
+            <span className="truncate muted">{endpoint_name ?? kind}</span>
+          </li>
+        );
+      })}
+    </ul>
   );
 }
 

@@ -154,6 +154,7 @@ pub(crate) async fn restore_at(
     force: bool,
     progress: OnProgress,
 ) -> SetupResult<Manifest> {
+    place.require_alone()?;
     let manifest = verify(backup).await?;
     let wanted = migrator.version();
     if manifest.schema_version > wanted {

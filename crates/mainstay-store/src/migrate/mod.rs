@@ -22,7 +22,7 @@ use crate::{
 /// Where the data is.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
-    /// A data directory that this process has locked.
+    /// A data directory; locked by this process for everything but looking, and backups.
     Sqlite(&'a DataDirectory),
     /// A database on a server, opened by a user who may change the schema.
     Postgres(&'a PostgresUrl),
@@ -193,6 +193,7 @@ impl Migrator {
         mode: Mode,
         now: Timestamp,
     ) -> SetupResult<Vec<Step>> {
+        place.require_alone()?;
         let run = Run {
             migrator: *self,
             version,

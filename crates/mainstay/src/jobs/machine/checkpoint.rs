@@ -147,10 +147,6 @@ impl Checkpoints {
         !self.changed && !self.flying
     }
 
-    pub(super) fn due_at(&self) -> Option<Timestamp> {
-        (self.changed && !self.flying).then_some(self.due_at)
-    }
-
     pub(super) fn starts_floor(&self) -> Timestamp {
         self.starts_floor
     }
@@ -171,15 +167,18 @@ impl Checkpoints {
 }
 
 impl Machine {
+    /// When the next checkpoint is due.
+    pub(super) fn checkpoint_at(&self) -> Option<Timestamp> {
+        let wanted = self.checkpoints.changed && !self.checkpoints.flying;
+        (wanted && self.phase == Phase::Running).then_some(self.checkpoints.due_at)
+    }
+
     pub(super) fn checkpoint(&mut self, out: &mut Vec<Action>) {
         let last =
             self.phase == Phase::Stopping && self.dispatch.is_quiet() && self.settling.is_quiet();
-        let acts = self.phase == Phase::Running || last;
-        let due = self
-            .checkpoints
-            .due_at()
-            .is_some_and(|at| last || at <= self.now);
-        if !acts || !due {
+        let wanted = self.checkpoints.changed && !self.checkpoints.flying;
+        let due = self.checkpoint_at().is_some_and(|at| at <= self.now);
+        if !(due || last && wanted) {
             return;
         }
         let body = self.checkpoint_body();

@@ -25,10 +25,7 @@ impl Machine {
         self.touched.insert(number);
         self.queues.entry(number).or_insert_with(|| {
             self.configuring.wanted = true;
-            Queue {
-                settings_request: self.configuring.asked + 1,
-                ..Queue::default()
-            }
+            Queue::unknown(self.configuring.asked + 1)
         })
     }
 
@@ -40,6 +37,14 @@ impl Machine {
             configuring.wanted = false;
             let request = configuring.asked;
             out.push(Action::Configure { request });
+        }
+    }
+
+    pub(super) fn configure_failed(&mut self, request: u64) {
+        self.outage.failed(self.now, &self.limits);
+        if request == self.configuring.asked {
+            self.configuring.flying = false;
+            self.configuring.wanted = true;
         }
     }
 

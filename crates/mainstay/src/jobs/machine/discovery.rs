@@ -45,11 +45,6 @@ impl News {
         self.woken = true;
     }
 
-    /// When to look, unless something wakes us before.
-    pub(super) fn look_at(&self) -> Option<Timestamp> {
-        (!self.looking).then_some(self.poll_at)
-    }
-
     pub(super) fn clock_set_back(&mut self, now: Timestamp, limits: &Limits) {
         self.poll_at = self.poll_at.min(now.plus_ms(limits.poll_ms));
     }
@@ -65,9 +60,18 @@ impl News {
 }
 
 impl Machine {
-    pub(super) fn discover(&mut self, out: &mut Vec<Action>) {
+    /// When to look for news, unless something wakes us before.
+    pub(super) fn look_at(&self) -> Option<Timestamp> {
+        (self.may_look() && !self.news.looking).then_some(self.news.poll_at)
+    }
+
+    fn may_look(&self) -> bool {
         let acts = matches!(self.phase, Phase::Recovering | Phase::Running);
-        if !acts || !self.news.wants_a_look(self.now) || self.inspections_are_many() {
+        acts && !self.inspections_are_many()
+    }
+
+    pub(super) fn discover(&mut self, out: &mut Vec<Action>) {
+        if !self.may_look() || !self.news.wants_a_look(self.now) {
             return;
         }
         self.news.looking = true;

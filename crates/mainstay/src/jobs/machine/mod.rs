@@ -1,7 +1,7 @@
 //! The engine's heart: a pure state machine that decides which job runs when. No clock, no I/O, no runtime; randomness
 //! only from the generator handed in. The same inputs give the same actions.
 //!
-//! What it must never break (the simulator in [`super::sim`] checks these after every step):
+//! What it must never break (the simulator in `sim` checks these after every step):
 //!
 //! 1. *No job is out of sight.* Every job that discovery reported and that has not ended is in memory (`held`), or at or
 //!    above the [`window`] bound of its stream, or listed to be looked up (`inspect`). A job leaves memory only when its
@@ -51,9 +51,12 @@ mod snapshot;
 mod window;
 mod words;
 
+#[cfg(test)]
+mod sim;
+
 pub use checkpoint::{CheckpointBody, TallyBody};
 pub use limits::Limits;
-pub use recovery::Recovered;
+pub use recovery::Legacy;
 pub use sequence::IN_FLIGHT_MAX;
 pub use snapshot::{EngineSnapshot, QueueSnapshot};
 pub use window::Key;
@@ -139,17 +142,16 @@ impl Machine {
         if self.phase == Phase::Ended {
             return None;
         }
-        let until = self.outage.until();
+        // All that there is to do needs the store.
+        if let Some(until) = self.outage.until() {
+            return Some(until);
+        }
         let timers = [
             self.timers.first().map(|(at, _)| *at),
-            self.news.look_at(),
-            self.checkpoints.due_at(),
+            self.look_at(),
+            self.checkpoint_at(),
         ];
-        let next = timers.into_iter().flatten().min();
-        match (until, next) {
-            (Some(until), Some(next)) => Some(until.min(next.max(self.now))),
-            (until, next) => until.or(next),
-        }
+        timers.into_iter().flatten().min()
     }
 
     /// Whether the machine has nothing more to do, for good.
@@ -162,6 +164,7 @@ impl Machine {
             Input::Tick => {}
             Input::Woken => self.news.woken(),
             Input::Configured { request, queues } => self.configured(request, queues),
+            Input::ConfigureFailed { request } => self.configure_failed(request),
             Input::Discovered(answer) => self.discovered(answer, out),
             Input::Refilled { refill, jobs } => self.refilled(&refill, jobs),
             Input::Unfinished(answer) => self.unfinished_found(answer),
@@ -177,8 +180,8 @@ impl Machine {
 
     fn decide(&mut self, out: &mut Vec<Action>) {
         self.look_at_queues();
-        self.configure(out);
         if !self.outage.holds(self.now) {
+            self.configure(out);
             self.find_unfinished(out);
             self.dispatch(out);
             self.settle(out);

@@ -95,6 +95,14 @@ pub(super) enum Timetable {
 }
 
 impl Queue {
+    /// A queue of which nothing is known until this request for settings is answered.
+    pub(super) fn unknown(settings_request: u64) -> Self {
+        Self {
+            settings_request,
+            ..Self::default()
+        }
+    }
+
     /// Whether its jobs leave the process; unknown until it has settings.
     pub(super) fn runs(&self) -> Option<Runs> {
         self.settings.as_ref().map(|settings| settings.runs)
@@ -230,11 +238,6 @@ impl Queue {
     /// Jobs with a time in memory: not yet due, or due and ready.
     pub(super) fn due_len(&self) -> usize {
         self.delayed.len() + self.retries.len() + self.due_ready
-    }
-
-    /// How many are ready.
-    pub(super) fn ready_len(&self) -> usize {
-        self.first_ready + self.again_ready
     }
 
     /// The lowest id among the ready ones.

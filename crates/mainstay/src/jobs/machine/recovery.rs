@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mainstay_domain::{
     Random, Timestamp,
-    jobs::{DueKey, JobRef, QueueNumber, QueueTally, breaker::Breaker},
+    jobs::{Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
 };
 
 use super::{
@@ -14,23 +14,76 @@ use super::{
     held::{Held, Origin, Slot, Stage},
     limits::Limits,
     queue::Timetable,
-    sequence::Sequences,
+    sequence::{IN_FLIGHT_MAX, Sequences},
     words::{Action, Failed, JobAt, Unfinished, WindowId},
 };
 
-/// What a new owner reads before anything else, after it has fenced its predecessor off.
+/// What a predecessor has written down, as a new owner reads it before anything else.
 #[derive(Debug, Clone, Default)]
-pub struct Recovered {
-    /// The epoch of the new owner's lease.
-    pub epoch: i64,
+pub struct Legacy {
     /// The last checkpoint, if there is one.
-    pub checkpoint: CheckpointBody,
-    /// The tally records after it that it does not include.
-    pub tallies: Vec<TallyBody>,
-    /// The first number of a tally record that is unused; every one below is used.
-    pub next_sequence: i64,
+    pub checkpoint: Option<Checkpoint>,
+    /// The tally records after it, in order.
+    pub tallies: Vec<TallyRecord>,
     /// The breakers that are not closed, or have failures counted.
     pub breakers: Vec<(QueueNumber, Breaker)>,
+}
+
+impl Legacy {
+    /// The numbers that the new owner must use up, in the transaction that reads this, so that the predecessor has none
+    /// left to commit under: the gaps, and as many beyond the last one as a predecessor can have out.
+    pub fn fence(&self) -> Vec<i64> {
+        let base = self.base();
+        let used: BTreeSet<i64> = self.tallies.iter().map(|tally| tally.sequence).collect();
+        let last = used.last().copied().unwrap_or(base).max(base);
+        (base + 1..=last + IN_FLIGHT_MAX as i64)
+            .filter(|number| !used.contains(number))
+            .collect()
+    }
+
+    /// The record that takes a number of the fence.
+    pub fn fence_record(sequence: i64, epoch: i64) -> TallyRecord {
+        TallyRecord {
+            sequence,
+            body: TallyBody::new(epoch).encode(),
+        }
+    }
+
+    fn base(&self) -> i64 {
+        self.checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.sequence)
+    }
+}
+
+/// What a new owner begins with.
+#[derive(Debug, Clone, Default)]
+struct Recovered {
+    checkpoint: CheckpointBody,
+    tallies: Vec<TallyBody>,
+    next_sequence: i64,
+}
+
+impl Recovered {
+    fn read(legacy: &Legacy) -> Result<Self, serde_json::Error> {
+        let checkpoint: CheckpointBody = match &legacy.checkpoint {
+            Some(checkpoint) => serde_json::from_str(&checkpoint.body)?,
+            None => CheckpointBody::default(),
+        };
+        let last = legacy.tallies.last().map(|tally| tally.sequence);
+        let last = last.unwrap_or_default().max(legacy.base());
+        let tallies = legacy
+            .tallies
+            .iter()
+            .filter(|tally| !checkpoint.included.contains(&tally.sequence))
+            .map(|tally| serde_json::from_str(&tally.body))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            checkpoint,
+            tallies,
+            next_sequence: last + IN_FLIGHT_MAX as i64 + 1,
+        })
+    }
 }
 
 /// The search for attempts that were started and have no outcome.
@@ -42,18 +95,21 @@ pub(super) enum Search {
 }
 
 impl Machine {
-    /// A machine that begins where its predecessor stopped.
+    /// A machine that begins where its predecessor stopped. The [`Legacy::fence`] is in place. Fails when what the
+    /// predecessor wrote cannot be read.
     pub fn new(
         limits: Limits,
         random: Arc<dyn Random>,
         now: Timestamp,
-        recovered: Recovered,
-    ) -> Self {
+        epoch: i64,
+        legacy: Legacy,
+    ) -> Result<Self, serde_json::Error> {
+        let recovered = Recovered::read(&legacy)?;
         let body = recovered.checkpoint;
         let mut machine = Self {
             limits,
             random,
-            epoch: recovered.epoch,
+            epoch,
             phase: Phase::Recovering,
             now,
             held: JobMap::default(),
@@ -75,11 +131,11 @@ impl Machine {
         for tally in recovered.tallies {
             machine.restore_tally(tally);
         }
-        for (number, mut breaker) in recovered.breakers {
+        for (number, mut breaker) in legacy.breakers {
             breaker.abandoned(now);
             machine.queue(number).breaker = breaker;
         }
-        machine
+        Ok(machine)
     }
 
     fn restore(&mut self, body: CheckpointBody) {

@@ -171,11 +171,6 @@ impl<K: Key> Window<K> {
         self.waiting.remove(&key)
     }
 
-    /// Puts one back that was taken out and is still known and unsettled.
-    pub(super) fn restore(&mut self, key: K) {
-        self.waiting.insert(key);
-    }
-
     /// Nothing in memory, nothing in the store: such a window need not be kept.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.beyond.is_none() && self.refill.is_none()

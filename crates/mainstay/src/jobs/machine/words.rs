@@ -26,6 +26,11 @@ pub enum Input {
         /// All queues that anybody has settings for.
         queues: Vec<(QueueNumber, QueueSettings)>,
     },
+    /// [`Action::Configure`] could not be done.
+    ConfigureFailed {
+        /// The number of the request.
+        request: u64,
+    },
     /// The answer to [`Action::Discover`].
     Discovered(Result<Discovery, Failed>),
     /// The answer to [`Action::Refill`].

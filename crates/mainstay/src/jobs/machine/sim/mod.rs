@@ -1,0 +1,65 @@
+//! The simulator: the machine against a model of the store, in simulated time, with everything going wrong, from a seed.
+//!
+//! `MAINSTAY_SIM_SEEDS=N` runs N seeds, `MAINSTAY_SIM_SEED=S` runs one again.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use world::World;
+
+mod check;
+mod model;
+mod world;
+
+const SEEDS: u64 = 1_000;
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn run(seed: u64) -> u64 {
+    let mut world = World::new(seed);
+    world.run();
+    if std::env::var("SIM_V").is_ok() {
+        eprintln!(
+            "{seed}: {} steps {} jobs, {} s",
+            world.steps,
+            world.model.jobs.len(),
+            world.now().secs()
+        );
+    }
+    world.steps
+}
+
+#[test]
+fn whatever_goes_wrong_no_job_is_lost_and_every_job_ends() {
+    if let Some(seed) = from_environment("MAINSTAY_SIM_SEED") {
+        let steps = run(seed);
+        assert!(steps > 0, "{steps} steps");
+        return;
+    }
+    let seeds = from_environment("MAINSTAY_SIM_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let work = || {
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds {
+                    return;
+                }
+                let result = std::panic::catch_unwind(AssertUnwindSafe(|| run(seed)));
+                assert!(
+                    result.is_ok(),
+                    "seed {seed} fails; run it again with \
+                     MAINSTAY_SIM_SEED={seed} cargo test -p mainstay whatever_goes_wrong"
+                );
+            }
+        };
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+}

@@ -1,0 +1,427 @@
+//! The store as the machine may rely on it: each verb of the port, as its documentation promises and no better.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_domain::{
+    JobId, TenantId, Timestamp,
+    jobs::{
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, JobRef, Lane, Outcome, QueueNumber,
+        QueueTally, Signal, SignalKind, TallyRecord, breaker::Breaker,
+    },
+};
+
+use super::super::{
+    After, Batch, BatchResult, JobAt, Legacy, Refill, SettleResult, Settlement, Started, TallyBody,
+    Truth, Unfinished, WindowId, held::due_key,
+};
+
+/// What a commit left for discovery to find.
+#[derive(Debug, Clone, Copy)]
+enum News {
+    Job(JobId),
+    Wish(Signal),
+}
+
+/// A unique key was taken.
+#[derive(Debug, PartialEq, Eq)]
+struct Taken;
+
+/// The committed state.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    news: Vec<News>,
+    pub(super) jobs: BTreeMap<JobId, JobRef>,
+    inserted_at: BTreeMap<JobId, usize>,
+    /// Where the last news about each job stands.
+    found_at: BTreeMap<JobId, usize>,
+    /// The jobs that have not ended.
+    pub(super) open: BTreeSet<JobId>,
+    pub(super) attempts: BTreeMap<JobId, Vec<Attempt>>,
+    starts: BTreeMap<(JobId, i32), AttemptStart>,
+    tallies: BTreeMap<i64, String>,
+    checkpoint: Option<Checkpoint>,
+    breakers: BTreeMap<QueueNumber, Breaker>,
+    /// The built-in jobs whose effect was committed.
+    pub(super) effects: BTreeSet<JobId>,
+}
+
+impl Model {
+    // What people and intake do.
+
+    pub(super) fn job_insert(&mut self, job: JobRef) {
+        self.jobs.insert(job.job, job);
+        self.open.insert(job.job);
+        self.inserted_at.insert(job.job, self.news.len());
+        self.found_at.insert(job.job, self.news.len());
+        self.news.push(News::Job(job.job));
+    }
+
+    /// A person's row under the next number, if the job is in a state in which it is allowed.
+    pub(super) fn wish(&mut self, job: JobId, outcome: Outcome, now: Timestamp) -> bool {
+        let of = self.jobs[&job];
+        let last = self.last(job).cloned();
+        let dead = last
+            .as_ref()
+            .is_some_and(|last| last.outcome == Outcome::Dead);
+        let ended = last.as_ref().is_some_and(|last| last.outcome.ends());
+        let (allowed, kind) = match outcome {
+            Outcome::Cancelled => (!ended, SignalKind::Cancelled),
+            Outcome::Requeued => (dead, SignalKind::Requeued),
+            _ => (dead, SignalKind::Discarded),
+        };
+        if !allowed {
+            return false;
+        }
+        let attempt = Attempt {
+            attempt: last.map_or(0, |last| last.attempt) + 1,
+            tries: 0,
+            outcome,
+            next_at: (outcome == Outcome::Requeued).then_some(now),
+            ..blank(&of, now)
+        };
+        self.record(attempt);
+        self.found_at.insert(job, self.news.len());
+        self.news.push(News::Wish(Signal {
+            tenant: of.tenant,
+            job,
+            queue: of.queue,
+            kind,
+        }));
+        true
+    }
+
+    // What the engine reads.
+
+    pub(super) fn discover(&self, cursor: &Cursor, recovering: bool, limit: usize) -> Discovery {
+        let mut found = Discovery::default();
+        let mut created: BTreeMap<QueueNumber, i64> = BTreeMap::new();
+        let mut position = position(cursor);
+        for news in &self.news[position..] {
+            if created.values().sum::<i64>() as usize >= limit {
+                found.more = true;
+                break;
+            }
+            position += 1;
+            match news {
+                News::Wish(signal) => found.signals.push(*signal),
+                News::Job(job) => {
+                    let job = self.jobs[job];
+                    *created.entry(job.queue).or_default() += 1;
+                    let touched =
+                        self.last(job.job).is_some() || self.starts.contains_key(&(job.job, 1));
+                    if !(recovering && touched) {
+                        found.jobs.push(job);
+                    }
+                }
+            }
+        }
+        found.created = created.into_iter().collect();
+        found.cursor = Cursor(position.to_string());
+        found
+    }
+
+    pub(super) fn refill(&self, refill: &Refill) -> Vec<JobRef> {
+        let seen = position(&refill.seen);
+        let never_tried = self
+            .jobs
+            .values()
+            .filter(|job| self.last(job.job).is_none() && self.inserted_at[&job.job] < seen);
+        let mut jobs: Vec<JobRef> = match (refill.window, refill.after) {
+            (WindowId::Lane(lane), After::Job(after)) => never_tried
+                .filter(|job| lane_of(job) == lane && job.due.is_none() && job.job > after)
+                .copied()
+                .collect(),
+            (WindowId::Delayed(queue), After::Due(after)) => never_tried
+                .filter(|job| job.queue == queue && job.due.is_some() && due_key(job) > after)
+                .copied()
+                .collect(),
+            (WindowId::Retries(queue), After::Due(after)) => {
+                let next = self.open.iter().filter_map(|job| self.next(*job));
+                next.filter(|job| job.queue == queue && due_key(job) > after)
+                    .collect()
+            }
+            other => panic!("a refill of {other:?}"),
+        };
+        match refill.window {
+            WindowId::Lane(_) => jobs.sort_by_key(|job| job.job),
+            _ => jobs.sort_by_key(due_key),
+        }
+        jobs.truncate(refill.limit);
+        jobs
+    }
+
+    pub(super) fn unfinished(&self, since: Timestamp) -> Vec<Unfinished> {
+        let open = self.starts.values().filter(|start| {
+            start.at >= since && self.last(start.job).map_or(0, |last| last.attempt) < start.attempt
+        });
+        open.map(|start| Unfinished {
+            start: *start,
+            lost: self.lost_in_a_row(start.job),
+        })
+        .collect()
+    }
+
+    fn lost_in_a_row(&self, job: JobId) -> i32 {
+        let attempts = self.attempts.get(&job).into_iter().flatten().rev();
+        attempts
+            .take_while(|one| one.code.as_deref() == Some("lost"))
+            .count() as i32
+    }
+
+    pub(super) fn inspect(&self, at: JobAt) -> Truth {
+        let attempt = self.last(at.job).map_or(0, |last| last.attempt);
+        Truth {
+            at,
+            attempt,
+            next: self.next(at.job),
+            start: self.starts.get(&(at.job, attempt + 1)).copied(),
+        }
+    }
+
+    // What the engine writes.
+
+    pub(super) fn start(&mut self, start: AttemptStart) -> Started {
+        let key = (start.job, start.attempt);
+        let last = self.last(start.job).map_or(0, |last| last.attempt);
+        if last >= start.attempt || self.starts.contains_key(&key) {
+            return Started::Refused;
+        }
+        assert_eq!(last + 1, start.attempt, "attempts are contiguous");
+        self.starts.insert(key, start);
+        Started::Go
+    }
+
+    pub(super) fn settle(&mut self, epoch: i64, settlement: &Settlement) -> SettleResult {
+        if self.settle_rows(&settlement.attempts, &settlement.tally) == Err(Taken) {
+            return self.why(epoch, settlement.tally.sequence);
+        }
+        for (queue, breaker) in &settlement.breakers {
+            self.breakers.insert(*queue, breaker.clone());
+        }
+        SettleResult::Committed
+    }
+
+    pub(super) fn run_batch(&mut self, epoch: i64, batch: &Batch, now: Timestamp) -> BatchResult {
+        let rows: Vec<Attempt> = batch
+            .jobs
+            .iter()
+            .map(|job| Attempt {
+                outcome: Outcome::Succeeded,
+                attempt: job.attempt + 1,
+                tries: job.tries + 1,
+                ..blank(job, now)
+            })
+            .collect();
+        if self.settle_rows(&rows, &batch.tally) == Err(Taken) {
+            return match self.why(epoch, batch.tally.sequence) {
+                SettleResult::Committed => BatchResult::Committed,
+                SettleResult::Replaced => BatchResult::Replaced,
+                SettleResult::Conflict | SettleResult::Unavailable => BatchResult::Conflict,
+            };
+        }
+        for job in &batch.jobs {
+            let first = self.effects.insert(job.job);
+            assert!(first, "the effect of {} happens once", job.job);
+        }
+        BatchResult::Committed
+    }
+
+    /// All rows or none.
+    fn settle_rows(&mut self, attempts: &[Attempt], tally: &TallyRecord) -> Result<(), Taken> {
+        let included = self.checkpoint.as_ref().map_or(0, |last| last.sequence);
+        if tally.sequence <= included || self.tallies.contains_key(&tally.sequence) {
+            return Err(Taken);
+        }
+        let mut seen = BTreeSet::new();
+        for attempt in attempts {
+            assert!(
+                seen.insert(attempt.job),
+                "a job is settled once in a settlement"
+            );
+            if self
+                .last(attempt.job)
+                .is_some_and(|last| last.attempt >= attempt.attempt)
+            {
+                return Err(Taken);
+            }
+        }
+        for attempt in attempts {
+            self.record(attempt.clone());
+        }
+        self.tallies.insert(tally.sequence, tally.body.clone());
+        Ok(())
+    }
+
+    fn record(&mut self, attempt: Attempt) {
+        let rows = self.attempts.entry(attempt.job).or_default();
+        let last = rows.last().map_or(0, |last| last.attempt);
+        assert_eq!(last + 1, attempt.attempt, "attempts are contiguous");
+        if attempt.outcome.ends() {
+            self.open.remove(&attempt.job);
+        } else {
+            self.open.insert(attempt.job);
+        }
+        rows.push(attempt);
+    }
+
+    /// What the driver finds out about a refused transaction.
+    fn why(&self, epoch: i64, sequence: i64) -> SettleResult {
+        if self
+            .checkpoint
+            .as_ref()
+            .is_some_and(|last| last.epoch > epoch)
+        {
+            return SettleResult::Replaced;
+        }
+        let Some(body) = self.tallies.get(&sequence) else {
+            return SettleResult::Conflict;
+        };
+        let body: TallyBody = serde_json::from_str(body).expect("a tally record is readable");
+        assert!(
+            body.epoch >= epoch,
+            "nobody commits after the fence of a later owner"
+        );
+        if body.epoch == epoch {
+            SettleResult::Committed
+        } else {
+            SettleResult::Replaced
+        }
+    }
+
+    pub(super) fn checkpoint_save(&mut self, checkpoint: &Checkpoint) -> SettleResult {
+        if self
+            .checkpoint
+            .as_ref()
+            .is_some_and(|last| last.epoch > checkpoint.epoch)
+        {
+            return SettleResult::Conflict;
+        }
+        self.tallies
+            .retain(|sequence, _| *sequence > checkpoint.sequence);
+        self.checkpoint = Some(checkpoint.clone());
+        SettleResult::Committed
+    }
+
+    /// A new owner fences its predecessor off and reads what it left, in one transaction.
+    pub(super) fn take_over(&mut self, epoch: i64) -> Legacy {
+        let since = self.checkpoint.as_ref().map_or(0, |last| last.sequence);
+        let tallies = self
+            .tallies
+            .range(since + 1..)
+            .map(|(sequence, body)| TallyRecord {
+                sequence: *sequence,
+                body: body.clone(),
+            });
+        let legacy = Legacy {
+            checkpoint: self.checkpoint.clone(),
+            tallies: tallies.collect(),
+            breakers: self.breakers.clone().into_iter().collect(),
+        };
+        for sequence in legacy.fence() {
+            let record = Legacy::fence_record(sequence, epoch);
+            self.tallies.insert(sequence, record.body);
+        }
+        legacy
+    }
+
+    // What the checks ask.
+
+    pub(super) fn last(&self, job: JobId) -> Option<&Attempt> {
+        self.attempts.get(&job)?.last()
+    }
+
+    pub(super) fn ended(&self, job: JobId) -> bool {
+        self.last(job).is_some_and(|last| last.outcome.ends())
+    }
+
+    /// Whether the news about a job are all behind the cursor.
+    pub(super) fn reported(&self, job: JobId, cursor: &Cursor) -> bool {
+        self.found_at[&job] < position(cursor)
+    }
+
+    /// A start without an outcome.
+    pub(super) fn open_start(&self, job: JobId) -> bool {
+        let last = self.last(job).map_or(0, |last| last.attempt);
+        self.starts.contains_key(&(job, last + 1))
+    }
+
+    /// The job as it is to be tried again.
+    pub(super) fn next(&self, job: JobId) -> Option<JobRef> {
+        let last = self.last(job)?;
+        Some(JobRef {
+            due: Some(last.next_at?),
+            attempt: last.attempt,
+            tries: last.tries,
+            ..self.jobs[&job]
+        })
+    }
+
+    /// The counters as the rows themselves say.
+    pub(super) fn counted(&self, queue: QueueNumber) -> QueueTally {
+        let mut tally = QueueTally::default();
+        for job in self.jobs.values().filter(|job| job.queue == queue) {
+            tally.created += 1;
+            for attempt in self.attempts.get(&job.job).into_iter().flatten() {
+                match attempt.outcome {
+                    Outcome::Succeeded => tally.done += 1,
+                    Outcome::Failed | Outcome::Lost => tally.failed += 1,
+                    Outcome::Dead => tally.dead += 1,
+                    Outcome::Requeued => tally.revived += 1,
+                    Outcome::Cancelled => tally.cancelled += 1,
+                    Outcome::Discarded => {
+                        tally.dead -= 1;
+                        tally.cancelled += 1;
+                    }
+                    Outcome::Unknown => {}
+                }
+            }
+        }
+        tally
+    }
+
+    /// Whose commit used this number, if it is used.
+    pub(super) fn settled_by(&self, sequence: i64) -> Option<i64> {
+        let body: TallyBody = serde_json::from_str(self.tallies.get(&sequence)?).ok()?;
+        Some(body.epoch)
+    }
+}
+
+fn blank(job: &JobRef, now: Timestamp) -> Attempt {
+    Attempt {
+        tenant: job.tenant,
+        job: job.job,
+        attempt: 0,
+        tries: 0,
+        queue: job.queue,
+        outcome: Outcome::Succeeded,
+        started_at: now,
+        finished_at: now,
+        next_at: None,
+        category: None,
+        code: None,
+        error: None,
+        status: None,
+        exchange: None,
+        by: None,
+    }
+}
+
+fn lane_of(job: &JobRef) -> Lane {
+    Lane {
+        queue: job.queue,
+        band: job.band,
+        tenant: job.tenant,
+    }
+}
+
+fn position(cursor: &Cursor) -> usize {
+    if cursor.0.is_empty() {
+        return 0;
+    }
+    cursor.0.parse().expect("a cursor of the model's")
+}
+
+/// The tenant of this number.
+pub(super) fn tenant(number: u64) -> TenantId {
+    TenantId::from_uuid(uuid::Uuid::from_u128(u128::from(number) + 1))
+}

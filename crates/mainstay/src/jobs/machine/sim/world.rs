@@ -1,0 +1,667 @@
+//! The world around the machine: a store that loses transactions and answers, endpoints that are down for a while,
+//! people, clocks that jump, processes that die, and owners that do not know that they were replaced.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use mainstay_domain::{
+    Category, JobId, Random, Timestamp,
+    jobs::{
+        AttemptStart, JobRef, Outcome, QueueNumber,
+        breaker::{BreakerPolicy, BreakerState},
+        retry::RetryPolicy,
+    },
+    time::SeededRandom,
+};
+
+use super::{
+    super::{
+        Action, BatchResult, End, Failed, Failure, Input, Limits, Machine, QueueSettings, Report,
+        Runs, SettleResult,
+    },
+    check,
+    model::{Model, tenant},
+};
+
+const MS: i64 = 1_000;
+/// Simulated microseconds in which faults, people and new jobs happen.
+const TROUBLE: i64 = 60_000 * MS;
+/// By then everything must have ended.
+const PATIENCE: i64 = TROUBLE + 4 * 3_600 * 1_000 * MS;
+const QUEUES: QueueNumber = 5;
+/// This one's endpoint has been removed: nobody has settings for it.
+const ORPHANED: QueueNumber = 5;
+
+/// One process that believes, or believed, that it owns the engine.
+pub(super) struct Owner {
+    pub(super) machine: Machine,
+    pub(super) epoch: i64,
+    /// What it carries out, outside.
+    pub(super) running: BTreeMap<JobId, AttemptStart>,
+    stop_sent: bool,
+    pub(super) stopped: bool,
+}
+
+enum Event {
+    /// The store carries out what an owner asked for, unless the owner's process died and took it along.
+    Apply(u64),
+    /// The owner hears of it.
+    Answer(u64),
+    /// An attempt ends, outside.
+    Ends { epoch: i64, start: AttemptStart },
+    /// An owner's timer.
+    Timer { epoch: i64, generation: u64 },
+    /// Something commits a job whose id was made a while ago.
+    JobCommits(JobRef),
+    /// Something happens to the world.
+    Whim,
+    /// The old owner's process dies at last.
+    ZombieDies,
+}
+
+struct Operation {
+    epoch: i64,
+    action: Action,
+    answer: Option<Input>,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// It does not happen, and the owner is told that it is not known.
+    Lost,
+    /// It happens, and the owner is told that it is not known.
+    AnswerLost,
+}
+
+/// A whole simulated world.
+pub(super) struct World {
+    pub(super) random: Arc<SeededRandom>,
+    pub(super) model: Model,
+    pub(super) owner: Owner,
+    zombie: Option<Owner>,
+    time: i64,
+    /// What the wall clock is ahead of time.
+    skew: i64,
+    events: BTreeMap<(i64, u64), Event>,
+    operations: BTreeMap<u64, Operation>,
+    number: u64,
+    generation: u64,
+    epoch: i64,
+    down: BTreeSet<QueueNumber>,
+    disabled: BTreeSet<QueueNumber>,
+    pub(super) starts_sent: BTreeSet<(JobId, i32)>,
+    pub(super) steps: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let random = Arc::new(SeededRandom::new(seed));
+        let mut model = Model::default();
+        let owner = take_over(&mut model, &random, 1, Timestamp::from_secs(1_800_000_000));
+        let mut world = Self {
+            random,
+            model,
+            owner,
+            zombie: None,
+            time: 0,
+            skew: 1_800_000_000 * 1_000 * MS,
+            events: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            number: 0,
+            generation: 0,
+            epoch: 1,
+            down: BTreeSet::new(),
+            disabled: BTreeSet::new(),
+            starts_sent: BTreeSet::new(),
+            steps: 0,
+        };
+        world.later(0, Event::Whim);
+        world.step_owner(1, vec![]);
+        world
+    }
+
+    /// Runs until every job has ended, then stops cleanly and begins once more to see that nothing was forgotten.
+    pub(super) fn run(&mut self) {
+        while !self.is_quiet() {
+            assert!(
+                self.time < PATIENCE,
+                "every job ends: {:?}",
+                check::unfinished(self)
+            );
+            if self.steps > 200_000 {
+                panic!(
+                    "too many steps at {} s: {:?}",
+                    self.time / 1_000_000,
+                    check::unfinished(self)
+                );
+            }
+            self.next();
+        }
+        self.step_owner(self.owner.epoch, vec![Input::Stop]);
+        self.owner.stop_sent = true;
+        while !self.owner.stopped {
+            assert!(self.time < PATIENCE, "a stop comes to its end");
+            self.next();
+        }
+        self.replace();
+        let until = self.time + 5_000 * MS;
+        while self.time < until {
+            self.next();
+        }
+        check::counters(self);
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.time > TROUBLE
+            && self.zombie.is_none()
+            && self.model.open.is_empty()
+            && self.owner.machine.held.is_empty()
+    }
+
+    fn next(&mut self) {
+        let ((time, _), event) = self.events.pop_first().expect("something always happens");
+        self.time = time;
+        match event {
+            Event::Apply(number) => self.apply(number),
+            Event::Answer(number) => self.answer(number),
+            Event::Ends { epoch, start } => self.ends(epoch, start),
+            Event::Timer { epoch, generation } => {
+                if epoch != self.owner.epoch || generation == self.generation {
+                    self.step_owner(epoch, vec![Input::Tick]);
+                }
+            }
+            Event::JobCommits(job) => {
+                self.model.job_insert(job);
+                if self.chance(90) {
+                    self.step_owner(self.owner.epoch, vec![Input::Woken]);
+                }
+            }
+            Event::Whim => self.whim(),
+            Event::ZombieDies => self.zombie = None,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.time + self.skew)
+    }
+
+    pub(super) fn in_trouble(&self) -> bool {
+        self.time <= TROUBLE
+    }
+
+    fn chance(&self, percent: u64) -> bool {
+        self.random.below(100) < percent
+    }
+
+    fn later(&mut self, micros: i64, event: Event) {
+        self.number += 1;
+        self.events.insert((self.time + micros, self.number), event);
+    }
+
+    fn between(&self, from: i64, to: i64) -> i64 {
+        from + self.random.below((to - from) as u64) as i64
+    }
+
+    // The owners.
+
+    fn owner_of(&mut self, epoch: i64) -> Option<&mut Owner> {
+        if self.owner.epoch == epoch {
+            return Some(&mut self.owner);
+        }
+        self.zombie.as_mut().filter(|zombie| zombie.epoch == epoch)
+    }
+
+    fn step_owner(&mut self, epoch: i64, inputs: Vec<Input>) {
+        let now = self.now();
+        let mut actions = Vec::new();
+        let Some(owner) = self.owner_of(epoch) else {
+            return;
+        };
+        if owner.stopped {
+            return;
+        }
+        owner.machine.step(now, inputs, &mut actions);
+        let wake = owner.machine.wake_at();
+        assert!(
+            wake.is_none_or(|wake| wake > now),
+            "a machine that waits sleeps"
+        );
+        self.steps += 1;
+        for action in actions {
+            self.perform(epoch, action);
+        }
+        if epoch == self.owner.epoch {
+            self.generation += 1;
+            check::step(self);
+        }
+        if let Some(at) = wake {
+            let wait = (at.micros() - now.micros()).max(1);
+            let generation = self.generation;
+            self.later(wait, Event::Timer { epoch, generation });
+        }
+    }
+
+    fn perform(&mut self, epoch: i64, action: Action) {
+        check::action(self, epoch, &action);
+        if let Action::Start(starts) = &action {
+            let sent = starts.iter().map(|start| (start.job, start.attempt));
+            self.starts_sent.extend(sent);
+        }
+        match action {
+            Action::Run(start) => {
+                let takes = if self.chance(3) {
+                    15_000 * MS
+                } else {
+                    self.between(MS, 800 * MS)
+                };
+                if let Some(owner) = self.owner_of(epoch) {
+                    owner.running.insert(start.job, start);
+                }
+                self.later(takes, Event::Ends { epoch, start });
+            }
+            Action::Abort(_) => {}
+            Action::Stopped => {
+                if let Some(owner) = self.owner_of(epoch) {
+                    assert!(owner.stop_sent, "nobody stops by itself");
+                    owner.stopped = true;
+                }
+            }
+            Action::Replaced => {
+                assert_ne!(
+                    epoch, self.owner.epoch,
+                    "the owner is not replaced by anybody"
+                );
+                self.zombie = None;
+            }
+            action => self.send(epoch, action),
+        }
+    }
+
+    fn send(&mut self, epoch: i64, action: Action) {
+        let fault = match self.random.below(100) {
+            _ if !self.in_trouble() => Fault::None,
+            0..3 => Fault::Lost,
+            3..6 => Fault::AnswerLost,
+            _ => Fault::None,
+        };
+        let takes = if self.in_trouble() && self.chance(3) {
+            self.between(500 * MS, 4_000 * MS)
+        } else {
+            self.between(MS / 2, 20 * MS)
+        };
+        self.number += 1;
+        let number = self.number;
+        let operation = Operation {
+            epoch,
+            action,
+            answer: None,
+            fault,
+        };
+        self.operations.insert(number, operation);
+        self.later(takes, Event::Apply(number));
+    }
+
+    fn apply(&mut self, number: u64) {
+        let Some(mut operation) = self.operations.remove(&number) else {
+            return;
+        };
+        let answer = self.carry_out(&operation);
+        operation.answer = Some(match operation.fault {
+            Fault::None => answer,
+            Fault::Lost | Fault::AnswerLost => failed(&operation.action),
+        });
+        self.operations.insert(number, operation);
+        let takes = self.between(1, 10 * MS);
+        self.later(takes, Event::Answer(number));
+    }
+
+    /// What the driver does with an action, and what it answers when all goes well.
+    fn carry_out(&mut self, operation: &Operation) -> Input {
+        let (epoch, now) = (operation.epoch, self.now());
+        let lost = operation.fault == Fault::Lost;
+        match &operation.action {
+            Action::Configure { request } => Input::Configured {
+                request: *request,
+                queues: self.settings(),
+            },
+            Action::Discover {
+                cursor,
+                recovering,
+                limit,
+            } => Input::Discovered(Ok(self.model.discover(cursor, *recovering, *limit))),
+            Action::Refill(refill) => Input::Refilled {
+                refill: refill.clone(),
+                jobs: Ok(self.model.refill(refill)),
+            },
+            Action::FindUnfinished { since } => {
+                Input::Unfinished(Ok(self.model.unfinished(*since)))
+            }
+            Action::Inspect(jobs) => {
+                Input::Inspected(Ok(jobs.iter().map(|at| self.model.inspect(*at)).collect()))
+            }
+            _ if lost => Input::Tick,
+            Action::Start(starts) => Input::Started {
+                starts: starts.clone(),
+                answers: Ok(starts
+                    .iter()
+                    .map(|start| self.model.start(*start))
+                    .collect()),
+            },
+            Action::RunBatch {
+                sequence, batch, ..
+            } => {
+                let failing = batch.jobs.iter().find(|_| self.chance(4));
+                let result = match failing {
+                    Some(job) => BatchResult::Failed {
+                        job: job.job,
+                        failure: Box::new(self.failure(Category::Database)),
+                        policy: None,
+                    },
+                    None => self.model.run_batch(epoch, batch, now),
+                };
+                // A batch that is sent again may be committed already: then no handler's failure counts.
+                let result = match (result, self.model.settled_by(*sequence)) {
+                    (BatchResult::Failed { .. }, Some(by)) if by == epoch => BatchResult::Committed,
+                    (BatchResult::Failed { .. }, Some(_)) => BatchResult::Replaced,
+                    (result, _) => result,
+                };
+                Input::BatchEnded {
+                    sequence: *sequence,
+                    result,
+                }
+            }
+            Action::Settle {
+                sequence,
+                settlement,
+            } => Input::Settled {
+                sequence: *sequence,
+                result: self.model.settle(epoch, settlement),
+            },
+            Action::SaveCheckpoint(checkpoint) => {
+                Input::CheckpointSaved(self.model.checkpoint_save(checkpoint))
+            }
+            Action::Run(_) | Action::Abort(_) | Action::Stopped | Action::Replaced => Input::Tick,
+        }
+    }
+
+    fn answer(&mut self, number: u64) {
+        let Some(operation) = self.operations.remove(&number) else {
+            return;
+        };
+        if let Some(input) = operation.answer {
+            self.step_owner(operation.epoch, vec![input]);
+        }
+    }
+
+    fn ends(&mut self, epoch: i64, start: AttemptStart) {
+        let up = !self.down.contains(&start.queue);
+        let luck = self.random.below(100);
+        let report = match luck {
+            _ if start.queue == ORPHANED => Report::Failure(self.failure(Category::Validation)),
+            _ if !up => Report::Failure(self.failure(Category::Network)),
+            0..4 => Report::Failure(self.failure(Category::Validation)),
+            4..12 => Report::Failure(self.failure(Category::Provider)),
+            _ => Report::Success {
+                status: Some(200),
+                exchange: None,
+            },
+        };
+        let Some(owner) = self.owner_of(epoch) else {
+            return;
+        };
+        if owner.running.remove(&start.job).is_some() {
+            let input = Input::Ended {
+                job: start.job,
+                end: End::Reported(report),
+                policy: None,
+            };
+            self.step_owner(epoch, vec![input]);
+        }
+    }
+
+    fn failure(&self, category: Category) -> Failure {
+        Failure {
+            status: (category == Category::Validation).then_some(422),
+            retry_after_ms: self.chance(10).then(|| self.between(0, 20_000)),
+            ..Failure::new(category, "simulated", "simulated")
+        }
+    }
+
+    fn settings(&self) -> Vec<(QueueNumber, QueueSettings)> {
+        (1..QUEUES)
+            .map(|queue| {
+                let outbound = queue <= 3;
+                let settings = QueueSettings {
+                    runs: if outbound {
+                        Runs::Outbound
+                    } else {
+                        Runs::Builtin
+                    },
+                    enabled: !self.disabled.contains(&queue),
+                    max_in_flight: 3,
+                    retry: RetryPolicy::FullJitter {
+                        attempts_max: 4,
+                        base_ms: 1_000,
+                        max_ms: 30_000,
+                    },
+                    breaker: outbound.then_some(BreakerPolicy {
+                        failures_to_open: 3,
+                        pause_ms: 1_000,
+                        pause_max_ms: 10_000,
+                    }),
+                };
+                (queue, settings)
+            })
+            .collect()
+    }
+
+    // Whims of the world.
+
+    fn whim(&mut self) {
+        if !self.in_trouble() {
+            self.down.clear();
+            self.disabled.clear();
+            self.tell_settings();
+            if self.zombie.is_some() {
+                self.later(0, Event::ZombieDies);
+            }
+            return;
+        }
+        match self.random.below(100) {
+            0..50 => self.jobs_arrive(),
+            50..62 => self.person_acts(),
+            62..70 => self.endpoint_turns(),
+            70..74 => self.crash(),
+            74..77 => self.lose_lease(),
+            77..80 => self.clock_jumps(),
+            80..83 => self.queue_turns(),
+            _ => {}
+        }
+        let wait = self.between(10 * MS, 900 * MS);
+        self.later(wait, Event::Whim);
+    }
+
+    fn jobs_arrive(&mut self) {
+        let (queue, tenants) = (
+            1 + self.random.below(QUEUES as u64),
+            1 + self.random.below(3),
+        );
+        let count = if self.chance(10) {
+            30
+        } else {
+            1 + self.random.below(5)
+        };
+        for _ in 0..count {
+            let made = self.now();
+            let due = self
+                .chance(15)
+                .then(|| made.plus_ms(self.between(-500, 20_000)));
+            let job = JobRef {
+                tenant: tenant(self.random.below(tenants)),
+                job: JobId::new(made, &*self.random),
+                queue: queue as QueueNumber,
+                band: self.random.below(2) as i16,
+                due,
+                attempt: 0,
+                tries: 0,
+            };
+            let wait = if self.chance(20) {
+                self.between(0, 3_000 * MS)
+            } else {
+                self.between(0, 5 * MS)
+            };
+            self.later(wait, Event::JobCommits(job));
+        }
+    }
+
+    fn person_acts(&mut self) {
+        let jobs: Vec<JobId> = self.model.jobs.keys().copied().collect();
+        if jobs.is_empty() {
+            return;
+        }
+        for _ in 0..=self.random.below(8) {
+            let job = jobs[self.random.below(jobs.len() as u64) as usize];
+            let wish = match self.random.below(4) {
+                0 => Outcome::Cancelled,
+                1 => Outcome::Discarded,
+                _ => Outcome::Requeued,
+            };
+            self.model.wish(job, wish, self.now());
+        }
+        self.step_owner(self.owner.epoch, vec![Input::Woken]);
+    }
+
+    fn endpoint_turns(&mut self) {
+        let queue = 1 + self.random.below(3) as QueueNumber;
+        if !self.down.remove(&queue) {
+            self.down.insert(queue);
+        }
+    }
+
+    fn queue_turns(&mut self) {
+        let queue = 1 + self.random.below(4) as QueueNumber;
+        if !self.disabled.remove(&queue) {
+            self.disabled.insert(queue);
+        }
+        self.tell_settings();
+    }
+
+    fn tell_settings(&mut self) {
+        let input = Input::Configured {
+            request: 0,
+            queues: self.settings(),
+        };
+        self.step_owner(self.owner.epoch, vec![input]);
+    }
+
+    fn clock_jumps(&mut self) {
+        let range = if self.chance(20) { 3_600_000 } else { 120_000 };
+        self.skew += self.between(-range, range) * MS;
+        self.step_owner(self.owner.epoch, vec![Input::Tick]);
+    }
+
+    /// The owner's process dies. What it had sent may still be carried out.
+    fn crash(&mut self) {
+        let epoch = self.owner.epoch;
+        let sent: Vec<u64> = self.operations.keys().copied().collect();
+        for number in sent {
+            let of_dead = self.operations[&number].epoch == epoch;
+            if of_dead && self.chance(50) {
+                self.operations.remove(&number);
+            }
+        }
+        self.replace();
+    }
+
+    /// The owner's lease ends without its noticing: for a while there are two.
+    fn lose_lease(&mut self) {
+        if self.zombie.is_some() {
+            return;
+        }
+        let old = self.replace();
+        self.zombie = Some(old);
+        let wait = self.between(0, 8_000 * MS);
+        self.later(wait, Event::ZombieDies);
+    }
+
+    fn replace(&mut self) -> Owner {
+        self.epoch += 1;
+        let now = self.now();
+        let owner = take_over(&mut self.model, &self.random, self.epoch, now);
+        let old = std::mem::replace(&mut self.owner, owner);
+        self.step_owner(self.epoch, vec![]);
+        old
+    }
+}
+
+fn take_over(model: &mut Model, random: &Arc<SeededRandom>, epoch: i64, now: Timestamp) -> Owner {
+    let legacy = model.take_over(epoch);
+    let random: Arc<dyn Random> = Arc::clone(random) as Arc<dyn Random>;
+    let machine = Machine::new(limits(), random, now, epoch, legacy);
+    Owner {
+        machine: machine.expect("what a predecessor wrote is readable"),
+        epoch,
+        running: BTreeMap::new(),
+        stop_sent: false,
+        stopped: false,
+    }
+}
+
+/// So small that every bound is met all the time.
+pub(super) fn limits() -> Limits {
+    Limits {
+        window: 6,
+        reserve: 2,
+        held_max: 30,
+        discover_batch: 5,
+        refill_batch: 4,
+        refills_max: 2,
+        batch_max: 4,
+        batches_max: 3,
+        starts_max: 3,
+        outbound_max: 7,
+        settle_batch: 3,
+        settles_max: 2,
+        inspect_batch: 3,
+        inspect_max: 4,
+        ..Limits::default()
+    }
+}
+
+/// What an owner is told when an answer is lost.
+fn failed(action: &Action) -> Input {
+    match action {
+        Action::Configure { request } => Input::ConfigureFailed { request: *request },
+        Action::Discover { .. } => Input::Discovered(Err(Failed)),
+        Action::Refill(refill) => Input::Refilled {
+            refill: refill.clone(),
+            jobs: Err(Failed),
+        },
+        Action::FindUnfinished { .. } => Input::Unfinished(Err(Failed)),
+        Action::Start(starts) => Input::Started {
+            starts: starts.clone(),
+            answers: Err(Failed),
+        },
+        Action::RunBatch { sequence, .. } => Input::BatchEnded {
+            sequence: *sequence,
+            result: BatchResult::Unavailable,
+        },
+        Action::Settle { sequence, .. } => Input::Settled {
+            sequence: *sequence,
+            result: SettleResult::Unavailable,
+        },
+        Action::Inspect(_) => Input::Inspected(Err(Failed)),
+        Action::SaveCheckpoint(_) => Input::CheckpointSaved(SettleResult::Unavailable),
+        Action::Run(_) | Action::Abort(_) | Action::Stopped | Action::Replaced => Input::Tick,
+    }
+}
+
+/// Whether a queue's breaker lets nothing through.
+pub(super) fn is_shut(owner: &Owner, queue: QueueNumber) -> bool {
+    let queue = owner.machine.queues.get(&queue);
+    queue.is_some_and(|queue| queue.is_guarded() && queue.breaker.state == BreakerState::Open)
+}
