@@ -19,17 +19,12 @@ mod ready;
 use cluster::{Cluster, Where};
 use line::Line;
 
-/// Measures what this machine reaches.
+/// Measures what this machine reaches. `--database` is sqlite (the default), postgres (a throw-away cluster) or the URL of
+/// an empty PostgreSQL database; with `--json` the result is one line.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     which: Which,
-    /// sqlite, postgres (a throw-away cluster), or the URL of an empty PostgreSQL database
-    #[arg(long, global = true, default_value = "sqlite")]
-    database: String,
-    /// End in one line of JSON
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,13 +82,13 @@ impl Bench {
 }
 
 /// Runs the bench; whether its bars hold.
-pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<bool> {
+pub(crate) async fn run(args: &BenchArgs, database: Option<&str>, json: bool) -> anyhow::Result<bool> {
     if let Which::Load(load) = &args.which {
         let load = load.clone();
         tokio::task::spawn_blocking(move || load::run(&load)).await??;
         return Ok(true);
     }
-    let bench = Bench::prepare(&args.database)?;
+    let bench = Bench::prepare(database.unwrap_or("sqlite"))?;
     let line: Line = match &args.which {
         Which::Intake(args) => intake::run(&bench, args).await?,
         Which::Drain(args) => drain::run(&bench, args).await?,
@@ -102,7 +97,7 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<bool> {
         Which::Memory(args) => memory::run(&bench, args).await?,
         Which::Load(_) => return Ok(true),
     };
-    if args.json {
+    if json {
         say(&line.json());
     }
     Ok(line.holds != Some(false))
