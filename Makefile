@@ -1,3 +1,54 @@
+# One command for each thing a person does. `make` alone lists them.
+SHELL := bash
+export DATABASE ONCE EVENTS RATE SEED ROUNDS MODE MINUTES
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help
+help:
+	@echo "make demo       the main job before your eyes: [DATABASE=sqlite|postgres] [ONCE=1]"
+	@echo "make test       everything that continuous integration runs"
+	@echo "make build      $(TARGET_DIR)/release/mainstay, with the dashboard inside"
+	@echo "make dashboard  the dashboard alone, into dashboard/dist"
+	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
+	@echo "make bench      every bar, measured on both databases: [DATABASE=sqlite|postgres|both]"
+	@echo "make coverage   which lines the tests run"
+
 .PHONY: test
 test:
-	cargo build --locked --workspace
+	@tools/test
+
+.PHONY: dashboard
+dashboard:
+	@tools/setup node
+	@tools/dashboard
+
+.PHONY: build
+build: dashboard
+	@tools/setup rust
+	cargo build --locked --release -p mainstay-server
+
+# The binary with the dashboard inside, and the proofs beside it.
+.PHONY: proofs
+proofs: dashboard
+	@tools/setup rust
+	cargo build --locked --release -p mainstay-server -p mainstay-proof
+
+.PHONY: demo
+demo: proofs
+	@if [ "$(DATABASE)" = postgres ]; then tools/setup postgres; fi
+	@$(TARGET_DIR)/release/demo
+
+.PHONY: crash
+crash: proofs
+	@if [ "$(DATABASE)" != sqlite ]; then tools/setup postgres; fi
+	@$(TARGET_DIR)/release/crash
+
+.PHONY: bench
+bench: build
+	@tools/setup postgres
+	@tools/bench
+
+.PHONY: coverage
+coverage:
+	@tools/coverage

@@ -1,6 +1,6 @@
 //! One open transaction: its scope and the connection that it runs on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use mainstay_domain::{
     Scope, StoreResult,
@@ -33,6 +33,17 @@ impl SqlTx<'_> {
             Dialect::Postgres(conn) => conn,
         }
     }
+
+    /// Another limit than the default for the statements of this transaction, and of no other (TMO-06).
+    pub(crate) async fn statement_timeout(&mut self, limit: Duration) -> StoreResult<()> {
+        match &self.conn {
+            Dialect::Sqlite(conn) => {
+                conn.statement_timeout(limit);
+                Ok(())
+            }
+            Dialect::Postgres(conn) => conn.statement_timeout(limit).await,
+        }
+    }
 }
 
 /// A transaction's body over the store's own transaction: the port's [`mainstay_domain::store::Work`], or one of the
@@ -61,8 +72,5 @@ pub(crate) fn answer<T: 'static>(erased: Erased) -> StoreResult<T> {
 
 /// The port's work over the store's own transaction.
 pub(crate) fn port(work: mainstay_domain::store::Work) -> Body {
-    drop(work);
-    body(|_| {
-        Box::pin(async { Err::<(), _>(mainstay_domain::StoreError::Bug("no verbs yet".into())) })
-    })
+    Arc::new(move |tx| work(tx))
 }

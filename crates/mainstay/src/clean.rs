@@ -31,7 +31,11 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { events_days: 30, refused_days: 7, samples_days: 90 }
+        Self {
+            events_days: 30,
+            refused_days: 7,
+            samples_days: 90,
+        }
     }
 }
 

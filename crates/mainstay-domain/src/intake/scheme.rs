@@ -8,11 +8,13 @@
 //! takes constant time; any of several secrets may match, and the answer says which; a signed time must be
 //! neither too old nor too far in the future; no input of any shape makes it panic.
 
+mod challenge;
 mod explain;
 mod extracted;
 mod github;
 mod header;
 mod hmac_rule;
+mod hmac_verify;
 mod instant;
 mod json;
 mod mac;
@@ -29,13 +31,13 @@ mod template;
 use aws_lc_rs::hmac;
 use serde::Deserialize;
 
+pub use challenge::challenge;
 pub use explain::{Check, Explained, Explanation, Outcome, explain};
 pub use extracted::{Extracted, PROVIDER_ID_BYTES_MAX, Payload, UNTYPED, dedup_key};
 pub use header::{Headers, Request};
 pub use hmac_rule::{
     HeaderParts, HmacAlgorithm, HmacRule, IdFrom, KeyEncoding, KindFrom, SignatureEncoding,
 };
-pub use meta::challenge;
 pub use pointer::JsonPointer;
 pub use refusal::Refusal;
 pub use secret::Secret;

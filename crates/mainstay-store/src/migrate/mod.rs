@@ -9,6 +9,7 @@ mod sqlite;
 
 use mainstay_domain::Timestamp;
 
+pub(crate) use postgres::roles_make as roles_ensure;
 pub use schema::schema_dump;
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 /// Where the data is.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
-    /// A data directory that this process has locked.
+    /// A data directory; locked by this process for everything but looking, and backups.
     Sqlite(&'a DataDirectory),
     /// A database on a server, opened by a user who may change the schema.
     Postgres(&'a PostgresUrl),
@@ -76,7 +77,13 @@ macro_rules! migrations {
 }
 
 /// All migrations of this program. Adding one: four files under `migrations/` and a line here.
-static MIGRATIONS: &[Migration] = migrations! {};
+static MIGRATIONS: &[Migration] = migrations! {
+    1 "0001_access";
+    2 "0002_intake";
+    3 "0003_jobs";
+    4 "0004_billing_watch";
+    5 "0005_views";
+};
 
 /// What happens to the outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +147,19 @@ impl Migrator {
         self.migrations.last().map_or(0, |last| last.version)
     }
 
+    /// SHA-256 over all texts, in hexadecimal: another one, another schema.
+    pub fn fingerprint(&self) -> String {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(postgres::READABLE.as_bytes());
+        for migration in self.migrations {
+            for script in [migration.sqlite, migration.postgres] {
+                context.update(script.up.as_bytes());
+                context.update(script.down.as_bytes());
+            }
+        }
+        hex::encode(context.finish().as_ref())
+    }
+
     /// What the database has and what it lacks. Changes nothing.
     pub async fn status(&self, place: Place<'_>) -> SetupResult<Status> {
         let applied = match place {
@@ -173,6 +193,7 @@ impl Migrator {
         mode: Mode,
         now: Timestamp,
     ) -> SetupResult<Vec<Step>> {
+        place.require_alone()?;
         let run = Run {
             migrator: *self,
             version,

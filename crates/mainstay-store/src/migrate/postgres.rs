@@ -19,6 +19,11 @@ const SESSION: &str = "
     SET idle_in_transaction_session_timeout = '1min';
     SET client_min_messages = warning";
 
+/// Backups read as the system's role when the owner is held to row-level security.
+pub(super) const READABLE: &str = "
+    GRANT SELECT ON ALL TABLES IN SCHEMA public TO mainstay_system;
+    GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO mainstay_system";
+
 const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS schema_migration (
         version bigint PRIMARY KEY,
@@ -115,6 +120,7 @@ async fn one(client: &Client, run: Run, migration: &Migration) -> StoreResult<()
     let marked = match run.direction {
         Direction::Up => {
             batch(client, script.up).await?;
+            batch(client, READABLE).await?;
             let mark = "INSERT INTO schema_migration (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
             let (checksum, at) = (script.checksum(), run.now.micros());
             client
@@ -141,7 +147,7 @@ async fn roles(client: &Client, mode: Mode) -> SetupResult<()> {
 
 /// Makes the two roles and lets this user become them. Another database's runner may be doing the same right now,
 /// and the advisory lock is only this database's: an answer that they exist is as good as having made them.
-async fn roles_make(client: &Client) -> SetupResult<()> {
+pub(crate) async fn roles_make(client: &Client) -> SetupResult<()> {
     for role in ["mainstay_app", "mainstay_system"] {
         let make = format!(
             "DO $do$

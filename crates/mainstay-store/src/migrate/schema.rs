@@ -7,9 +7,10 @@ use crate::{
     sqlite::{map_error, open_reader},
 };
 
+/// Without what SQLite makes for itself.
 const SQLITE: &str = "
-    SELECT type || ' ' || name || ' on ' || tbl_name || ': ' || coalesce(sql, '') FROM sqlite_schema
-    ORDER BY type, name";
+    SELECT type || ' ' || name || ' on ' || tbl_name || ': ' || replace(coalesce(sql, ''), char(10), ' ')
+    FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY type, name";
 
 /// Everything that a migration can make: columns, constraints, indexes, policies, views, functions, triggers, and who
 /// may do what.
@@ -24,7 +25,7 @@ const POSTGRES: &str = "
             || ' acl ' || coalesce((SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) a), '')
             || ' options ' || coalesce(array_to_string(reloptions, ','), '') FROM own
         UNION ALL
-        SELECT 'column ' || relname || '.' || attname || ' ' || format_type(atttypid, atttypmod) || ' null ' || NOT attnotnull
+        SELECT 'column ' || relname || '.' || attname || ' ' || format_type(atttypid, atttypmod) || ' null ' || (NOT attnotnull)
             || ' storage ' || attstorage::text || ' default ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
         FROM own JOIN pg_catalog.pg_attribute ON attrelid = own.oid AND attnum > 0 AND NOT attisdropped
         LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = own.oid AND d.adnum = attnum
@@ -55,7 +56,7 @@ const POSTGRES: &str = "
 pub async fn schema_dump(place: Place<'_>) -> SetupResult<String> {
     let lines: Vec<String> = match place {
         Place::Sqlite(directory) => {
-            let connection = open_reader(&directory.database(), 2_048)?;
+            let connection = open_reader(&directory.database_prepare()?, 2_048)?;
             let mut statement = connection.prepare(SQLITE).map_err(map_error)?;
             let rows = statement.query_map([], |row| row.get(0));
             rows.and_then(Iterator::collect).map_err(map_error)?

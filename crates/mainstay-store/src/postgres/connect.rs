@@ -26,7 +26,7 @@ fn unreachable(url: &PostgresUrl, error: &tokio_postgres::Error) -> SetupError {
 }
 
 /// Refuses a server that can lose what it has acknowledged.
-pub(super) async fn check_server(client: &Client) -> SetupResult<()> {
+pub(crate) async fn check_server(client: &Client) -> SetupResult<()> {
     let settings = client
         .query_one(
             "SELECT current_setting('server_version_num')::int, current_setting('fsync'),

@@ -3,7 +3,10 @@
 mod conn;
 mod connect;
 mod error;
+pub(crate) mod hot_intake;
+pub(crate) mod hot_jobs;
 mod pool;
+pub(crate) mod sized;
 mod statement;
 mod store;
 mod tls;
@@ -12,7 +15,7 @@ mod value;
 mod wake;
 
 pub(crate) use conn::PgConn;
-pub(crate) use connect::connect_plain;
+pub(crate) use connect::{check_server, connect_plain};
 pub(crate) use error::map_error;
 pub use store::{PostgresOptions, PostgresStore};
 pub use url::PostgresUrl;

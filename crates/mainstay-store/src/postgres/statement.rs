@@ -1,6 +1,6 @@
 //! A person's read-only statement.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt;
@@ -17,11 +17,12 @@ const BEGINNINGS: [&str; 6] = ["SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "
 /// The most that is answered, over all cells.
 const BYTES_MAX: usize = 16 << 20;
 
-/// Runs one statement and reads at most `rows_max` rows. The connection must not be used again.
+/// Runs one statement for at most `limit` and reads at most `rows_max` rows. The connection must not be used again.
 pub(super) async fn run(
     client: &ClientWrapper,
     statement: &str,
     rows_max: usize,
+    limit: Duration,
 ) -> StoreResult<Table> {
     let word: String = statement
         .trim_start_matches(|c: char| c.is_whitespace() || c == '(')
@@ -33,8 +34,9 @@ pub(super) async fn run(
             "only statements that read are allowed".into(),
         ));
     }
-    let begin = "BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'";
-    client.batch_execute(begin).await.map_err(failed)?;
+    let limit = limit.as_millis();
+    let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {limit}");
+    client.batch_execute(&begin).await.map_err(failed)?;
     // Refuses more than one statement, and says what the columns are.
     let prepared = client.prepare(statement).await.map_err(failed)?;
     let columns = prepared.columns();

@@ -44,6 +44,8 @@ pub struct PostgresOptions {
     pub pool_system: usize,
     /// How long one statement may take.
     pub statement_timeout: Duration,
+    /// How long a person's own statement may take.
+    pub query_timeout: Duration,
     /// How long a statement may wait for a lock.
     pub lock_timeout: Duration,
     /// How long a transaction may do nothing.
@@ -58,6 +60,7 @@ impl PostgresOptions {
             pool_app: 8,
             pool_system: 8,
             statement_timeout: Duration::from_secs(30),
+            query_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
             idle_in_transaction_timeout: Duration::from_secs(60),
         }
@@ -69,6 +72,7 @@ pub struct PostgresStore {
     app: Pool,
     system: Pool,
     wake: Arc<Wake>,
+    query_timeout: Duration,
     /// Held for reading by every transaction; closing waits for them.
     open: RwLock<()>,
 }
@@ -83,13 +87,22 @@ enum Ran {
 impl PostgresStore {
     /// Connects to a database that has been migrated; refuses a server that can lose what it has acknowledged.
     pub async fn connect(options: PostgresOptions) -> SetupResult<Self> {
+        Self::connect_at(options, Migrator::embedded()).await
+    }
+
+    /// The same, for a database that has these migrations.
+    pub(crate) async fn connect_at(
+        options: PostgresOptions,
+        migrator: Migrator,
+    ) -> SetupResult<Self> {
         let client = connect_plain(&options.url).await?;
         check_server(&client).await?;
-        Migrator::embedded().check_postgres(&client).await?;
+        migrator.check_postgres(&client).await?;
         let store = Self {
             app: pool(&options, ROLE_APP, options.pool_app)?,
             system: pool(&options, ROLE_SYSTEM, options.pool_system)?,
             wake: Wake::start(&options.url)?,
+            query_timeout: options.query_timeout,
             open: RwLock::new(()),
         };
         // Both roles can be taken, or the operator learns of it now.
@@ -186,7 +199,7 @@ impl PostgresStore {
         let _open = self.open.read().await;
         // Never given back: whatever the statement did to its session ends with the connection.
         let taken = Taken::from(&self.system).await?;
-        statement::run(taken.client()?, statement, rows_max).await
+        statement::run(taken.client()?, statement, rows_max, self.query_timeout).await
     }
 }
 

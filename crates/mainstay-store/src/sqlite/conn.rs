@@ -1,6 +1,6 @@
 //! A transaction's connection on SQLite. Every call answers at once: no future of it is ever pending.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use async_trait::async_trait;
 use mainstay_domain::StoreResult;
@@ -9,7 +9,7 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 
-use super::error::map_error;
+use super::{error::map_error, open::Deadline};
 use crate::sql::{Conn, Row, Sql, Value};
 
 /// The connection of one open transaction.
@@ -18,11 +18,20 @@ use crate::sql::{Conn, Row, Sql, Value};
 /// it and must be gone before the next `.await`; verbs therefore do their work in plain functions.
 pub(crate) struct SqliteConn<'a> {
     connection: &'a mut Connection,
+    deadline: &'a Deadline,
 }
 
 impl<'a> SqliteConn<'a> {
-    pub(crate) fn new(connection: &'a mut Connection) -> Self {
-        Self { connection }
+    pub(crate) fn new(connection: &'a mut Connection, deadline: &'a Deadline) -> Self {
+        Self {
+            connection,
+            deadline,
+        }
+    }
+
+    /// How long the rest of this transaction may take.
+    pub(crate) fn statement_timeout(&self, limit: Duration) {
+        self.deadline.set(limit);
     }
 
     /// The connection itself, for the hot path.

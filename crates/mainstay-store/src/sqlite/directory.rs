@@ -15,7 +15,8 @@ const DATABASE: &str = "mainstay.db";
 /// The name of the file that is locked.
 const LOCK: &str = "mainstay.lock";
 
-/// A locked data directory. The lock goes when this is dropped or released, and with the process.
+/// A data directory, locked unless it was opened [`DataDirectory::beside`] its owner. The lock goes when this is dropped
+/// or released, and with the process.
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
@@ -50,6 +51,30 @@ impl DataDirectory {
             path: path.to_owned(),
             lock: Mutex::new(Some(lock)),
         })
+    }
+
+    /// A directory that another process may be using, for reading what is in it: a backup, a look.
+    pub fn beside(path: &Path) -> SetupResult<Self> {
+        let directory = Self {
+            path: path.to_owned(),
+            lock: Mutex::new(None),
+        };
+        let file = directory.database();
+        file.metadata()
+            .map_err(file_error("there is no database yet:", &file))?;
+        Ok(directory)
+    }
+
+    /// Fails unless this process has locked the directory.
+    pub(crate) fn require_lock(&self) -> SetupResult<()> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        match *lock {
+            Some(_) => Ok(()),
+            None => Err(SetupError::Locked {
+                path: self.path.clone(),
+                holder: "(not asked)".to_owned(),
+            }),
+        }
     }
 
     /// The directory.
@@ -118,6 +143,20 @@ pub(crate) fn database_remove(path: &Path) -> SetupResult<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_in_use_can_be_read_beside_and_not_changed() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        assert!(
+            DataDirectory::beside(scratch.path()).is_err(),
+            "nothing is there"
+        );
+        let owner = DataDirectory::lock(scratch.path()).expect("locked");
+        owner.database_prepare().expect("a file");
+        let beside = DataDirectory::beside(scratch.path()).expect("readable");
+        assert!(beside.require_lock().is_err());
+        assert!(owner.require_lock().is_ok());
+    }
 
     #[test]
     fn a_directory_is_locked_once_and_the_error_names_the_holder() {

@@ -9,7 +9,7 @@ use mainstay_domain::{Scope, StoreError, StoreResult, store::Erased};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::conn::SqliteConn;
+use super::{conn::SqliteConn, open::Deadline};
 use crate::tx::{Body, Dialect, SqlTx};
 
 /// One transaction that waits for its turn.
@@ -28,11 +28,15 @@ pub(super) enum Message {
 
 impl Member {
     /// Runs the body. A panic of it is a defect of the caller's and ends nothing but this transaction.
-    pub(super) fn run(&self, connection: &mut Connection) -> StoreResult<Erased> {
+    pub(super) fn run(
+        &self,
+        connection: &mut Connection,
+        deadline: &Deadline,
+    ) -> StoreResult<Erased> {
         let run = AssertUnwindSafe(|| {
             let mut tx = SqlTx {
                 scope: self.scope,
-                conn: Dialect::Sqlite(SqliteConn::new(connection)),
+                conn: Dialect::Sqlite(SqliteConn::new(connection, deadline)),
             };
             let mut future = (self.body)(&mut tx);
             match future

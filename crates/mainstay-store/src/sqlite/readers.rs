@@ -61,7 +61,7 @@ fn run(
             Some(Message::Run(member)) if member.abandoned() => {}
             Some(Message::Run(member)) => {
                 deadline.set(limit);
-                let result = snapshot(connection, &member);
+                let result = snapshot(connection, deadline, &member);
                 deadline.clear();
                 member.answer(result);
             }
@@ -70,9 +70,13 @@ fn run(
     }
 }
 
-fn snapshot(connection: &mut Connection, member: &Member) -> StoreResult<Erased> {
+fn snapshot(
+    connection: &mut Connection,
+    deadline: &Deadline,
+    member: &Member,
+) -> StoreResult<Erased> {
     statement(connection, "BEGIN")?;
-    let result = member.run(connection);
+    let result = member.run(connection, deadline);
     if !connection.is_autocommit() {
         statement(connection, "ROLLBACK")?;
     }

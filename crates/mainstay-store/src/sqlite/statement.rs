@@ -16,23 +16,26 @@ use super::{
     open::{Deadline, open_reader},
 };
 
-/// How long a person's statement may take.
-const LIMIT: Duration = Duration::from_secs(10);
 /// The longest text or blob that a statement may make.
 const CELL_BYTES_MAX: i32 = 4 << 20;
 /// The most that is answered, over all cells.
 const BYTES_MAX: usize = 16 << 20;
 const CACHE_KIB: u32 = 2_048;
 
-/// Runs one statement and reads at most `rows_max` rows.
-pub(super) fn run(path: &Path, statement: &str, rows_max: usize) -> StoreResult<Table> {
+/// Runs one statement for at most `limit` and reads at most `rows_max` rows.
+pub(super) fn run(
+    path: &Path,
+    statement: &str,
+    rows_max: usize,
+    limit: Duration,
+) -> StoreResult<Table> {
     let mut connection = open_reader(path, CACHE_KIB)?;
     let deadline = Deadline::watch(&mut connection)?;
     connection
         .set_limit(Limit::SQLITE_LIMIT_LENGTH, CELL_BYTES_MAX)
         .map_err(map_error)?;
     connection.authorizer(Some(authorize)).map_err(map_error)?;
-    deadline.set(LIMIT);
+    deadline.set(limit);
     read(&connection, statement, rows_max)
 }
 
@@ -68,11 +71,7 @@ fn read(connection: &Connection, statement: &str, rows_max: usize) -> StoreResul
             "only statements that read are allowed".into(),
         ));
     }
-    let columns: Vec<String> = prepared
-        .column_names()
-        .into_iter()
-        .map(ToOwned::to_owned)
-        .collect();
+    let columns: Vec<String> = prepared.column_names().map(ToOwned::to_owned).collect();
     let mut table = Table {
         rows: Vec::new(),
         truncated: false,

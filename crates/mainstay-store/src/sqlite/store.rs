@@ -38,6 +38,8 @@ pub struct SqliteOptions {
     pub reader_cache_kib: u32,
     /// How long a transaction's statements may take.
     pub statement_timeout: Duration,
+    /// How long a person's own statement may take.
+    pub query_timeout: Duration,
     /// Transactions that may wait for the writer; more wait outside.
     pub writes_waiting_max: usize,
 }
@@ -49,6 +51,7 @@ impl Default for SqliteOptions {
             writer_cache_kib: 16 * 1_024,
             reader_cache_kib: 2 * 1_024,
             statement_timeout: Duration::from_secs(30),
+            query_timeout: Duration::from_secs(10),
             writes_waiting_max: 4_096,
         }
     }
@@ -62,6 +65,7 @@ pub struct SqliteStore {
     path: PathBuf,
     /// People's statements: one at a time.
     statements: Arc<tokio::sync::Mutex<()>>,
+    query_timeout: Duration,
     directory: Arc<DataDirectory>,
 }
 
@@ -73,9 +77,18 @@ impl SqliteStore {
 
     /// Opens the database in a directory that this process has locked already.
     pub fn open_locked(directory: Arc<DataDirectory>, options: SqliteOptions) -> SetupResult<Self> {
+        Self::open_at(directory, options, Migrator::embedded())
+    }
+
+    /// The same, for a database that has these migrations.
+    pub(crate) fn open_at(
+        directory: Arc<DataDirectory>,
+        options: SqliteOptions,
+        migrator: Migrator,
+    ) -> SetupResult<Self> {
         let path = directory.database_prepare()?;
         let mut connection = open_writer(&path, options.writer_cache_kib)?;
-        Migrator::embedded().check_sqlite(&connection)?;
+        migrator.check_sqlite(&connection)?;
         let deadline = Deadline::watch(&mut connection)?;
         lease_forget(&connection)?;
         let (wal, checkpoints) = Wal::start(&path, &mut connection)?;
@@ -105,6 +118,7 @@ impl SqliteStore {
             woken: Notify::new(),
             path,
             statements: Arc::default(),
+            query_timeout: options.query_timeout,
             directory,
         })
     }
@@ -199,10 +213,10 @@ impl Store for SqliteStore {
                 return Err(StoreError::OutOfScope);
             }
             let one = Arc::clone(&self.statements).lock_owned().await;
-            let path = self.path.clone();
+            let (path, limit) = (self.path.clone(), self.query_timeout);
             let (reply, result) = oneshot::channel();
             super::thread("mainstay-statement", move || {
-                let _ = reply.send(statement::run(&path, &statement, rows_max));
+                let _ = reply.send(statement::run(&path, &statement, rows_max, limit));
                 drop(one);
             })?;
             result.await.map_err(|_| closed())?

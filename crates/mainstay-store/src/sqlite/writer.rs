@@ -112,7 +112,7 @@ impl Writer {
             return Ended::Lost(error);
         }
         self.deadline.set(self.statement_timeout);
-        let result = member.run(&mut self.connection);
+        let result = member.run(&mut self.connection, &self.deadline);
         self.deadline.clear();
         if self.connection.is_autocommit() {
             return Ended::Lost(result.err().unwrap_or_else(lost));

@@ -27,7 +27,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) fn accepted(settings: Option<&AnswerSettings>, ids: &[EventId], verdict: Verdict) -> Self {
+    pub(super) fn accepted(
+        settings: Option<&AnswerSettings>,
+        ids: &[EventId],
+        verdict: Verdict,
+    ) -> Self {
         if let Some(settings) = settings {
             return Self {
                 status: settings.status,
@@ -46,7 +50,10 @@ impl Answer {
     }
 
     pub(super) fn verified() -> Self {
-        Self::json(200, &serde_json::json!({ "received": true, "status": "verified" }))
+        Self::json(
+            200,
+            &serde_json::json!({ "received": true, "status": "verified" }),
+        )
     }
 
     pub(super) fn challenge(text: &str) -> Self {
@@ -60,17 +67,39 @@ impl Answer {
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {
-        Self::problem(refusal.http_status(), refusal.code(), "the request was not accepted", &refusal.to_string())
+        Self::problem(
+            refusal.http_status(),
+            refusal.code(),
+            "the request was not accepted",
+            &refusal.to_string(),
+        )
+    }
+
+    pub(super) fn no_challenge() -> Self {
+        Self::problem(
+            405,
+            "challenge_unsupported",
+            "this source is not asked for challenges",
+            "webhooks of this source are sent with POST; only the scheme meta asks with GET whether the URL is ours",
+        )
     }
 
     pub(super) fn unknown_source() -> Self {
-        Self::problem(404, "source_unknown", "no such source", "no source of this name takes webhooks here")
+        Self::problem(
+            404,
+            "source_unknown",
+            "no such source",
+            "no source of this name takes webhooks here",
+        )
     }
 
     /// 503 and not 404: a source that is switched off for a while must not lose what is sent meanwhile.
     pub(super) fn disabled() -> Self {
         let detail = "the source is disabled; the request may be sent again later";
-        Self { retry_after_secs: Some(60), ..Self::problem(503, "source_disabled", "the source is disabled", detail) }
+        Self {
+            retry_after_secs: Some(60),
+            ..Self::problem(503, "source_disabled", "the source is disabled", detail)
+        }
     }
 
     pub(super) fn overloaded() -> Self {

@@ -46,7 +46,11 @@ pub(crate) struct Batcher {
 impl Batcher {
     /// Starts the committers. They run as long as the runtime: idle ones cost nothing.
     pub(crate) fn start(store: Arc<dyn Store>) -> Arc<Self> {
-        let batcher = Arc::new(Self { waiting: Mutex::new(VecDeque::new()), ready: Notify::new(), store });
+        let batcher = Arc::new(Self {
+            waiting: Mutex::new(VecDeque::new()),
+            ready: Notify::new(),
+            store,
+        });
         for _ in 0..COMMITTERS {
             let batcher = Arc::clone(&batcher);
             tokio::spawn(async move {
@@ -60,19 +64,29 @@ impl Batcher {
     }
 
     /// Commits one arrival, together with whatever else is waiting.
-    pub(crate) async fn append(&self, arrival: Arrival, config_version: i64) -> Result<Vec<Appended>, BatchError> {
+    pub(crate) async fn append(
+        &self,
+        arrival: Arrival,
+        config_version: i64,
+    ) -> Result<Vec<Appended>, BatchError> {
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = self.lock();
             if waiting.len() >= WAITING_MAX {
                 return Err(BatchError::Full);
             }
-            waiting.push_back(Waiting { arrival, config_version, answer });
+            waiting.push_back(Waiting {
+                arrival,
+                config_version,
+                answer,
+            });
         }
         self.ready.notify_one();
         match answered.await {
             Ok(result) => result.map_err(BatchError::Store),
-            Err(_) => Err(BatchError::Store(StoreError::Unavailable("the committer has stopped".into()))),
+            Err(_) => Err(BatchError::Store(StoreError::Unavailable(
+                "the committer has stopped".into(),
+            ))),
         }
     }
 
@@ -96,8 +110,14 @@ impl Batcher {
     /// The longest run of arrivals from the front that were matched with the same configuration.
     fn take(&self) -> (Vec<Waiting>, bool) {
         let mut waiting = self.lock();
-        let Some(version) = waiting.front().map(|first| first.config_version) else { return (Vec::new(), false) };
-        let count = waiting.iter().take(BATCH_MAX).take_while(|next| next.config_version == version).count();
+        let Some(version) = waiting.front().map(|first| first.config_version) else {
+            return (Vec::new(), false);
+        };
+        let count = waiting
+            .iter()
+            .take(BATCH_MAX)
+            .take_while(|next| next.config_version == version)
+            .count();
         let batch = waiting.drain(..count).collect();
         (batch, !waiting.is_empty())
     }
@@ -105,7 +125,10 @@ impl Batcher {
 
 async fn commit(store: &dyn Store, batch: Vec<Waiting>) {
     let version = batch.first().map_or(0, |first| first.config_version);
-    let (arrivals, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.arrival, one.answer)).unzip();
+    let (arrivals, answers): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|one| (one.arrival, one.answer))
+        .unzip();
     let arrivals: Arc<[Arrival]> = arrivals.into();
     match append(store, version, Arc::clone(&arrivals)).await {
         Ok(all) => {
@@ -131,7 +154,11 @@ async fn commit(store: &dyn Store, batch: Vec<Waiting>) {
     }
 }
 
-async fn append(store: &dyn Store, version: i64, arrivals: Arc<[Arrival]>) -> StoreResult<Vec<Vec<Appended>>> {
+async fn append(
+    store: &dyn Store,
+    version: i64,
+    arrivals: Arc<[Arrival]>,
+) -> StoreResult<Vec<Vec<Appended>>> {
     store
         .transact(Scope::System("intake"), move |tx| {
             let arrivals = Arc::clone(&arrivals);

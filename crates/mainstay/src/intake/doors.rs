@@ -7,7 +7,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use mainstay_domain::{
     BindingId, EndpointId, SourceId, TenantId,
-    intake::{Binding, Config, HandlerRef, OWN_SOURCE, Source, scheme::PreparedScheme, settings::SourceSettings},
+    intake::{
+        Binding, Config, HandlerRef, OWN_SOURCE, Source, scheme::PreparedScheme,
+        settings::SourceSettings,
+    },
     jobs::{Endpoint, QueueNumber},
 };
 
@@ -59,21 +62,39 @@ impl Doors {
     /// Prepares a loaded configuration. A source whose settings cannot be understood (written by a newer version) is
     /// left out and logged: its requests are answered 404 and redelivered later.
     pub(crate) fn new(config: Config, builtin: &BuiltinQueues) -> Self {
-        let endpoints: HashMap<_, _> =
-            config.endpoints.into_iter().map(|endpoint| (endpoint.id, Arc::new(endpoint))).collect();
+        let endpoints: HashMap<_, _> = config
+            .endpoints
+            .into_iter()
+            .map(|endpoint| (endpoint.id, Arc::new(endpoint)))
+            .collect();
         let mut rules: HashMap<SourceId, Vec<Rule>> = HashMap::new();
-        for binding in config.bindings.into_iter().filter(|binding| binding.enabled) {
+        for binding in config
+            .bindings
+            .into_iter()
+            .filter(|binding| binding.enabled)
+        {
             if let Some(rule) = Rule::new(binding, &endpoints, builtin) {
                 rules.entry(rule.binding.source).or_default().push(rule);
             }
         }
-        let mut doors = Self { version: config.version, by_name: HashMap::new(), own: None, endpoints };
+        let mut doors = Self {
+            version: config.version,
+            by_name: HashMap::new(),
+            own: None,
+            endpoints,
+        };
         for source in config.sources {
             let rules = rules.remove(&source.id).unwrap_or_default();
             match Door::new(source, rules) {
                 Ok(door) if door.scheme.is_none() => doors.own = Some(Arc::new(door)),
-                Ok(door) => drop(doors.by_name.insert(door.source.name.clone(), Arc::new(door))),
-                Err((name, problem)) => tracing::error!(source = name, problem, "a source cannot be used"),
+                Ok(door) => drop(
+                    doors
+                        .by_name
+                        .insert(door.source.name.clone(), Arc::new(door)),
+                ),
+                Err((name, problem)) => {
+                    tracing::error!(source = name, problem, "a source cannot be used")
+                }
             }
         }
         doors
@@ -105,26 +126,42 @@ impl Rule {
             HandlerRef::Endpoint(id) => (DELIVER.to_owned(), Some(*id), endpoints.get(id)?.queue),
             HandlerRef::Builtin(kind) => (kind.clone(), None, *builtin.get(kind)?),
         };
-        Some(Self { binding, kind, endpoint, queue })
+        Some(Self {
+            binding,
+            kind,
+            endpoint,
+            queue,
+        })
     }
 }
 
 impl Door {
     fn new(source: Source, rules: Vec<Rule>) -> Result<Self, (String, String)> {
-        let settings: SourceSettings =
-            serde_json::from_str(&source.settings).map_err(|error| (source.name.clone(), error.to_string()))?;
+        let settings: SourceSettings = serde_json::from_str(&source.settings)
+            .map_err(|error| (source.name.clone(), error.to_string()))?;
         let scheme = match source.scheme.as_str() {
             OWN_SOURCE => None,
-            _ => Some(prepare(&source, &settings).map_err(|problem| (source.name.clone(), problem))?),
+            _ => Some(
+                prepare(&source, &settings).map_err(|problem| (source.name.clone(), problem))?,
+            ),
         };
-        Ok(Self { source, settings, scheme, rules })
+        Ok(Self {
+            source,
+            settings,
+            scheme,
+            rules,
+        })
     }
 
     /// The jobs that an event of this type and tenant makes.
     ///
     /// A binding of our own source hears of its own tenant's affairs, or, when it belongs to the tenant that owns the
     /// source, of everybody's.
-    pub(crate) fn wanted<'a>(&'a self, kind: &'a str, tenant: TenantId) -> impl Iterator<Item = Wanted<'a>> {
+    pub(crate) fn wanted<'a>(
+        &'a self,
+        kind: &'a str,
+        tenant: TenantId,
+    ) -> impl Iterator<Item = Wanted<'a>> {
         let own = self.scheme.is_none();
         self.rules
             .iter()

@@ -11,7 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt, StoreResult, TenantId, Timestamp,
+    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt,
+    StoreResult, TenantId, Timestamp,
     intake::{Appended, Arrival, Blob, NewEvent, NewReceipt, Verdict, payload_digest, settings},
     jobs::{Endpoint, NewJob},
     watch::Series,
@@ -21,6 +22,7 @@ mod answer;
 mod batch;
 mod doors;
 mod refused;
+mod refusing;
 pub mod replay;
 mod scheme;
 
@@ -32,6 +34,7 @@ use crate::watch::Samples;
 use batch::{BatchError, Batcher};
 use doors::{Door, Doors};
 use refused::Refused;
+use refusing::{Episode, Refusing};
 
 /// The band that jobs of events wait in.
 pub(crate) const BAND: i16 = 1;
@@ -73,6 +76,7 @@ pub struct Intake {
     builtin: BuiltinQueues,
     batcher: Arc<Batcher>,
     refused: Refused,
+    refusing: Refusing,
     samples: Arc<Samples>,
 }
 
@@ -89,6 +93,7 @@ impl Intake {
         Ok(Arc::new(Self {
             batcher: Batcher::start(Arc::clone(&store)),
             refused: Refused::start(Arc::clone(&store)),
+            refusing: Refusing::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
             store,
@@ -101,13 +106,17 @@ impl Intake {
 
     /// The largest body that this source takes, so that the server can stop reading; `None`: no such source.
     pub async fn body_limit(&self, source: &str) -> Option<usize> {
-        self.door(source).await.map(|(_, door)| door.settings.body_limit_bytes)
+        self.door(source)
+            .await
+            .map(|(_, door)| door.settings.body_limit_bytes)
     }
 
     /// Takes a request in. Answers 2xx only after what it says is committed.
-    pub async fn accept(&self, source: &str, inbound: Inbound) -> Answer {
+    pub async fn accept(self: &Arc<Self>, source: &str, inbound: Inbound) -> Answer {
         for _ in 0..MATCHES_MAX {
-            let Some((doors, door)) = self.door(source).await else { return Answer::unknown_source() };
+            let Some((doors, door)) = self.door(source).await else {
+                return Answer::unknown_source();
+            };
             if !door.source.enabled {
                 return Answer::disabled();
             }
@@ -122,22 +131,27 @@ impl Intake {
                 }
             };
             match self.batcher.append(arrival, doors.version).await {
-                Ok(appended) => return self.accepted(&door, &appended),
+                Ok(appended) => {
+                    self.tell_of_refusals();
+                    return self.accepted(&door, &appended);
+                }
                 Err(BatchError::Store(StoreError::ConfigChanged)) => {
                     if let Err(error) = self.reload().await {
                         return self.unavailable(&door, &error);
                     }
                 }
                 Err(BatchError::Store(error)) => return self.unavailable(&door, &error),
-                Err(BatchError::Full) => return Answer::overloaded(),
+                Err(BatchError::Full) => return self.overloaded(),
             }
         }
-        Answer::overloaded()
+        self.overloaded()
     }
 
     /// Does everything that [`Self::accept`] does short of committing: the reference of `mainstay bench intake`.
     pub async fn verify_only(&self, source: &str, inbound: &Inbound) -> Answer {
-        let Some((_, door)) = self.door(source).await else { return Answer::unknown_source() };
+        let Some((_, door)) = self.door(source).await else {
+            return Answer::unknown_source();
+        };
         match scheme::verify(&door, inbound, self.clock.now()) {
             Ok(_) => Answer::verified(),
             Err(refusal) => Answer::refused(&refusal),
@@ -168,7 +182,11 @@ impl Intake {
 
     /// Whether the store takes commits: what `/readyz` asks.
     pub async fn ready(&self) -> StoreResult<()> {
-        self.store.transact(Scope::System("readiness"), |tx| Box::pin(async move { tx.ping().await })).await
+        self.store
+            .transact(Scope::System("readiness"), |tx| {
+                Box::pin(async move { tx.ping().await })
+            })
+            .await
     }
 
     fn doors(&self) -> Arc<Doors> {
@@ -204,11 +222,17 @@ impl Intake {
         if (now - last).abs() < RELOAD_PAUSE * 1_000 {
             return false;
         }
-        if self.loaded_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if self
+            .loaded_at
+            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_err()
+        {
             return false;
         }
         let before = self.doors().version;
-        let asked = self.store.read(Scope::System("intake"), |tx| Box::pin(async move { tx.config_version().await }));
+        let asked = self.store.read(Scope::System("intake"), |tx| {
+            Box::pin(async move { tx.config_version().await })
+        });
         match tokio::time::timeout(RELOAD_TIMEOUT, asked).await {
             Ok(Ok(version)) if version != before => self.reload().await.is_ok(),
             _ => false,
@@ -226,11 +250,20 @@ impl Intake {
             headers: headers_json(&inbound.headers),
             body: (!whole).then(|| compress(&inbound.body)),
             body_bytes: inbound.body.len() as i64,
-            secret: door.source.secrets.get(verified.secret_index).map(|secret| secret.id),
+            secret: door
+                .source
+                .secrets
+                .get(verified.secret_index)
+                .map(|secret| secret.id),
             refusal: None,
         };
-        let events = verified.events.into_iter().map(|found| self.event(door, inbound, found)).collect();
-        self.samples.secret_used(receipt.secret, inbound.received_at);
+        let events = verified
+            .events
+            .into_iter()
+            .map(|found| self.event(door, inbound, found))
+            .collect();
+        self.samples
+            .secret_used(receipt.secret, inbound.received_at);
         Ok(Arrival { receipt, events })
     }
 
@@ -283,7 +316,11 @@ impl Intake {
 
     fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
         let verdict = Appended::verdict(appended);
-        let series = if verdict == Verdict::Accepted { Series::Received } else { Series::Duplicates };
+        let series = if verdict == Verdict::Accepted {
+            Series::Received
+        } else {
+            Series::Duplicates
+        };
         let ids: Vec<EventId> = appended.iter().map(|one| one.id()).collect();
         self.samples.count(series, door.source.id.uuid(), 1);
         self.samples.events_changed(&ids);
@@ -291,8 +328,13 @@ impl Intake {
     }
 
     fn refuse(&self, door: &Door, inbound: Inbound, refusal: &scheme::Refusal) -> Answer {
-        self.samples.count(Series::Refused, door.source.id.uuid(), 1);
-        tracing::debug!(source = door.source.name, code = refusal.code(), "a request was refused");
+        self.samples
+            .count(Series::Refused, door.source.id.uuid(), 1);
+        tracing::debug!(
+            source = door.source.name,
+            code = refusal.code(),
+            "a request was refused"
+        );
         self.refused.keep(NewReceipt {
             id: ReceiptId::new(inbound.received_at, &*self.random),
             source: door.source.id,
@@ -309,7 +351,45 @@ impl Intake {
 
     fn unavailable(&self, door: &Door, error: &StoreError) -> Answer {
         tracing::error!(source = door.source.name, %error, "a verified request could not be committed");
+        self.refusing.refused(self.clock.now());
         Answer::unavailable()
+    }
+
+    fn overloaded(&self) -> Answer {
+        self.refusing.refused(self.clock.now());
+        Answer::overloaded()
+    }
+
+    /// Providers that were sent away will come again; whoever runs this should know that it happened.
+    fn tell_of_refusals(self: &Arc<Self>) {
+        let Some(episode) = self.refusing.committed() else {
+            return;
+        };
+        let intake = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Some(arrival) = intake.refusal_events(episode) {
+                let version = intake.doors().version;
+                if let Err(error) = intake.batcher.append(arrival, version).await {
+                    tracing::warn!(
+                        ?error,
+                        ?episode,
+                        "that intake had refused requests could not be told as an event"
+                    );
+                }
+            }
+        });
+    }
+
+    fn refusal_events(&self, episode: Episode) -> Option<Arrival> {
+        const KIND: &str = "intake.refused";
+        let tenant = self.doors().own()?.source.tenant;
+        let payload = serde_json::json!({
+            "type": KIND,
+            "requests": episode.requests,
+            "duration_ms": episode.until.ms_since(episode.since),
+        });
+        let unique = format!("{KIND}:{}", episode.since.micros());
+        self.own_event(KIND, &unique, tenant, &payload, self.clock.now())
     }
 
     /// An event of our own (a dead letter, an endpoint down and back), ready to be appended with its jobs. The engine appends it in the transaction of what it tells.
@@ -350,12 +430,17 @@ impl Intake {
             secret: None,
             refusal: None,
         };
-        Some(Arrival { receipt, events: vec![event] })
+        Some(Arrival {
+            receipt,
+            events: vec![event],
+        })
     }
 
     /// Whether any binding listens to own events of this kind about this tenant.
     pub(crate) fn own_wanted(&self, kind: &str, tenant: TenantId) -> bool {
-        self.doors().own().is_some_and(|door| door.wanted(kind, tenant).next().is_some())
+        self.doors()
+            .own()
+            .is_some_and(|door| door.wanted(kind, tenant).next().is_some())
     }
 
     /// The endpoint of this id, if it is known without asking the store.
@@ -365,7 +450,11 @@ impl Intake {
 }
 
 async fn load(store: &dyn Store, builtin: &BuiltinQueues) -> StoreResult<Doors> {
-    let config = store.read(Scope::System("intake"), |tx| Box::pin(async move { tx.config_load().await })).await?;
+    let config = store
+        .read(Scope::System("intake"), |tx| {
+            Box::pin(async move { tx.config_load().await })
+        })
+        .await?;
     Ok(Doors::new(config, builtin))
 }
 
@@ -382,9 +471,15 @@ pub(crate) fn compress(bytes: &Bytes) -> Blob {
         && let Ok(packed) = zstd::bulk::compress(bytes, COMPRESS_LEVEL)
         && packed.len() < bytes.len()
     {
-        return Blob { zstd: true, bytes: packed.into() };
+        return Blob {
+            zstd: true,
+            bytes: packed.into(),
+        };
     }
-    Blob { zstd: false, bytes: bytes.clone() }
+    Blob {
+        zstd: false,
+        bytes: bytes.clone(),
+    }
 }
 
 /// The bytes of a blob. Its frame is bounded by the largest body that a source can be told to take.
@@ -392,16 +487,25 @@ pub fn decompress(blob: &Blob) -> StoreResult<Bytes> {
     if !blob.zstd {
         return Ok(blob.bytes.clone());
     }
-    let corrupt = |why: &dyn std::fmt::Display| StoreError::Corrupt(format!("a compressed body cannot be read: {why}"));
+    let corrupt = |why: &dyn std::fmt::Display| {
+        StoreError::Corrupt(format!("a compressed body cannot be read: {why}"))
+    };
     let size = match zstd::zstd_safe::get_frame_content_size(&blob.bytes) {
         Ok(Some(size)) if size <= BODY_BYTES_MAX => size as usize,
         _ => return Err(corrupt(&"its size is missing or too large")),
     };
-    zstd::bulk::decompress(&blob.bytes, size).map(Bytes::from).map_err(|error| corrupt(&error))
+    zstd::bulk::decompress(&blob.bytes, size)
+        .map(Bytes::from)
+        .map_err(|error| corrupt(&error))
 }
 
 /// Headers that carry credentials of the sender's; never kept.
-const HEADERS_SECRET: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+const HEADERS_SECRET: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-api-key",
+];
 
 fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
     let mut kept = serde_json::Map::new();
@@ -418,5 +522,8 @@ fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
             _ => drop(kept.insert(name.clone(), text.into_owned().into())),
         }
     }
-    Blob { zstd: false, bytes: serde_json::Value::Object(kept).to_string().into() }
+    Blob {
+        zstd: false,
+        bytes: serde_json::Value::Object(kept).to_string().into(),
+    }
 }

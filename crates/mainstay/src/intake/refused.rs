@@ -31,7 +31,11 @@ impl Refused {
 
     /// Keeps a request, unless too many wait already; the counters have counted it either way.
     pub(crate) fn keep(&self, mut receipt: NewReceipt) {
-        if receipt.body.as_ref().is_some_and(|body| body.bytes.len() > BODY_BYTES_MAX) {
+        if receipt
+            .body
+            .as_ref()
+            .is_some_and(|body| body.bytes.len() > BODY_BYTES_MAX)
+        {
             receipt.body = None;
         }
         if self.0.try_send(receipt).is_err() {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use mainstay_domain::{
-    BindingId, Clock, EventId, JobId, Random, ReplayId, Scope, Store, StoreExt, StoreResult, TenantId,
+    BindingId, Clock, EventId, JobId, Random, ReplayId, Scope, Store, StoreExt, StoreResult,
+    TenantId,
     intake::{Binding, Event, EventFilter, EventStatus, HandlerRef, Replay},
     jobs::{Endpoint, NewJob},
 };
@@ -78,10 +79,19 @@ pub async fn run(
                     let jobs: Vec<NewJob> = pairs
                         .iter()
                         .filter_map(|(event, binding)| {
-                            job(event, binding, &endpoints, &builtin, id, JobId::new(now, &*random), now)
+                            job(
+                                event,
+                                binding,
+                                &endpoints,
+                                &builtin,
+                                id,
+                                JobId::new(now, &*random),
+                                now,
+                            )
                         })
                         .collect();
-                    let mut touched: Vec<EventId> = pairs.iter().map(|(event, _)| event.id).collect();
+                    let mut touched: Vec<EventId> =
+                        pairs.iter().map(|(event, _)| event.id).collect();
                     touched.dedup();
                     let replay = Replay {
                         id,
@@ -103,7 +113,10 @@ pub async fn run(
     Ok(replays)
 }
 
-async fn select(tx: &mut dyn mainstay_domain::Tx, filter: &EventFilter) -> StoreResult<(Vec<Event>, bool)> {
+async fn select(
+    tx: &mut dyn mainstay_domain::Tx,
+    filter: &EventFilter,
+) -> StoreResult<(Vec<Event>, bool)> {
     let mut events = tx.event_list(filter, EVENTS_MAX + 1).await?;
     let truncated = events.len() as i64 > EVENTS_MAX;
     events.truncate(EVENTS_MAX as usize);
@@ -121,22 +134,34 @@ impl<'a> Selection<'a> {
     fn new(events: &'a [Event], bindings: &'a [Binding], request: &Request) -> Self {
         let goes = |event: &Event, binding: &Binding| match request.binding {
             Some(id) => binding.id == id && binding.source == event.source,
-            None => binding.enabled && binding.source == event.source && binding.matches(&event.kind),
+            None => {
+                binding.enabled && binding.source == event.source && binding.matches(&event.kind)
+            }
         };
         let pairs = events
             .iter()
             .flat_map(|event| {
-                bindings.iter().filter(move |binding| goes(event, binding)).map(move |binding| (event, binding))
+                bindings
+                    .iter()
+                    .filter(move |binding| goes(event, binding))
+                    .map(move |binding| (event, binding))
             })
             .collect();
         Self { events, pairs }
     }
 
     fn plan(&self, truncated: bool) -> Plan {
-        let mut bindings: Vec<String> = self.pairs.iter().map(|(_, binding)| binding.name.clone()).collect();
+        let mut bindings: Vec<String> = self
+            .pairs
+            .iter()
+            .map(|(_, binding)| binding.name.clone())
+            .collect();
         bindings.sort();
         bindings.dedup();
-        let done = self.events.iter().filter(|event| EventStatus::of(event.jobs) == EventStatus::Success);
+        let done = self
+            .events
+            .iter()
+            .filter(|event| EventStatus::of(event.jobs) == EventStatus::Success);
         Plan {
             events: self.events.len() as i64,
             jobs: self.pairs.len() as i64,

@@ -5,7 +5,10 @@ use mainstay_domain::{
     Timestamp,
     intake::{
         Source,
-        scheme::{Payload, PreparedScheme, Request, Scheme, Secret, challenge as answer_challenge, dedup_key},
+        scheme::{
+            Payload, PreparedScheme, Request, Scheme, Secret, challenge as answer_challenge,
+            dedup_key,
+        },
         settings::{SettingProblem, SourceSettings},
     },
 };
@@ -32,21 +35,50 @@ pub(crate) struct Found {
 }
 
 /// Checks a source before it is stored: its scheme, its settings and each of its secrets.
-pub fn check_source(scheme: &str, settings: &SourceSettings, secrets: &[&str]) -> Result<(), SettingProblem> {
+pub fn check_source(
+    scheme: &str,
+    settings: &SourceSettings,
+    secrets: &[&str],
+) -> Result<(), SettingProblem> {
     settings.check()?;
-    let scheme = Scheme::from_settings(scheme, settings.hmac.as_ref(), settings.verify_token.as_deref())?;
-    secrets.iter().try_for_each(|secret| scheme.check_secret(&Secret::from(*secret)))
+    let scheme = Scheme::from_settings(
+        scheme,
+        settings.hmac.as_ref(),
+        settings.verify_token.as_deref(),
+    )?;
+    secrets
+        .iter()
+        .try_for_each(|secret| scheme.check_secret(&Secret::from(*secret)))
 }
 
-pub(super) fn prepare(source: &Source, settings: &SourceSettings) -> Result<PreparedScheme, String> {
-    let scheme = Scheme::from_settings(&source.scheme, settings.hmac.as_ref(), settings.verify_token.as_deref());
-    let secrets: Vec<Secret> = source.secrets.iter().map(|one| Secret::from(one.secret.as_str())).collect();
-    scheme.and_then(|scheme| PreparedScheme::new(scheme, &secrets)).map_err(|problem| problem.to_string())
+pub(super) fn prepare(
+    source: &Source,
+    settings: &SourceSettings,
+) -> Result<PreparedScheme, String> {
+    let scheme = Scheme::from_settings(
+        &source.scheme,
+        settings.hmac.as_ref(),
+        settings.verify_token.as_deref(),
+    );
+    let secrets: Vec<Secret> = source
+        .secrets
+        .iter()
+        .map(|one| Secret::from(one.secret.as_str()))
+        .collect();
+    scheme
+        .and_then(|scheme| PreparedScheme::new(scheme, &secrets))
+        .map_err(|problem| problem.to_string())
 }
 
 pub(super) fn verify(door: &Door, inbound: &Inbound, now: Timestamp) -> Result<Accepted, Refusal> {
-    let Some(scheme) = &door.scheme else { return Err(Refusal::SecretMissing) };
-    let request = Request { headers: &inbound.headers, body: &inbound.body, now_secs: now.secs() };
+    let Some(scheme) = &door.scheme else {
+        return Err(Refusal::SecretMissing);
+    };
+    let request = Request {
+        headers: &inbound.headers,
+        body: &inbound.body,
+        now_secs: now.secs(),
+    };
     let verified = scheme.verify(door.settings.tolerance_secs, &request)?;
     let events = scheme
         .extract(&request)?
@@ -62,15 +94,20 @@ pub(super) fn verify(door: &Door, inbound: &Inbound, now: Timestamp) -> Result<A
             },
         })
         .collect();
-    Ok(Accepted { secret_index: verified.secret_index, events })
+    Ok(Accepted {
+        secret_index: verified.secret_index,
+        events,
+    })
 }
 
 pub(super) fn challenge(door: &Door, query: &[(String, String)]) -> Answer {
-    let asked = door.scheme.as_ref().map(|scheme| answer_challenge(scheme.scheme(), query));
-    match asked {
-        Some(Ok(text)) => Answer::challenge(&text),
-        Some(Err(refusal)) => Answer::refused(&refusal),
-        None => Answer::unknown_source(),
+    let Some(Scheme::Meta { verify_token }) = door.scheme.as_ref().map(PreparedScheme::scheme)
+    else {
+        return Answer::no_challenge();
+    };
+    match answer_challenge(verify_token.as_ref(), query) {
+        Ok(text) => Answer::challenge(&text),
+        Err(refusal) => Answer::refused(&refusal),
     }
 }
 

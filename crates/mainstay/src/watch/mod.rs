@@ -59,7 +59,11 @@ pub struct Samples {
 
 impl Default for Samples {
     fn default() -> Self {
-        Self { pending: Mutex::default(), touched: Mutex::default(), live: broadcast::channel(LIVE_BACKLOG).0 }
+        Self {
+            pending: Mutex::default(),
+            touched: Mutex::default(),
+            live: broadcast::channel(LIVE_BACKLOG).0,
+        }
     }
 }
 
@@ -109,7 +113,12 @@ impl Samples {
         let mut samples: Vec<Sample> = pending
             .counts
             .iter()
-            .map(|((series, subject), count)| Sample { series: *series, subject: *subject, minute, count: *count })
+            .map(|((series, subject), count)| Sample {
+                series: *series,
+                subject: *subject,
+                minute,
+                count: *count,
+            })
             .collect();
         samples.sort_by_key(|sample| (sample.series, sample.subject));
         let used = self.secrets_due(&pending.secrets);
@@ -148,7 +157,11 @@ impl Samples {
         let mut changes: Vec<Change> = pending
             .changes
             .iter()
-            .map(|(kind, (ids, more))| Change { kind, ids: ids.iter().cloned().collect(), more: *more })
+            .map(|(kind, (ids, more))| Change {
+                kind,
+                ids: ids.iter().cloned().collect(),
+                more: *more,
+            })
             .collect();
         changes.sort_by_key(|change| change.kind);
         // Nobody may be watching.
@@ -161,7 +174,11 @@ impl Samples {
         let mut due: Vec<_> = used
             .iter()
             .map(|(id, at)| (*id, *at))
-            .filter(|(id, at)| touched.get(id).is_none_or(|last| at.micros() - last.micros() >= MINUTE_MICROS))
+            .filter(|(id, at)| {
+                touched
+                    .get(id)
+                    .is_none_or(|last| at.micros() - last.micros() >= MINUTE_MICROS)
+            })
             .collect();
         due.sort_unstable();
         touched.extend(due.iter().copied());

@@ -107,9 +107,14 @@ pub async fn overview(
     subjects: Option<&[Uuid]>,
 ) -> StoreResult<Overview> {
     let first = first_point(now, window);
-    let samples =
-        store.read(Scope::System("overview"), move |tx| Box::pin(async move { tx.samples_list(first).await })).await?;
-    let seen = samples.into_iter().filter(|sample| subjects.is_none_or(|own| own.contains(&sample.subject)));
+    let samples = store
+        .read(Scope::System("overview"), move |tx| {
+            Box::pin(async move { tx.samples_list(first).await })
+        })
+        .await?;
+    let seen = samples
+        .into_iter()
+        .filter(|sample| subjects.is_none_or(|own| own.contains(&sample.subject)));
     Ok(gather(now, window, seen))
 }
 
@@ -124,19 +129,29 @@ fn gather(now: Timestamp, window: Window, samples: impl Iterator<Item = Sample>)
     let points = (now.secs() - first.secs()).div_euclid(step) + 1;
     let mut overview = Overview {
         points: (0..points)
-            .map(|index| Point { at: Timestamp::from_secs(first.secs() + index * step), counts: Counts::default() })
+            .map(|index| Point {
+                at: Timestamp::from_secs(first.secs() + index * step),
+                counts: Counts::default(),
+            })
             .collect(),
         totals: Counts::default(),
         by_subject: HashMap::new(),
     };
     for sample in samples {
         let index = (sample.minute.secs() - first.secs()).div_euclid(step);
-        let Some(point) = usize::try_from(index).ok().and_then(|index| overview.points.get_mut(index)) else {
+        let Some(point) = usize::try_from(index)
+            .ok()
+            .and_then(|index| overview.points.get_mut(index))
+        else {
             continue;
         };
         point.counts.add(sample.series, sample.count);
         overview.totals.add(sample.series, sample.count);
-        overview.by_subject.entry(sample.subject).or_default().add(sample.series, sample.count);
+        overview
+            .by_subject
+            .entry(sample.subject)
+            .or_default()
+            .add(sample.series, sample.count);
     }
     overview
 }
@@ -157,9 +172,16 @@ mod tests {
                 count: 1,
             });
             let overview = gather(now, window, samples);
-            assert_eq!(overview.points.len() as i64, window.secs() / window.step_secs());
+            assert_eq!(
+                overview.points.len() as i64,
+                window.secs() / window.step_secs()
+            );
             let inside = (now.secs() - first.secs()).min(199 * 60) / 60 + 1;
-            let in_points: i64 = overview.points.iter().map(|point| point.counts.received).sum();
+            let in_points: i64 = overview
+                .points
+                .iter()
+                .map(|point| point.counts.received)
+                .sum();
             assert_eq!(overview.totals.received, in_points);
             assert!((in_points - inside).abs() <= 1, "{in_points} of {inside}");
         }
@@ -168,7 +190,11 @@ mod tests {
     #[test]
     fn the_success_rate_of_nothing_is_nothing() {
         assert_eq!(Counts::default().success_rate(), None);
-        let counts = Counts { done: 3, failed: 1, ..Counts::default() };
+        let counts = Counts {
+            done: 3,
+            failed: 1,
+            ..Counts::default()
+        };
         assert_eq!(counts.success_rate(), Some(0.75));
     }
 }

@@ -25,46 +25,12 @@ use super::{
     instant,
     json::{self, Members},
     refusal::Refusal,
-    secret::Secret,
 };
 
 /// Meta sends at most this many updates in one request.
 const EVENTS_MAX: usize = 1_000;
 /// Each payload repeats its context; this bounds the sum.
 const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Answers Meta's question whether the URL is ours (`GET ?hub.mode=subscribe&…`): the challenge to send back, as
-/// `text/plain`, when it was asked with our verify token. `query` are the decoded parameters.
-pub fn challenge<N: AsRef<str>, V: AsRef<str>>(
-    verify_token: Option<&Secret>,
-    query: &[(N, V)],
-) -> Result<String, Refusal> {
-    let refused = |problem| Err(Refusal::ChallengeRefused { problem });
-    let value = |name: &str| {
-        let (_, value) = query.iter().find(|(given, _)| given.as_ref() == name)?;
-        Some(value.as_ref())
-    };
-    let Some(token) = verify_token else {
-        return refused("the source has no verify token");
-    };
-    if value("hub.mode") != Some("subscribe") {
-        return refused("hub.mode is not subscribe");
-    }
-    if !value("hub.verify_token").is_some_and(|given| token.matches(given)) {
-        return refused("hub.verify_token is not the source's verify token");
-    }
-    // It is sent back to whoever asks, so it must not be able to be anything but a plain word.
-    let plain = |text: &&str| {
-        (1..=256).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    match value("hub.challenge").filter(plain) {
-        Some(challenge) => Ok(challenge.to_owned()),
-        None => refused("hub.challenge is missing or is not a plain word"),
-    }
-}
 
 pub(super) fn extract(request: &Request<'_>) -> Result<Vec<Extracted>, Refusal> {
     let body: Members<'_> = json::object(request.body)?;

@@ -226,3 +226,40 @@ fn an_id_in_an_unsigned_header_gets_a_second_key_and_a_signed_one_does_not() {
     let event = read(&signed, &[("X", "x"), ("X-Id", "1")], "{}").expect("an event");
     assert_eq!((event.dedup_keys.len(), event.kind.as_str()), (1, "order"));
 }
+
+#[test]
+fn the_second_key_covers_the_signed_time_so_that_equal_bodies_stay_two_events() {
+    let timed = rule(
+        r#"{"header":"X","signed":"{timestamp}.{body}","timestamp_header":"T","id":{"header":"I"}}"#,
+    );
+    let key = |id: &str, time: &str| {
+        let headers = [("X", "x"), ("T", time), ("I", id)];
+        read(&timed, &headers, "{}").expect("an event").dedup_keys[1]
+    };
+    assert_eq!(
+        key("1", "1000"),
+        key("2", "1000"),
+        "the same signature under another id"
+    );
+    assert_ne!(key("1", "1000"), key("2", "1001"));
+}
+
+#[test]
+fn an_empty_body_is_refused_by_every_scheme() {
+    let headers = [
+        ("X-Id", "1"),
+        ("X-GitHub-Delivery", "1"),
+        ("X-GitHub-Event", "ping"),
+    ];
+    for scheme in [
+        Scheme::Stripe,
+        Scheme::StandardWebhooks,
+        Scheme::Github,
+        Scheme::Meta { verify_token: None },
+        rule(r#"{"header":"X"}"#),
+        rule(r#"{"header":"X","id":{"header":"X-Id"}}"#),
+    ] {
+        let refused = read(&scheme, &headers, "").map(drop);
+        assert_eq!(refused, Err("body_malformed"), "{}", scheme.name());
+    }
+}

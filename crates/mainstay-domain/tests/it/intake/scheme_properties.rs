@@ -119,16 +119,21 @@ proptest! {
         let secret = Secret::new(generate_secret(&scheme, &[7; 32]));
         let headers = signed(&scheme, &secret, &body);
         // Ids and types that the scheme does not sign, and the case of hexadecimal digits, may differ.
-        let (which, unsigned) = (which.index(headers.len()), [
+        let unsigned = [
             "X-GitHub-Delivery", "X-GitHub-Event", "X-Shopify-Webhook-Id", "X-Shopify-Topic",
-        ]);
-        prop_assume!(!unsigned.contains(&headers[which].0.as_str()));
+        ];
+        let signed: Vec<usize> = (0..headers.len())
+            .filter(|&at| !unsigned.contains(&headers[at].0.as_str()))
+            .collect();
+        let which = signed[which.index(signed.len())];
         let mut changed = headers.clone();
         let at = at.index(changed[which].1.len());
         changed[which].1[at] ^= 1_u8 << bit;
         let same_digit = changed[which].1.eq_ignore_ascii_case(&headers[which].1);
         let hexadecimal = !matches!(scheme, Scheme::StandardWebhooks) && changed[which].1[at].is_ascii_hexdigit();
-        prop_assume!(!(same_digit && hexadecimal));
+        if same_digit && hexadecimal {
+            return Ok(());
+        }
         let request = Request { headers: &changed, body: &body, now_secs: NOW };
         let verdict = verify(&scheme, &[secret], i64::MAX, &request);
         prop_assert!(verdict.is_err(), "{:?}", String::from_utf8_lossy(&changed[which].1));

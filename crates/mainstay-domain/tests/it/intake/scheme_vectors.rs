@@ -481,3 +481,34 @@ fn every_algorithm_encoding_and_key_encoding_verifies_what_it_signs() {
         }
     }
 }
+
+#[test]
+fn a_list_of_absurdly_many_signatures_is_refused_even_with_the_right_one_in_it() {
+    for (name, separator, noise) in [
+        ("Standard Webhooks", " ", "v1,AAAA"),
+        ("Stripe", ",", "v1=00"),
+        ("Paddle", ";", "h1=00"),
+    ] {
+        let v = vectors()
+            .into_iter()
+            .find(|v| v.name == name)
+            .expect("a vector");
+        let with = |count: usize| {
+            let mut headers: Vec<(&str, String)> = v
+                .headers
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect();
+            let list = &mut headers.last_mut().expect("the signature").1;
+            *list += &format!("{separator}{noise}").repeat(count);
+            let request = Request {
+                headers: &headers,
+                body: v.body.as_bytes(),
+                now_secs: v.now_secs,
+            };
+            verify(&v.scheme, &[v.secret.into()], 300, &request).map_err(|refusal| refusal.code())
+        };
+        assert!(with(31).is_ok(), "{name}");
+        assert_eq!(with(32).map(drop), Err("signature_malformed"), "{name}");
+    }
+}

@@ -1,0 +1,252 @@
+//! The processes that a bench measures and measures with: the server, the naive handler, the load generator.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+
+use super::load::{LoadReport, SECRET};
+
+/// How long a process may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// The name of the source that takes the load.
+pub(crate) const SOURCE: &str = "bench";
+/// The environment variable that makes a server verify and commit nothing. Benches only.
+pub(crate) const VERIFY_ONLY: &str = "MAINSTAY_BENCH_VERIFY_ONLY";
+
+/// A running process; killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// Host and port.
+    pub(crate) address: String,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// The most memory that was resident so far, in MiB.
+    pub(crate) fn peak_rss_mib(&self) -> anyhow::Result<f64> {
+        peak_rss_mib(&self.pid())
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+}
+
+/// The most memory that the process (an id, or `self`) had resident so far, in MiB.
+pub(crate) fn peak_rss_mib(process: &str) -> anyhow::Result<f64> {
+    memory_mib(process, "VmHWM:")
+}
+
+/// The memory that the process has resident now, in MiB.
+pub(crate) fn rss_mib(process: &str) -> anyhow::Result<f64> {
+    memory_mib(process, "VmRSS:")
+}
+
+fn memory_mib(process: &str, name: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let kib: f64 = line
+        .and_then(|line| line.split_whitespace().next())
+        .with_context(|| format!("the kernel tells {name}"))?
+        .parse()?;
+    Ok(kib / 1_024.0)
+}
+
+fn port_free() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Starts `mainstay serve` on a free port; `verify_only`: it verifies and commits nothing.
+pub(crate) async fn server(
+    data: &Path,
+    database: Option<&str>,
+    verify_only: bool,
+) -> anyhow::Result<Process> {
+    let address = format!("127.0.0.1:{}", port_free()?);
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["serve", "--listen", &address, "--data"])
+        .arg(data)
+        .env("MAINSTAY_LOG", "error")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    if let Some(url) = database {
+        command.args(["--database", url]);
+    }
+    if verify_only {
+        command.env(VERIFY_ONLY, "1");
+    }
+    let mut process = Process {
+        child: command.spawn().context("the server could not be started")?,
+        address,
+    };
+    let ready = format!("http://{}/readyz", process.address);
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .build()?;
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = process.child.try_wait()? {
+            bail!("the server ended with {status}");
+        }
+        if client
+            .get(&ready)
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+        {
+            return Ok(process);
+        }
+        ensure!(
+            begin.elapsed() < READY_WITHIN,
+            "the server is not ready after {} s",
+            READY_WITHIN.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Declares the source that takes the load, and where its events go.
+pub(crate) async fn source_declare(data: &Path, secret: &str) -> anyhow::Result<()> {
+    let api: Value = serde_json::from_slice(&std::fs::read(data.join("api.json"))?)?;
+    let (address, token) = (api["address"].as_str(), api["token"].as_str());
+    let (address, token) = address.zip(token).context("address and token of the API")?;
+    let base = if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    };
+    let client = reqwest::Client::new();
+    // Each event brings one job: for the built-in handler that does nothing.
+    let bodies = [
+        (
+            "sources",
+            json!({ "name": SOURCE, "scheme": "stripe", "secret": secret }),
+        ),
+        (
+            "bindings",
+            json!({ "source": SOURCE, "type_pattern": "*",
+                "handler": { "kind": "builtin", "name": "noop" } }),
+        ),
+    ];
+    for (path, body) in bodies {
+        let url = format!("{base}/v1/{path}");
+        let answer = client
+            .post(url)
+            .bearer_auth(token)
+            .json(&body)
+            .send()
+            .await?;
+        let status = answer.status();
+        ensure!(
+            status.is_success(),
+            "POST /v1/{path}: {status} {}",
+            answer.text().await?
+        );
+    }
+    Ok(())
+}
+
+/// Starts the handler that teams write today; `None` when it is not installed.
+pub(crate) fn naive(
+    folder: &Path,
+    database: &str,
+    secret: &str,
+) -> anyhow::Result<Option<Process>> {
+    if !folder.join("node_modules").exists() {
+        return Ok(None);
+    }
+    let mut child = Command::new("node")
+        .arg("naive.mjs")
+        .current_dir(folder)
+        .env("DATABASE_URL", database)
+        .env("STRIPE_SECRET", secret)
+        .env("NODE_ENV", "production")
+        .env("PORT", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("node could not be started")?;
+    let words = child.stdout.take().context("its words")?;
+    let mut process = Process {
+        child,
+        address: String::new(),
+    };
+    let first = BufReader::new(words)
+        .lines()
+        .next()
+        .context("the naive handler did not start")??;
+    let port = first
+        .strip_prefix("listening ")
+        .context("the naive handler did not say where it listens")?;
+    process.address = format!("127.0.0.1:{port}");
+    Ok(Some(process))
+}
+
+/// A load as it is put on a server.
+#[derive(Debug, Clone)]
+pub(crate) struct Load<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) secret: &'a str,
+    pub(crate) seconds: f64,
+    pub(crate) connections: usize,
+    pub(crate) body: usize,
+    pub(crate) rate: Option<f64>,
+    pub(crate) run: &'a str,
+}
+
+impl Load<'_> {
+    /// Runs the load generator in a process of its own.
+    pub(crate) async fn put(&self) -> anyhow::Result<LoadReport> {
+        let mut command = tokio::process::Command::new(std::env::current_exe()?);
+        command
+            .args([
+                "bench",
+                "load",
+                "--address",
+                self.address,
+                "--path",
+                self.path,
+                "--run",
+                self.run,
+            ])
+            .args([
+                "--seconds",
+                &self.seconds.to_string(),
+                "--connections",
+                &self.connections.to_string(),
+            ])
+            .args(["--body", &self.body.to_string()])
+            .env(SECRET, self.secret)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
+        if let Some(rate) = self.rate {
+            command.args(["--rate", &rate.to_string()]);
+        }
+        let output = command.output().await?;
+        ensure!(
+            output.status.success(),
+            "the load generator failed against {}",
+            self.path
+        );
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}

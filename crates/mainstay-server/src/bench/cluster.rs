@@ -1,0 +1,77 @@
+//! Where a bench's database is: a folder that goes away, a throw-away PostgreSQL, or a URL.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+/// The script that makes and removes clusters, found from the repository's root.
+const SCRIPT: &str = "tools/postgres";
+
+/// What `--database` asks for.
+#[derive(Debug)]
+pub(crate) enum Where {
+    /// Embedded SQLite.
+    Sqlite,
+    /// PostgreSQL at this address.
+    Postgres(String),
+}
+
+impl Where {
+    /// The name in the result.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// The address, for PostgreSQL.
+    pub(crate) fn url(&self) -> Option<&str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres(url) => Some(url),
+        }
+    }
+}
+
+/// A throw-away PostgreSQL cluster; gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    folder: PathBuf,
+    /// The address of a superuser.
+    pub(crate) url: String,
+}
+
+impl Cluster {
+    /// Starts one with `tools/postgres`.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        ensure!(
+            Path::new(SCRIPT).exists(),
+            "a throw-away PostgreSQL needs {SCRIPT}: run this from the repository, or give --database postgres://…"
+        );
+        let folder = std::env::temp_dir().join(format!("mainstay-bench-{}", std::process::id()));
+        let started = Command::new(SCRIPT)
+            .arg("start")
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("{SCRIPT} could not be run"))?;
+        let cluster = Self {
+            url: String::from_utf8(started.stdout)?.trim().to_owned(),
+            folder,
+        };
+        ensure!(started.status.success(), "{SCRIPT} failed");
+        Ok(cluster)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure here, and the folder is a temporary one.
+        let _ = Command::new(SCRIPT).arg("stop").arg(&self.folder).status();
+    }
+}

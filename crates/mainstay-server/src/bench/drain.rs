@@ -1,0 +1,142 @@
+//! `mainstay bench drain`: how many jobs that do nothing are carried out in a second, with ten thousand waiting and with a
+//! million, and (PostgreSQL) with an old snapshot held open, which is what slows other queues down.
+
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+
+use super::{
+    Bench,
+    child::peak_rss_mib,
+    line::{Line, Spread},
+    node::Ground,
+    note,
+};
+
+/// What the rate with many waiting has to reach of the rate with few.
+const RATIO_BAR: f64 = 0.9;
+
+/// How to measure.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DrainArgs {
+    /// A backlog that is small
+    #[arg(long, default_value_t = 10_000)]
+    few: usize,
+    /// A backlog that is large
+    #[arg(long, default_value_t = 1_000_000)]
+    many: usize,
+    /// How often the small backlog is drained
+    #[arg(long, default_value_t = 9)]
+    runs: usize,
+    /// PostgreSQL: hold a snapshot open while the large backlog is made and drained
+    #[arg(long)]
+    held_snapshot: bool,
+}
+
+/// Measures, tells people, and answers with the line.
+pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line> {
+    ensure!(
+        !args.held_snapshot || bench.place.url().is_some(),
+        "a snapshot can be held open on PostgreSQL: --database postgres"
+    );
+    ensure!(args.few >= 100 && args.many > args.few, "--few is at least 100 and --many larger than that");
+    let ground = Ground::prepare(bench).await?;
+    let mut runs = Vec::new();
+    for run in 0..args.runs {
+        let rate = drain(&ground, args.few, (0.1, 0.95)).await?.rate;
+        note(&format!("run {run}: {rate:.0} jobs/s with {} waiting", args.few));
+        runs.push(rate);
+    }
+    let few = Spread::of(&runs).context("at least one run")?;
+    let held = match bench.place.url() {
+        Some(url) if args.held_snapshot => Some(Snapshot::hold(url)?),
+        _ => None,
+    };
+    let many = drain(&ground, args.many, (0.02, 0.22)).await?;
+    drop(held);
+    let ratio = many.rate / few.median;
+    let line = Line {
+        bench: if args.held_snapshot { "drain-held-snapshot" } else { "drain" },
+        database: bench.database(),
+        value: many.rate,
+        unit: "jobs/s",
+        reference: Some(few.median),
+        ratio: Some(ratio),
+        p50_ms: None,
+        p99_ms: None,
+        peak_rss_mib: Some(peak_rss_mib("self")?),
+        bar: Some(RATIO_BAR),
+        holds: Some(ratio >= RATIO_BAR),
+    };
+    note(&format!(
+        "{} on {}: jobs that do nothing, every attempt recorded\n\
+         {:>9} waiting   {few} jobs/s, median of {} runs\n\
+         {:>9} waiting   {:.0} jobs/s: {:.0} % of that (bar {:.0} %); inserted {:.0} a second{}\n{}",
+        line.bench,
+        bench.database(),
+        args.few,
+        args.runs,
+        args.many,
+        many.rate,
+        ratio * 100.0,
+        RATIO_BAR * 100.0,
+        many.inserted,
+        if args.held_snapshot { ", with an old snapshot held open" } else { "" },
+        line.word()
+    ));
+    Ok(line)
+}
+
+struct Drained {
+    rate: f64,
+    inserted: f64,
+}
+
+/// Inserts jobs while no engine runs, starts one, and takes the rate between two shares of them done: neither
+/// the start nor the last incomplete batch belongs to it. Leaves nothing of a small backlog behind.
+async fn drain(ground: &Ground, count: usize, (from, to): (f64, f64)) -> anyhow::Result<Drained> {
+    // All of them are done: only the large backlog leaves any, and it is the last.
+    let done_before = ground.inserted();
+    let inserted = ground.fill(count).await?;
+    let node = ground.start().await?;
+    let at = |share: f64| done_before + (count as f64 * share) as i64;
+    let (first, first_done) = ground.done_reaches(&node, at(from)).await?;
+    let (last, last_done) = ground.done_reaches(&node, at(to)).await?;
+    if to > 0.5 {
+        ground.done_reaches(&node, at(1.0)).await?;
+    }
+    node.stop().await;
+    ensure!(last > first && last_done > first_done, "too fast to be measured: use larger backlogs");
+    Ok(Drained {
+        rate: (last_done - first_done) as f64 / (last - first).as_secs_f64(),
+        inserted,
+    })
+}
+
+/// A session that reads once and then does nothing, in a transaction that sees the database as it was.
+struct Snapshot(Child);
+
+impl Snapshot {
+    fn hold(url: &str) -> anyhow::Result<Self> {
+        use std::io::Write;
+        let mut session = Command::new("psql")
+            .args(["-X", "-q", "-d", url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("psql holds the snapshot, and could not be started")?;
+        let input = session.stdin.as_mut().context("psql's input")?;
+        writeln!(input, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;")?;
+        input.flush()?;
+        Ok(Self(session))
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

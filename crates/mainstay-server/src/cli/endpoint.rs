@@ -1,0 +1,273 @@
+//! `mainstay endpoint`: the team's own URLs that jobs are pushed to.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    api::{Api, ENDPOINTS, TENANTS, text},
+    args::{Body, Consent, JsonArg, PageArgs, time_short},
+    failure::Failure,
+    source::yes_no,
+    table::{Cell, Column, Fields, Table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EndpointCommand {
+    /// Add an endpoint; its signing secret is shown this once
+    Create {
+        /// Its name
+        name: String,
+        /// Where requests go
+        url: String,
+        /// Whose it is (default: the first tenant)
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// List endpoints
+    #[command(visible_alias = "ls")]
+    List(PageArgs),
+    /// Show an endpoint
+    Show {
+        /// Its name or id
+        endpoint: String,
+    },
+    /// Change an endpoint
+    Update {
+        /// Its name or id
+        endpoint: String,
+        /// A new name
+        #[arg(long)]
+        name: Option<String>,
+        /// Where requests go from now on
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Delete an endpoint that no binding names
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Its name or id
+        endpoint: String,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Make a new signing secret; requests carry signatures of both for a day
+    RotateSecret {
+        /// Its name or id
+        endpoint: String,
+    },
+    /// Send to it again
+    Enable {
+        /// Its name or id
+        endpoint: String,
+    },
+    /// Send nothing more to it; its jobs wait
+    Disable {
+        /// Its name or id
+        endpoint: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// How requests are signed
+    #[arg(long, value_parser = ["standard_webhooks", "original"])]
+    signing: Option<String>,
+    /// Bound on connecting, TLS included
+    #[arg(long, value_name = "MS")]
+    connect_timeout_ms: Option<u32>,
+    /// Bound on the whole call
+    #[arg(long, value_name = "MS")]
+    timeout_ms: Option<u32>,
+    /// How many requests may be under way at once
+    #[arg(long, value_name = "N")]
+    max_in_flight: Option<u32>,
+    /// When jobs are tried again: a policy as JSON, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON")]
+    retry: Option<JsonArg>,
+    /// When its breaker opens, and for how long: settings as JSON, @FILE, or -
+    #[arg(long, value_name = "JSON")]
+    breaker: Option<JsonArg>,
+}
+
+impl SettingsArgs {
+    fn into_body(self, body: &mut Body) -> Result<(), Failure> {
+        body.set("signing", self.signing)
+            .set("connect_timeout_ms", self.connect_timeout_ms)
+            .set("timeout_ms", self.timeout_ms)
+            .set("max_in_flight", self.max_in_flight)
+            .set("retry", self.retry.map(|retry| retry.read()).transpose()?)
+            .set(
+                "breaker_settings",
+                self.breaker.map(|breaker| breaker.read()).transpose()?,
+            );
+        Ok(())
+    }
+}
+
+pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(), Failure> {
+    let api = context.api()?;
+    match command {
+        EndpointCommand::Create {
+            name,
+            url,
+            tenant,
+            settings,
+        } => {
+            let tenant = match tenant {
+                Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
+                None => None,
+            };
+            let mut body = Body::default();
+            body.set("name", Some(name))
+                .set("url", Some(url))
+                .set("tenant_id", tenant);
+            settings.into_body(&mut body)?;
+            let made = api.post(ENDPOINTS.path, &body.value()).await?;
+            created(context, &made)
+        }
+        EndpointCommand::List(page) => {
+            let found = api
+                .list(ENDPOINTS.path, &[], page.cursor, page.limit)
+                .await?;
+            context.list(
+                &found,
+                table(&found.items),
+                "no endpoints; `mainstay endpoint create` adds one",
+            )
+        }
+        EndpointCommand::Show { endpoint } => {
+            let id = api.find_id(ENDPOINTS, &endpoint).await?;
+            let found = api.get(&path(&id), &[]).await?;
+            context.show(&found, |_| show(context, &found))
+        }
+        EndpointCommand::Update {
+            endpoint,
+            name,
+            to,
+            settings,
+        } => {
+            let mut body = Body::default();
+            body.set("name", name).set("url", to);
+            settings.into_body(&mut body)?;
+            if body.is_empty() {
+                return Err(Failure::usage("nothing to change"));
+            }
+            update(context, &api, &endpoint, &body.value()).await
+        }
+        EndpointCommand::Delete { endpoint, consent } => {
+            let found = api.find(ENDPOINTS, &endpoint).await?;
+            consent.ask(&format!("Delete the endpoint {}?", text(&found, "/name")))?;
+            api.delete(&path(&text(&found, "/id"))).await?;
+            context.done(&format!("endpoint {} deleted", text(&found, "/name")))
+        }
+        EndpointCommand::RotateSecret { endpoint } => {
+            let id = api.find_id(ENDPOINTS, &endpoint).await?;
+            let made = api
+                .post(&format!("{}/secret", path(&id)), &json!({}))
+                .await?;
+            context.out.remark("this is shown once:");
+            context.show(&made, |out| out.line(&text(&made, "/secret")))
+        }
+        EndpointCommand::Enable { endpoint } => {
+            update(context, &api, &endpoint, &json!({ "enabled": true })).await
+        }
+        EndpointCommand::Disable { endpoint } => {
+            update(context, &api, &endpoint, &json!({ "enabled": false })).await
+        }
+    }
+}
+
+async fn update(context: &Context, api: &Api, endpoint: &str, body: &Value) -> Result<(), Failure> {
+    let id = api.find_id(ENDPOINTS, endpoint).await?;
+    let changed = api.patch(&path(&id), body).await?;
+    context.show(&changed, |_| show(context, &changed))
+}
+
+fn path(id: &str) -> String {
+    format!("{}/{id}", ENDPOINTS.path)
+}
+
+fn created(context: &Context, made: &Value) -> Result<(), Failure> {
+    let endpoint = made.get("endpoint").unwrap_or(made);
+    context.show(made, |out| {
+        show(context, endpoint)?;
+        out.line(&format!("\nsecret (shown once): {}", text(made, "/secret")))
+    })
+}
+
+fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
+    let mut fields = Fields::default();
+    fields
+        .add("id", text(endpoint, "/id"))
+        .add("name", text(endpoint, "/name"))
+        .add("url", text(endpoint, "/url"))
+        .add("enabled", Cell::state(yes_no(endpoint, "/enabled")))
+        .add("tenant", text(endpoint, "/tenant_id"))
+        .add("signing", text(endpoint, "/signing"))
+        .add("connect timeout", ms(endpoint, "/connect_timeout_ms"))
+        .add("timeout", ms(endpoint, "/timeout_ms"))
+        .add("max in flight", text(endpoint, "/max_in_flight"))
+        .add("retry", text(endpoint, "/retry"))
+        .add("breaker", Cell::state(text(endpoint, "/breaker/state")))
+        .add("breaker error", text(endpoint, "/breaker/last_error"))
+        .add(
+            "next probe",
+            time_short(&text(endpoint, "/breaker/probe_at")),
+        )
+        .add("waiting", text(endpoint, "/stats/waiting"))
+        .add("in flight", text(endpoint, "/stats/in_flight"))
+        .add("succeeded", text(endpoint, "/stats/succeeded"))
+        .add("failed", text(endpoint, "/stats/failed"))
+        .add("dead letters", text(endpoint, "/stats/dead"))
+        .add("p50", ms(endpoint, "/stats/p50_ms"))
+        .add("p99", ms(endpoint, "/stats/p99_ms"))
+        .add(
+            "last success",
+            time_short(&text(endpoint, "/stats/last_success_at")),
+        )
+        .add(
+            "last failure",
+            time_short(&text(endpoint, "/stats/last_failure_at")),
+        );
+    context.out.fields(&fields)
+}
+
+fn ms(value: &Value, pointer: &str) -> String {
+    match text(value, pointer) {
+        none if none.is_empty() => none,
+        number => format!("{number} ms"),
+    }
+}
+
+fn table(endpoints: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("NAME"),
+        Column::Text("URL"),
+        Column::Text("ENABLED"),
+        Column::Text("BREAKER"),
+        Column::Number("WAITING"),
+        Column::Number("SUCCEEDED"),
+        Column::Number("FAILED"),
+        Column::Number("DEAD"),
+        Column::Whole("ID"),
+    ]);
+    for endpoint in endpoints {
+        table.row([
+            text(endpoint, "/name").into(),
+            text(endpoint, "/url").into(),
+            Cell::state(yes_no(endpoint, "/enabled")),
+            Cell::state(text(endpoint, "/breaker/state")),
+            text(endpoint, "/stats/waiting").into(),
+            text(endpoint, "/stats/succeeded").into(),
+            text(endpoint, "/stats/failed").into(),
+            text(endpoint, "/stats/dead").into(),
+            text(endpoint, "/id").into(),
+        ]);
+    }
+    table
+}

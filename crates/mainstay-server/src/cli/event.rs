@@ -1,0 +1,387 @@
+//! `mainstay event`: what came in, and what became of it.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    api::{Api, BINDINGS, SOURCES, TENANTS, list, number, text},
+    args::{Body, Consent, PageArgs, TimeArg, time_short},
+    failure::Failure,
+    job::attempts_table,
+    table::{Cell, Column, Fields, Table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventCommand {
+    /// List events, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Only the event with this provider's id, or whose own id begins so
+        #[arg(long, short = 'q', value_name = "ID")]
+        search: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Show an event: request, verification, jobs, attempts, replays
+    Show {
+        /// Its id
+        event: String,
+        /// Print the payload alone, byte for byte as it arrived
+        #[arg(long)]
+        payload: bool,
+    },
+    /// Give events to their bindings once more: shows the plan, then asks
+    Replay {
+        /// Events by id; else the filters select
+        events: Vec<String>,
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Only to this binding (default: every binding that matches)
+        #[arg(long)]
+        binding: Option<String>,
+        /// Show the plan and do nothing
+        #[arg(long)]
+        plan: bool,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// List requests that were refused, newest first
+    Refused {
+        /// Only of this source
+        #[arg(long)]
+        source: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FilterArgs {
+    /// Only of this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Only of this type; a trailing * matches what begins so
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Only with this status
+    #[arg(long, value_parser = ["pending", "processing", "success", "error", "unhandled"])]
+    status: Option<String>,
+    /// Only of this tenant
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Received at or after: a time, or how long ago, e.g. 2h
+    #[arg(long, value_name = "TIME")]
+    from: Option<TimeArg>,
+    /// Received before: a time, or how long ago
+    #[arg(long, value_name = "TIME")]
+    to: Option<TimeArg>,
+}
+
+impl FilterArgs {
+    const fn is_empty(&self) -> bool {
+        self.source.is_none()
+            && self.kind.is_none()
+            && self.status.is_none()
+            && self.tenant.is_none()
+            && self.from.is_none()
+            && self.to.is_none()
+    }
+
+    /// Name and value of each field of a query or a selection.
+    async fn fields(self, api: &Api) -> Result<Vec<(&'static str, Option<String>)>, Failure> {
+        let source = match self.source {
+            Some(source) => Some(api.find_id(SOURCES, &source).await?),
+            None => None,
+        };
+        let tenant = match self.tenant {
+            Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
+            None => None,
+        };
+        Ok(vec![
+            ("source", source),
+            ("type", self.kind),
+            ("status", self.status),
+            ("tenant", tenant),
+            ("from", self.from.map(|at| at.as_str().to_owned())),
+            ("to", self.to.map(|at| at.as_str().to_owned())),
+        ])
+    }
+}
+
+pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), Failure> {
+    let api = context.api()?;
+    match command {
+        EventCommand::List {
+            filter,
+            search,
+            page,
+        } => {
+            let mut query = filter.fields(&api).await?;
+            query.push(("q", search));
+            let found = api
+                .list("/v1/events", &query, page.cursor, page.limit)
+                .await?;
+            context.list(&found, table(&found.items), "no events")
+        }
+        EventCommand::Show {
+            event,
+            payload: true,
+        } => payload(context, &api, &event).await,
+        EventCommand::Show { event, .. } => {
+            let found = api.get(&format!("/v1/events/{event}"), &[]).await?;
+            context.show(&found, |_| show(context, &found))
+        }
+        EventCommand::Replay {
+            events,
+            filter,
+            binding,
+            plan,
+            consent,
+        } => {
+            let selection = selection(&api, events, filter).await?;
+            replay(context, &api, selection, binding, plan, consent).await
+        }
+        EventCommand::Refused { source, page } => {
+            let source = match source {
+                Some(source) => Some(api.find_id(SOURCES, &source).await?),
+                None => None,
+            };
+            let query = [("source", source)];
+            let found = api
+                .list("/v1/receipts", &query, page.cursor, page.limit)
+                .await?;
+            context.list(
+                &found,
+                refused_table(&found.items),
+                "no request was refused",
+            )
+        }
+    }
+}
+
+async fn payload(context: &Context, api: &Api, event: &str) -> Result<(), Failure> {
+    let mut answer = api
+        .stream(&format!("/v1/events/{event}/payload"), &[])
+        .await?;
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .map_err(|error| Failure::broken(&error))?
+    {
+        context.out.bytes(&chunk)?;
+    }
+    Ok(())
+}
+
+/// Nothing selected means a mistake and not everything.
+async fn selection(api: &Api, events: Vec<String>, filter: FilterArgs) -> Result<Value, Failure> {
+    if !events.is_empty() {
+        if !filter.is_empty() {
+            return Err(Failure::usage("give events or filters, not both"));
+        }
+        return Ok(json!({ "event_ids": events }));
+    }
+    if filter.is_empty() {
+        return Err(Failure::usage("which events?")
+            .hint("give their ids, or filters such as --source, --status error and --from 2h"));
+    }
+    let mut body = Body::default();
+    for (field, value) in filter.fields(api).await? {
+        body.set(field, value);
+    }
+    Ok(body.value())
+}
+
+async fn replay(
+    context: &Context,
+    api: &Api,
+    selection: Value,
+    binding: Option<String>,
+    plan_only: bool,
+    consent: Consent,
+) -> Result<(), Failure> {
+    let mut body = Body::default();
+    body.set("selection", Some(selection));
+    if let Some(binding) = binding {
+        body.set("binding_id", Some(api.find_id(BINDINGS, &binding).await?));
+    }
+    let mut body = body.value();
+    body["plan"] = true.into();
+    let plan = api.post("/v1/replays", &body).await?;
+    if plan_only {
+        return context.show(&plan, |out| out.text(&plan_text(&plan)));
+    }
+    if number(&plan, "/jobs") == 0 {
+        return context.show(&plan, |out| {
+            out.line("nothing to replay: no binding matches")
+        });
+    }
+    context.out.remark(plan_text(&plan).trim_end());
+    if plan.get("truncated").and_then(Value::as_bool) == Some(true) {
+        context
+            .out
+            .remark("there are more events than one replay takes; the newest go first");
+    }
+    consent.ask("Replay them?")?;
+    body["plan"] = false.into();
+    let done = api.post_once("/v1/replays", &body, None).await?;
+    context.show(&done, |out| {
+        out.line(&format!(
+            "{} jobs for {} events made ({})",
+            number(&done, "/jobs"),
+            number(&done, "/events"),
+            text(&done, "/replay_id")
+        ))
+    })
+}
+
+fn plan_text(plan: &Value) -> String {
+    let bindings: Vec<String> = list(plan, "/binding_names")
+        .iter()
+        .map(|name| text(name, ""))
+        .collect();
+    let mut fields = Fields::default();
+    fields
+        .add("events", number(plan, "/events").to_string())
+        .add("jobs to make", number(plan, "/jobs").to_string())
+        .add("already done", number(plan, "/already_done").to_string())
+        .add("bindings", bindings.join(", "));
+    fields.render(false)
+}
+
+fn show(context: &Context, event: &Value) -> Result<(), Failure> {
+    let out = &context.out;
+    let mut fields = Fields::default();
+    fields
+        .add("id", text(event, "/id"))
+        .add("type", text(event, "/type"))
+        .add("status", Cell::state(text(event, "/status")))
+        .add("source", text(event, "/source_name"))
+        .add("provider id", text(event, "/provider_id"))
+        .add("tenant", text(event, "/tenant_id"))
+        .add("received", time_short(&text(event, "/received_at")))
+        .add("occurred", time_short(&text(event, "/occurred_at")))
+        .add(
+            "payload",
+            format!("{} bytes", number(event, "/payload_bytes")),
+        )
+        .add("deliveries", text(event, "/deliveries"));
+    out.fields(&fields)?;
+    out.title("Requests")?;
+    out.table(
+        &receipts_table(list(event, "/receipts")),
+        "none is kept any more",
+    )?;
+    for job in list(event, "/jobs_list") {
+        out.title(&format!(
+            "Job {} · {} · {}",
+            text(job, "/id"),
+            text(job, "/kind"),
+            text(job, "/state")
+        ))?;
+        out.table(
+            &attempts_table(list(job, "/attempts_list")),
+            "not tried yet",
+        )?;
+    }
+    let replays = list(event, "/replays");
+    if !replays.is_empty() {
+        out.title("Replays")?;
+        out.table(&replays_table(replays), "")?;
+    }
+    out.title("Payload")?;
+    match event.get("payload") {
+        Some(payload) if !payload.is_null() => out.line(&format!("{payload:#}")),
+        _ => out.line(&super::table::clean(&text(event, "/payload_text"))),
+    }
+}
+
+fn receipts_table(receipts: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        Column::Whole("RECEIVED"),
+        Column::Text("VERDICT"),
+        Column::Text("FROM"),
+        Column::Text("SECRET"),
+        Column::Whole("ID"),
+    ]);
+    for receipt in receipts {
+        table.row([
+            time_short(&text(receipt, "/received_at")).into(),
+            Cell::state(text(receipt, "/verdict")),
+            text(receipt, "/remote").into(),
+            text(receipt, "/secret_hint").into(),
+            text(receipt, "/id").into(),
+        ]);
+    }
+    table
+}
+
+fn replays_table(replays: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        Column::Whole("AT"),
+        Column::Text("BY"),
+        Column::Number("JOBS"),
+        Column::Whole("ID"),
+    ]);
+    for replay in replays {
+        table.row([
+            time_short(&text(replay, "/created_at")).into(),
+            text(replay, "/by").into(),
+            text(replay, "/jobs").into(),
+            text(replay, "/id").into(),
+        ]);
+    }
+    table
+}
+
+fn refused_table(receipts: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        Column::Whole("RECEIVED"),
+        Column::Text("SOURCE"),
+        Column::Text("REASON"),
+        Column::Text("FROM"),
+        Column::Number("BYTES"),
+    ]);
+    for receipt in receipts {
+        table.row([
+            time_short(&text(receipt, "/received_at")).into(),
+            text(receipt, "/source_name").into(),
+            text(receipt, "/reason").into(),
+            text(receipt, "/remote").into(),
+            text(receipt, "/bytes").into(),
+        ]);
+    }
+    table
+}
+
+fn table(events: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        Column::Whole("RECEIVED"),
+        Column::Text("SOURCE"),
+        Column::Text("TYPE"),
+        Column::Text("STATUS"),
+        Column::Number("JOBS"),
+        Column::Text("PROVIDER ID"),
+        Column::Whole("ID"),
+    ]);
+    for event in events {
+        let jobs = format!(
+            "{}/{}",
+            number(event, "/jobs/done"),
+            number(event, "/jobs/total")
+        );
+        table.row([
+            time_short(&text(event, "/received_at")).into(),
+            text(event, "/source_name").into(),
+            text(event, "/type").into(),
+            Cell::state(text(event, "/status")),
+            jobs.into(),
+            text(event, "/provider_id").into(),
+            text(event, "/id").into(),
+        ]);
+    }
+    table
+}

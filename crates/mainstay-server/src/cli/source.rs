@@ -1,0 +1,343 @@
+//! `mainstay source`: the doors that webhooks come in by.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    api::{Api, SOURCES, TENANTS, list, number, text},
+    args::{Body, Consent, JsonArg, PageArgs, SecretArg, time_short},
+    failure::Failure,
+    table::{Cell, Column, Fields, Table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourceCommand {
+    /// Add a source: POST /in/NAME takes its webhooks from then on
+    Create {
+        /// Its name, which becomes part of its URL
+        name: String,
+        /// How its provider signs
+        #[arg(long, value_parser = super::SCHEMES)]
+        scheme: String,
+        /// The signing secret: itself, @FILE, or - for standard input (default: one is made)
+        #[arg(long)]
+        secret: Option<SecretArg>,
+        /// Whose events come in here (default: the first tenant)
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// List sources
+    #[command(visible_alias = "ls")]
+    List(PageArgs),
+    /// Show a source
+    Show {
+        /// Its name or id
+        source: String,
+    },
+    /// Change a source
+    Update {
+        /// Its name or id
+        source: String,
+        /// A new name; the URL changes with it
+        #[arg(long)]
+        name: Option<String>,
+        /// Take requests
+        #[arg(long, conflicts_with = "disable")]
+        enable: bool,
+        /// Take no more requests
+        #[arg(long)]
+        disable: bool,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Delete a source that no binding names; its events stay
+    #[command(visible_alias = "rm")]
+    Delete {
+        /// Its name or id
+        source: String,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Add and remove signing secrets, to rotate them
+    #[command(subcommand, subcommand_required = true)]
+    Secret(SecretCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Add a secret; any of a source's secrets may match
+    Add {
+        /// The source's name or id
+        source: String,
+        /// The secret: itself, @FILE, or - for standard input (default: one is made)
+        #[arg(long)]
+        secret: Option<SecretArg>,
+    },
+    /// Remove a secret
+    #[command(visible_alias = "rm")]
+    Remove {
+        /// The source's name or id
+        source: String,
+        /// The secret's id, as `source show` lists it
+        secret: String,
+        #[command(flatten)]
+        consent: Consent,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// How many seconds a signature's time may be off
+    #[arg(long, value_name = "SECS")]
+    tolerance_secs: Option<u32>,
+    /// The largest body
+    #[arg(long, value_name = "BYTES")]
+    body_limit_bytes: Option<u32>,
+    /// For the scheme hmac: its rule as JSON, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON")]
+    hmac: Option<JsonArg>,
+    /// For the scheme meta: the verify token: itself, @FILE, or - for standard input
+    #[arg(long, value_name = "TOKEN")]
+    verify_token: Option<SecretArg>,
+    /// What accepted requests are answered with: JSON with status, content_type and body, or null
+    #[arg(long, value_name = "JSON")]
+    answer: Option<JsonArg>,
+}
+
+impl SettingsArgs {
+    /// What was given, over what there is: the API takes settings as a whole.
+    fn into_body(self, body: &mut Body, known: Option<&Value>) -> Result<(), Failure> {
+        let mut settings = Body::default();
+        settings
+            .set("tolerance_secs", self.tolerance_secs)
+            .set("body_limit_bytes", self.body_limit_bytes)
+            .set("hmac", self.hmac.map(|rule| rule.read()).transpose()?)
+            .set(
+                "answer",
+                self.answer.map(|answer| answer.read()).transpose()?,
+            );
+        let token = self.verify_token.map(|token| token.read()).transpose()?;
+        let settings = settings.some().map(|given| over(known, given));
+        body.set("verify_token", token).set("settings", settings);
+        Ok(())
+    }
+}
+
+fn over(known: Option<&Value>, given: Value) -> Value {
+    let mut merged = known
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    if let Value::Object(given) = given {
+        merged.extend(given);
+    }
+    Value::Object(merged)
+}
+
+pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(), Failure> {
+    let api = context.api()?;
+    match command {
+        SourceCommand::Create {
+            name,
+            scheme,
+            secret,
+            tenant,
+            settings,
+        } => {
+            let mut body = Body::default();
+            let tenant = match tenant {
+                Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
+                None => None,
+            };
+            body.set("name", Some(name))
+                .set("scheme", Some(scheme))
+                .set("tenant_id", tenant)
+                .set("secret", secret.map(|secret| secret.read()).transpose()?);
+            settings.into_body(&mut body, None)?;
+            let made = api.post(SOURCES.path, &body.value()).await?;
+            created(context, &api, &made)
+        }
+        SourceCommand::List(page) => {
+            let found = api.list(SOURCES.path, &[], page.cursor, page.limit).await?;
+            context.list(
+                &found,
+                table(&found.items),
+                "no sources; `mainstay source create` adds one",
+            )
+        }
+        SourceCommand::Show { source } => {
+            let found = get(&api, &source).await?;
+            context.show(&found, |_| show(context, &api, &found))
+        }
+        SourceCommand::Update {
+            source,
+            name,
+            enable,
+            disable,
+            settings,
+        } => {
+            let mut body = Body::default();
+            let enabled = (enable || disable).then_some(enable);
+            body.set("name", name).set("enabled", enabled);
+            let known = get(&api, &source).await?;
+            settings.into_body(&mut body, known.get("settings"))?;
+            if body.is_empty() {
+                return Err(Failure::usage("nothing to change"));
+            }
+            let id = text(&known, "/id");
+            let changed = api.patch(&path(&id), &body.value()).await?;
+            context.show(&changed, |_| show(context, &api, &changed))
+        }
+        SourceCommand::Delete { source, consent } => {
+            let found = api.find(SOURCES, &source).await?;
+            consent.ask(&format!(
+                "Delete the source {}? Its URL stops working.",
+                text(&found, "/name")
+            ))?;
+            api.delete(&path(&text(&found, "/id"))).await?;
+            context.done(&format!("source {} deleted", text(&found, "/name")))
+        }
+        SourceCommand::Secret(command) => secret(context, &api, command).await,
+    }
+}
+
+async fn secret(context: &Context, api: &Api, command: SecretCommand) -> Result<(), Failure> {
+    match command {
+        SecretCommand::Add { source, secret } => {
+            let id = api.find_id(SOURCES, &source).await?;
+            let mut body = Body::default();
+            body.set("secret", secret.map(|secret| secret.read()).transpose()?);
+            let made = api
+                .post(&format!("{}/secrets", path(&id)), &body.value())
+                .await?;
+            context.show(&made, |out| {
+                let mut fields = Fields::default();
+                fields
+                    .add("id", text(&made, "/id"))
+                    .add("secret", text(&made, "/secret"));
+                out.fields(&fields)
+            })
+        }
+        SecretCommand::Remove {
+            source,
+            secret,
+            consent,
+        } => {
+            let id = api.find_id(SOURCES, &source).await?;
+            consent.ask(&format!(
+                "Remove the secret {secret}? Requests signed with it are refused."
+            ))?;
+            api.delete(&format!("{}/secrets/{secret}", path(&id)))
+                .await?;
+            context.done("secret removed")
+        }
+    }
+}
+
+fn path(id: &str) -> String {
+    format!("{}/{id}", SOURCES.path)
+}
+
+async fn get(api: &Api, source: &str) -> Result<Value, Failure> {
+    let id = api.find_id(SOURCES, source).await?;
+    api.get(&path(&id), &[]).await
+}
+
+/// A source that was just made: where to point the provider, and a secret that was made for it.
+fn created(context: &Context, api: &Api, made: &Value) -> Result<(), Failure> {
+    let source = made.get("source").unwrap_or(made);
+    context.show(made, |out| {
+        show(context, api, source)?;
+        let secret = text(made, "/secret");
+        if !secret.is_empty() {
+            out.line(&format!("\nsecret (shown once): {secret}"))?;
+        }
+        Ok(())
+    })
+}
+
+fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
+    let mut fields = Fields::default();
+    let settings = source.get("settings").cloned().unwrap_or_else(|| json!({}));
+    fields
+        .add("id", text(source, "/id"))
+        .add("name", text(source, "/name"))
+        .add("scheme", text(source, "/scheme"))
+        .add("enabled", Cell::state(yes_no(source, "/enabled")))
+        .add("tenant", text(source, "/tenant_id"))
+        .add("url", url(api, source))
+        .add("settings", settings.to_string())
+        .add("received", number(source, "/stats/received").to_string())
+        .add("events", number(source, "/stats/events").to_string())
+        .add(
+            "duplicates",
+            number(source, "/stats/duplicates").to_string(),
+        )
+        .add("refused", number(source, "/stats/refused").to_string())
+        .add(
+            "last event",
+            time_short(&text(source, "/stats/last_event_at")),
+        );
+    context.out.fields(&fields)?;
+    let mut secrets = Table::new(&[
+        Column::Whole("SECRET"),
+        Column::Text("HINT"),
+        Column::Whole("ADDED"),
+        Column::Whole("LAST USED"),
+    ]);
+    for secret in list(source, "/secrets") {
+        secrets.row([
+            text(secret, "/id").into(),
+            text(secret, "/hint").into(),
+            time_short(&text(secret, "/created_at")).into(),
+            time_short(&text(secret, "/last_used_at")).into(),
+        ]);
+    }
+    context.out.line("")?;
+    context
+        .out
+        .table(&secrets, "no secrets: every request is refused")
+}
+
+/// What to tell the provider: the API names the path, or the whole where a public URL is configured.
+fn url(api: &Api, source: &Value) -> String {
+    let given = text(source, "/url");
+    api.base().join(&given).map_or(given, String::from)
+}
+
+pub(super) fn yes_no(value: &Value, pointer: &str) -> &'static str {
+    match value.pointer(pointer).and_then(Value::as_bool) {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "",
+    }
+}
+
+fn table(sources: &[Value]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("NAME"),
+        Column::Text("SCHEME"),
+        Column::Text("ENABLED"),
+        Column::Number("RECEIVED"),
+        Column::Number("EVENTS"),
+        Column::Number("REFUSED"),
+        Column::Whole("LAST EVENT"),
+        Column::Whole("ID"),
+    ]);
+    for source in sources {
+        table.row([
+            text(source, "/name").into(),
+            text(source, "/scheme").into(),
+            Cell::state(yes_no(source, "/enabled")),
+            text(source, "/stats/received").into(),
+            text(source, "/stats/events").into(),
+            text(source, "/stats/refused").into(),
+            time_short(&text(source, "/stats/last_event_at")).into(),
+            text(source, "/id").into(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,11 @@
+DROP TABLE retention;
+DROP TABLE replay;
+DROP TABLE dedup;
+DROP TABLE event;
+DROP TABLE receipt;
+DROP TABLE binding;
+DROP TABLE endpoint;
+DROP TABLE source_secret;
+DROP TABLE source;
+DROP TABLE queue;
+DROP TABLE config_version;

@@ -1,0 +1,9 @@
+DROP TABLE lease;
+DROP TABLE breaker;
+DROP TABLE checkpoint;
+DROP TABLE tally;
+DROP TABLE signal;
+DROP TABLE dead_letter;
+DROP TABLE attempt;
+DROP TABLE attempt_start;
+DROP TABLE job;

@@ -1,0 +1,2 @@
+DROP TABLE sample;
+DROP TABLE billing_event;

@@ -1,0 +1,2 @@
+DROP VIEW event_status;
+DROP VIEW job_state;

@@ -1,0 +1,244 @@
+//! Backups of PostgreSQL through its own programs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use mainstay_domain::StoreResult;
+use tokio::{process::Command, time::interval};
+use tokio_postgres::Client;
+
+use super::{Counts, OnProgress, Progress};
+use crate::{
+    migrate::roles_ensure,
+    postgres::{PostgresUrl, connect_plain, map_error},
+    setup::{SetupError, SetupResult},
+};
+
+/// How often progress is reported.
+const REPORT: Duration = Duration::from_millis(250);
+/// Where Debian keeps the programs of each version.
+const PROGRAMS: &str = "/usr/lib/postgresql";
+/// The most of a program's complaint that is passed on.
+const COMPLAINT_MAX: usize = 2_000;
+
+/// Dumps the database as it is now; answers the rows that the dumped snapshot has.
+///
+/// An owner is held to row-level security like everybody else, and the dump would fail: unless this user stands above
+/// it, the dump is made as the system's role, which sees every row.
+pub(super) async fn dump(
+    url: &PostgresUrl,
+    target: &Path,
+    progress: &OnProgress,
+) -> SetupResult<Counts> {
+    let client = connect_plain(url).await?;
+    let pg_dump = program(&client, "pg_dump").await?;
+    let above =
+        "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user";
+    let above: bool = client.query_one(above, &[]).await.map_err(failed)?.get(0);
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0;
+        SET LOCAL statement_timeout = 0";
+    batch(&client, begin).await?;
+    if !above {
+        batch(&client, "SET LOCAL ROLE mainstay_system").await?;
+    }
+    let snapshot = client.query_one("SELECT pg_export_snapshot()", &[]).await;
+    let snapshot: String = snapshot.map_err(failed)?.get(0);
+    let counts = counts(&client).await?;
+    let mut command = Command::new(pg_dump);
+    command
+        .args(["--format=custom", "--no-password", "--schema=public"])
+        .arg(format!("--snapshot={snapshot}"))
+        .arg("--file")
+        .arg(target);
+    if !above {
+        command.args(["--role=mainstay_system", "--enable-row-security"]);
+    }
+    run("pg_dump", command, Some(url), Some((target, progress))).await?;
+    batch(&client, "ROLLBACK").await?;
+    Ok(counts)
+}
+
+/// Whether the file is an archive whose contents can be listed.
+pub(super) async fn check(path: &Path) -> SetupResult<()> {
+    let pg_restore = newest("pg_restore").await?;
+    let mut command = Command::new(pg_restore);
+    command.arg("--list").arg(path);
+    let listed = run("pg_restore", command, None, None).await;
+    listed.map_err(|error| SetupError::Backup {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// Replaces what the database holds with the backup; answers the rows that it has now.
+pub(super) async fn put(
+    url: &PostgresUrl,
+    source: &Path,
+    progress: &OnProgress,
+) -> SetupResult<Counts> {
+    let client = connect_plain(url).await?;
+    let pg_restore = program(&client, "pg_restore").await?;
+    roles_ensure(&client).await?;
+    let empty = "SET client_min_messages = warning; SET lock_timeout = '1min';
+        DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC";
+    // One message, so one transaction: on failure the old contents stay.
+    batch(&client, empty).await?;
+    let mut command = Command::new(pg_restore);
+    command
+        .args([
+            "--exit-on-error",
+            "--single-transaction",
+            "--no-owner",
+            "--no-password",
+        ])
+        // The schema itself is there already.
+        .args(["--schema=public"])
+        .arg("--dbname")
+        .arg(url.database())
+        .arg(source);
+    progress(Progress {
+        done: 0,
+        total: None,
+    });
+    run("pg_restore", command, Some(url), None).await?;
+    // As the role that sees every row, whoever owns the tables.
+    batch(&client, "SET ROLE mainstay_system").await?;
+    Ok(counts(&client).await?)
+}
+
+/// The rows of the database as far as this user can see any.
+pub(super) async fn counts_at(url: &PostgresUrl) -> SetupResult<Counts> {
+    let client = connect_plain(url).await?;
+    let migrated = "SELECT to_regclass('public.schema_migration') IS NOT NULL";
+    let migrated = client.query_one(migrated, &[]).await.map_err(failed)?;
+    if migrated.get::<_, bool>(0) {
+        batch(&client, "SET ROLE mainstay_system").await?;
+    }
+    Ok(counts(&client).await?)
+}
+
+async fn counts(client: &Client) -> StoreResult<Counts> {
+    let tables = "SELECT quote_ident(relname), relname::text FROM pg_catalog.pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition";
+    let mut counts = Counts::new();
+    for table in client.query(tables, &[]).await.map_err(failed)? {
+        let count = format!("SELECT count(*) FROM public.{}", table.get::<_, &str>(0));
+        let rows = client.query_one(&count, &[]).await.map_err(failed)?;
+        counts.insert(table.get(1), rows.get(0));
+    }
+    Ok(counts)
+}
+
+/// The oldest of the installed programs that is not older than the server.
+async fn program(client: &Client, name: &'static str) -> SetupResult<PathBuf> {
+    let version = "SELECT current_setting('server_version_num')::int / 10000";
+    let server: i32 = client.query_one(version, &[]).await.map_err(failed)?.get(0);
+    let server = u32::try_from(server).unwrap_or(0);
+    let mut found = candidates(name).await;
+    found.retain(|(version, _)| *version >= server);
+    found.sort();
+    match found.into_iter().next() {
+        Some((_, path)) => Ok(path),
+        None => Err(SetupError::Tool {
+            program: name,
+            problem: format!(
+                "none of version {server} or newer is installed (postgresql-client-{server})"
+            ),
+        }),
+    }
+}
+
+/// The newest of the installed programs: it reads what any older one wrote.
+async fn newest(name: &'static str) -> SetupResult<PathBuf> {
+    let found = candidates(name).await.into_iter().max();
+    found.map(|(_, path)| path).ok_or(SetupError::Tool {
+        program: name,
+        problem: "it is not installed (postgresql-client)".into(),
+    })
+}
+
+/// What can be found, with its major version.
+async fn candidates(name: &str) -> Vec<(u32, PathBuf)> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if let Ok(versions) = std::fs::read_dir(PROGRAMS) {
+        folders.extend(versions.flatten().map(|version| version.path().join("bin")));
+    }
+    let mut found = Vec::new();
+    for program in folders.into_iter().map(|folder| folder.join(name)) {
+        if let Some(version) = version(&program).await {
+            found.push((version, program));
+        }
+    }
+    found
+}
+
+async fn version(program: &Path) -> Option<u32> {
+    if !program.is_file() {
+        return None;
+    }
+    let said = Command::new(program).arg("--version").output().await.ok()?;
+    // "pg_dump (PostgreSQL) 15.3 (Debian …)"
+    let text = String::from_utf8(said.stdout).ok()?;
+    let number = text.split(") ").nth(1)?;
+    number.split(['.', ' ', '\n']).next()?.parse().ok()
+}
+
+async fn run(
+    name: &'static str,
+    mut command: Command,
+    url: Option<&PostgresUrl>,
+    watched: Option<(&Path, &OnProgress)>,
+) -> SetupResult<()> {
+    for variable in ["PGSERVICE", "PGOPTIONS", "PGHOSTADDR"] {
+        command.env_remove(variable);
+    }
+    if let Some(url) = url {
+        command.envs(url.environment());
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let problem = |problem: String| SetupError::Tool {
+        program: name,
+        problem,
+    };
+    let child = command
+        .spawn()
+        .map_err(|error| problem(error.to_string()))?;
+    let mut done = std::pin::pin!(child.wait_with_output());
+    let mut tick = interval(REPORT);
+    let output = loop {
+        tokio::select! {
+            output = &mut done => break output.map_err(|error| problem(error.to_string()))?,
+            _ = tick.tick() => report(watched),
+        }
+    };
+    report(watched);
+    if output.status.success() {
+        return Ok(());
+    }
+    let mut complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    complaint.truncate(complaint.floor_char_boundary(COMPLAINT_MAX));
+    Err(problem(complaint))
+}
+
+fn report(watched: Option<(&Path, &OnProgress)>) {
+    if let Some((path, progress)) = watched {
+        let done = std::fs::metadata(path).map_or(0, |data| data.len());
+        progress(Progress { done, total: None });
+    }
+}
+
+async fn batch(client: &Client, text: &str) -> StoreResult<()> {
+    client.batch_execute(text).await.map_err(failed)
+}
+
+fn failed(error: tokio_postgres::Error) -> mainstay_domain::StoreError {
+    map_error(&error).error
+}

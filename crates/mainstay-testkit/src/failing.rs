@@ -1,0 +1,172 @@
+//! A store that fails on purpose: before a transaction, or after its commit, when only the answer is lost.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use mainstay_domain::{
+    NodeId, Scope, Store, StoreError, StoreResult,
+    store::{BoxFuture, Database, Erased, Lease, Table, Work},
+};
+
+#[derive(Debug, Default)]
+struct Plan {
+    /// Transactions so far.
+    count: u64,
+    before: Vec<u64>,
+    after: Vec<u64>,
+}
+
+/// Passes everything on to a real store, except where it was told to fail. Transactions count from 1.
+pub struct FailingStore {
+    inner: Arc<dyn Store>,
+    plan: Mutex<Plan>,
+    down: AtomicBool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Well,
+    Before,
+    After,
+}
+
+impl FailingStore {
+    /// In front of this store.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            plan: Mutex::default(),
+            down: AtomicBool::new(false),
+        }
+    }
+
+    /// The nth transaction from now does not happen.
+    pub fn fail_before(&self, nth: u64) {
+        let mut plan = self.plan();
+        let at = plan.count + nth;
+        plan.before.push(at);
+    }
+
+    /// The nth transaction from now commits, and its answer is lost.
+    pub fn fail_after(&self, nth: u64) {
+        let mut plan = self.plan();
+        let at = plan.count + nth;
+        plan.after.push(at);
+    }
+
+    /// Everything fails until this is taken back.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// How many transactions were asked for.
+    pub fn count(&self) -> u64 {
+        self.plan().count
+    }
+
+    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fate(&self) -> Fate {
+        let mut plan = self.plan();
+        plan.count += 1;
+        if self.is_down() || plan.before.contains(&plan.count) {
+            Fate::Before
+        } else if plan.after.contains(&plan.count) {
+            Fate::After
+        } else {
+            Fate::Well
+        }
+    }
+
+    fn is_down(&self) -> bool {
+        self.down.load(Ordering::SeqCst)
+    }
+
+    fn up(&self) -> StoreResult<()> {
+        if self.is_down() {
+            return Err(failed());
+        }
+        Ok(())
+    }
+}
+
+fn failed() -> StoreError {
+    StoreError::Unavailable("failed on purpose".into())
+}
+
+impl Store for FailingStore {
+    fn database(&self) -> Database {
+        self.inner.database()
+    }
+
+    fn transact_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
+        let fate = self.fate();
+        Box::pin(async move {
+            if fate == Fate::Before {
+                return Err(failed());
+            }
+            let result = self.inner.transact_erased(scope, work).await;
+            if fate == Fate::After {
+                return Err(failed());
+            }
+            result
+        })
+    }
+
+    fn read_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
+        Box::pin(async move {
+            self.up()?;
+            self.inner.read_erased(scope, work).await
+        })
+    }
+
+    fn query(
+        &self,
+        scope: Scope,
+        statement: String,
+        rows_max: usize,
+    ) -> BoxFuture<'_, StoreResult<Table>> {
+        Box::pin(async move {
+            self.up()?;
+            self.inner.query(scope, statement, rows_max).await
+        })
+    }
+
+    fn wake(&self) {
+        self.inner.wake();
+    }
+
+    fn woken(&self) -> BoxFuture<'_, ()> {
+        self.inner.woken()
+    }
+
+    fn lease_take(
+        &self,
+        name: &'static str,
+        holder: NodeId,
+        ttl: Duration,
+    ) -> BoxFuture<'_, StoreResult<Option<Lease>>> {
+        Box::pin(async move {
+            self.up()?;
+            self.inner.lease_take(name, holder, ttl).await
+        })
+    }
+
+    fn lease_release(&self, name: &'static str, holder: NodeId) -> BoxFuture<'_, StoreResult<()>> {
+        Box::pin(async move {
+            self.up()?;
+            self.inner.lease_release(name, holder).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.inner.close()
+    }
+}

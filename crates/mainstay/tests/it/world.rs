@@ -1,0 +1,217 @@
+//! What most tests need: a tenant, a Stripe source, bindings, and a provider that signs.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use mainstay::{
+    billing,
+    intake::{Answer, Inbound, Intake},
+    watch::Samples,
+};
+use mainstay_domain::{
+    BindingId, Clock, Scope, SecretId, SourceId, Store, StoreExt, TenantId, Timestamp,
+    access::Tenant,
+    intake::{
+        Binding, HandlerRef, OWN_SOURCE, Source, SourceSecret,
+        scheme::{Message, Scheme, Secret, sign},
+    },
+    time::SeededRandom,
+};
+use mainstay_testkit::TestClock;
+
+pub(crate) const SECRET: &str = "whsec_of_the_tests";
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_900_000_000);
+const SYSTEM: Scope = Scope::System("tests");
+
+pub(crate) struct World {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) random: Arc<SeededRandom>,
+    pub(crate) tenant: TenantId,
+    pub(crate) source: SourceId,
+    pub(crate) intake: Arc<Intake>,
+}
+
+impl World {
+    /// A tenant with a source `stripe` and nothing bound to it.
+    pub(crate) async fn new(store: Arc<dyn Store>) -> Self {
+        let clock = Arc::new(TestClock::at(START));
+        let random = Arc::new(SeededRandom::new(7));
+        let tenant = TenantId::new(START, &*random);
+        insert_tenant(&*store, tenant, "acme").await;
+        let own = source(
+            SourceId::new(START, &*random),
+            tenant,
+            OWN_SOURCE,
+            OWN_SOURCE,
+            None,
+        );
+        insert_source(&*store, own).await;
+        let id = SourceId::new(START, &*random);
+        let secret = SourceSecret {
+            id: SecretId::new(START, &*random),
+            secret: SECRET.into(),
+            created_at: START,
+            last_used_at: None,
+        };
+        insert_source(
+            &*store,
+            source(id, tenant, "stripe", "stripe", Some(secret)),
+        )
+        .await;
+        let intake = intake(&store, &clock, &random).await;
+        Self {
+            store,
+            clock,
+            random,
+            tenant,
+            source: id,
+            intake,
+        }
+    }
+
+    /// Binds types of the source to the handler that records billing events.
+    pub(crate) async fn bind(&self, name: &str, type_pattern: &str) -> BindingId {
+        let binding = Binding {
+            id: BindingId::new(self.clock.now(), &*self.random),
+            tenant: self.tenant,
+            name: name.into(),
+            source: self.source,
+            type_pattern: type_pattern.into(),
+            handler: HandlerRef::Builtin(billing::RECORD.into()),
+            enabled: true,
+            created_at: self.clock.now(),
+        };
+        let id = binding.id;
+        self.store
+            .transact(SYSTEM, move |tx| {
+                let binding = binding.clone();
+                Box::pin(async move { tx.binding_insert(&binding).await })
+            })
+            .await
+            .expect("a binding is inserted");
+        id
+    }
+
+    /// Another node's intake on the same database.
+    pub(crate) async fn another_intake(&self, store: &Arc<dyn Store>) -> Arc<Intake> {
+        intake(store, &self.clock, &self.random).await
+    }
+
+    /// A Stripe event, signed now.
+    pub(crate) fn event(&self, id: &str, kind: &str) -> Inbound {
+        self.signed(&stripe_body(id, kind, 1_200), SECRET)
+    }
+
+    /// A body, signed now with this secret.
+    pub(crate) fn signed(&self, body: &str, secret: &str) -> Inbound {
+        let now = self.clock.now();
+        let message = Message {
+            id: "",
+            kind: "",
+            timestamp_secs: now.secs(),
+            body: body.as_bytes(),
+        };
+        let headers =
+            sign(&Scheme::Stripe, &Secret::from(secret), &message).expect("a usable secret");
+        Inbound {
+            headers: headers
+                .into_iter()
+                .map(|(name, value)| (name.to_lowercase(), value.into_bytes()))
+                .collect(),
+            body: Bytes::from(body.to_owned()),
+            remote: "203.0.113.7".into(),
+            received_at: now,
+        }
+    }
+
+    pub(crate) async fn accept(&self, inbound: Inbound) -> Answer {
+        self.intake.accept("stripe", inbound).await
+    }
+
+    /// One number that the store's rows answer.
+    pub(crate) async fn count(&self, statement: &str) -> i64 {
+        let table = self
+            .store
+            .query(SYSTEM, statement.into(), 1)
+            .await
+            .expect("a read-only statement runs");
+        table.rows[0][0].as_i64().expect("a number")
+    }
+}
+
+pub(crate) fn stripe_body(id: &str, kind: &str, amount: i64) -> String {
+    serde_json::json!({
+        "id": id,
+        "object": "event",
+        "type": kind,
+        "created": START.secs(),
+        "data": { "object": { "object": "invoice", "amount_paid": amount, "currency": "eur" } },
+    })
+    .to_string()
+}
+
+fn source(
+    id: SourceId,
+    tenant: TenantId,
+    name: &str,
+    scheme: &str,
+    secret: Option<SourceSecret>,
+) -> Source {
+    Source {
+        id,
+        number: 0,
+        tenant,
+        name: name.into(),
+        scheme: scheme.into(),
+        settings: "{}".into(),
+        enabled: true,
+        secrets: secret.into_iter().collect(),
+        created_at: START,
+        updated_at: START,
+    }
+}
+
+async fn insert_tenant(store: &dyn Store, id: TenantId, slug: &str) {
+    let tenant = Tenant {
+        id,
+        name: slug.into(),
+        slug: slug.into(),
+        created_at: START,
+    };
+    store
+        .transact(SYSTEM, move |tx| {
+            let tenant = tenant.clone();
+            Box::pin(async move { tx.tenant_insert(&tenant).await })
+        })
+        .await
+        .expect("a tenant is inserted");
+}
+
+async fn insert_source(store: &dyn Store, source: Source) {
+    store
+        .transact(SYSTEM, move |tx| {
+            let source = source.clone();
+            Box::pin(async move { tx.source_insert(&source).await })
+        })
+        .await
+        .expect("a source is inserted");
+}
+
+async fn intake(
+    store: &Arc<dyn Store>,
+    clock: &Arc<TestClock>,
+    random: &Arc<SeededRandom>,
+) -> Arc<Intake> {
+    let queue = store
+        .transact(SYSTEM, |tx| {
+            Box::pin(async move { tx.queue_ensure(billing::QUEUE).await })
+        })
+        .await
+        .expect("a queue is made");
+    let builtin = HashMap::from([(billing::RECORD.to_owned(), queue)]);
+    let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
+    Intake::start(store, clock, random, builtin, Arc::new(Samples::default()))
+        .await
+        .expect("intake starts")
+}

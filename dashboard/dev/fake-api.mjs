@@ -1,0 +1,986 @@
+// A stand-in for the server, for development and for the browser tests: the API's shapes, a plausible past, and a
+// present that goes on. Everything is in memory and begins anew with every start. Never part of what is shipped.
+import { createServer } from "node:http";
+import { pathToFileURL } from "node:url";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const COOKIE = "mainstay_session=fake";
+const LINK_TOKEN = "demo";
+
+/** mulberry32: the same past at every start. */
+function randomFrom(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
+const iso = (ms) => new Date(ms).toISOString().replace("Z", "000Z");
+
+export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) {
+  const random = randomFrom(seed);
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const between = (low, high) => low + random() * (high - low);
+  let serial = 0;
+  /** Sorts by time, like UUID v7 in base32. */
+  const id = (prefix, at = now) => {
+    let head = "";
+    for (let rest = at, n = 0; n < 9; n++, rest = Math.floor(rest / 32)) head = ALPHABET[rest % 32] + head;
+    let tail = "";
+    for (let n = 0; n < 13; n++) tail += ALPHABET[Math.floor(random() * 32)];
+    return `${prefix}_0${head}${(serial++ % 32768).toString(32).padStart(3, "0").slice(-3)}${tail}`;
+  };
+  const hex = (length) => Array.from({ length }, () => Math.floor(random() * 16).toString(16)).join("");
+  const alnum = (length) => Array.from({ length }, () => "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789"[Math.floor(random() * 59)]).join("");
+
+  const world = {
+    tenants: [],
+    users: [],
+    keys: [],
+    audit: [],
+    sources: [],
+    endpoints: [],
+    bindings: [],
+    events: [],
+    jobs: [],
+    receipts: [],
+    replays: [],
+    idempotency: new Map(),
+    started: now - 3 * DAY - 4 * HOUR,
+    second: { received: 0, done: 0, failed: 0 },
+    lastRates: { received: 0, done: 0, failed: 0 },
+    changed: new Map(),
+    counted: [],
+    now: () => now,
+  };
+
+  const touch = (kind, what) => {
+    let ids = world.changed.get(kind);
+    if (!ids) world.changed.set(kind, (ids = new Set()));
+    ids.add(what);
+  };
+  const audit = (at, actor, action, subject, detail = null, tenant_id = null) =>
+    world.audit.unshift({ id: id("aud", at), at: iso(at), actor, action, subject, detail, tenant_id });
+  world.record = (action, subject, detail) => audit(now, "ada@example.com", action, subject, detail);
+
+  const tenant = (name, slug, at) => {
+    const made = { id: id("ten", at), name, slug, created_at: iso(at) };
+    world.tenants.push(made);
+    return made;
+  };
+  const acme = tenant("Acme Learning", "acme", now - 210 * DAY);
+  world.users.push({ id: id("usr", now - 210 * DAY), email: "ada@example.com", role: "owner", created_at: iso(now - 210 * DAY), last_seen_at: iso(now) });
+
+  world.addSource = ({ name, scheme, tenant_id = acme.id, settings, secret }, at = now) => {
+    const made = {
+      id: id("src", at),
+      name,
+      tenant_id,
+      scheme,
+      enabled: true,
+      url: `/in/${name}`,
+      settings: { tolerance_secs: 300, body_limit_bytes: 1048576, ...settings },
+      secrets: [],
+      created_at: iso(at),
+      updated_at: iso(at),
+      stats: { received: 0, events: 0, duplicates: 0, refused: 0, last_event_at: null },
+    };
+    if (scheme !== "mainstay") world.addSecret(made, secret ?? `whsec_${alnum(24)}`, at);
+    world.sources.push(made);
+    touch("source", made.id);
+    return made;
+  };
+  world.addSecret = (source, secret, at = now) => {
+    const made = { id: id("sec", at), hint: `…${secret.slice(-4)}`, created_at: iso(at), last_used_at: null };
+    source.secrets.unshift(made);
+    return made;
+  };
+  world.newSecret = () => `whsec_${alnum(32)}`;
+  world.newKeySecret = () => `msk_${alnum(40)}`;
+  world.id = id;
+
+  world.addEndpoint = (given, at = now) => {
+    const made = {
+      id: id("ep", at),
+      tenant_id: acme.id,
+      enabled: true,
+      signing: "standard_webhooks",
+      connect_timeout_ms: 5000,
+      timeout_ms: 15000,
+      max_in_flight: 20,
+      breaker: { state: "closed", failures: 0, opened_at: null, probe_at: null, last_error: null },
+      stats: { waiting: 0, in_flight: 0, succeeded: 0, failed: 0, dead: 0, success_rate: null, p50_ms: null, p99_ms: null, last_success_at: null, last_failure_at: null },
+      retry: null,
+      created_at: iso(at),
+      updated_at: iso(at),
+      ...given,
+    };
+    world.endpoints.push(made);
+    touch("endpoint", made.id);
+    return made;
+  };
+  world.addBinding = ({ name, source_id, type_pattern, endpoint_id, handler }, at = now) => {
+    const source = world.sources.find((each) => each.id === source_id);
+    const endpoint = world.endpoints.find((each) => each.id === endpoint_id);
+    const made = {
+      id: id("bnd", at),
+      name: name ?? `${source.name} ${type_pattern} to ${endpoint?.name ?? handler.name}`,
+      tenant_id: source.tenant_id,
+      source_id,
+      source_name: source.name,
+      type_pattern,
+      handler: endpoint ? { kind: "endpoint", endpoint_id, endpoint_name: endpoint.name } : handler,
+      enabled: true,
+      created_at: iso(at),
+    };
+    world.bindings.push(made);
+    return made;
+  };
+
+  if (empty) return finish();
+
+  const north = tenant("Northwind Academy", "northwind", now - 120 * DAY);
+  const lumen = tenant("Lumen Studio", "lumen", now - 41 * DAY);
+  world.users.push(
+    { id: id("usr", now - 190 * DAY), email: "grace@example.com", role: "owner", created_at: iso(now - 190 * DAY), last_seen_at: iso(now - 3 * HOUR) },
+    { id: id("usr", now - 60 * DAY), email: "support@example.com", role: "viewer", created_at: iso(now - 60 * DAY), last_seen_at: null },
+  );
+  for (const [name, role, tenant_id, used] of [
+    ["shop backend", "owner", null, 4 * SECOND],
+    ["grafana", "viewer", null, 12 * SECOND],
+    ["northwind integration", "viewer", north.id, 2 * DAY],
+  ]) {
+    world.keys.push({ id: id("key"), name, role, tenant_id, created_at: iso(now - 90 * DAY), last_used_at: iso(now - used), expires_at: tenant_id ? iso(now + 80 * DAY) : null });
+  }
+
+  const stripe = world.addSource({ name: "stripe", scheme: "stripe" }, now - 200 * DAY);
+  world.addSecret(stripe, "whsec_9Lx2", now - 2 * DAY);
+  const whop = world.addSource({ name: "whop", scheme: "standard_webhooks", tenant_id: north.id }, now - 118 * DAY);
+  const github = world.addSource({ name: "github", scheme: "github" }, now - 150 * DAY);
+  const whatsapp = world.addSource({ name: "whatsapp", scheme: "meta", tenant_id: lumen.id }, now - 40 * DAY);
+  const orders = world.addSource(
+    {
+      name: "orders",
+      scheme: "hmac",
+      tenant_id: north.id,
+      settings: { hmac: { header: "X-Orders-Signature", algorithm: "sha256", encoding: "hex", prefix: "sha256=", template: "{timestamp}.{body}", timestamp_header: "X-Orders-Time", id_pointer: "/id", type_pointer: "/event", key_encoding: "utf8" } },
+    },
+    now - 75 * DAY,
+  );
+  world.addSource({ name: "mainstay", scheme: "mainstay" }, now - 210 * DAY);
+
+  const shop = world.addEndpoint({ name: "shop", url: "https://shop.acme-learning.example/hooks/mainstay" }, now - 199 * DAY);
+  const crm = world.addEndpoint({ name: "crm", url: "https://crm.northwind.example/api/v2/inbound", tenant_id: north.id, timeout_ms: 8000, max_in_flight: 5 }, now - 110 * DAY);
+  const mailer = world.addEndpoint({ name: "mailer", url: "https://mail.acme-learning.example/jobs", max_in_flight: 8 }, now - 160 * DAY);
+  const analytics = world.addEndpoint({ name: "analytics", url: "https://collect.lumen.example/v1/events", tenant_id: lumen.id, signing: "original" }, now - 39 * DAY);
+  crm.breaker = { state: "open", failures: 14, opened_at: iso(now - 11 * MINUTE), probe_at: iso(now + 19 * SECOND), last_error: "connection refused (crm.northwind.example:443)" };
+  mailer.retry = { strategy: "schedule", attempts_max: 8, delays_ms: [5000, 30000, 120000, 600000, 1800000] };
+
+  const bind = (source, type_pattern, endpoint, name) => world.addBinding({ name, source_id: source.id, type_pattern, endpoint_id: endpoint.id }, now - 70 * DAY);
+  bind(stripe, "*", shop, "stripe to shop");
+  bind(stripe, "invoice.*,charge.refunded", mailer, "receipts");
+  world.addBinding({ name: "ledger", source_id: stripe.id, type_pattern: "invoice.paid,charge.refunded", handler: { kind: "builtin", name: "billing.record" } }, now - 70 * DAY);
+  bind(whop, "membership.*", crm, "whop members");
+  bind(orders, "order.*", crm, "orders to crm");
+  bind(whatsapp, "*", analytics, "messages");
+  bind(github, "push,release", shop, "deploys");
+  world.bindings.at(-1).enabled = false;
+
+  const types = new Map([
+    [stripe, ["invoice.paid", "invoice.payment_failed", "customer.subscription.updated", "checkout.session.completed", "charge.refunded", "customer.created"]],
+    [whop, ["membership.went_valid", "membership.went_invalid", "payment.succeeded"]],
+    [github, ["push", "pull_request", "release", "workflow_run"]],
+    [whatsapp, ["messages", "message_status"]],
+    [orders, ["order.created", "order.shipped", "order.cancelled"]],
+  ]);
+  const providerIds = { stripe: () => `evt_1Q${alnum(22)}`, whop: () => `msg_${alnum(27)}`, github: () => `${hex(8)}-${hex(4)}-11ef-${hex(4)}-${hex(12)}`, whatsapp: () => `wamid.HBgL${alnum(28)}`, orders: () => `ord-${Math.floor(between(100000, 999999))}` };
+  const remotes = { stripe: "3.18.12.63", whop: "44.228.126.217", github: "140.82.115.43", whatsapp: "173.252.88.11", orders: "198.51.100.24" };
+  const weights = [stripe, stripe, stripe, stripe, whop, whop, orders, orders, github, whatsapp];
+
+  const payloadOf = (source, type, provider_id, at) => {
+    const created = Math.floor(at / 1000);
+    if (source === stripe) {
+      return { id: provider_id, object: "event", api_version: "2025-09-30.clover", created, livemode: true, type, pending_webhooks: 1, data: { object: { id: `in_1Q${alnum(14)}`, object: "invoice", amount_due: 4900, amount_paid: 4900, currency: "eur", customer: `cus_R${alnum(13)}`, customer_email: "student@example.com", billing_reason: "subscription_cycle", lines: { object: "list", data: [{ id: `il_1Q${alnum(14)}`, amount: 4900, description: "1 × Course membership (at €49.00 / month)", period: { start: created, end: created + 2592000 } }] }, paid: true, status: "paid", subscription: `sub_1Q${alnum(14)}` } }, request: { id: null, idempotency_key: null } };
+    }
+    if (source === whatsapp) {
+      return { object: "whatsapp_business_account", entry: [{ id: "104996122399160", changes: [{ field: "messages", value: { messaging_product: "whatsapp", messages: [{ from: "4915112345678", id: provider_id, timestamp: String(created), type: "text", text: { body: "When does the next course start?" } }] } }] }] };
+    }
+    return { id: provider_id, event: type, created_at: iso(at), data: { user: { id: `user_${alnum(10)}`, name: "Kofi Mensah", locale: "de-DE", tags: ["beta", "annual"] }, plan: "pro", amount: 12900, currency: "EUR", trial: false, note: null } };
+  };
+
+  const failures = {
+    [crm.name]: [
+      { category: "network", code: "connect_failed", error: "connection refused (crm.northwind.example:443)", status: null, body: null },
+      { category: "network", code: "connect_failed", error: "connection refused (crm.northwind.example:443)", status: null, body: null },
+      { category: "provider", code: "http_503", error: "the endpoint answered 503 Service Unavailable", status: 503, body: "<html><head><title>503 Service Temporarily Unavailable</title></head><body>nginx</body></html>" },
+      { category: "timeout", code: "timed_out", error: "no answer within 8 s", status: null, body: null },
+    ],
+    [mailer.name]: [
+      { category: "rate_limited", code: "http_429", error: "the endpoint answered 429 Too Many Requests, and asks to wait 30 s", status: 429, body: '{"error":"rate limit exceeded","retry_after":30}' },
+      { category: "validation", code: "http_422", error: "the endpoint answered 422 Unprocessable Content: a retry cannot help", status: 422, body: '{"error":"no e-mail address","field":"customer_email"}' },
+    ],
+    [shop.name]: [{ category: "provider", code: "http_500", error: "the endpoint answered 500 Internal Server Error", status: 500, body: '{"error":"TypeError: Cannot read properties of undefined (reading \'items\')"}' }],
+    [analytics.name]: [{ category: "timeout", code: "timed_out", error: "no answer within 15 s", status: null, body: null }],
+    builtin: [{ category: "bug", code: "panicked", error: "the handler broke; its message is in the log under this job's id", status: null, body: null }],
+  };
+
+  const attemptOf = (job, number, at, failure, event) => {
+    const endpoint = world.endpoints.find((each) => each.id === job.endpoint_id);
+    const slow = endpoint === analytics ? 900 : 60;
+    const took = failure?.code === "timed_out" ? endpoint?.timeout_ms ?? 15000 : Math.round(between(slow * 0.4, slow * 4));
+    return {
+      attempt: number,
+      outcome: failure ? "failed" : "succeeded",
+      started_at: iso(at),
+      finished_at: iso(at + took),
+      duration_ms: took,
+      category: failure?.category ?? null,
+      code: failure?.code ?? null,
+      error: failure?.error ?? null,
+      status: failure ? failure.status : endpoint ? 200 : null,
+      request: endpoint
+        ? {
+            method: "POST",
+            url: endpoint.url,
+            headers: {
+              "content-type": "application/json",
+              "user-agent": "Mainstay/0.1",
+              "webhook-id": job.id,
+              "webhook-timestamp": String(Math.floor(at / 1000)),
+              "webhook-signature": `v1,${alnum(43)}=`,
+              "mainstay-event": event?.id ?? "",
+              "mainstay-attempt": String(number),
+            },
+          }
+        : null,
+      response_excerpt: failure ? failure.body : endpoint ? '{"ok":true}' : null,
+      next_attempt_at: null,
+      by: null,
+    };
+  };
+
+  const delays = [5, 30, 120, 600, 1800, 3600];
+  const addJob = (event, binding, at, replay_id = null) => {
+    const endpoint_id = binding.handler.kind === "endpoint" ? binding.handler.endpoint_id : null;
+    const job = {
+      id: id("job", at),
+      tenant_id: event.tenant_id,
+      kind: endpoint_id ? "endpoint.push" : binding.handler.name,
+      queue: endpoint_id ? "push" : "default",
+      state: "waiting",
+      event_id: event.id,
+      binding_id: binding.id,
+      replay_id,
+      endpoint_id,
+      attempts: 0,
+      max_attempts: endpoint_id ? 16 : 3,
+      created_at: iso(at),
+      run_at: null,
+      next_attempt_at: null,
+      finished_at: null,
+      last_error: null,
+      payload: null,
+      attempts_list: [],
+    };
+    world.jobs.push(job);
+    event.jobs_list.push(job);
+    return job;
+  };
+  world.addJob = addJob;
+
+  const settle = (job, event, at, { fails, die }) => {
+    const number = job.attempts + 1;
+    const endpointName = world.endpoints.find((each) => each.id === job.endpoint_id)?.name ?? "builtin";
+    const failure = fails ? pick(failures[endpointName]) : null;
+    const attempt = attemptOf(job, number, at, failure, event);
+    job.attempts = number;
+    job.attempts_list.push(attempt);
+    const end = Date.parse(attempt.finished_at);
+    if (!failure) {
+      Object.assign(job, { state: "done", finished_at: attempt.finished_at, next_attempt_at: null, last_error: null });
+    } else if (die || failure.category === "validation" || failure.category === "bug") {
+      attempt.outcome = "dead";
+      Object.assign(job, { state: "dead", finished_at: attempt.finished_at, next_attempt_at: null, last_error: failure.error });
+    } else {
+      const next = iso(end + delays[Math.min(number - 1, delays.length - 1)] * SECOND);
+      attempt.next_attempt_at = next;
+      Object.assign(job, { state: "retrying", next_attempt_at: next, last_error: failure.error });
+    }
+    return end;
+  };
+
+  const addEvent = (at, source = pick(weights)) => {
+    const type = pick(types.get(source));
+    const provider_id = providerIds[source.name]();
+    const payload = payloadOf(source, type, provider_id, at);
+    const event = {
+      id: id("evt", at),
+      tenant_id: source.tenant_id,
+      source_id: source.id,
+      source_name: source.name,
+      provider_id,
+      type,
+      received_at: iso(at),
+      occurred_at: iso(at - Math.round(between(300, 4000))),
+      payload_bytes: JSON.stringify(payload).length,
+      deliveries: 1,
+      payload,
+      payload_text: null,
+      headers: {
+        accept: "*/*",
+        "content-type": "application/json; charset=utf-8",
+        "user-agent": source === stripe ? "Stripe/1.0 (+https://stripe.com/docs/webhooks)" : source === github ? "GitHub-Hookshot/7a9c1f2" : "webhooks/1.0",
+        ...(source === stripe ? { "stripe-signature": `t=${Math.floor(at / 1000)},v1=${hex(64)}` } : { "x-signature": `sha256=${hex(64)}` }),
+        host: "hooks.acme-learning.example",
+      },
+      receipts: [{ id: id("rcp", at), received_at: iso(at), verdict: "accepted", remote: remotes[source.name], secret_hint: source.secrets.at(-1)?.hint ?? null }],
+      jobs_list: [],
+      replays: [],
+    };
+    if (random() < 0.05) {
+      const again = 1 + Math.floor(random() * 3);
+      for (let n = 1; n <= again; n++) {
+        event.receipts.push({ id: id("rcp", at + n * 60000), received_at: iso(Math.min(now, at + n * 61000)), verdict: random() < 0.08 ? "conflict" : "duplicate", remote: remotes[source.name], secret_hint: source.secrets.at(-1)?.hint ?? null });
+      }
+      event.deliveries += again;
+      source.stats.duplicates += again;
+    }
+    source.stats.received += 1;
+    source.stats.events += 1;
+    source.stats.last_event_at = iso(at);
+    world.events.push(event);
+    for (const binding of world.bindings) {
+      if (!binding.enabled || binding.source_id !== source.id) continue;
+      const matches = binding.type_pattern.split(",").some((pattern) => (pattern.endsWith("*") ? type.startsWith(pattern.slice(0, -1)) : pattern === type));
+      if (matches) addJob(event, binding, at + 2);
+    }
+    return event;
+  };
+  world.addEvent = addEvent;
+
+  const mayFail = { [shop.id]: 0.03, [crm.id]: 0.35, [mailer.id]: 0.16, [analytics.id]: 0.05 };
+
+  // The past: seven days, denser towards now, each job carried as far as it had the time to get.
+  const moments = Array.from({ length: 520 }, () => now - Math.floor(7 * DAY * random() ** 3)).sort((a, b) => a - b);
+  for (const at of moments) {
+    const event = addEvent(at);
+    for (const job of event.jobs_list) {
+      let when = at + Math.round(between(4, 90));
+      const doomed = random() < 0.09 && job.endpoint_id !== analytics.id;
+      const crmDown = job.endpoint_id === crm.id && now - at < 11 * MINUTE;
+      for (let n = 0; n < 6 && when < now && !["done", "dead"].includes(job.state); n++) {
+        if (crmDown && n > 0) break;
+        const fails = crmDown || doomed || random() < (mayFail[job.endpoint_id] ?? 0.01);
+        const end = settle(job, event, when, { fails, die: n === 5 });
+        when = job.next_attempt_at ? Date.parse(job.next_attempt_at) : end;
+      }
+    }
+  }
+  for (const source of world.sources) {
+    source.stats.received = source.stats.received * 37 + source.stats.duplicates;
+    source.stats.events *= 37;
+    source.stats.duplicates *= 9;
+    for (const secret of source.secrets) secret.last_used_at = source.stats.last_event_at;
+    if (source.secrets.length > 1) source.secrets[0].last_used_at = null;
+  }
+  const reasons = [
+    ["signature_wrong", "no secret of the source made this signature"],
+    ["signature_missing", "the header Stripe-Signature is not there"],
+    ["timestamp_old", "signed 47 minutes ago, more than the 5 minutes that are allowed"],
+    ["body_too_large", "3.2 MiB, more than the 1 MiB that are allowed"],
+  ];
+  const addRefused = (at, source = pick([stripe, stripe, orders, whop])) => {
+    const [verdict, reason] = pick(reasons);
+    world.receipts.push({ id: id("rcp", at), source_name: source.name, received_at: iso(at), verdict, reason, remote: `203.0.113.${Math.floor(between(2, 250))}`, bytes: Math.floor(between(40, 9000)) });
+    source.stats.refused += 1;
+  };
+  for (let n = 0; n < 74; n++) addRefused(now - Math.floor(7 * DAY * random() ** 2));
+  world.receipts.sort((a, b) => (a.received_at < b.received_at ? -1 : 1));
+
+  const extra = (state, kind, queue, given) => world.jobs.push({ id: id("job", Date.parse(given.created_at)), tenant_id: acme.id, kind, queue, state, event_id: null, binding_id: null, replay_id: null, endpoint_id: null, attempts: 0, max_attempts: 3, run_at: null, next_attempt_at: null, finished_at: null, last_error: null, payload: { of: "demo" }, attempts_list: [], ...given });
+  for (let n = 0; n < 7; n++) extra("scheduled", "vault.backup", "maintenance", { created_at: iso(now - n * HOUR), run_at: iso(now + (n + 1) * HOUR), payload: { target: "s3", full: n === 0 } });
+  extra("cancelled", "mail.send", "default", { created_at: iso(now - 5 * HOUR), finished_at: iso(now - 4 * HOUR), attempts: 1, attempts_list: [{ attempt: 1, outcome: "cancelled", started_at: iso(now - 4 * HOUR), finished_at: iso(now - 4 * HOUR), duration_ms: null, category: null, code: null, error: "the campaign was stopped", status: null, request: null, response_excerpt: null, next_attempt_at: null, by: "grace@example.com" }] });
+  world.jobs.sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
+
+  audit(now - 200 * DAY, "ada@example.com", "source.create", stripe.id, { name: "stripe" });
+  audit(now - 2 * DAY, "grace@example.com", "source_secret.create", stripe.id, { hint: "…9Lx2" });
+  audit(now - 26 * HOUR, "key shop backend", "job.create", "job_01jc…", { kind: "mail.send" });
+  audit(now - 9 * HOUR, "grace@example.com", "dead_letter.retry", "37 jobs", { category: "timeout", matched: 37, retried: 37 });
+  audit(now - 4 * HOUR, "grace@example.com", "job.cancel", "job_01jc…", { reason: "the campaign was stopped" });
+  audit(now - 40 * MINUTE, "ada@example.com", "session.create", "ada@example.com", { by: "password" });
+
+  // One event was replayed, so that its page shows it.
+  const replayed = world.events.filter((event) => event.source_id === stripe.id && event.jobs_list.length > 1 && Date.parse(event.received_at) < now - 30 * MINUTE).at(-2);
+  world.replay = (events, binding_id, by = "ada@example.com", at = now) => {
+    const replay = { id: id("rpl", at), created_at: iso(at), by, binding_id: binding_id ?? null, jobs: 0 };
+    let jobs = 0;
+    for (const event of events) {
+      const made = world.matching(event, binding_id).map((binding) => addJob(event, binding, at, replay.id));
+      event.replays.push({ ...replay, jobs: made.length });
+      jobs += made.length;
+      touch("event", event.id);
+    }
+    return { replay_id: replay.id, events: events.length, jobs };
+  };
+  finish();
+  if (replayed) {
+    world.replay([replayed], undefined, "grace@example.com", now - 3 * MINUTE);
+    for (const job of replayed.jobs_list.filter((each) => each.replay_id)) settle(job, replayed, now - 3 * MINUTE + 40, { fails: false });
+  }
+
+  // The present.
+  world.advance = (to) => {
+    now = to;
+    const arriving = random() < 0.75 ? 1 + Math.floor(random() * 3) : 0;
+    for (let n = 0; n < arriving; n++) {
+      const event = addEvent(now - Math.floor(random() * 900));
+      world.second.received += 1;
+      touch("event", event.id);
+      touch("source", event.source_id);
+    }
+    if (random() < 0.03) {
+      addRefused(now);
+      touch("source", stripe.id);
+    }
+    for (const job of world.jobs.slice(-400)) {
+      const event = world.events.find((each) => each.id === job.event_id);
+      const due = job.state === "waiting" || (job.state === "retrying" && Date.parse(job.next_attempt_at) <= now);
+      if (job.state === "running") {
+        job.attempts_list.pop();
+        job.attempts -= 1;
+        const fails = random() < (mayFail[job.endpoint_id] ?? 0.01) * 0.6;
+        settle(job, event, now - 60, { fails, die: job.attempts >= 5 });
+        world.second[job.state === "done" ? "done" : "failed"] += 1;
+        touch("job", job.id);
+        if (event) touch("event", event.id);
+        if (job.state === "dead") touch("dead_letter", job.id);
+      } else if (due && !(job.endpoint_id === crm.id && crm.breaker.state === "open") && random() < 0.7) {
+        job.state = "running";
+        job.attempts += 1;
+        job.attempts_list.push({ ...attemptOf(job, job.attempts, now, null, event), outcome: "running", finished_at: null, duration_ms: null, status: null, response_excerpt: null });
+        touch("job", job.id);
+        if (event) touch("event", event.id);
+      }
+    }
+    if (crm.breaker.state === "open" && Date.parse(crm.breaker.probe_at) < now) {
+      crm.breaker.probe_at = iso(now + 30 * SECOND);
+      crm.breaker.failures += 1;
+      touch("endpoint", crm.id);
+    }
+    world.lastRates = world.second;
+    const point = world.point(now);
+    point.received += world.second.received;
+    point.done += world.second.done;
+    point.failed += world.second.failed;
+    world.second = { received: 0, done: 0, failed: 0 };
+  };
+  world.cutOff = () => world.endpoints.find((each) => each.breaker.state === "open");
+  return world;
+
+  function finish() {
+    world.matching ??= (event, binding_id) =>
+      world.bindings.filter(
+        (binding) =>
+          binding.source_id === event.source_id &&
+          (!binding_id || binding.id === binding_id) &&
+          binding.type_pattern.split(",").some((pattern) => (pattern.endsWith("*") ? event.type.startsWith(pattern.slice(0, -1)) : pattern === event.type)),
+      );
+    const minutes = new Map();
+    const noise = randomFrom(99);
+    const minuteOf = (at) => Math.floor(at / MINUTE) * MINUTE;
+    // Every minute of the last week, with the hours of the day in it and an outage eleven minutes ago.
+    if (!empty) {
+      for (let at = minuteOf(now - 7 * DAY - HOUR); at <= minuteOf(now); at += MINUTE) {
+        const day = 0.55 + 0.45 * Math.sin(((at % DAY) / DAY) * 2 * Math.PI - 2);
+        const received = Math.round((70 + 90 * day) * (0.8 + noise() * 0.4));
+        const outage = now - at < 12 * MINUTE && now - at > MINUTE;
+        const earlier = Math.abs(now - 31 * HOUR - at) < 20 * MINUTE;
+        const failed = Math.round(received * (outage ? 0.16 : earlier ? 0.3 : 0.012) * (0.6 + noise() * 0.8));
+        minutes.set(at, { received, duplicates: Math.round(received * 0.02 * noise() * 2), refused: noise() < 0.12 ? 1 : 0, done: Math.max(0, Math.round(received * 1.25) - failed), failed, dead: outage && noise() < 0.25 ? 1 : earlier && noise() < 0.5 ? 2 : 0 });
+      }
+    }
+    const zero = () => ({ received: 0, duplicates: 0, refused: 0, done: 0, failed: 0, dead: 0 });
+    world.point = (at) => {
+      const key = minuteOf(at);
+      if (!minutes.has(key)) minutes.set(key, zero());
+      return minutes.get(key);
+    };
+    world.overview = (window) => {
+      const [span, step] = { "1h": [HOUR, MINUTE], "24h": [DAY, 15 * MINUTE], "7d": [7 * DAY, 2 * HOUR] }[window];
+      const end = Math.floor(now / step) * step;
+      const points = [];
+      const totals = zero();
+      for (let at = end - span + step; at <= end; at += step) {
+        const sum = zero();
+        for (let minute = at; minute < at + step; minute += MINUTE) {
+          const one = minutes.get(minute);
+          if (one) for (const key of Object.keys(sum)) sum[key] += one[key];
+        }
+        for (const key of Object.keys(sum)) totals[key] += sum[key];
+        points.push({ at: iso(at), ...sum });
+      }
+      const finished = totals.done + totals.dead;
+      const backlog = world.backlog();
+      return {
+        window,
+        now: iso(now),
+        throughput: { points, step_secs: step / 1000 },
+        totals: { ...totals, success_rate: finished ? totals.done / finished : null },
+        backlog: { ...backlog, scheduled: world.jobs.filter(({ state }) => state === "scheduled").length },
+        oldest_waiting_secs: world.oldestWaiting(),
+        dead_letters: world.jobs.filter(({ state }) => state === "dead").length,
+        sources: world.sources,
+        endpoints: world.endpointList(),
+      };
+    };
+    world.backlog = () => {
+      const backlog = { waiting: 0, running: 0, retrying: 0 };
+      for (const { state } of world.jobs) if (state in backlog) backlog[state] += 1;
+      return backlog;
+    };
+    world.oldestWaiting = () => {
+      const oldest = world.jobs.find(({ state }) => state === "waiting");
+      return oldest ? Math.max(0, (now - Date.parse(oldest.created_at)) / 1000) : null;
+    };
+    world.endpointList = () =>
+      world.endpoints.map((endpoint) => {
+        const jobs = world.jobs.filter((job) => job.endpoint_id === endpoint.id);
+        const attempts = jobs.flatMap((job) => job.attempts_list);
+        const good = attempts.filter(({ outcome }) => outcome === "succeeded");
+        const bad = attempts.filter(({ outcome }) => outcome === "failed" || outcome === "dead");
+        const took = good.map(({ duration_ms }) => duration_ms).sort((a, b) => a - b);
+        const last = (list) => list.reduce((max, { finished_at }) => (max === null || finished_at > max ? finished_at : max), null);
+        return {
+          ...endpoint,
+          stats: {
+            waiting: jobs.filter(({ state }) => state === "waiting" || state === "retrying").length,
+            in_flight: jobs.filter(({ state }) => state === "running").length,
+            succeeded: good.length,
+            failed: bad.length,
+            dead: jobs.filter(({ state }) => state === "dead").length,
+            success_rate: attempts.length ? good.length / (good.length + bad.length || 1) : null,
+            p50_ms: took[Math.floor(took.length * 0.5)] ?? null,
+            p99_ms: took[Math.floor(took.length * 0.99)] ?? null,
+            last_success_at: last(good),
+            last_failure_at: last(bad),
+          },
+        };
+      });
+    world.advance ??= (to) => {
+      now = to;
+    };
+    world.replay ??= () => ({ replay_id: id("rpl"), events: 0, jobs: 0 });
+    return world;
+  }
+}
+
+const tallyOf = (event) => {
+  const tally = { total: 0, done: 0, waiting: 0, running: 0, retrying: 0, dead: 0, cancelled: 0 };
+  for (const { state } of event.jobs_list) {
+    tally.total += 1;
+    tally[state === "scheduled" ? "waiting" : state] += 1;
+  }
+  return tally;
+};
+const statusOf = (jobs) => {
+  if (jobs.total === 0) return "unhandled";
+  if (jobs.dead > 0) return "error";
+  if (jobs.done + jobs.cancelled === jobs.total) return "success";
+  return jobs.waiting === jobs.total ? "pending" : "processing";
+};
+const shortEvent = (event) => {
+  const { payload, payload_text, headers, receipts, jobs_list, replays, ...rest } = event;
+  const jobs = tallyOf(event);
+  return { ...rest, status: statusOf(jobs), jobs };
+};
+const shortJob = ({ payload, attempts_list, ...rest }) => rest;
+
+class Refused extends Error {
+  constructor(status, code, title, detail, errors) {
+    super(title);
+    this.status = status;
+    this.body = { type: `https://mainstay.example/errors/${code}`, title, status, detail, code, ...(errors ? { errors } : {}) };
+  }
+}
+const missing = (what) => new Refused(404, "not_found", `There is no such ${what}`, `No ${what} of this id is in reach.`);
+const invalid = (pointer, detail) => new Refused(422, "validation_failed", "The request is not valid", "Something in the request has to change.", [{ pointer, detail }]);
+
+export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } = {}) {
+  let world = createWorld();
+  const mode = { failing: false, stream: true, latency: 0 };
+  const streams = new Set();
+
+  const timer = setInterval(() => {
+    world.advance(Date.now());
+    const backlog = world.backlog();
+    send("tick", {
+      at: iso(Date.now()),
+      rates: world.lastRates,
+      backlog,
+      dead_letters: world.jobs.filter(({ state }) => state === "dead").length,
+      oldest_waiting_secs: world.oldestWaiting(),
+    });
+    for (const [kind, ids] of world.changed) send("change", { kind, ids: [...ids].slice(0, 20), more: ids.size > 20 });
+    world.changed.clear();
+  }, tick);
+
+  function send(event, data) {
+    for (const stream of streams) stream.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+  }
+
+  const page = (items, url, key = "id") => {
+    const limit = Math.min(200, Number(url.searchParams.get("limit") ?? 50));
+    const cursor = url.searchParams.get("cursor");
+    const from = cursor ? items.findIndex((item) => item[key] === cursor) + 1 : 0;
+    const slice = items.slice(from, from + limit);
+    return { items: slice, next_cursor: from + limit < items.length ? slice.at(-1)[key] : null };
+  };
+
+  const deadLetters = (selection) => {
+    const has = (name) => selection[name] !== undefined && selection[name] !== null && selection[name] !== "";
+    return world.jobs
+      .filter(({ state }) => state === "dead")
+      .map((job) => {
+        const last = job.attempts_list.at(-1);
+        const endpoint = world.endpoints.find(({ id }) => id === job.endpoint_id);
+        const event = world.events.find(({ id }) => id === job.event_id);
+        return { job_id: job.id, tenant_id: job.tenant_id, kind: job.kind, queue: job.queue, endpoint_id: job.endpoint_id, endpoint_name: endpoint?.name ?? null, event_id: job.event_id, event_type: event?.type ?? null, died_at: job.finished_at, attempts: job.attempts, category: last.category, code: last.code, error: last.error, status: last.status };
+      })
+      .filter(
+        (letter) =>
+          (!has("job_ids") || selection.job_ids.includes(letter.job_id)) &&
+          (!has("kind") || letter.kind === selection.kind) &&
+          (!has("endpoint") || letter.endpoint_name === selection.endpoint || letter.endpoint_id === selection.endpoint) &&
+          (!has("category") || letter.category === selection.category) &&
+          (!has("code") || letter.code === selection.code) &&
+          (!has("tenant") || letter.tenant_id === selection.tenant) &&
+          (!has("from") || letter.died_at >= selection.from) &&
+          (!has("to") || letter.died_at < selection.to),
+      )
+      .sort((a, b) => (a.died_at < b.died_at ? 1 : -1));
+  };
+  const countBy = (letters) => {
+    const groups = new Map();
+    for (const { category, code } of letters) groups.set(`${category} ${code}`, { category, code, count: (groups.get(`${category} ${code}`)?.count ?? 0) + 1 });
+    return [...groups.values()].sort((a, b) => b.count - a.count);
+  };
+  const jobOf = (id) => world.jobs.find((job) => job.id === id) ?? raise(missing("job"));
+  const raise = (error) => {
+    throw error;
+  };
+  const runAgain = (job) => {
+    job.attempts_list.push({ attempt: job.attempts + 1, outcome: "requeued", started_at: iso(Date.now()), finished_at: iso(Date.now()), duration_ms: null, category: null, code: null, error: null, status: null, request: null, response_excerpt: null, next_attempt_at: null, by: "ada@example.com" });
+    Object.assign(job, { state: "waiting", attempts: job.attempts + 1, finished_at: null, next_attempt_at: null, last_error: null, created_at: job.created_at });
+    for (const kind of ["job", "dead_letter"]) {
+      let ids = world.changed.get(kind);
+      if (!ids) world.changed.set(kind, (ids = new Set()));
+      ids.add(job.id);
+    }
+  };
+  const eventsOf = (selection) =>
+    world.events
+      .map((event) => [event, shortEvent(event)])
+      .filter(
+        ([event, short]) =>
+          (!selection.event_ids || selection.event_ids.includes(event.id)) &&
+          (!selection.source || event.source_name === selection.source || event.source_id === selection.source) &&
+          (!selection.type || (selection.type.endsWith("*") ? event.type.startsWith(selection.type.slice(0, -1)) : event.type === selection.type)) &&
+          (!selection.status || short.status === selection.status) &&
+          (!selection.tenant || event.tenant_id === selection.tenant) &&
+          (!selection.q || event.id.startsWith(selection.q) || event.provider_id.startsWith(selection.q)) &&
+          (!selection.from || event.received_at >= selection.from) &&
+          (!selection.to || event.received_at < selection.to),
+      );
+
+  const routes = {
+    "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),
+    "GET /v1/overview": (_, url) => world.overview(url.searchParams.get("window") ?? "1h"),
+    "GET /v1/health": () => ({ status: "ok", checks: { database: { status: "ok", latency_ms: 0.4 }, queue: { status: "ok", depth: world.backlog().waiting, oldest_waiting_secs: world.oldestWaiting() }, engine: { status: "ok", owner: "this node" } }, version: "0.1.0-fake", uptime_secs: (Date.now() - world.started) / 1000, timestamp: iso(Date.now()) }),
+    "GET /v1/tenants": (_, url) => page(world.tenants, url),
+    "POST /v1/tenants": (body) => {
+      if (world.tenants.some(({ slug }) => slug === body.slug)) throw invalid("/slug", "this slug is taken");
+      const made = { id: world.id("ten"), name: body.name, slug: body.slug, created_at: iso(Date.now()) };
+      world.tenants.push(made);
+      world.record("tenant.create", made.id, { slug: made.slug });
+      return made;
+    },
+    "DELETE /v1/tenants/:id": (_, __, { id }) => {
+      if (world.sources.some(({ tenant_id }) => tenant_id === id)) throw new Refused(409, "in_use", "The tenant is in use", "Delete its sources and endpoints first.");
+      world.tenants = world.tenants.filter((each) => each.id !== id);
+    },
+    "GET /v1/users": (_, url) => page(world.users, url),
+    "POST /v1/users": (body) => {
+      if (!/^[^@\s]+@[^@\s]+$/.test(body.email ?? "")) throw invalid("/email", "this is not an e-mail address");
+      if ((body.password ?? "").length < 10) throw invalid("/password", "at least 10 characters");
+      const made = { id: world.id("usr"), email: body.email, role: body.role, created_at: iso(Date.now()), last_seen_at: null };
+      world.users.push(made);
+      world.record("user.create", made.id, { email: made.email });
+      return made;
+    },
+    "PATCH /v1/users/:id": (body, _, { id }) => {
+      const user = world.users.find((each) => each.id === id) ?? raise(missing("user"));
+      if (body.role) user.role = body.role;
+      return user;
+    },
+    "DELETE /v1/users/:id": (_, __, { id }) => void (world.users = world.users.filter((each) => each.id !== id)),
+    "GET /v1/keys": (_, url) => page(world.keys, url),
+    "POST /v1/keys": (body) => {
+      const key = { id: world.id("key"), name: body.name, role: body.role, tenant_id: body.tenant_id ?? null, created_at: iso(Date.now()), last_used_at: null, expires_at: null };
+      world.keys.push(key);
+      world.record("key.create", key.id, { name: key.name });
+      return { key, secret: world.newKeySecret() };
+    },
+    "DELETE /v1/keys/:id": (_, __, { id }) => void (world.keys = world.keys.filter((each) => each.id !== id)),
+    "GET /v1/audit": (_, url) => page(world.audit, url),
+
+    "GET /v1/sources": (_, url) => page(world.sources, url),
+    "POST /v1/sources": (body) => {
+      if (!/^[a-z0-9][a-z0-9_-]*$/.test(body.name ?? "")) throw invalid("/name", "lower-case letters, digits, - and _ only");
+      if (world.sources.some(({ name }) => name === body.name)) throw invalid("/name", "this name is taken");
+      if (body.scheme === "stripe" && !body.secret) throw invalid("/secret", "Stripe makes the secret: paste it here");
+      const generated = body.secret ? null : world.newSecret();
+      const source = world.addSource({ ...body, secret: body.secret ?? generated });
+      world.record("source.create", source.id, { name: source.name });
+      return { source, secret: generated };
+    },
+    "GET /v1/sources/:id": (_, __, { id }) => world.sources.find((each) => each.id === id || each.name === id) ?? raise(missing("source")),
+    "PATCH /v1/sources/:id": (body, _, { id }) => Object.assign(world.sources.find((each) => each.id === id) ?? raise(missing("source")), body, { updated_at: iso(Date.now()) }),
+    "DELETE /v1/sources/:id": (_, __, { id }) => {
+      if (world.bindings.some(({ source_id }) => source_id === id)) throw new Refused(409, "in_use", "The source is in use", "Delete its bindings first.");
+      world.sources = world.sources.filter((each) => each.id !== id);
+    },
+    "POST /v1/sources/:id/secrets": (body, _, { id }) => {
+      const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
+      const generated = body.secret ? null : world.newSecret();
+      const secret = world.addSecret(source, body.secret ?? generated);
+      return { id: secret.id, secret: generated };
+    },
+    "DELETE /v1/sources/:id/secrets/:secret": (_, __, { id, secret }) => {
+      const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
+      source.secrets = source.secrets.filter((each) => each.id !== secret);
+    },
+    "GET /v1/receipts": (_, url) => {
+      const source = url.searchParams.get("source");
+      return page(world.receipts.filter(({ source_name }) => !source || source_name === source).toReversed(), url);
+    },
+
+    "GET /v1/endpoints": (_, url) => page(world.endpointList(), url),
+    "POST /v1/endpoints": (body) => {
+      if (!/^https?:\/\//.test(body.url ?? "")) throw invalid("/url", "begins with https:// (or http:// where the configuration allows it)");
+      const endpoint = world.addEndpoint(Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined)));
+      world.record("endpoint.create", endpoint.id, { name: endpoint.name });
+      return { endpoint, secret: world.newSecret() };
+    },
+    "GET /v1/endpoints/:id": (_, __, { id }) => world.endpointList().find((each) => each.id === id || each.name === id) ?? raise(missing("endpoint")),
+    "PATCH /v1/endpoints/:id": (body, _, { id }) => {
+      Object.assign(world.endpoints.find((each) => each.id === id) ?? raise(missing("endpoint")), body, { updated_at: iso(Date.now()) });
+      return world.endpointList().find((each) => each.id === id);
+    },
+    "DELETE /v1/endpoints/:id": (_, __, { id }) => {
+      if (world.bindings.some(({ handler }) => handler.endpoint_id === id)) throw new Refused(409, "in_use", "The endpoint is in use", "Delete the bindings that lead to it first.");
+      world.endpoints = world.endpoints.filter((each) => each.id !== id);
+    },
+    "POST /v1/endpoints/:id/secret": () => ({ secret: world.newSecret() }),
+    "GET /v1/bindings": (_, url) => page(world.bindings, url),
+    "POST /v1/bindings": (body) => world.addBinding(body),
+    "PATCH /v1/bindings/:id": (body, _, { id }) => Object.assign(world.bindings.find((each) => each.id === id) ?? raise(missing("binding")), body),
+    "DELETE /v1/bindings/:id": (_, __, { id }) => void (world.bindings = world.bindings.filter((each) => each.id !== id)),
+
+    "GET /v1/events": (_, url) => page(eventsOf(Object.fromEntries(url.searchParams)).map(([, short]) => short).sort((a, b) => (a.received_at < b.received_at ? 1 : -1)), url),
+    "GET /v1/events/:id": (_, __, { id }) => {
+      const event = world.events.find((each) => each.id === id) ?? raise(missing("event"));
+      return { ...event, ...shortEvent(event) };
+    },
+    "POST /v1/replays": (body) => {
+      const events = eventsOf(body.selection).map(([event]) => event);
+      const matched = events.flatMap((event) => world.matching(event, body.binding_id));
+      if (body.plan) {
+        return {
+          events: events.length,
+          jobs: matched.length,
+          already_done: events.reduce((sum, event) => sum + event.jobs_list.filter(({ state }) => state === "done").length, 0),
+          binding_names: [...new Set(matched.map(({ name }) => name))],
+        };
+      }
+      return world.replay(events, body.binding_id, "ada@example.com", Date.now());
+    },
+
+    "GET /v1/jobs": (_, url) => {
+      const given = Object.fromEntries(url.searchParams);
+      return page(
+        world.jobs
+          .filter(
+            (job) =>
+              (!given.state || job.state === given.state) &&
+              (!given.queue || job.queue === given.queue) &&
+              (!given.kind || job.kind === given.kind) &&
+              (!given.tenant || job.tenant_id === given.tenant) &&
+              (!given.event || job.event_id === given.event),
+          )
+          .map(shortJob)
+          .sort((a, b) => (a.created_at < b.created_at ? 1 : -1)),
+        url,
+      );
+    },
+    "GET /v1/jobs/:id": (_, __, { id }) => jobOf(id),
+    "POST /v1/jobs/:id/retry": (_, __, { id }) => void runAgain(jobOf(id)),
+    "POST /v1/jobs/:id/cancel": (body, _, { id }) => {
+      const job = jobOf(id);
+      if (["done", "dead", "cancelled"].includes(job.state)) throw new Refused(409, "job_finished", "The job has finished", "There is nothing left to cancel.");
+      Object.assign(job, { state: "cancelled", finished_at: iso(Date.now()), next_attempt_at: null, last_error: body.reason ?? null });
+      world.record("job.cancel", job.id, { reason: body.reason ?? null });
+    },
+    "GET /v1/job-counts": () => {
+      const queues = {};
+      for (const { queue, state } of world.jobs) {
+        queues[queue] ??= { waiting: 0, active: 0, retrying: 0, completed: 0, failed: 0 };
+        const key = { waiting: "waiting", scheduled: "waiting", running: "active", retrying: "retrying", done: "completed", dead: "failed" }[state];
+        if (key) queues[queue][key] += 1;
+      }
+      return { queues, timestamp: iso(Date.now()) };
+    },
+    "GET /v1/dead-letters": (_, url) => page(deadLetters(Object.fromEntries(url.searchParams)), url, "job_id"),
+    "GET /v1/dead-letters/groups": (_, url) => {
+      const groups = new Map();
+      for (const letter of deadLetters(Object.fromEntries(url.searchParams))) {
+        const key = [letter.category, letter.code, letter.endpoint_name, letter.kind].join(" ");
+        const group = groups.get(key);
+        if (group) {
+          group.count += 1;
+          group.oldest = letter.died_at;
+        } else {
+          groups.set(key, { category: letter.category, code: letter.code, endpoint_name: letter.endpoint_name, kind: letter.kind, count: 1, oldest: letter.died_at, newest: letter.died_at, sample_error: letter.error });
+        }
+      }
+      return { items: [...groups.values()].sort((a, b) => b.count - a.count) };
+    },
+    "POST /v1/dead-letters/retry": (body) => {
+      const letters = deadLetters(body.selection);
+      if (!body.plan) {
+        for (const { job_id } of letters) runAgain(jobOf(job_id));
+        world.record("dead_letter.retry", `${letters.length} jobs`, body.selection);
+      }
+      return { matched: letters.length, retried: body.plan ? 0 : letters.length, by_reason: countBy(letters) };
+    },
+    "POST /v1/dead-letters/discard": (body) => {
+      if (!body.reason) throw invalid("/reason", "a reason is needed");
+      const letters = deadLetters(body.selection);
+      if (!body.plan) for (const { job_id } of letters) jobOf(job_id).state = "cancelled";
+      return { matched: letters.length, discarded: body.plan ? 0 : letters.length };
+    },
+  };
+
+  const compiled = Object.entries(routes).map(([name, handle]) => {
+    const [method, path] = name.split(" ");
+    const names = [];
+    const pattern = new RegExp(`^${path.replace(/:(\w+)/g, (_, part) => (names.push(part), "([^/]+)"))}$`);
+    return { method, pattern, names, handle };
+  });
+
+  const server = createServer(async (request, response) => {
+    const url = new URL(request.url, "http://fake");
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const text = Buffer.concat(chunks).toString();
+    const html = (body, status = 200, headers = {}) => {
+      response.writeHead(status, { "content-type": "text/html; charset=utf-8", ...headers });
+      response.end(`<!doctype html><html lang="en"><title>Sign in</title><main><h1>Mainstay (fake)</h1>${body}</main>`);
+    };
+    const json = (status, body, type = "application/json") => {
+      response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+      response.end(body === undefined ? "" : JSON.stringify(body));
+    };
+
+    // For the tests: other worlds, failures, a stream that ends.
+    if (url.pathname === "/v1/fake") {
+      const wish = JSON.parse(text || "{}");
+      if (wish.world) world = createWorld({ empty: wish.world === "empty", now: Date.now() });
+      Object.assign(mode, wish.mode ?? {});
+      if (mode.stream === false) for (const stream of streams) stream.destroy();
+      return json(200, { keys: [...world.idempotency.keys()].length, mode });
+    }
+    if (url.pathname === "/signin" || url.pathname === "/signin/link") {
+      if (request.method === "POST") {
+        response.writeHead(303, { location: "/", "set-cookie": `${COOKIE}; Path=/; HttpOnly; SameSite=Lax` });
+        return response.end();
+      }
+      return html(`<form method="post" action="${url.pathname}${url.search}"><button type="submit">Sign in</button></form>`);
+    }
+    if (url.pathname === "/signout") {
+      response.writeHead(303, { location: "/signin", "set-cookie": "mainstay_session=; Path=/; Max-Age=0" });
+      return response.end();
+    }
+    if (!url.pathname.startsWith("/v1/")) return json(404, {});
+    if (!(request.headers.cookie ?? "").includes(COOKIE)) {
+      return json(401, { type: "about:blank", title: "Nobody is signed in", status: 401, code: "unauthenticated", detail: "Sign in, or send an API key." }, "application/problem+json");
+    }
+    if (url.pathname === "/v1/stream") {
+      if (!mode.stream) return json(503, { title: "Starting", status: 503, code: "starting" }, "application/problem+json");
+      response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+      response.write(": hello\n\n");
+      streams.add(response);
+      request.on("close", () => streams.delete(response));
+      response.on("close", () => streams.delete(response));
+      return;
+    }
+    if (mode.latency) await new Promise((resolve) => setTimeout(resolve, mode.latency));
+    if (mode.failing && url.pathname !== "/v1/session") {
+      return json(503, { type: "about:blank", title: "The database is not available", status: 503, code: "database_unavailable", detail: "Nothing is lost: providers are asked to deliver again. Look at the database, then try again." }, "application/problem+json");
+    }
+    const payload = /^\/v1\/events\/([^/]+)\/payload$/.exec(url.pathname);
+    if (payload) return json(200, world.events.find(({ id }) => id === payload[1])?.payload ?? null);
+    if (url.pathname === "/v1/dead-letters/export") {
+      response.writeHead(200, { "content-type": "application/x-ndjson" });
+      return response.end(deadLetters(Object.fromEntries(url.searchParams)).map((each) => JSON.stringify(each)).join("\n"));
+    }
+    try {
+      for (const { method, pattern, names, handle } of compiled) {
+        if (method !== request.method) continue;
+        const match = pattern.exec(url.pathname);
+        if (!match) continue;
+        const args = Object.fromEntries(names.map((name, at) => [name, decodeURIComponent(match[at + 1])]));
+        const key = request.headers["idempotency-key"];
+        if (method !== "GET" && !key) throw new Refused(400, "idempotency_key_missing", "The request has no Idempotency-Key", "Every write needs one.");
+        if (key && world.idempotency.has(key)) return json(200, world.idempotency.get(key));
+        const answer = handle(text ? JSON.parse(text) : {}, url, args);
+        if (key) world.idempotency.set(key, answer);
+        return answer === undefined ? json(204) : json(method === "POST" ? 201 : 200, answer);
+      }
+      throw missing("address");
+    } catch (error) {
+      if (error instanceof Refused) return json(error.status, error.body, "application/problem+json");
+      console.error(error);
+      return json(500, { title: "The fake API broke", status: 500, code: "bug", detail: String(error) }, "application/problem+json");
+    }
+  });
+
+  return new Promise((resolve) => {
+    server.listen(port, host, () => {
+      const { port: bound } = server.address();
+      resolve({
+        port: bound,
+        url: `http://${host}:${bound}`,
+        link: `/signin/link?token=${LINK_TOKEN}`,
+        close: () => {
+          clearInterval(timer);
+          for (const stream of streams) stream.destroy();
+          server.close();
+          server.closeAllConnections();
+        },
+      });
+    });
+  });
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const api = await startFakeApi({ port: Number(process.env.PORT ?? 4501) });
+  console.log(`fake API on ${api.url}; open /signin on the dashboard's address`);
+}

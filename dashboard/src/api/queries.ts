@@ -1,0 +1,121 @@
+// What pages ask of the API, each under the key that the stream refreshes it by.
+import { queryOptions, useQuery } from "@tanstack/react-query";
+import { client, unwrap } from "./client";
+import { ApiError } from "./problem";
+import type { Health, Tenant, Window } from "./types";
+
+export const LIST_LIMIT = 50;
+/** Things there are few of, fetched whole. */
+const ALL_LIMIT = 200;
+
+export const windowSecs: Record<Window, number> = { "1h": 3_600, "24h": 86_400, "7d": 604_800 };
+
+export const queries = {
+  session: () =>
+    queryOptions({ queryKey: ["session"], queryFn: () => unwrap(client.GET("/v1/session")), staleTime: 60_000 }),
+  overview: (window: Window) =>
+    queryOptions({
+      queryKey: ["overview", window],
+      queryFn: () => unwrap(client.GET("/v1/overview", { params: { query: { window } } })),
+    }),
+  health: () =>
+    queryOptions({
+      queryKey: ["health"],
+      queryFn: async (): Promise<Health> => {
+        const answer = await client.GET("/v1/health").catch(() => null);
+        // A server that is not well says so with 503 and the same body: that is the answer, not a failure to get one.
+        const unwell = answer?.error as Health | undefined;
+        if (unwell && typeof unwell === "object" && "checks" in unwell) return unwell;
+        return unwrap(answer ? Promise.resolve(answer) : Promise.reject(new Error("unreachable")));
+      },
+      refetchInterval: 10_000,
+    }),
+
+  tenants: () =>
+    queryOptions({
+      queryKey: ["tenants"],
+      queryFn: () => unwrap(client.GET("/v1/tenants", { params: { query: { limit: ALL_LIMIT } } })),
+      staleTime: 60_000,
+    }),
+  users: () =>
+    queryOptions({
+      queryKey: ["users"],
+      queryFn: () => unwrap(client.GET("/v1/users", { params: { query: { limit: ALL_LIMIT } } })),
+    }),
+  keys: () =>
+    queryOptions({
+      queryKey: ["keys"],
+      queryFn: () => unwrap(client.GET("/v1/keys", { params: { query: { limit: ALL_LIMIT } } })),
+    }),
+
+  sources: () =>
+    queryOptions({
+      queryKey: ["sources"],
+      queryFn: () => unwrap(client.GET("/v1/sources", { params: { query: { limit: ALL_LIMIT } } })),
+    }),
+  source: (id: string) =>
+    queryOptions({
+      queryKey: ["source", id],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}", { params: { path: { id } } })),
+    }),
+  endpoints: () =>
+    queryOptions({
+      queryKey: ["endpoints"],
+      queryFn: () => unwrap(client.GET("/v1/endpoints", { params: { query: { limit: ALL_LIMIT } } })),
+    }),
+  endpoint: (id: string) =>
+    queryOptions({
+      queryKey: ["endpoint", id],
+      queryFn: () => unwrap(client.GET("/v1/endpoints/{id}", { params: { path: { id } } })),
+    }),
+  bindings: () =>
+    queryOptions({
+      queryKey: ["bindings"],
+      queryFn: () => unwrap(client.GET("/v1/bindings", { params: { query: { limit: ALL_LIMIT } } })),
+    }),
+
+  event: (id: string) =>
+    queryOptions({
+      queryKey: ["event", id],
+      queryFn: () => unwrap(client.GET("/v1/events/{id}", { params: { path: { id } } })),
+    }),
+  job: (id: string) =>
+    queryOptions({
+      queryKey: ["job", id],
+      queryFn: () => unwrap(client.GET("/v1/jobs/{id}", { params: { path: { id } } })),
+    }),
+  deadLetterGroups: (query: { tenant?: string; from?: string; to?: string }, key: unknown = query) =>
+    queryOptions({
+      queryKey: ["dead-letters", "groups", key],
+      queryFn: () => unwrap(client.GET("/v1/dead-letters/groups", { params: { query } })),
+    }),
+  jobCounts: () =>
+    queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
+};
+
+export function useSession() {
+  return useQuery(queries.session()).data;
+}
+
+/** Whether this session may change anything. The server decides; this only spares people a refusal. */
+export function useCanWrite(): boolean {
+  return useSession()?.role === "owner";
+}
+
+const none: Tenant[] = [];
+
+/** Tenants, for names and filters. A session that is bound to one has no business with the others. */
+export function useTenants(): { list: Tenant[]; many: boolean; nameOf: (id: string) => string } {
+  const bound = useSession()?.tenant_id != null;
+  const list = useQuery({ ...queries.tenants(), enabled: !bound }).data?.items ?? none;
+  return {
+    list,
+    many: list.length > 1,
+    nameOf: (id) => list.find((tenant) => tenant.id === id)?.name ?? id,
+  };
+}
+
+/** Answers that will not change by asking again are not asked for again. */
+export function shouldRetry(failures: number, error: unknown): boolean {
+  return failures < 2 && error instanceof ApiError && error.retryable;
+}

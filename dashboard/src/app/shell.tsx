@@ -1,0 +1,322 @@
+import { Menu } from "@base-ui/react/menu";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { Link, useLocation } from "wouter";
+import { refreshAll, useLive, useTick } from "../api/live-provider";
+import { queries, useSession } from "../api/queries";
+import type { Connection } from "../api/stream";
+import { compact, plural } from "../lib/format";
+import { help, isTyping, Keys, moveInList } from "../lib/keyboard";
+import { applyTheme, chooseTheme, storedTheme, type Theme } from "../lib/theme";
+import { Button } from "../ui/basics";
+import { Dialog } from "../ui/dialog";
+import { Icon, type IconName } from "../ui/icon";
+import ui from "../ui/ui.module.css";
+import { Mark } from "./mark";
+import css from "./shell.module.css";
+
+interface Place {
+  path: string;
+  label: string;
+  short?: string;
+  icon: IconName;
+}
+
+const places: Place[] = [
+  { path: "/", label: "Overview", icon: "overview" },
+  { path: "/events", label: "Events", icon: "events" },
+  { path: "/jobs", label: "Jobs", icon: "jobs" },
+  { path: "/dead-letters", label: "Dead letters", short: "Dead", icon: "dead" },
+  { path: "/sources", label: "Sources", icon: "sources" },
+  { path: "/endpoints", label: "Endpoints", icon: "endpoints" },
+  { path: "/settings", label: "Settings", icon: "settings" },
+];
+const inTabs = 4;
+
+const isAt = (path: string, location: string): boolean =>
+  path === "/" ? location === "/" : location === path || location.startsWith(`${path}/`);
+
+export function Shell({ children }: { children: ReactNode }) {
+  const [location, navigate] = useLocation();
+  const [helping, setHelping] = useState(false);
+  const session = useSession();
+  useKeyboard(navigate, () => setHelping(true));
+  useArrival(location);
+
+  return (
+    <>
+      <a className={css.skip} href="#main">Skip to content</a>
+      <div className={css.shell}>
+        <div className={css.side}>
+          <Link href="/" className={css.brand}><Mark /><span>Mainstay</span></Link>
+          <nav className={css.nav} aria-label="Pages">
+            {places.map((place) => (
+              <Link key={place.path} href={place.path} aria-current={isAt(place.path, location) ? "page" : undefined} title={place.label}>
+                <Icon name={place.icon} />
+                <span className={css.navLabel}>{place.label}</span>
+                {place.path === "/dead-letters" && <DeadCount />}
+              </Link>
+            ))}
+          </nav>
+          <div className={css.sideFoot}>
+            <LiveState />
+            <Who onHelp={() => setHelping(true)} />
+          </div>
+        </div>
+        <div className={css.content}>
+          <div className={css.top}>
+            <Link href="/" className={css.brand}><Mark /><span>Mainstay</span></Link>
+            <LiveState />
+            <Who compact onHelp={() => setHelping(true)} />
+          </div>
+          {session?.demo && (
+            <div className={css.demo}>
+              <Icon name="info" size={14} />
+              This is a demo with generated traffic. Nothing here is yours.
+            </div>
+          )}
+          <Stale />
+          <main id="main" className={css.main} tabIndex={-1}>{children}</main>
+        </div>
+      </div>
+      <nav className={css.tabs} aria-label="Pages, compact">
+        {places.slice(0, inTabs).map((place) => (
+          <Link key={place.path} href={place.path} aria-current={isAt(place.path, location) ? "page" : undefined}>
+            <Icon name={place.icon} size={18} />
+            {place.short ?? place.label}
+            {place.path === "/dead-letters" && <DeadCount />}
+          </Link>
+        ))}
+        <MoreTab location={location} navigate={navigate} />
+      </nav>
+      <Help open={helping} onClose={() => setHelping(false)} />
+    </>
+  );
+}
+
+function DeadCount() {
+  const tick = useTick();
+  // Before the first tick, what the overview has loaded.
+  const loaded = useQuery({ ...queries.overview("1h"), enabled: false }).data?.dead_letters;
+  const dead = tick?.dead_letters ?? loaded ?? 0;
+  if (dead === 0) return null;
+  return (
+    <span className={css.navCount} title={plural(dead, "dead letter")}>
+      {compact(dead)}
+      <span className="visually-hidden"> dead letters</span>
+    </span>
+  );
+}
+
+const connectionWords: Record<Connection, string> = {
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Reconnecting",
+  offline: "Offline",
+};
+
+function LiveState() {
+  const { connection } = useLive();
+  return (
+    <div className={css.live} data-state={connection} role="status">
+      <span className={css.dot} aria-hidden="true" />
+      <span>{connectionWords[connection]}</span>
+    </div>
+  );
+}
+
+/** While the page cannot hear the server, it says so where it cannot be missed. */
+function Stale() {
+  const { connection, retry } = useLive();
+  const queryClient = useQueryClient();
+  if (connection !== "offline") return null;
+  return (
+    <div className={css.stale} role="alert">
+      <Icon name="broken" />
+      <span>No live connection to Mainstay. What you see may be old.</span>
+      <Button
+        small
+        icon="retry"
+        onClick={() => {
+          retry();
+          refreshAll(queryClient);
+        }}
+      >
+        Try now
+      </Button>
+    </div>
+  );
+}
+
+const themes: { value: Theme; label: string; icon: IconName }[] = [
+  { value: "system", label: "As the system", icon: "screen" },
+  { value: "light", label: "Light", icon: "sun" },
+  { value: "dark", label: "Dark", icon: "moon" },
+];
+
+function Who({ compact: small, onHelp }: { compact?: boolean; onHelp: () => void }) {
+  const session = useSession();
+  const [theme, setTheme] = useState<Theme>(storedTheme);
+  const signOut = useRef<HTMLFormElement>(null);
+  const name = session?.user?.email ?? session?.key?.name ?? "";
+  return (
+    <>
+      <Menu.Root modal={false}>
+        <Menu.Trigger className={css.who} aria-label={`Account and appearance${name ? `: ${name}` : ""}`}>
+          <Icon name="user" />
+          {!small && <span className="truncate">{name}</span>}
+          {!small && <Icon name="more" />}
+        </Menu.Trigger>
+        <Menu.Portal>
+          <Menu.Positioner side={small ? "bottom" : "top"} align={small ? "end" : "start"} sideOffset={6} style={{ zIndex: 40 }}>
+            <Menu.Popup className={ui.menu}>
+              <div className={ui.menuLabel}>
+                {name}
+                {session && <> · {session.role}</>}
+              </div>
+              <div className={ui.menuLine} />
+              <Menu.RadioGroup
+                value={theme}
+                aria-label="Appearance"
+                onValueChange={(next: Theme) => {
+                  setTheme(next);
+                  chooseTheme(next);
+                }}
+              >
+                {themes.map((each) => (
+                  <Menu.RadioItem key={each.value} value={each.value} className={ui.menuItem} closeOnClick>
+                    <Icon name={each.icon} />
+                    {each.label}
+                    {each.value === theme && <Icon name="check" />}
+                  </Menu.RadioItem>
+                ))}
+              </Menu.RadioGroup>
+              <div className={ui.menuLine} />
+              <Menu.Item className={ui.menuItem} onClick={onHelp}>
+                <Icon name="question" />
+                Keyboard
+              </Menu.Item>
+              {session?.user && (
+                <Menu.Item className={ui.menuItem} onClick={() => signOut.current?.submit()}>
+                  <Icon name="signout" />
+                  Sign out
+                </Menu.Item>
+              )}
+            </Menu.Popup>
+          </Menu.Positioner>
+        </Menu.Portal>
+      </Menu.Root>
+      <form ref={signOut} method="post" action="/signout" hidden />
+    </>
+  );
+}
+
+function MoreTab({ location, navigate }: { location: string; navigate: (to: string) => void }) {
+  const rest = places.slice(inTabs);
+  return (
+    <Menu.Root modal={false}>
+      <Menu.Trigger aria-current={rest.some(({ path }) => isAt(path, location)) ? "true" : undefined}>
+        <Icon name="more" size={18} />
+        More
+      </Menu.Trigger>
+      <Menu.Portal>
+        <Menu.Positioner side="top" align="end" sideOffset={8} style={{ zIndex: 40 }}>
+          <Menu.Popup className={ui.menu}>
+            {rest.map((place) => (
+              <Menu.Item key={place.path} className={ui.menuItem} onClick={() => navigate(place.path)}>
+                <Icon name={place.icon} />
+                {place.label}
+              </Menu.Item>
+            ))}
+          </Menu.Popup>
+        </Menu.Positioner>
+      </Menu.Portal>
+    </Menu.Root>
+  );
+}
+
+function Help({ open, onClose }: { open: boolean; onClose: () => void }) {
+  return (
+    <Dialog open={open} onClose={onClose} title="Keyboard" foot={<Button onClick={onClose}>Close</Button>}>
+      <dl className={css.helpList}>
+        {help.map(({ keys, does }) => (
+          <div key={keys}>
+            <dt>{keys.split(" ").map((key) => <kbd key={key}>{key}</kbd>)}</dt>
+            <dd>{does}</dd>
+          </div>
+        ))}
+      </dl>
+    </Dialog>
+  );
+}
+
+function useKeyboard(navigate: (to: string) => void, onHelp: () => void): void {
+  const latest = useRef({ navigate, onHelp });
+  latest.current = { navigate, onHelp };
+  useEffect(() => {
+    const keys = new Keys();
+    const onKey = (event: KeyboardEvent) => {
+      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+      if (isTyping(event.target)) {
+        if (event.key === "Escape") (event.target as HTMLElement).blur();
+        return;
+      }
+      if (document.querySelector("[role=dialog],[role=alertdialog],[role=menu]")) return;
+      const intent = keys.press(event.key, event.timeStamp);
+      if (intent === null) return;
+      if (intent.type === "go") {
+        event.preventDefault();
+        latest.current.navigate(intent.path);
+        return;
+      }
+      switch (intent.key) {
+        case "/": {
+          const search = document.querySelector<HTMLInputElement>("main [data-search]");
+          if (search === null) return;
+          event.preventDefault();
+          search.focus();
+          search.select();
+          return;
+        }
+        case "j":
+        case "k":
+          if (moveInList(intent.key === "j" ? 1 : -1)) event.preventDefault();
+          return;
+        case "x":
+          document.activeElement?.closest("[data-row]")?.querySelector<HTMLInputElement>("[data-row-check]")?.click();
+          return;
+        case ".":
+          document.querySelector<HTMLButtonElement>("main [data-show-fresh]")?.click();
+          return;
+        case "?":
+          event.preventDefault();
+          latest.current.onHelp();
+      }
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, []);
+}
+
+/** A new page begins at its top and is announced; going back keeps the browser's own position. */
+function useArrival(location: string): void {
+  const first = useRef(true);
+  const popped = useRef(false);
+  useEffect(() => {
+    const onPop = () => {
+      popped.current = true;
+    };
+    window.addEventListener("popstate", onPop);
+    return () => window.removeEventListener("popstate", onPop);
+  }, []);
+  useEffect(() => {
+    if (first.current) {
+      first.current = false;
+      applyTheme(storedTheme());
+      return;
+    }
+    if (!popped.current) window.scrollTo(0, 0);
+    popped.current = false;
+    (document.querySelector<HTMLElement>("main h1") ?? document.getElementById("main"))?.focus({ preventScroll: true });
+  }, [location]);
+}

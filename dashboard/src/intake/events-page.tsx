@@ -1,0 +1,210 @@
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { client, unwrap } from "../api/client";
+import { useLiveList } from "../api/live-list";
+import { LIST_LIMIT, queries, useCanWrite, useTenants } from "../api/queries";
+import type { Event, EventStatus, Source } from "../api/types";
+import { commands } from "../lib/commands";
+import { plural } from "../lib/format";
+import { oneOf, text, useParamsInUrl } from "../lib/search-params";
+import { Ago, Button, ButtonLink, Empty, PageHead, Panel, ProblemCard, Segments } from "../ui/basics";
+import { ChoiceFilter, FilterBar, Fresh, PeriodFilter, periodParams, periodQuery, SearchBox, SecondBar, TextFilter } from "../ui/filters";
+import { EventStatusBadge, eventLooks } from "../ui/status";
+import { type Column, ListFoot, Table } from "../ui/table";
+import { ReplayDialog, type ReplaySelection } from "./replay-dialog";
+
+const statuses = ["", "pending", "processing", "success", "error", "unhandled"] as const;
+const params = {
+  q: text(),
+  source: text(),
+  type: text(),
+  status: oneOf(statuses, ""),
+  tenant: text(),
+  ...periodParams,
+};
+
+export function EventsPage() {
+  const [values, change] = useParamsInUrl(params);
+  const sources = useQuery(queries.sources()).data?.items ?? [];
+  const tenants = useTenants();
+  const canWrite = useCanWrite();
+  const [replaying, setReplaying] = useState<ReplaySelection | null>(null);
+
+  const list = useLiveList<Event>({
+    area: "events",
+    filters: values,
+    idOf: (event) => event.id,
+    fetchPage: (cursor) =>
+      unwrap(
+        client.GET("/v1/events", {
+          params: {
+            query: {
+              cursor,
+              limit: LIST_LIMIT,
+              q: values.q || undefined,
+              source: values.source || undefined,
+              type: values.type || undefined,
+              status: values.status || undefined,
+              tenant: values.tenant || undefined,
+              ...periodQuery(values, Date.now()),
+            },
+          },
+        }),
+      ),
+  });
+
+  const filtered =
+    values.q !== "" || values.source !== "" || values.type !== "" || values.status !== "" || values.tenant !== "" || values.period !== "all";
+  const clear = () => change({ q: "", source: "", type: "", status: "", tenant: "", period: "all", from: "", to: "" });
+
+  const columns: Column<Event>[] = [
+    {
+      key: "type",
+      label: "Type",
+      primary: true,
+      card: "title",
+      width: "26%",
+      cell: (event) => <span className="mono" title={event.type}>{event.type}</span>,
+    },
+    { key: "status", label: "Status", width: "128px", card: "status", cell: (event) => <EventStatusBadge status={event.status} /> },
+    { key: "source", label: "Source", width: "14%", cell: (event) => event.source_name },
+    ...(tenants.many
+      ? [{ key: "tenant", label: "Tenant", width: "12%", cell: (event: Event) => tenants.nameOf(event.tenant_id) }]
+      : []),
+    {
+      key: "provider_id",
+      label: "Provider's id",
+      card: "wide",
+      cell: (event) => <span className="mono secondary" title={event.provider_id}>{event.provider_id}</span>,
+    },
+    { key: "jobs", label: "Jobs", width: "86px", cell: (event) => <JobTally event={event} /> },
+    { key: "received", label: "Received", width: "96px", end: true, cell: (event) => <Ago at={event.received_at} /> },
+  ];
+
+  return (
+    <>
+      <PageHead
+        title="Events"
+        sub="Every webhook that was verified, kept for good, with what became of it."
+        actions={
+          canWrite && (
+            <Button
+              icon="retry"
+              onClick={() =>
+                setReplaying({
+                  source: values.source || undefined,
+                  type: values.type || undefined,
+                  status: values.status || undefined,
+                  tenant: values.tenant || undefined,
+                  ...periodQuery(values, Date.now()),
+                })
+              }
+              disabled={values.q !== "" || !filtered}
+              title={
+                values.q !== ""
+                  ? "A replay goes by source, type, status, tenant and period, not by search"
+                  : filtered
+                    ? undefined
+                    : "Choose filters first: a replay of everything is never meant"
+              }
+            >
+              Replay these…
+            </Button>
+          )
+        }
+      />
+      <Panel label="Events" padded={false}>
+        <FilterBar>
+          <SearchBox label="Search by provider's id or evt_…" value={values.q} onChange={(q) => change({ q }, { replace: true })} />
+          <ChoiceFilter
+            label="Source"
+            any="Any source"
+            value={values.source}
+            onChange={(source) => change({ source })}
+            options={sources.map(({ name }) => ({ value: name, label: name }))}
+          />
+          <TextFilter label="Type, e.g. invoice.*" value={values.type} onChange={(type) => change({ type }, { replace: true })} />
+          {tenants.many && (
+            <ChoiceFilter
+              label="Tenant"
+              any="Any tenant"
+              value={values.tenant}
+              onChange={(tenant) => change({ tenant })}
+              options={tenants.list.map(({ id, name }) => ({ value: id, label: name }))}
+            />
+          )}
+          <PeriodFilter values={values} onChange={change} />
+        </FilterBar>
+        <SecondBar>
+          <Segments<EventStatus | "">
+            label="Status"
+            value={values.status}
+            onChange={(status) => change({ status })}
+            options={statuses.map((status) => ({ value: status, label: status === "" ? "All" : eventLooks[status].label }))}
+          />
+          <Fresh fresh={list.fresh} atLeast={list.freshIsAtLeast} noun={list.fresh === 1 ? "event" : "events"} onShow={list.showFresh} />
+        </SecondBar>
+        {list.error ? (
+          <ProblemCard error={list.error} onRetry={list.reload} what="Events could not be read" />
+        ) : list.rows?.length === 0 ? (
+          filtered ? (
+            <Empty icon="filter" title="No event matches these filters" actions={<Button onClick={clear}>Clear all filters</Button>}>
+              Types match exactly, or by their beginning with a star at the end: <code>invoice.*</code>.
+            </Empty>
+          ) : (
+            <NoEvents source={sources.find(({ scheme }) => scheme !== "mainstay")} />
+          )
+        ) : (
+          <>
+            <Table
+              label="Events"
+              columns={columns}
+              rows={list.rows}
+              idOf={(event) => event.id}
+              hrefOf={(event) => `/events/${event.id}`}
+              skeleton={12}
+              goneIds={list.gone}
+            />
+            {list.rows && <ListFoot shown={list.rows.length} noun="events" more={list.more} />}
+          </>
+        )}
+      </Panel>
+      {replaying && <ReplayDialog selection={replaying} onClose={() => setReplaying(null)} />}
+    </>
+  );
+}
+
+function NoEvents({ source }: { source: Source | undefined }) {
+  return source === undefined ? (
+    <Empty
+      icon="events"
+      title="No events yet"
+      command={commands.sourceCreate()}
+      actions={<ButtonLink href="/sources" variant="primary">To the sources</ButtonLink>}
+    >
+      Events come in through a source. Make one, here or with this command, and give its address to the provider.
+    </Empty>
+  ) : (
+    <Empty icon="events" title="No events yet" command={commands.send(source.url)}>
+      Send one from the provider&apos;s page. A request without a valid signature, like this one, is refused and shows up on the page
+      of the source: a quick way to see that requests arrive at all.
+    </Empty>
+  );
+}
+
+/** How many jobs of the event are done, of how many. */
+function JobTally({ event: { jobs } }: { event: Event }) {
+  if (jobs.total === 0) return <span className="muted">none</span>;
+  const parts = [
+    jobs.dead > 0 && `${plural(jobs.dead, "dead letter")}`,
+    jobs.retrying > 0 && `${jobs.retrying} retrying`,
+    jobs.running > 0 && `${jobs.running} running`,
+    jobs.waiting > 0 && `${jobs.waiting} waiting`,
+    jobs.cancelled > 0 && `${jobs.cancelled} cancelled`,
+  ].filter(Boolean);
+  return (
+    <span title={parts.length > 0 ? parts.join(", ") : undefined}>
+      {jobs.done}/{jobs.total} done
+    </span>
+  );
+}

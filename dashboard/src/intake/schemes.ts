@@ -1,0 +1,41 @@
+import type { Scheme } from "../api/types";
+
+interface SchemeWords {
+  label: string;
+  /** Where the provider shows its secret, for the form. */
+  secret: string;
+  /** Whether Mainstay can make the secret, because it is for us to choose. */
+  generates: boolean;
+}
+
+export const schemes: Record<Scheme, SchemeWords> = {
+  stripe: {
+    label: "Stripe",
+    secret: "Stripe shows it as “Signing secret” of the webhook endpoint: whsec_…",
+    generates: false,
+  },
+  standard_webhooks: {
+    label: "Standard Webhooks (Whop, Svix, Clerk, …)",
+    secret: "As the provider shows it: whsec_… in base64. Leave it empty and one is made for you.",
+    generates: true,
+  },
+  github: {
+    label: "GitHub",
+    secret: "What you enter as “Secret” of the webhook on GitHub. Leave it empty and one is made for you.",
+    generates: true,
+  },
+  meta: {
+    label: "Meta (WhatsApp, Messenger)",
+    secret: "The app secret, from the basic settings of the app.",
+    generates: false,
+  },
+  hmac: {
+    label: "HMAC, described by you",
+    secret: "The shared key. Leave it empty and one is made for you.",
+    generates: true,
+  },
+  mainstay: { label: "Mainstay’s own events", secret: "", generates: false },
+};
+
+/** Those that a person can make a source of. */
+export const creatable: Scheme[] = ["stripe", "standard_webhooks", "github", "meta", "hmac"];

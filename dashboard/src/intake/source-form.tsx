@@ -1,0 +1,156 @@
+import { useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { useLocation } from "wouter";
+import { client, unwrap } from "../api/client";
+import { useTenants } from "../api/queries";
+import { createdSource, type HmacSettings, type Scheme, type Source } from "../api/types";
+import { Button, Command, Notice, ProblemCard } from "../ui/basics";
+import { Dialog, SecretDialog } from "../ui/dialog";
+import { columnsClass, Field, formClass, Input, Select, useSubmit } from "../ui/form";
+import { creatable, schemes } from "./schemes";
+
+const plainHmac: HmacSettings = {
+  header: "X-Signature",
+  algorithm: "sha256",
+  encoding: "hex",
+  prefix: "",
+  template: "{body}",
+  timestamp_header: "",
+  id_header: "",
+  id_pointer: "/id",
+  type_header: "",
+  type_pointer: "/type",
+  key_encoding: "utf8",
+};
+
+/** Empty fields are not sent: absent is what they mean. */
+function trimmed(hmac: HmacSettings): HmacSettings {
+  return Object.fromEntries(Object.entries(hmac).filter(([, value]) => value !== "")) as unknown as HmacSettings;
+}
+
+export function CreateSource({ onClose }: { onClose: () => void }) {
+  const queryClient = useQueryClient();
+  const tenants = useTenants();
+  const [, navigate] = useLocation();
+  const [scheme, setScheme] = useState<Scheme>("stripe");
+  const [name, setName] = useState("");
+  const [tenant, setTenant] = useState("");
+  const [secret, setSecret] = useState("");
+  const [verifyToken, setVerifyToken] = useState("");
+  const [hmac, setHmac] = useState(plainHmac);
+  const [made, setMade] = useState<{ source: Source; secret: string | null } | null>(null);
+
+  const form = useSubmit(async () => {
+    const answer = createdSource(
+      await unwrap(
+        client.POST("/v1/sources", {
+          body: {
+            name: name.trim(),
+            scheme,
+            tenant_id: tenant || tenants.list[0]?.id,
+            secret: secret.trim() || undefined,
+            verify_token: scheme === "meta" ? verifyToken.trim() || undefined : undefined,
+            settings: scheme === "hmac" ? { hmac: trimmed(hmac) } : undefined,
+          },
+        }),
+      ),
+    );
+    void queryClient.invalidateQueries({ queryKey: ["sources"] });
+    setMade(answer);
+  });
+
+  if (made) {
+    const done = () => {
+      onClose();
+      navigate(`/sources/${made.source.id}`);
+    };
+    const address = <Command text={location.origin + made.source.url} label="Copy address" wrap />;
+    return made.secret ? (
+      <SecretDialog
+        open
+        onClose={done}
+        title={`Source ${made.source.name} is there`}
+        text="Give the provider this secret and the address below."
+        secret={made.secret}
+      >
+        {address}
+      </SecretDialog>
+    ) : (
+      <Dialog
+        open
+        onClose={done}
+        title={`Source ${made.source.name} is there`}
+        text="Give the provider this address. The first event shows up the moment it is acknowledged."
+        foot={<Button variant="primary" onClick={done}>To the source</Button>}
+      >
+        {address}
+      </Dialog>
+    );
+  }
+
+  const words = schemes[scheme];
+  const set = (key: keyof HmacSettings) => (value: string) => setHmac((before) => ({ ...before, [key]: value }));
+  return (
+    <Dialog
+      open
+      onClose={onClose}
+      closable={!form.busy}
+      title="New source"
+      text="A door for one provider's webhooks."
+      onSubmit={form.submit}
+      foot={
+        <>
+          <Button onClick={onClose} disabled={form.busy}>Cancel</Button>
+          <Button type="submit" variant="primary" disabled={form.busy || name.trim() === ""}>
+            {form.busy ? "Creating…" : "Create source"}
+          </Button>
+        </>
+      }
+    >
+      <div className={formClass}>
+        <Field label="Provider" error={form.errorAt("scheme")}>
+          <Select
+            value={scheme}
+            onChange={(value) => setScheme(value as Scheme)}
+            options={creatable.map((value) => ({ value, label: schemes[value].label }))}
+          />
+        </Field>
+        <Field label="Name" hint={<>The end of the address: <code>{location.origin}/in/{name.trim() || "…"}</code></>} error={form.errorAt("name")}>
+          <Input value={name} onChange={setName} autoComplete="off" placeholder={scheme === "hmac" ? "orders" : scheme.replace("_webhooks", "")} autoCapitalize="none" />
+        </Field>
+        {tenants.many && (
+          <Field label="Tenant" error={form.errorAt("tenant_id")}>
+            <Select value={tenant || tenants.list[0]!.id} onChange={setTenant} options={tenants.list.map(({ id, name: label }) => ({ value: id, label }))} />
+          </Field>
+        )}
+        <Field label="Signing secret" hint={words.secret} error={form.errorAt("secret")}>
+          <Input value={secret} onChange={setSecret} autoComplete="off" />
+        </Field>
+        {scheme === "meta" && (
+          <Field label="Verify token" hint="Any text. Enter the same one on Meta's page when it asks for it." error={form.errorAt("verify_token")}>
+            <Input value={verifyToken} onChange={setVerifyToken} autoComplete="off" />
+          </Field>
+        )}
+        {scheme === "hmac" && (
+          <>
+            <div className={columnsClass}>
+              <Field label="Signature header" error={form.errorAt("header")}><Input value={hmac.header} onChange={set("header")} /></Field>
+              <Field label="Algorithm"><Select value={hmac.algorithm} onChange={set("algorithm")} options={["sha256", "sha512", "sha1"].map((value) => ({ value, label: value }))} /></Field>
+              <Field label="Encoding"><Select value={hmac.encoding} onChange={set("encoding")} options={["hex", "base64"].map((value) => ({ value, label: value }))} /></Field>
+              <Field label="Prefix" hint="e.g. sha256="><Input value={hmac.prefix ?? ""} onChange={set("prefix")} /></Field>
+              <Field label="What is signed" hint="{body}, or {timestamp}.{body}" error={form.errorAt("template")}><Input value={hmac.template} onChange={set("template")} /></Field>
+              <Field label="Timestamp header" error={form.errorAt("timestamp_header")}><Input value={hmac.timestamp_header ?? ""} onChange={set("timestamp_header")} /></Field>
+              <Field label="Id header"><Input value={hmac.id_header ?? ""} onChange={set("id_header")} /></Field>
+              <Field label="… or id in the body" hint="JSON pointer"><Input value={hmac.id_pointer ?? ""} onChange={set("id_pointer")} /></Field>
+              <Field label="Type header"><Input value={hmac.type_header ?? ""} onChange={set("type_header")} /></Field>
+              <Field label="… or type in the body" hint="JSON pointer"><Input value={hmac.type_pointer ?? ""} onChange={set("type_pointer")} /></Field>
+              <Field label="The key is written in"><Select value={hmac.key_encoding ?? "utf8"} onChange={set("key_encoding")} options={["utf8", "base64", "hex"].map((value) => ({ value, label: value }))} /></Field>
+            </div>
+            <Notice>The id makes an event unique. Without one from the provider, nothing can tell a duplicate from a new event.</Notice>
+          </>
+        )}
+        {form.error !== null && <ProblemCard error={form.error} />}
+      </div>
+    </Dialog>
+  );
+}

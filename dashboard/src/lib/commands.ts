@@ -1,0 +1,12 @@
+// The commands that empty pages offer, in one place, so that they can be checked against the real command line.
+import type { Scheme } from "../api/types";
+
+const origin = () => location.origin;
+
+export const commands = {
+  sourceCreate: (scheme: Scheme = "stripe") => `mainstay source create ${scheme} --scheme ${scheme} --secret whsec_…`,
+  endpointCreate: () => "mainstay endpoint create shop https://shop.example.com/hooks",
+  bindingCreate: (source = "stripe", endpoint = "shop") => `mainstay binding create --source ${source} --type 'invoice.*' --endpoint ${endpoint}`,
+  jobCreate: () => `mainstay job create noop --payload '{}'`,
+  send: (url: string) => `curl -i ${origin()}${url} \\\n  -H 'content-type: application/json' \\\n  -d '{"type":"ping"}'`,
+};

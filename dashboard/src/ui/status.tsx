@@ -1,0 +1,88 @@
+// States in the words of the API, each with an icon, a word and a tone: never a colour alone.
+import type { ReactNode } from "react";
+import type { Breaker, EventStatus, JobState, Outcome } from "../api/types";
+import { words } from "../lib/format";
+import { Icon, type IconName } from "./icon";
+import css from "./ui.module.css";
+
+export type Tone = "ok" | "warn" | "bad" | "run" | "idle";
+export interface Look {
+  tone: Tone;
+  icon: IconName;
+  label: string;
+}
+
+export const eventLooks: Record<EventStatus, Look> = {
+  pending: { tone: "idle", icon: "clock", label: "Pending" },
+  processing: { tone: "run", icon: "play", label: "Processing" },
+  success: { tone: "ok", icon: "check", label: "Success" },
+  error: { tone: "bad", icon: "cross", label: "Error" },
+  unhandled: { tone: "idle", icon: "minus", label: "Unhandled" },
+};
+
+export const jobLooks: Record<JobState, Look> = {
+  waiting: { tone: "idle", icon: "clock", label: "Waiting" },
+  scheduled: { tone: "idle", icon: "calendar", label: "Scheduled" },
+  running: { tone: "run", icon: "play", label: "Running" },
+  retrying: { tone: "warn", icon: "retry", label: "Retrying" },
+  done: { tone: "ok", icon: "check", label: "Done" },
+  dead: { tone: "bad", icon: "dead", label: "Dead letter" },
+  cancelled: { tone: "idle", icon: "minus", label: "Cancelled" },
+};
+
+export const outcomeLooks: Record<Outcome, Look> = {
+  succeeded: { tone: "ok", icon: "check", label: "Succeeded" },
+  failed: { tone: "warn", icon: "cross", label: "Failed" },
+  dead: { tone: "bad", icon: "dead", label: "Failed for good" },
+  lost: { tone: "warn", icon: "question", label: "Lost" },
+  unknown: { tone: "warn", icon: "question", label: "Unknown" },
+  cancelled: { tone: "idle", icon: "minus", label: "Cancelled" },
+  requeued: { tone: "run", icon: "retry", label: "Run again" },
+  discarded: { tone: "idle", icon: "trash", label: "Discarded" },
+  running: { tone: "run", icon: "play", label: "Running" },
+};
+
+export const breakerLooks: Record<Breaker["state"], Look> = {
+  closed: { tone: "ok", icon: "check", label: "Healthy" },
+  half_open: { tone: "warn", icon: "half", label: "Probing" },
+  open: { tone: "bad", icon: "broken", label: "Cut off" },
+};
+
+const unknownLook = (value: string): Look => ({ tone: "idle", icon: "question", label: words(value) });
+
+export function Badge({ look, children, title }: { look: Look; children?: ReactNode; title?: string }) {
+  return (
+    <span className={css.badge} data-tone={look.tone} title={title}>
+      <Icon name={look.icon} size={13} />
+      {children ?? look.label}
+    </span>
+  );
+}
+
+export const EventStatusBadge = ({ status }: { status: EventStatus }) => (
+  <Badge look={eventLooks[status] ?? unknownLook(status)} />
+);
+export const JobStateBadge = ({ state }: { state: JobState }) => <Badge look={jobLooks[state] ?? unknownLook(state)} />;
+export const OutcomeBadge = ({ outcome }: { outcome: Outcome }) => (
+  <Badge look={outcomeLooks[outcome] ?? unknownLook(outcome)} />
+);
+
+export function EndpointBadge({ breaker, enabled }: { breaker: Breaker; enabled: boolean }) {
+  if (!enabled) return <Badge look={{ tone: "idle", icon: "pause", label: "Disabled" }} />;
+  return <Badge look={breakerLooks[breaker.state] ?? unknownLook(breaker.state)} />;
+}
+
+export const EnabledBadge = ({ enabled }: { enabled: boolean }) => (
+  <Badge look={enabled ? { tone: "ok", icon: "check", label: "Enabled" } : { tone: "idle", icon: "pause", label: "Disabled" }} />
+);
+
+/** The kind of failure and its stable code. */
+export function Reason({ category, code }: { category?: string | null; code?: string | null }) {
+  if (!category && !code) return null;
+  return (
+    <span className="nowrap">
+      {category && <>{words(category)} </>}
+      {code && <span className={css.chip}>{code}</span>}
+    </span>
+  );
+}
