@@ -12,7 +12,7 @@ use mainstay_domain::{
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
         Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, NewJob,
-        Outcome, QueueNumber, TallyRecord, breaker::Breaker,
+        Outcome, QueueNumber, SignalKind, TallyRecord, breaker::Breaker,
     },
 };
 use queries as q;
@@ -348,7 +348,11 @@ impl SqlTx<'_> {
         {
             return Ok(false);
         }
-        let kind = i64::from(attempt.outcome != Outcome::Requeued);
+        let kind = match attempt.outcome {
+            Outcome::Requeued => SignalKind::Requeued,
+            Outcome::Discarded => SignalKind::Discarded,
+            _ => SignalKind::Cancelled,
+        } as i64;
         let (tenant, job, queue) = (attempt.tenant, attempt.job, attempt.queue);
         let params = values![tenant, job, queue, kind, attempt.finished_at];
         self.execute(&q::SIGNAL_INSERT, params).await.map(|_| true)

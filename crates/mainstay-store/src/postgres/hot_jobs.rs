@@ -7,7 +7,7 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
-        QueueNumber, Signal, SignalKind, TallyRecord,
+        QueueNumber, Signal, TallyRecord,
     },
 };
 use tokio_postgres::Row;
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     jobs::cursor::{NOTHING, PgCursor, Reached, Window},
-    verbs::created,
+    thing::thing,
+    verbs::{created, signal_kind},
 };
 
 macro_rules! insert {
@@ -97,9 +98,7 @@ static DISCOVER_RECOVERING: Sized = window!(
     "id",
     "uuid",
     "w.tenant_id, w.queue, w.band, w.run_at,
-        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL
-        OR (SELECT s.attempt FROM attempt_start AS s WHERE s.tenant_id = w.tenant_id AND s.job_id = w.id LIMIT 1)
-            IS NOT NULL",
+        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL",
     ""
 );
 static SIGNALS: Sized = window!(
@@ -110,12 +109,11 @@ static SIGNALS: Sized = window!(
     ""
 );
 
-/// Never tried. Looked up one by one: no plan ever reads all attempts to join them.
+/// Without an outcome. A start does not count: its owner may have died, and nobody else looks for the job.
+/// Looked up one by one: no plan ever reads all attempts to join them.
 macro_rules! fresh {
     () => {
-        " AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id LIMIT 1) IS NULL
-        AND (SELECT s.attempt FROM attempt_start AS s WHERE s.tenant_id = j.tenant_id AND s.job_id = j.id LIMIT 1)
-            IS NULL"
+        " AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id LIMIT 1) IS NULL"
     };
 }
 
@@ -149,8 +147,6 @@ static RETRIES: Sized = sized!(
         AND a.next_at <= $5
         AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
             AND l.attempt > a.attempt LIMIT 1) IS NULL
-        AND (SELECT s.attempt FROM attempt_start AS s WHERE s.tenant_id = a.tenant_id AND s.job_id = a.job_id
-            AND s.attempt > a.attempt LIMIT 1) IS NULL
     ORDER BY a.next_at, a.tenant_id, a.job_id LIMIT ",
     ""
 );
@@ -185,7 +181,10 @@ const SETTLE_PLAIN: &str = "
     INSERT INTO attempt (tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::smallint[],
         $7::bigint[], $8::bigint[])";
-const TALLY: &str = "INSERT INTO tally (sequence, body) VALUES ($1, $2)";
+/// A number that a checkpoint includes was used, though its record is gone.
+const TALLY: &str = "
+    INSERT INTO tally (sequence, body)
+    SELECT $1::bigint, $2::text WHERE NOT EXISTS (SELECT 1 FROM checkpoint WHERE sequence >= $1)";
 
 /// Every text of this file.
 #[cfg(test)]
@@ -547,9 +546,12 @@ impl PgConn<'_> {
 
     async fn tally_insert(&self, tally: Option<&TallyRecord>) -> StoreResult<()> {
         let Some(tally) = tally else { return Ok(()) };
-        self.run(TALLY, &[&tally.sequence, &tally.body])
-            .await
-            .map(|_| ())
+        match self.run(TALLY, &[&tally.sequence, &tally.body]).await? {
+            0 => Err(StoreError::Conflict {
+                what: thing("tally"),
+            }),
+            _ => Ok(()),
+        }
     }
 
     async fn attempts_insert(&self, attempts: &[Attempt]) -> StoreResult<()> {
@@ -665,10 +667,7 @@ fn signal(row: &Row) -> Signal {
         tenant: TenantId::from_uuid(row.get(2)),
         job: JobId::from_uuid(row.get(3)),
         queue: row.get(4),
-        kind: match row.get::<_, i16>(5) {
-            0 => SignalKind::Requeued,
-            _ => SignalKind::Cancelled,
-        },
+        kind: signal_kind(row.get(5)),
     }
 }
 

@@ -6,7 +6,7 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
-        QueueNumber, Signal, SignalKind, TallyRecord,
+        QueueNumber, Signal, TallyRecord,
     },
 };
 use rusqlite::{CachedStatement, OptionalExtension, Params, Row, params};
@@ -15,7 +15,8 @@ use uuid::Uuid;
 use super::{conn::SqliteConn, error::map_error};
 use crate::{
     jobs::cursor::SqliteCursor,
-    verbs::{bounded, created},
+    thing::thing,
+    verbs::{bounded, created, signal_kind},
 };
 
 const JOB_INSERT: &str = "
@@ -29,16 +30,14 @@ const DISCOVER: &str = "
 const DISCOVER_RECOVERING: &str = "
     SELECT j.seq, j.tenant_id, j.id, j.queue, j.band, j.run_at,
         EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)
-        OR EXISTS (SELECT 1 FROM attempt_start AS s WHERE s.tenant_id = j.tenant_id AND s.job_id = j.id)
     FROM job AS j WHERE j.seq > ?1 ORDER BY j.seq LIMIT ?2";
 const SIGNALS: &str = "
     SELECT seq, tenant_id, job_id, queue, kind FROM signal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-/// Never tried.
+/// Without an outcome. A start does not count: its owner may have died, and nobody else looks for the job.
 macro_rules! fresh {
     () => {
-        "AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)
-        AND NOT EXISTS (SELECT 1 FROM attempt_start AS s WHERE s.tenant_id = j.tenant_id AND s.job_id = j.id)"
+        "AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)"
     };
 }
 
@@ -62,8 +61,6 @@ const RETRIES: &str = "
         AND a.next_at <= ?5
         AND NOT EXISTS (SELECT 1 FROM attempt AS l
             WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id AND l.attempt > a.attempt)
-        AND NOT EXISTS (SELECT 1 FROM attempt_start AS s
-            WHERE s.tenant_id = a.tenant_id AND s.job_id = a.job_id AND s.attempt > a.attempt)
     ORDER BY a.next_at, a.tenant_id, a.job_id LIMIT ?6";
 
 const BODY: &str = "
@@ -83,7 +80,10 @@ const SETTLE: &str = "
     INSERT INTO attempt (tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at, next_at,
         category, code, error, status, exchange, by_whom)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-const TALLY: &str = "INSERT INTO tally (sequence, body) VALUES (?1, ?2)";
+/// A number that a checkpoint includes was used, though its record is gone.
+const TALLY: &str = "
+    INSERT INTO tally (sequence, body)
+    SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM checkpoint WHERE sequence >= ?1)";
 
 /// Every text of this file.
 #[cfg(test)]
@@ -174,11 +174,7 @@ impl SqliteConn<'_> {
                 tenant: tenant(row, 1)?,
                 job: job(row, 2)?,
                 queue: row.get(3)?,
-                kind: if row.get(4)? {
-                    SignalKind::Cancelled
-                } else {
-                    SignalKind::Requeued
-                },
+                kind: signal_kind(row.get(4)?),
             };
             Ok((row.get::<_, i64>(0)?, signal))
         })?;
@@ -318,9 +314,14 @@ impl SqliteConn<'_> {
         }
         if let Some(tally) = tally {
             let mut insert = self.prepare_cached(TALLY)?;
-            insert
+            let inserted = insert
                 .execute(params![tally.sequence, tally.body])
                 .map_err(map_error)?;
+            if inserted == 0 {
+                return Err(StoreError::Conflict {
+                    what: thing("tally"),
+                });
+            }
         }
         Ok(())
     }
