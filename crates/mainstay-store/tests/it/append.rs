@@ -30,7 +30,8 @@ on_both!(
     a_new_event_is_kept_with_its_receipt_and_its_jobs,
     |db| async {
         let world = World::new(db).await;
-        let arrival = world.arrival("evt_1", 10);
+        let mut arrival = world.arrival("evt_1", 10);
+        arrival.receipt.body = Some(blob(b"evt_1"));
         let event = arrival.events[0].clone();
         let appended = world.append(vec![arrival.clone()]).await;
         assert_eq!(appended, [[Appended::New(event.id)]]);
