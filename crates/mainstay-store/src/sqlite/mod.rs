@@ -3,6 +3,8 @@
 mod conn;
 mod directory;
 mod error;
+pub(crate) mod hot_intake;
+pub(crate) mod hot_jobs;
 mod member;
 mod open;
 mod readers;

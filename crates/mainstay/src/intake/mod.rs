@@ -367,7 +367,7 @@ impl Intake {
         };
         let intake = Arc::clone(self);
         tokio::spawn(async move {
-            for arrival in intake.refusal_events(episode) {
+            if let Some(arrival) = intake.refusal_events(episode) {
                 let version = intake.doors().version;
                 if let Err(error) = intake.batcher.append(arrival, version).await {
                     tracing::warn!(
