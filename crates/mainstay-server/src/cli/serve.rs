@@ -74,5 +74,5 @@ fn ended(error: anyhow::Error) -> Failure {
 }
 
 pub(super) fn openapi(context: &Context) -> Result<(), Failure> {
-    context.out.text(crate::api::document::text())
+    context.out.text(&crate::api::openapi_json())
 }
