@@ -1,6 +1,34 @@
 //! The `mainstay` binary.
 
+mod access;
+mod api;
+mod bench;
 mod cidr;
+mod cli;
+mod config;
+mod health;
+mod http;
+mod intake;
+mod limits;
+mod metrics;
 mod outbound;
+mod serve;
+mod state;
+mod stats;
+mod stream;
+mod time;
+mod ui;
+mod web;
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Measured: a third more intake than with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // Once, before the first connection: rustls would otherwise have to guess between providers.
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    debug_assert!(installed.is_ok(), "nobody else installs a provider");
+    ExitCode::from(cli::main())
+}

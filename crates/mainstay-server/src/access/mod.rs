@@ -1,0 +1,361 @@
+//! Access: who calls, and what the caller may do.
+//!
+//! A request is either a key's (`Authorization: Bearer msk_…`) or a browser's with a session cookie. Everything under
+//! `/v1` that is not named in [`OPEN`] needs one; a write needs the role owner, whichever route it is, so that a new
+//! route is closed until somebody opens it.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, Method, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use mainstay_domain::{KeyId, Scope, StoreExt, TenantId, UserId, access::Role};
+
+pub(crate) mod audit;
+pub(crate) mod idempotency;
+pub(crate) mod keys;
+pub(crate) mod pages;
+pub(crate) mod password;
+pub(crate) mod session;
+pub(crate) mod sign_in;
+pub(crate) mod throttle;
+
+use crate::{
+    http::{Code, Problem, origin::Origin, proxies::Client},
+    limits,
+    state::App,
+};
+
+/// Who is behind a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// A person, by session.
+    User {
+        /// The person.
+        id: UserId,
+        /// The person's address.
+        email: String,
+    },
+    /// A program, by key.
+    Key {
+        /// The key.
+        id: KeyId,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Who calls, and how far that reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Who.
+    pub(crate) who: Who,
+    /// What they may do.
+    pub(crate) role: Role,
+    /// The one tenant that they reach; none: all.
+    pub(crate) tenant: Option<TenantId>,
+}
+
+impl Caller {
+    /// The scope that every transaction for this caller runs in.
+    pub(crate) fn scope(&self) -> Scope {
+        match self.tenant {
+            Some(tenant) => Scope::Tenant(tenant),
+            None => Scope::System("api"),
+        }
+    }
+
+    /// How the audit log and the history of jobs name the caller.
+    pub(crate) fn actor(&self) -> String {
+        match &self.who {
+            Who::User { email, .. } => format!("user:{email}"),
+            Who::Key { name, .. } => format!("key:{name}"),
+        }
+    }
+
+    /// What an `Idempotency-Key` belongs to.
+    pub(crate) fn id(&self) -> String {
+        match &self.who {
+            Who::User { id, .. } => id.to_string(),
+            Who::Key { id, .. } => id.to_string(),
+        }
+    }
+
+    /// A tenant that stands in the request, if the caller reaches it (SEC-06); else the caller's own, if there is one.
+    pub(crate) fn admit(&self, asked: Option<TenantId>) -> Result<Option<TenantId>, Problem> {
+        match (self.tenant, asked) {
+            (Some(own), Some(asked)) if own != asked => Err(outside("this tenant")),
+            (own, asked) => Ok(asked.or(own)),
+        }
+    }
+
+    /// Refuses callers that are bound to one tenant: what follows is about the whole installation.
+    pub(crate) fn everywhere(&self) -> Result<(), Problem> {
+        match self.tenant {
+            Some(_) => Err(outside("this route")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn outside(what: &str) -> Problem {
+    Problem::new(
+        Code::TenantForbidden,
+        format!("the key is bound to one tenant, and {what} is outside of it"),
+    )
+}
+
+impl FromRequestParts<Arc<App>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
+        // Put there by `guard`; a route outside of it has no caller and must not ask for one.
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(unauthenticated)
+    }
+}
+
+/// Routes under `/v1` that anybody may call.
+pub(crate) const OPEN: [(Method, &str); 3] = [
+    (Method::POST, "/v1/session"),
+    (Method::GET, "/v1/health"),
+    (Method::GET, "/v1/openapi.json"),
+];
+
+/// Writes that every role may do: leaving.
+const FOR_EVERY_ROLE: [(Method, &str); 1] = [(Method::DELETE, "/v1/session")];
+
+fn listed(list: &[(Method, &str)], request: &Request) -> bool {
+    let method = if request.method() == Method::HEAD {
+        &Method::GET
+    } else {
+        request.method()
+    };
+    list.iter()
+        .any(|(own, path)| own == method && *path == request.uri().path())
+}
+
+/// Lets a request under `/v1` through, or not.
+pub(crate) async fn guard(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (open, for_every_role) = (listed(&OPEN, &request), listed(&FOR_EVERY_ROLE, &request));
+    if open {
+        return next.run(request).await;
+    }
+    let client = request.extensions().get::<Client>().copied();
+    let headers = request.headers().clone();
+    match authenticate(&app, &headers, client).await {
+        Ok(known) => {
+            let write = !request.method().is_safe();
+            if let Err(problem) = known.may(write, for_every_role) {
+                return problem.into_response();
+            }
+            request.extensions_mut().insert(known.caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// A caller, and by what we know them.
+pub(crate) struct Known {
+    /// The caller.
+    pub(crate) caller: Caller,
+    /// For a browser: which page caused the request.
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Known {
+    fn may(&self, write: bool, for_every_role: bool) -> Result<(), Problem> {
+        if write && self.origin.is_some_and(|origin| origin != Origin::Own) {
+            return Err(Problem::new(
+                Code::OriginForbidden,
+                "a write with a session must come from one of our own pages; programs use an API key",
+            ));
+        }
+        if write && !for_every_role && self.caller.role != Role::Owner {
+            return Err(Problem::new(
+                Code::RoleForbidden,
+                "a viewer may look at everything and change nothing",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Finds out who calls.
+pub(crate) async fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    client: Option<Client>,
+) -> Result<Known, Problem> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let caller = by_key(app, value.to_str().unwrap_or_default()).await?;
+        return Ok(Known {
+            caller,
+            origin: None,
+        });
+    }
+    let caller = by_session(app, headers).await?;
+    let proxied = client.is_some_and(|client| client.proxied);
+    let origin = Origin::of(headers, app.public_url.as_deref(), proxied);
+    Ok(Known {
+        caller,
+        origin: Some(origin),
+    })
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(
+        Code::Unauthenticated,
+        "send an API key as 'Authorization: Bearer msk_…', or sign in",
+    )
+}
+
+async fn by_key(app: &App, value: &str) -> Result<Caller, Problem> {
+    let refused = || {
+        Problem::new(
+            Code::Unauthenticated,
+            "the API key is unknown, has ended, or is not a key",
+        )
+    };
+    let (scheme, token) = value.split_once(' ').ok_or_else(refused)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(refused());
+    }
+    let key = app
+        .keys
+        .find(app, token.trim())
+        .await?
+        .ok_or_else(refused)?;
+    Ok(Caller {
+        who: Who::Key {
+            id: key.id,
+            name: key.name.clone(),
+        },
+        role: key.role,
+        tenant: key.tenant,
+    })
+}
+
+async fn by_session(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let token = session::from_cookie(headers, app.secure).ok_or_else(unauthenticated)?;
+    let (digest, now) = (keys::digest(&token), app.clock.now());
+    let found = app
+        .store
+        .read(Scope::System("session"), move |tx| {
+            Box::pin(async move { tx.session_get(&digest, now).await })
+        })
+        .await?;
+    let (_, user) = found.ok_or_else(unauthenticated)?;
+    if user
+        .last_seen_at
+        .is_none_or(|seen| now.ms_since(seen) >= limits::TOUCH_MS)
+    {
+        touch_user(app, user.id).await;
+    }
+    Ok(Caller {
+        who: Who::User {
+            id: user.id,
+            email: user.email,
+        },
+        role: user.role,
+        tenant: None,
+    })
+}
+
+/// A note for people; a request does not fail for want of it.
+async fn touch_user(app: &App, id: UserId) {
+    let now = app.clock.now();
+    let touched = app
+        .store
+        .transact(Scope::System("session"), move |tx| {
+            Box::pin(async move { tx.user_touch(id, now).await })
+        })
+        .await;
+    if let Err(error) = touched {
+        tracing::debug!(%error, "when a user was last here could not be noted");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn caller(role: Role, tenant: Option<TenantId>) -> Caller {
+        Caller {
+            who: Who::Key {
+                id: KeyId::NIL,
+                name: "deploy".into(),
+            },
+            role,
+            tenant,
+        }
+    }
+
+    fn known(role: Role, origin: Option<Origin>) -> Known {
+        Known {
+            caller: caller(role, None),
+            origin,
+        }
+    }
+
+    #[test]
+    fn a_viewer_may_read_and_leave_and_nothing_else() {
+        assert!(known(Role::Viewer, None).may(false, false).is_ok());
+        assert!(known(Role::Viewer, None).may(true, true).is_ok());
+        let refused = known(Role::Viewer, None)
+            .may(true, false)
+            .expect_err("a write");
+        assert_eq!(refused.code(), Code::RoleForbidden);
+        assert!(known(Role::Owner, None).may(true, false).is_ok());
+    }
+
+    #[test]
+    fn a_session_writes_only_from_our_own_pages() {
+        assert!(
+            known(Role::Owner, Some(Origin::Own))
+                .may(true, false)
+                .is_ok()
+        );
+        for origin in [Origin::Foreign, Origin::Silent] {
+            let refused = known(Role::Owner, Some(origin))
+                .may(true, false)
+                .expect_err("another page");
+            assert_eq!(refused.code(), Code::OriginForbidden);
+            assert!(known(Role::Owner, Some(origin)).may(false, false).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_bound_key_reaches_its_own_tenant_only() {
+        let own = TenantId::from_uuid(Uuid::from_u128(1));
+        let other = TenantId::from_uuid(Uuid::from_u128(2));
+        let bound = caller(Role::Owner, Some(own));
+        assert_eq!(bound.admit(None), Ok(Some(own)));
+        assert_eq!(bound.admit(Some(own)), Ok(Some(own)));
+        assert_eq!(
+            bound.admit(Some(other)).expect_err("outside").code(),
+            Code::TenantForbidden
+        );
+        assert_eq!(
+            bound.everywhere().expect_err("bound").code(),
+            Code::TenantForbidden
+        );
+        assert_eq!(bound.scope(), Scope::Tenant(own));
+        let free = caller(Role::Owner, None);
+        assert_eq!(free.admit(Some(other)), Ok(Some(other)));
+        assert_eq!(free.admit(None), Ok(None));
+        assert!(free.everywhere().is_ok());
+    }
+}

@@ -1,0 +1,486 @@
+//! Bindings: the rules that turn events into jobs.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use mainstay_domain::{
+    BindingId, EndpointId, SourceId, StoreExt, StoreResult, TenantId, Tx,
+    intake::{Binding, HandlerRef},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    page::{Page, PageQuery, page_of_all},
+    resolve,
+};
+use crate::{
+    access::{
+        Caller,
+        audit::in_tenant,
+        idempotency::{Done, write},
+    },
+    http::{
+        Problem,
+        extract::{Checks, Id, Input, NoInput, Params},
+    },
+    state::App,
+    time::Time,
+};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(binding_list, binding_create))
+        .routes(routes!(binding_get, binding_update, binding_delete))
+}
+
+/// Patterns in one binding.
+const PATTERNS_MAX: usize = 50;
+/// Characters of one pattern.
+const PATTERN_MAX: usize = 128;
+
+/// What carries out the jobs of a binding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[schema(as = HandlerRef)]
+pub(crate) enum HandlerView {
+    /// A push to the team's own URL.
+    Endpoint {
+        #[schema(value_type = String)]
+        endpoint_id: EndpointId,
+        endpoint_name: String,
+    },
+    /// A built-in handler.
+    Builtin {
+        /// Its job kind, e.g. `billing.record`.
+        name: String,
+    },
+}
+
+/// What is to carry out the jobs of a binding.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum NewHandler {
+    /// A push to the team's own URL.
+    Endpoint {
+        /// Its id or name.
+        #[schema(min_length = 1, max_length = 100)]
+        endpoint_id: String,
+    },
+    /// A built-in handler.
+    Builtin {
+        /// Its job kind, e.g. `billing.record`.
+        #[schema(min_length = 1, max_length = 100)]
+        name: String,
+    },
+}
+
+/// A rule that turns events into jobs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Binding)]
+pub(crate) struct BindingView {
+    #[schema(value_type = String)]
+    id: BindingId,
+    name: String,
+    #[schema(value_type = String)]
+    tenant_id: TenantId,
+    #[schema(value_type = String)]
+    source_id: SourceId,
+    source_name: String,
+    /// Exact types, `prefix.*` or `*`, several separated by commas.
+    type_pattern: String,
+    handler: HandlerView,
+    enabled: bool,
+    created_at: Time,
+}
+
+/// A binding to add. The source is named by `source_id` or `source`; the handler by `endpoint_id`, `endpoint` or
+/// `handler`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewBinding {
+    /// For people; made from the rule when it is left out.
+    #[schema(min_length = 1, max_length = 100)]
+    name: Option<String>,
+    /// The source's id.
+    #[schema(max_length = 100)]
+    source_id: Option<String>,
+    /// The source's name or id.
+    #[schema(max_length = 100)]
+    source: Option<String>,
+    /// Exact types, `prefix.*` or `*`, several separated by commas.
+    #[schema(min_length = 1, max_length = 6500)]
+    type_pattern: String,
+    /// The endpoint's id.
+    #[schema(max_length = 100)]
+    endpoint_id: Option<String>,
+    /// The endpoint's name or id.
+    #[schema(max_length = 100)]
+    endpoint: Option<String>,
+    handler: Option<NewHandler>,
+}
+
+/// What is to change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BindingChange {
+    #[schema(min_length = 1, max_length = 100)]
+    name: Option<String>,
+    #[schema(min_length = 1, max_length = 6500)]
+    type_pattern: Option<String>,
+    enabled: Option<bool>,
+    handler: Option<NewHandler>,
+}
+
+/// Brings a pattern into the form in which it is kept: `a, b.*` as `a,b.*`.
+fn pattern(checks: &mut Checks, pointer: &str, text: &str) -> String {
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    checks.ensure(
+        parts.len() <= PATTERNS_MAX,
+        pointer,
+        &format!("has more than {PATTERNS_MAX} patterns"),
+    );
+    let fine = parts.iter().all(|part| {
+        let body = part.strip_suffix('*').unwrap_or(part);
+        let clean =
+            !body.contains('*') && body.chars().all(|c| !c.is_control() && !c.is_whitespace());
+        !part.is_empty() && part.chars().count() <= PATTERN_MAX && clean
+    });
+    checks.ensure(
+        fine,
+        pointer,
+        "must be exact types, 'prefix.*' or '*', separated by commas",
+    );
+    parts.join(",")
+}
+
+/// The names that a view shows beside ids.
+struct Names {
+    sources: HashMap<SourceId, String>,
+    endpoints: HashMap<EndpointId, String>,
+}
+
+impl Names {
+    async fn load(tx: &mut dyn Tx) -> StoreResult<Self> {
+        let sources = tx.source_list().await?;
+        let endpoints = tx.endpoint_list().await?;
+        Ok(Self {
+            sources: sources.into_iter().map(|one| (one.id, one.name)).collect(),
+            endpoints: endpoints
+                .into_iter()
+                .map(|one| (one.id, one.name))
+                .collect(),
+        })
+    }
+
+    fn view(&self, binding: Binding) -> BindingView {
+        let name_of = |id: &EndpointId| self.endpoints.get(id).cloned().unwrap_or_default();
+        BindingView {
+            id: binding.id,
+            name: binding.name,
+            tenant_id: binding.tenant,
+            source_id: binding.source,
+            source_name: self
+                .sources
+                .get(&binding.source)
+                .cloned()
+                .unwrap_or_default(),
+            type_pattern: binding.type_pattern,
+            handler: match binding.handler {
+                HandlerRef::Endpoint(id) => HandlerView::Endpoint {
+                    endpoint_id: id,
+                    endpoint_name: name_of(&id),
+                },
+                HandlerRef::Builtin(name) => HandlerView::Builtin { name },
+            },
+            enabled: binding.enabled,
+            created_at: binding.created_at.into(),
+        }
+    }
+}
+
+/// List bindings
+#[utoipa::path(get, path = "/v1/bindings", tag = "intake", params(PageQuery),
+    responses((status = 200, body = Page<BindingView>)))]
+async fn binding_list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<Page<BindingView>>, Problem> {
+    let (all, names) = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
+        })
+        .await?;
+    page_of_all(all, &query, |one| one.id.uuid(), |one| names.view(one)).map(Json)
+}
+
+fn only_one<T>(checks: &mut Checks, pointer: &str, what: &str, given: Vec<T>) -> Option<T> {
+    checks.ensure(given.len() == 1, pointer, what);
+    given.into_iter().next()
+}
+
+/// Add a binding
+///
+/// Events that come in from now on make jobs by it; older ones can be replayed.
+#[utoipa::path(post, path = "/v1/bindings", tag = "intake", request_body = NewBinding,
+    responses((status = 201, body = BindingView)))]
+async fn binding_create(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    input: Input<NewBinding>,
+) -> Result<Response, Problem> {
+    let NewBinding {
+        name,
+        source_id,
+        source,
+        type_pattern,
+        endpoint_id,
+        endpoint,
+        handler,
+    } = input.value;
+    let mut checks = Checks::default();
+    if let Some(name) = &name {
+        checks.text("/name", name, 100);
+    }
+    let type_pattern = pattern(&mut checks, "/type_pattern", &type_pattern);
+    let sources: Vec<String> = source_id.into_iter().chain(source).collect();
+    let source = only_one(
+        &mut checks,
+        "/source_id",
+        "give source_id or source",
+        sources,
+    );
+    let endpoints = endpoint_id
+        .into_iter()
+        .chain(endpoint)
+        .map(|endpoint_id| NewHandler::Endpoint { endpoint_id });
+    let handlers: Vec<NewHandler> = endpoints.chain(handler).collect();
+    let handler = only_one(
+        &mut checks,
+        "/endpoint_id",
+        "give one of endpoint_id, endpoint and handler",
+        handlers,
+    );
+    checks.done()?;
+    let (Some(source), Some(handler)) = (source, handler) else {
+        return Err(Problem::internal("a check let an incomplete binding pass"));
+    };
+    let now = app.clock.now();
+    let id = BindingId::new(now, &*app.random);
+    let told = caller.audit(&app, "binding.create", id, None, None);
+    let builtin = Arc::clone(&app.mainstay.builtin);
+    let done = write(&app, &caller, input.repeatable, move |tx| {
+        let (name, source, type_pattern) = (name.clone(), source.clone(), type_pattern.clone());
+        let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
+        Box::pin(async move {
+            let Some(source) = resolve::source(tx, &source).await? else {
+                return Ok(Err(Problem::not_found("source")));
+            };
+            let known = |kind: &str| builtin.contains_key(kind);
+            let handler = match handler_of(tx, &handler, source.tenant, known).await? {
+                Ok(handler) => handler,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            let made = || {
+                let rule = format!("{} {type_pattern}", source.name);
+                rule.chars().take(100).collect::<String>()
+            };
+            let binding = Binding {
+                id,
+                tenant: source.tenant,
+                name: name.unwrap_or_else(made),
+                source: source.id,
+                type_pattern,
+                handler,
+                enabled: true,
+                created_at: now,
+            };
+            tx.binding_insert(&binding).await?;
+            tx.audit_insert(&in_tenant(told, binding.tenant)).await?;
+            let names = Names::load(tx).await?;
+            Done::json(StatusCode::CREATED, &names.view(binding)).map(Ok)
+        })
+    })
+    .await?;
+    app.configured("binding", id).await;
+    Ok(done)
+}
+
+/// The handler that is meant, if it exists and is the same tenant's.
+async fn handler_of(
+    tx: &mut dyn Tx,
+    asked: &NewHandler,
+    tenant: TenantId,
+    builtin: impl Fn(&str) -> bool,
+) -> StoreResult<Result<HandlerRef, Problem>> {
+    match asked {
+        NewHandler::Builtin { name } if builtin(name) => Ok(Ok(HandlerRef::Builtin(name.clone()))),
+        NewHandler::Builtin { .. } => Ok(Err(Problem::field(
+            "/handler/name",
+            "is no built-in handler",
+        ))),
+        NewHandler::Endpoint { endpoint_id } => {
+            let found = resolve::endpoint(tx, endpoint_id, Some(tenant)).await?;
+            match found {
+                Some(endpoint) if endpoint.tenant == tenant => {
+                    Ok(Ok(HandlerRef::Endpoint(endpoint.id)))
+                }
+                Some(_) | None => Ok(Err(Problem::not_found("endpoint in the source's tenant"))),
+            }
+        }
+    }
+}
+
+/// Show a binding
+#[utoipa::path(get, path = "/v1/bindings/{id}", tag = "intake",
+    params(("id" = String, Path, description = "`bnd_…`")), responses((status = 200, body = BindingView)))]
+async fn binding_get(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Id(id): Id<BindingId>,
+) -> Result<Json<BindingView>, Problem> {
+    let (all, names) = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
+        })
+        .await?;
+    let found = all.into_iter().find(|binding| binding.id == id);
+    found
+        .map(|binding| Json(names.view(binding)))
+        .ok_or_else(|| Problem::not_found("binding"))
+}
+
+/// Change a binding
+#[utoipa::path(patch, path = "/v1/bindings/{id}", tag = "intake",
+    params(("id" = String, Path, description = "`bnd_…`")), request_body = BindingChange,
+    responses((status = 200, body = BindingView)))]
+async fn binding_update(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Id(id): Id<BindingId>,
+    input: Input<BindingChange>,
+) -> Result<Response, Problem> {
+    let BindingChange {
+        name,
+        type_pattern,
+        enabled,
+        handler,
+    } = input.value;
+    let mut checks = Checks::default();
+    if let Some(name) = &name {
+        checks.text("/name", name, 100);
+    }
+    let type_pattern = type_pattern.map(|text| pattern(&mut checks, "/type_pattern", &text));
+    checks.done()?;
+    let told = caller.audit(&app, "binding.update", id, None, None);
+    let builtin = Arc::clone(&app.mainstay.builtin);
+    let done = write(&app, &caller, input.repeatable, move |tx| {
+        let (name, type_pattern) = (name.clone(), type_pattern.clone());
+        let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
+        Box::pin(async move {
+            let found = tx
+                .binding_list()
+                .await?
+                .into_iter()
+                .find(|binding| binding.id == id);
+            let Some(known) = found else {
+                return Ok(Err(Problem::not_found("binding")));
+            };
+            let handler = match handler {
+                None => known.handler.clone(),
+                Some(asked) => {
+                    match handler_of(tx, &asked, known.tenant, |kind| builtin.contains_key(kind))
+                        .await?
+                    {
+                        Ok(handler) => handler,
+                        Err(problem) => return Ok(Err(problem)),
+                    }
+                }
+            };
+            let binding = Binding {
+                name: name.unwrap_or(known.name),
+                type_pattern: type_pattern.unwrap_or(known.type_pattern),
+                enabled: enabled.unwrap_or(known.enabled),
+                handler,
+                ..known
+            };
+            tx.binding_update(&binding).await?;
+            tx.audit_insert(&in_tenant(told, binding.tenant)).await?;
+            let names = Names::load(tx).await?;
+            Done::json(StatusCode::OK, &names.view(binding)).map(Ok)
+        })
+    })
+    .await?;
+    app.configured("binding", id).await;
+    Ok(done)
+}
+
+/// Remove a binding
+///
+/// Its jobs go on.
+#[utoipa::path(delete, path = "/v1/bindings/{id}", tag = "intake",
+    params(("id" = String, Path, description = "`bnd_…`")), responses((status = 204, description = "Removed")))]
+async fn binding_delete(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Id(id): Id<BindingId>,
+    input: NoInput,
+) -> Result<Response, Problem> {
+    let told = caller.audit(&app, "binding.delete", id, None, None);
+    let done = write(&app, &caller, input.repeatable, move |tx| {
+        let told = told.clone();
+        Box::pin(async move {
+            let found = tx
+                .binding_list()
+                .await?
+                .into_iter()
+                .find(|binding| binding.id == id);
+            let Some(known) = found else {
+                return Ok(Err(Problem::not_found("binding")));
+            };
+            tx.binding_delete(known.tenant, id).await?;
+            tx.audit_insert(&in_tenant(told, known.tenant)).await?;
+            Ok(Ok(Done::nothing()))
+        })
+    })
+    .await?;
+    app.configured("binding", id).await;
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(text: &str) -> Option<String> {
+        let mut checks = Checks::default();
+        let pattern = pattern(&mut checks, "/type_pattern", text);
+        checks.done().is_ok().then_some(pattern)
+    }
+
+    #[test]
+    fn a_pattern_is_exact_by_prefix_or_everything() {
+        assert_eq!(kept("*").as_deref(), Some("*"));
+        assert_eq!(
+            kept("charge.refunded , invoice.*").as_deref(),
+            Some("charge.refunded,invoice.*")
+        );
+        for wrong in [
+            "",
+            ",",
+            "a,,b",
+            "a*b",
+            "**",
+            "a b",
+            "a\u{7}",
+            &"x".repeat(129),
+            &["a"; 51].join(","),
+        ] {
+            assert_eq!(kept(wrong), None, "{wrong}");
+        }
+    }
+}

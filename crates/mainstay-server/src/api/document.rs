@@ -1,0 +1,261 @@
+//! The OpenAPI document: what every route has in common is added here, so that no route can forget it.
+
+use std::sync::LazyLock;
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use utoipa::{
+    OpenApi as _,
+    openapi::{
+        Components, ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OpenApi, PathItem,
+        Ref, RefOr, Response as Described, ResponseBuilder,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn},
+        schema::Type,
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
+    },
+};
+
+use crate::http::problem::ProblemBody;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Mainstay",
+        description = "The reliability backend: webhooks in, jobs done, dead letters seen.\n\nTimes are RFC 3339 in UTC \
+            with microseconds. Ids are texts with a prefix. Errors are RFC 9457 problems with a stable `code`, explained \
+            in `/docs/errors`. Lists are pages: pass `next_cursor` as `cursor` until it is null.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(ProblemBody)),
+    tags(
+        (name = "access", description = "Who may do what: sessions, tenants, users, keys, the audit log"),
+        (name = "intake", description = "Sources, bindings, events, requests that were refused, replay"),
+        (name = "jobs", description = "Jobs, endpoints, dead letters"),
+        (name = "watch", description = "What is going on: overview, stream, health"),
+    )
+)]
+struct Base;
+
+/// The document before any route is in it.
+pub(crate) fn base() -> OpenApi {
+    Base::openapi()
+}
+
+static TEXT: LazyLock<String> = LazyLock::new(|| {
+    let mut text = super::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+});
+
+/// The document as it is served and committed.
+pub(crate) fn text() -> &'static str {
+    &TEXT
+}
+
+/// The document as an answer.
+pub(crate) fn response(text: &'static str) -> Response {
+    let mut response = text.into_response();
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+/// Adds to every operation what the frame around it does: access, limits, idempotency, and their problems.
+pub(crate) fn complete(openapi: &mut OpenApi) {
+    let components = openapi.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(
+        "key",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("An API key: `msk_…`"))
+                .build(),
+        ),
+    );
+    components.add_security_scheme(
+        "session",
+        SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+            "mainstay_session",
+            "A browser's session; over TLS the cookie is named `__Host-mainstay`. Writes need an `Origin` of our own.",
+        ))),
+    );
+    for (path, item) in &mut openapi.paths.paths {
+        for (method, operation) in operations(item) {
+            frame(path, &method, operation);
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
+    [
+        (HttpMethod::Get, item.get.as_mut()),
+        (HttpMethod::Post, item.post.as_mut()),
+        (HttpMethod::Patch, item.patch.as_mut()),
+        (HttpMethod::Put, item.put.as_mut()),
+        (HttpMethod::Delete, item.delete.as_mut()),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| operation.map(|operation| (method, operation)))
+    .collect()
+}
+
+fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    let write = *method != HttpMethod::Get;
+    let open = crate::access::OPEN
+        .iter()
+        .any(|(own, route)| *route == path && same(own, method));
+    let with_body = operation.request_body.is_some();
+    let parameters = operation
+        .parameters
+        .as_ref()
+        .is_some_and(|list| !list.is_empty());
+    let mut problems: Vec<(&str, &str)> = vec![
+        (
+            "500",
+            "A defect of ours; the log has the details under the answer's `x-request-id`",
+        ),
+        (
+            "503",
+            "The database does not answer, or there is too much at once; try again later",
+        ),
+    ];
+    if with_body || parameters || write {
+        problems.push((
+            "400",
+            "Something in the request is wrong; `errors` says what",
+        ));
+    }
+    if write {
+        problems.push(("408", "The body did not arrive in time"));
+        problems.push(("413", "The body is too large"));
+    }
+    if with_body {
+        problems.push(("415", "The body is not JSON"));
+    }
+    if !open {
+        operation.security = Some(
+            ["key", "session"]
+                .map(|name| SecurityRequirement::new(name, Vec::<String>::new()))
+                .to_vec(),
+        );
+        problems.push(("401", "Nobody is signed in, or the key is unknown"));
+        problems.push(("403", "The role or the key's tenant does not allow this"));
+    }
+    if path.contains('{') {
+        problems.push(("404", "There is no such thing in reach"));
+    }
+    if write && !open {
+        problems.push((
+            "409",
+            "Not possible in this state, or the same request is still under way",
+        ));
+        problems.push((
+            "422",
+            "The `Idempotency-Key` came with another request before",
+        ));
+        operation
+            .parameters
+            .get_or_insert_default()
+            .push(idempotency_key());
+    }
+    for (status, description) in problems {
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| problem(description));
+    }
+}
+
+fn same(own: &axum::http::Method, method: &HttpMethod) -> bool {
+    matches!(
+        (own.as_str(), method),
+        ("GET", HttpMethod::Get) | ("POST", HttpMethod::Post) | ("DELETE", HttpMethod::Delete)
+    )
+}
+
+fn idempotency_key() -> RefOr<Parameter> {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(crate::limits::IDEMPOTENCY_KEY_MAX))
+        .pattern(Some("^[!-~]+$"));
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(utoipa::openapi::Required::False)
+        .description(Some(
+            "Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An \
+             answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not \
+             remembered.",
+        ))
+        .schema(Some(schema))
+        .build()
+        .into()
+}
+
+fn problem(description: &str) -> RefOr<Described> {
+    let content = ContentBuilder::new()
+        .schema(Some(RefOr::Ref(Ref::from_schema_name("Problem"))))
+        .build();
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", content)
+        .header(
+            "x-request-id",
+            HeaderBuilder::new()
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+                .build(),
+        )
+        .build()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_the_served_one() {
+        let committed = include_str!("../../../../docs/openapi.json");
+        assert!(
+            committed == text(),
+            "docs/openapi.json is stale: cargo run -p mainstay-server -- openapi > docs/openapi.json"
+        );
+    }
+
+    #[test]
+    fn every_operation_has_an_id_a_tag_and_an_answer() {
+        let document: serde_json::Value =
+            serde_json::from_str(text()).expect("the document is JSON");
+        assert_eq!(document["openapi"], "3.1.0");
+        let paths = document["paths"].as_object().expect("there are paths");
+        let mut ids = std::collections::BTreeSet::new();
+        for (path, item) in paths {
+            for (method, operation) in item.as_object().expect("operations") {
+                let id = operation["operationId"].as_str().unwrap_or_default();
+                assert!(
+                    ids.insert(id.to_owned()),
+                    "{method} {path}: the id {id} is used twice"
+                );
+                assert!(
+                    operation["tags"]
+                        .as_array()
+                        .is_some_and(|tags| tags.len() == 1),
+                    "{method} {path}"
+                );
+                let answers = operation["responses"].as_object().expect("answers");
+                assert!(
+                    answers.keys().any(|status| status.starts_with('2')),
+                    "{method} {path}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! Events: what came in, and everything that came of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use mainstay::intake::decompress;
+use mainstay_domain::{
+    BindingId, EventId, ReceiptId, ReplayId, SecretId, SourceId, StoreExt, StoreResult, TenantId,
+    Tx,
+    intake::{Blob, Event, EventFilter, EventStatus, JobTally, Receipt, Replay, Source, Verdict},
+    jobs::JobFilter,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    jobs::{JobWithAttempts, Policies},
+    page::{Cursor, Page, limit, page},
+    resolve, sources,
+};
+use crate::{
+    access::Caller,
+    http::{
+        Problem,
+        extract::{Id, Params},
+    },
+    limits,
+    state::App,
+    time::Time,
+};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(event_list))
+        .routes(routes!(event_get))
+        .routes(routes!(event_payload))
+        .routes(routes!(receipt_list))
+}
+
+/// Payloads above this are not shown inside an event; `/v1/events/{id}/payload` has every byte.
+const PAYLOAD_SHOWN_MAX: usize = 256 * 1024;
+
+/// How an event stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = EventStatus)]
+pub(crate) enum EventStatusName {
+    /// No job has been tried yet.
+    Pending,
+    /// Some job is running or to be retried, or some are done and some wait.
+    Processing,
+    /// Every job is done.
+    Success,
+    /// Some job is a dead letter.
+    Error,
+    /// No binding made a job of it.
+    Unhandled,
+}
+
+impl From<EventStatus> for EventStatusName {
+    fn from(status: EventStatus) -> Self {
+        match status {
+            EventStatus::Pending => Self::Pending,
+            EventStatus::Processing => Self::Processing,
+            EventStatus::Success => Self::Success,
+            EventStatus::Error => Self::Error,
+            EventStatus::Unhandled => Self::Unhandled,
+        }
+    }
+}
+
+impl From<EventStatusName> for EventStatus {
+    fn from(status: EventStatusName) -> Self {
+        match status {
+            EventStatusName::Pending => Self::Pending,
+            EventStatusName::Processing => Self::Processing,
+            EventStatusName::Success => Self::Success,
+            EventStatusName::Error => Self::Error,
+            EventStatusName::Unhandled => Self::Unhandled,
+        }
+    }
+}
+
+/// How many jobs of an event are in which state.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobTally)]
+pub(crate) struct TallyView {
+    total: i64,
+    waiting: i64,
+    running: i64,
+    retrying: i64,
+    done: i64,
+    dead: i64,
+    cancelled: i64,
+}
+
+impl From<JobTally> for TallyView {
+    fn from(tally: JobTally) -> Self {
+        Self {
+            total: tally.total,
+            waiting: tally.waiting,
+            running: tally.running,
+            retrying: tally.retrying,
+            done: tally.done,
+            dead: tally.dead,
+            cancelled: tally.cancelled,
+        }
+    }
+}
+
+/// An accepted, immutable fact.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Event)]
+pub(crate) struct EventView {
+    #[schema(value_type = String)]
+    id: EventId,
+    #[schema(value_type = String)]
+    tenant_id: TenantId,
+    #[schema(value_type = String)]
+    source_id: SourceId,
+    source_name: String,
+    /// The provider's own id.
+    provider_id: String,
+    /// The provider's type, e.g. `invoice.paid`.
+    #[serde(rename = "type")]
+    kind: String,
+    received_at: Time,
+    /// When the provider says that it happened.
+    occurred_at: Option<Time>,
+    payload_bytes: i64,
+    /// How often the provider delivered it.
+    deliveries: i64,
+    status: EventStatusName,
+    jobs: TallyView,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        Self {
+            id: event.id,
+            tenant_id: event.tenant,
+            source_id: event.source,
+            source_name: event.source_name,
+            provider_id: event.provider_id,
+            kind: event.kind,
+            received_at: event.received_at.into(),
+            occurred_at: event.occurred_at.map(Into::into),
+            payload_bytes: event.payload_bytes,
+            deliveries: event.deliveries,
+            status: EventStatus::of(event.jobs).into(),
+            jobs: event.jobs.into(),
+        }
+    }
+}
+
+/// A request that brought an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventReceipt {
+    #[schema(value_type = String)]
+    id: ReceiptId,
+    received_at: Time,
+    verdict: VerdictName,
+    /// The address it came from.
+    remote: String,
+    /// The end of the secret that matched; null when it is gone.
+    secret_hint: Option<String>,
+}
+
+/// How a request was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Verdict)]
+pub(crate) enum VerdictName {
+    /// It brought something new.
+    Accepted,
+    /// Everything in it is known.
+    Duplicate,
+    /// Something in it is known with other content.
+    Conflict,
+    /// It was not verified.
+    Refused,
+}
+
+impl From<Verdict> for VerdictName {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Accepted => Self::Accepted,
+            Verdict::Duplicate => Self::Duplicate,
+            Verdict::Conflict => Self::Conflict,
+            Verdict::Refused => Self::Refused,
+        }
+    }
+}
+
+impl From<VerdictName> for Verdict {
+    fn from(verdict: VerdictName) -> Self {
+        match verdict {
+            VerdictName::Accepted => Self::Accepted,
+            VerdictName::Duplicate => Self::Duplicate,
+            VerdictName::Conflict => Self::Conflict,
+            VerdictName::Refused => Self::Refused,
+        }
+    }
+}
+
+/// A replay that touched an event.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Replay)]
+pub(crate) struct ReplayView {
+    #[schema(value_type = String)]
+    id: ReplayId,
+    created_at: Time,
+    /// Who asked for it.
+    by: String,
+    /// The one binding that it went to; null: every one that matches.
+    #[schema(value_type = Option<String>)]
+    binding_id: Option<BindingId>,
+    /// How many jobs it made in all.
+    jobs: i64,
+}
+
+impl From<Replay> for ReplayView {
+    fn from(replay: Replay) -> Self {
+        Self {
+            id: replay.id,
+            created_at: replay.created_at.into(),
+            by: replay.by,
+            binding_id: replay.binding,
+            jobs: replay.jobs,
+        }
+    }
+}
+
+/// An event with everything that is known of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventDetail {
+    #[serde(flatten)]
+    event: EventView,
+    /// The payload, where it is JSON and not too large to show; numbers exactly as they came.
+    #[schema(value_type = Option<serde_json::Value>)]
+    payload: Option<Box<RawValue>>,
+    /// The payload, where it is text but no JSON and not too large to show.
+    payload_text: Option<String>,
+    /// The headers of the request that brought it first, without credentials.
+    headers: BTreeMap<String, String>,
+    /// The requests that brought it, oldest first.
+    receipts: Vec<EventReceipt>,
+    /// Its jobs, newest first.
+    jobs_list: Vec<JobWithAttempts>,
+    /// The replays that touched it, newest first.
+    replays: Vec<ReplayView>,
+}
+
+/// Which events.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventQuery {
+    /// A source's name or id.
+    #[param(max_length = 100)]
+    source: Option<String>,
+    /// A type; with a trailing `*` all that begin so.
+    #[serde(rename = "type")]
+    #[param(max_length = 200)]
+    kind: Option<String>,
+    status: Option<EventStatusName>,
+    /// A tenant's id or slug.
+    #[param(max_length = 100)]
+    tenant: Option<String>,
+    /// An event's id, or the provider's.
+    #[param(max_length = 300)]
+    q: Option<String>,
+    /// Received at or after.
+    from: Option<Time>,
+    /// Received before.
+    to: Option<Time>,
+    /// Where the last page ended: its `next_cursor`.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// How many items at the most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<i64>,
+}
+
+/// List events, newest first
+#[utoipa::path(get, path = "/v1/events", tag = "intake", params(EventQuery),
+    responses((status = 200, body = Page<EventView>)))]
+async fn event_list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Params(query): Params<EventQuery>,
+) -> Result<Json<Page<EventView>>, Problem> {
+    let limit = limit(query.limit)?;
+    let cursor = Cursor::parse(query.cursor.as_deref())?;
+    let id = query
+        .q
+        .as_deref()
+        .and_then(|text| text.parse::<EventId>().ok());
+    let filter = EventFilter {
+        tenant: resolve::tenant_filter(&app, &caller, query.tenant.as_deref()).await?,
+        source: resolve::source_filter(&app, &caller, query.source).await?,
+        kind: query.kind,
+        status: query.status.map(Into::into),
+        provider_id: if id.is_none() { query.q } else { None },
+        ids: id.into_iter().collect(),
+        from: query.from.map(|time| time.0),
+        to: query.to.map(|time| time.0),
+        before: cursor.map(|cursor| (cursor.at, EventId::from_uuid(cursor.id))),
+    };
+    let rows = app
+        .store
+        .read(caller.scope(), move |tx| {
+            let filter = filter.clone();
+            Box::pin(async move { tx.event_list(&filter, limit + 1).await })
+        })
+        .await?;
+    let position = |event: &Event| Cursor {
+        at: event.received_at,
+        id: event.id.uuid(),
+    };
+    Ok(Json(page(rows, limit, position, EventView::from)))
+}
+
+/// Show an event
+#[utoipa::path(get, path = "/v1/events/{id}", tag = "intake", params(("id" = String, Path, description = "`evt_…`")),
+    responses((status = 200, body = EventDetail)))]
+async fn event_get(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Id(id): Id<EventId>,
+) -> Result<Json<EventDetail>, Problem> {
+    let found = app
+        .store
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move { detail(tx, id).await })
+        })
+        .await?;
+    found.map(Json).ok_or_else(|| Problem::not_found("event"))
+}
+
+async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>> {
+    let Some(event) = tx.event_get(id).await? else {
+        return Ok(None);
+    };
+    let payload = tx.event_payload(id).await?;
+    let receipts = tx.event_receipts(id, limits::EVENT_RECEIPTS_MAX).await?;
+    let source = tx.source_get(event.source).await?;
+    let filter = JobFilter {
+        event: Some(id),
+        ..JobFilter::default()
+    };
+    let jobs = tx.job_list(&filter, limits::EVENT_JOBS_MAX).await?;
+    let policies = Policies::load(tx).await?;
+    let mut jobs_list = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let (attempts, running) = tx.job_attempts(job.id).await?;
+        jobs_list.push(JobWithAttempts::of(job, attempts, running, &policies));
+    }
+    let replays = tx.event_replays(id).await?;
+    let (payload, payload_text) = shown(payload)?;
+    Ok(Some(EventDetail {
+        headers: receipts
+            .first()
+            .map(|receipt| headers(&receipt.headers))
+            .transpose()?
+            .unwrap_or_default(),
+        event: event.into(),
+        payload,
+        payload_text,
+        receipts: receipts
+            .into_iter()
+            .map(|receipt| brought(receipt, source.as_ref()))
+            .collect(),
+        jobs_list,
+        replays: replays.into_iter().map(Into::into).collect(),
+    }))
+}
+
+type Shown = (Option<Box<RawValue>>, Option<String>);
+
+fn shown(payload: Option<Blob>) -> StoreResult<Shown> {
+    let Some(payload) = payload else {
+        return Ok((None, None));
+    };
+    let bytes = decompress(&payload)?;
+    if bytes.len() > PAYLOAD_SHOWN_MAX {
+        return Ok((None, None));
+    }
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return Ok((None, None));
+    };
+    Ok(match serde_json::from_str::<Box<RawValue>>(text) {
+        Ok(json) => (Some(json), None),
+        Err(_) => (None, Some(text.to_owned())),
+    })
+}
+
+/// Kept as an object of texts, or of lists of texts where a header came several times.
+fn headers(blob: &Blob) -> StoreResult<BTreeMap<String, String>> {
+    let bytes = decompress(blob)?;
+    let map: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&bytes).unwrap_or_default();
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        serde_json::Value::Array(list) => list
+            .iter()
+            .map(|one| one.as_str().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join(", "),
+        other => other.to_string(),
+    };
+    Ok(map
+        .into_iter()
+        .map(|(name, value)| (name, text(value)))
+        .collect())
+}
+
+fn brought(receipt: Receipt, source: Option<&Source>) -> EventReceipt {
+    let secret = |id: SecretId| source?.secrets.iter().find(|secret| secret.id == id);
+    EventReceipt {
+        id: receipt.id,
+        received_at: receipt.received_at.into(),
+        verdict: receipt.verdict.into(),
+        remote: receipt.remote,
+        secret_hint: receipt
+            .secret
+            .and_then(secret)
+            .map(|secret| sources::hint(&secret.secret)),
+    }
+}
+
+/// The payload of an event, byte by byte as it came
+#[utoipa::path(get, path = "/v1/events/{id}/payload", tag = "intake",
+    params(("id" = String, Path, description = "`evt_…`")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+async fn event_payload(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Id(id): Id<EventId>,
+) -> Result<Response, Problem> {
+    let found = app
+        .store
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move { tx.event_payload(id).await })
+        })
+        .await?;
+    let bytes = decompress(&found.ok_or_else(|| Problem::not_found("event"))?)?;
+    let mut response = Body::from(bytes).into_response();
+    let headers = response.headers_mut();
+    // Somebody else's bytes: never to be shown as a page of ours.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment"),
+    );
+    Ok(response)
+}
+
+/// A request as it arrived.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Receipt)]
+pub(crate) struct ReceiptView {
+    #[schema(value_type = String)]
+    id: ReceiptId,
+    #[schema(value_type = String)]
+    source_id: SourceId,
+    source_name: String,
+    received_at: Time,
+    verdict: VerdictName,
+    /// For a refused request the code of the reason, e.g. `signature_wrong`.
+    reason: Option<String>,
+    /// The address it came from.
+    remote: String,
+    /// Bytes of its body.
+    bytes: i64,
+}
+
+impl From<Receipt> for ReceiptView {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            id: receipt.id,
+            source_id: receipt.source,
+            source_name: receipt.source_name,
+            received_at: receipt.received_at.into(),
+            verdict: receipt.verdict.into(),
+            reason: receipt.refusal,
+            remote: receipt.remote,
+            bytes: receipt.body_bytes,
+        }
+    }
+}
+
+/// Which requests.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReceiptQuery {
+    /// A source's name or id.
+    #[param(max_length = 100)]
+    source: Option<String>,
+    /// Left out: those that were refused.
+    verdict: Option<VerdictName>,
+    /// Where the last page ended: its `next_cursor`.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// How many items at the most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
+    limit: Option<i64>,
+}
+
+/// List requests, newest first: those that were refused, unless asked otherwise
+#[utoipa::path(get, path = "/v1/receipts", tag = "intake", params(ReceiptQuery),
+    responses((status = 200, body = Page<ReceiptView>)))]
+async fn receipt_list(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Params(query): Params<ReceiptQuery>,
+) -> Result<Json<Page<ReceiptView>>, Problem> {
+    let limit = limit(query.limit)?;
+    let before =
+        Cursor::parse(query.cursor.as_deref())?.map(|one| (one.at, ReceiptId::from_uuid(one.id)));
+    let source = resolve::source_filter(&app, &caller, query.source).await?;
+    let verdict = query.verdict.map_or(Verdict::Refused, Into::into);
+    let rows = app
+        .store
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move {
+                tx.receipt_list(source, Some(verdict), before, limit + 1)
+                    .await
+            })
+        })
+        .await?;
+    let position = |receipt: &Receipt| Cursor {
+        at: receipt.received_at,
+        id: receipt.id.uuid(),
+    };
+    Ok(Json(page(rows, limit, position, ReceiptView::from)))
+}

@@ -1,0 +1,71 @@
+//! The API under `/v1`: one file per group of routes, and the OpenAPI document that is made from them.
+//!
+//! How to add a route: write the handler with its `#[utoipa::path]` in the file of its group, name it in that file's
+//! `router`, run `mainstay openapi > docs/openapi.json`. Access needs nothing: see [`crate::access::guard`].
+
+use std::sync::Arc;
+
+use axum::{Router, middleware, routing::get};
+use utoipa_axum::router::OpenApiRouter;
+
+pub(crate) mod bindings;
+pub(crate) mod dead_letters;
+pub(crate) mod document;
+pub(crate) mod endpoints;
+pub(crate) mod events;
+pub(crate) mod jobs;
+pub(crate) mod keys;
+pub(crate) mod page;
+pub(crate) mod replays;
+pub(crate) mod resolve;
+pub(crate) mod retry;
+pub(crate) mod sessions;
+pub(crate) mod sources;
+pub(crate) mod sql;
+pub(crate) mod tenants;
+pub(crate) mod users;
+pub(crate) mod watch;
+
+use crate::{access, state::App};
+
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(document::base())
+        .merge(sessions::router())
+        .merge(tenants::router())
+        .merge(users::router())
+        .merge(keys::router())
+        .merge(sources::router())
+        .merge(endpoints::router())
+        .merge(bindings::router())
+        .merge(events::router())
+        .merge(replays::router())
+        .merge(jobs::router())
+        .merge(dead_letters::router())
+        .merge(watch::router())
+        .merge(sql::router())
+}
+
+/// The routes, with access guarded.
+pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    let (router, _) = routes().split_for_parts();
+    let served = document::text();
+    let document = get(move || async move { document::response(served) });
+    router
+        .route("/v1/openapi.json", document)
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(app),
+            access::guard,
+        ))
+}
+
+/// The OpenAPI document.
+pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
+    let (_, mut openapi) = routes().split_for_parts();
+    document::complete(&mut openapi);
+    openapi
+}
+
+/// The OpenAPI document as it is served and committed: what `mainstay openapi` prints.
+pub(crate) fn openapi_json() -> String {
+    document::text().to_owned()
+}

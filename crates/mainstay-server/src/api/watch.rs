@@ -1,0 +1,261 @@
+//! Watch: the overview, the stream and health.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use mainstay::watch::overview::{self, Counts, Window};
+use mainstay_domain::{StoreExt, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{endpoints::EndpointView, jobs::own_queues, sources::SourceView};
+use crate::{
+    access::Caller,
+    health,
+    http::{Problem, extract::Params},
+    state::App,
+    stats::Queue,
+    stream,
+    time::Time,
+};
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(overview_get))
+        .routes(routes!(stream_get))
+        .routes(routes!(health_get))
+}
+
+/// How far back.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = Window)]
+pub(crate) enum WindowName {
+    /// The last hour, by the minute.
+    #[default]
+    #[serde(rename = "1h")]
+    Hour,
+    /// The last 24 hours, by 15 minutes.
+    #[serde(rename = "24h")]
+    Day,
+    /// The last 7 days, by 2 hours.
+    #[serde(rename = "7d")]
+    Week,
+}
+
+impl From<WindowName> for Window {
+    fn from(window: WindowName) -> Self {
+        match window {
+            WindowName::Hour => Self::Hour,
+            WindowName::Day => Self::Day,
+            WindowName::Week => Self::Week,
+        }
+    }
+}
+
+/// Parameters of the overview.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OverviewQuery {
+    /// How far back; an hour unless asked otherwise.
+    window: Option<WindowName>,
+}
+
+/// Counts from one time to the next.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OverviewPoint {
+    at: Time,
+    received: i64,
+    duplicates: i64,
+    refused: i64,
+    done: i64,
+    failed: i64,
+    dead: i64,
+}
+
+/// The counts behind the charts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Throughput {
+    points: Vec<OverviewPoint>,
+    /// How long one point is.
+    step_secs: i64,
+}
+
+/// Counts of the whole window.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OverviewTotals {
+    received: i64,
+    duplicates: i64,
+    refused: i64,
+    done: i64,
+    failed: i64,
+    dead: i64,
+    /// The share of attempts that succeeded; null when there were none.
+    success_rate: Option<f64>,
+}
+
+/// Jobs that have not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub(crate) struct Backlog {
+    pub(crate) waiting: i64,
+    pub(crate) running: i64,
+    pub(crate) retrying: i64,
+    pub(crate) scheduled: i64,
+}
+
+impl Backlog {
+    /// Of all these queues.
+    pub(crate) fn of(queues: &[Queue]) -> Self {
+        queues.iter().fold(Self::default(), |sum, queue| Self {
+            waiting: sum.waiting + queue.waiting,
+            running: sum.running + queue.running,
+            retrying: sum.retrying + queue.retrying,
+            scheduled: sum.scheduled + queue.scheduled,
+        })
+    }
+}
+
+/// How long the oldest job that could be started has been waiting.
+pub(crate) fn oldest_waiting_secs(queues: &[Queue], now: Timestamp) -> Option<i64> {
+    let oldest = queues
+        .iter()
+        .filter_map(|queue| queue.oldest_waiting)
+        .min()?;
+    Some((now.secs() - oldest.secs()).max(0))
+}
+
+/// Everything at a glance.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Overview {
+    window: WindowName,
+    now: Time,
+    throughput: Throughput,
+    totals: OverviewTotals,
+    backlog: Backlog,
+    oldest_waiting_secs: Option<i64>,
+    dead_letters: i64,
+    sources: Vec<SourceView>,
+    endpoints: Vec<EndpointView>,
+}
+
+/// Everything at a glance
+///
+/// A key of one tenant sees what its own sources and endpoints counted.
+#[utoipa::path(get, path = "/v1/overview", tag = "watch", params(OverviewQuery),
+    responses((status = 200, body = Overview)))]
+async fn overview_get(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Params(query): Params<OverviewQuery>,
+) -> Result<Json<Overview>, Problem> {
+    let window = query.window.unwrap_or_default();
+    let now = app.clock.now();
+    let (sources, endpoints) = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { Ok((tx.source_list().await?, tx.endpoint_list().await?)) })
+        })
+        .await?;
+    let own: Option<Vec<Uuid>> = caller.tenant.map(|_| {
+        let sources = sources.iter().map(|source| source.id.uuid());
+        sources
+            .chain(endpoints.iter().map(|endpoint| endpoint.id.uuid()))
+            .collect()
+    });
+    let counted = overview::overview(&*app.store, now, window.into(), own.as_deref()).await?;
+    let figures = app.stats.figures(&app).await?;
+    let visible = own_queues(&app, &caller).await?;
+    let queues: Vec<Queue> = figures
+        .queues
+        .iter()
+        .filter(|queue| {
+            visible
+                .as_ref()
+                .is_none_or(|own| own.contains(&queue.number))
+        })
+        .cloned()
+        .collect();
+    Ok(Json(Overview {
+        window,
+        now: now.into(),
+        throughput: Throughput {
+            points: counted
+                .points
+                .iter()
+                .map(|point| at(point.at, &point.counts))
+                .collect(),
+            step_secs: Window::from(window).step_secs(),
+        },
+        totals: totals(&counted.totals),
+        backlog: Backlog::of(&queues),
+        oldest_waiting_secs: oldest_waiting_secs(&queues, now),
+        dead_letters: queues.iter().map(|queue| queue.dead).sum(),
+        sources: sources
+            .into_iter()
+            .map(|source| SourceView::of(source, &figures))
+            .collect(),
+        endpoints: endpoints
+            .into_iter()
+            .map(|endpoint| EndpointView::of(endpoint, &figures))
+            .collect(),
+    }))
+}
+
+fn at(at: Timestamp, counts: &Counts) -> OverviewPoint {
+    OverviewPoint {
+        at: at.into(),
+        received: counts.received,
+        duplicates: counts.duplicates,
+        refused: counts.refused,
+        done: counts.done,
+        failed: counts.failed,
+        dead: counts.dead,
+    }
+}
+
+fn totals(counts: &Counts) -> OverviewTotals {
+    OverviewTotals {
+        received: counts.received,
+        duplicates: counts.duplicates,
+        refused: counts.refused,
+        done: counts.done,
+        failed: counts.failed,
+        dead: counts.dead,
+        success_rate: counts.success_rate(),
+    }
+}
+
+/// What is live, as server-sent events
+///
+/// `event: tick` every second: `{at, rates: {received, done, failed}, backlog: {waiting, running, retrying, scheduled},
+/// dead_letters, oldest_waiting_secs}`. `event: change` when something changed: `{kind, ids, more}` with `kind` one of
+/// `event`, `job`, `dead_letter`, `endpoint`, `source`, `binding`, and at most 20 ids. Not for keys of one tenant.
+#[utoipa::path(get, path = "/v1/stream", tag = "watch",
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
+async fn stream_get(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
+    caller.everywhere()?;
+    stream::open(&app)
+}
+
+/// How the installation is (HLT-01)
+///
+/// 200 only when everything is healthy, else 503 with the same body.
+#[utoipa::path(get, path = "/v1/health", tag = "watch", responses(
+    (status = 200, description = "Everything is healthy", body = health::Health),
+    (status = 503, description = "Something is degraded or unhealthy; the body says what", body = health::Health),
+))]
+async fn health_get(State(app): State<Arc<App>>) -> Response {
+    let health = health::check(&app).await;
+    let status = match health.is_healthy() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(health)).into_response()
+}

@@ -1,0 +1,200 @@
+//! `mainstay serve`: start-up in order, and an orderly end.
+//!
+//! Lock the data directory, migrate (a backup first when it holds data), open the store, make what the first start
+//! makes, start the engine, listen, say where. The end: accept nothing more, let requests finish, end the streams,
+//! stop the engine, close the store. A second signal ends the process at once.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use mainstay::{Mainstay, Parts};
+use mainstay_domain::{Clock, Random, Store};
+use mainstay_store::{
+    DataDirectory, PostgresOptions, PostgresStore, PostgresUrl, SqliteOptions, SqliteStore,
+    backup::migrate_with_backup, migrate::Place,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+mod first;
+mod local;
+mod log;
+
+use crate::{
+    config::Config,
+    http::{server::Server, tls},
+    limits,
+    outbound::{AddressGuard, Outbound},
+    state::App,
+    stream,
+    time::{SystemClock, SystemRandom},
+    web,
+};
+
+/// Makes a server verify and commit nothing, to be compared with. Benches only.
+const VERIFY_ONLY: &str = "MAINSTAY_BENCH_VERIFY_ONLY";
+
+/// Runs the server until it is told to stop.
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    log::init(&config.log)?;
+    let signals = Signals::new()?;
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let directory = Arc::new(DataDirectory::lock(&config.data)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let store = open(&config, &directory, &*clock).await?;
+    first::make(&*store, &*clock, &*random)
+        .await
+        .context("the first start could not be prepared")?;
+    // Before anything is promised on it: a taken port must not leave an engine behind.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", reachable(listener.local_addr()?));
+    let mainstay = start(&config, &store, &clock, &random).await?;
+    let (stop, stopped) = watch::channel(false);
+    let app = App::new(&mainstay, &config, address.clone(), stopped.clone());
+    let told = tokio::spawn(stream::tell(Arc::clone(&app)));
+    let token = local::key(&app, &config.data).await?;
+    local::write(&config.data, &address, &token)?;
+    let link = first::link(&app).await?;
+    let server = Server {
+        listener,
+        router: web::router(&app, std::env::var_os(VERIFY_ONLY).is_some()),
+        tls,
+        limits: config.limits,
+        trusted: config.trusted_proxies.clone(),
+    };
+    let running = tokio::spawn(server.run(stopped));
+    log::started(&config, &*store, &app, link.as_deref())?;
+    signals.wait().await;
+    tracing::info!("stopping");
+    // Whoever asks from now on is told to go elsewhere; open streams end.
+    stop.send_replace(true);
+    running.await.context("the accept loop failed")?;
+    told.await.context("the stream's task failed")?;
+    mainstay.stop().await;
+    local::remove(&app, &config.data).await;
+    app.store.close().await;
+    directory.release();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn open(
+    config: &Config,
+    directory: &Arc<DataDirectory>,
+    clock: &dyn Clock,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let Some(url) = &config.database else {
+        migrate(config, Place::Sqlite(directory), clock).await?;
+        let store = SqliteStore::open_locked(Arc::clone(directory), SqliteOptions::default())?;
+        return Ok(Arc::new(store));
+    };
+    let url: PostgresUrl = url.0.parse()?;
+    // With an owner's URL of its own, migrations are `mainstay migrate up`'s; the server refuses a schema that is
+    // not its own.
+    if config.database_migrate.is_none() {
+        migrate(config, Place::Postgres(&url), clock).await?;
+    }
+    Ok(Arc::new(
+        PostgresStore::connect(PostgresOptions::new(url)).await?,
+    ))
+}
+
+async fn migrate(config: &Config, place: Place<'_>, clock: &dyn Clock) -> anyhow::Result<()> {
+    let backups = config.data.join(limits::BACKUPS_DIRECTORY);
+    let (taken, steps) =
+        migrate_with_backup(place, &backups, clock.now(), Arc::new(|_| {})).await?;
+    if let Some(taken) = taken {
+        tracing::info!(backup = %taken.display(), "a backup was taken before migrating");
+    }
+    for step in steps {
+        tracing::info!(version = step.version, name = step.name, "migrated");
+    }
+    Ok(())
+}
+
+async fn start(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> anyhow::Result<Mainstay> {
+    let guard = AddressGuard::new(config.outbound_allow.clone());
+    let parts = Parts {
+        store: Arc::clone(store),
+        clock: Arc::clone(clock),
+        random: Arc::clone(random),
+        http_out: Arc::new(Outbound::new(guard)),
+        retention: mainstay::clean::Retention {
+            events_days: config.retention.events_days,
+            refused_days: config.retention.receipts_refused_days,
+            samples_days: config.retention.samples_days,
+        },
+    };
+    Mainstay::start(parts)
+        .await
+        .context("the engine cannot start")
+}
+
+/// The address that somebody on this machine reaches the server under.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut reachable = address;
+    if address.ip().is_unspecified() {
+        reachable.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    reachable
+}
+
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for the first signal. From then on a second one ends the process at once.
+    async fn wait(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            // Nothing acknowledged is lost by it: that is what the store is for.
+            std::process::exit(130);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_all_is_reached_on_this_machine() {
+        let shown = |text: &str| reachable(text.parse().expect("an address")).to_string();
+        assert_eq!(shown("0.0.0.0:8420"), "127.0.0.1:8420");
+        assert_eq!(shown("[::]:1"), "[::1]:1");
+        assert_eq!(shown("192.0.2.1:1"), "192.0.2.1:1");
+    }
+}

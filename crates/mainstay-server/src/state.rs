@@ -1,0 +1,138 @@
+//! What every handler can reach.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mainstay::{
+    Mainstay,
+    intake::{BuiltinQueues, Intake},
+    jobs::EngineHandle,
+    watch::Samples,
+};
+use mainstay_domain::{Clock, Random, Store};
+use tokio::sync::watch;
+
+use crate::{
+    access::{idempotency::InProgress, keys::Keys, password::Passwords, throttle::Throttle},
+    cidr::Cidr,
+    config::{Config, Limits},
+    metrics::Metrics,
+    stats::Stats,
+    stream::Hub,
+};
+
+/// The running node, as handlers reach it; `serve` holds the whole, to stop it.
+pub(crate) struct Node {
+    /// Takes webhooks in.
+    pub(crate) intake: Arc<Intake>,
+    /// Carries jobs out.
+    pub(crate) engine: Arc<EngineHandle>,
+    /// Counts and what is live.
+    pub(crate) samples: Arc<Samples>,
+    /// The queues of built-in job kinds.
+    pub(crate) builtin: Arc<BuiltinQueues>,
+}
+
+/// The running server.
+pub(crate) struct App {
+    /// The engine and what belongs to it.
+    pub(crate) mainstay: Node,
+    /// The database.
+    pub(crate) store: Arc<dyn Store>,
+    /// Where "now" comes from.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where ids and secrets come from.
+    pub(crate) random: Arc<dyn Random>,
+    /// API keys that were read a moment ago.
+    pub(crate) keys: Keys,
+    /// Hashing of passwords, a few at a time.
+    pub(crate) passwords: Passwords,
+    /// Failed sign-ins.
+    pub(crate) throttle: Throttle,
+    /// Writes with an `Idempotency-Key` that are under way.
+    pub(crate) in_progress: InProgress,
+    /// Counts of requests.
+    pub(crate) metrics: Metrics,
+    /// Figures of sources and endpoints, a moment old at most.
+    pub(crate) stats: Stats,
+    /// What streams are told.
+    pub(crate) hub: Hub,
+    /// Whether intake can commit, a moment old at most.
+    pub(crate) ready: crate::health::Ready,
+    /// Bounds.
+    pub(crate) limits: Limits,
+    /// Proxies that are believed.
+    pub(crate) trusted_proxies: Vec<Cidr>,
+    /// Where the server listens, as a URL.
+    pub(crate) address: String,
+    /// How the server is reached.
+    pub(crate) public_url: Option<String>,
+    /// Whether browsers come over TLS.
+    pub(crate) secure: bool,
+    /// Whether this is the demo.
+    pub(crate) demo: bool,
+    /// When the process began to serve.
+    pub(crate) started: Instant,
+    /// Turns true when the server is to stop.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub(crate) fn new(
+        mainstay: &Mainstay,
+        config: &Config,
+        address: String,
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store: Arc::clone(&mainstay.store),
+            clock: Arc::clone(&mainstay.clock),
+            random: Arc::clone(&mainstay.random),
+            mainstay: Node {
+                intake: Arc::clone(&mainstay.intake),
+                engine: Arc::clone(&mainstay.engine),
+                samples: Arc::clone(&mainstay.samples),
+                builtin: Arc::clone(&mainstay.builtin),
+            },
+            keys: Keys::default(),
+            passwords: Passwords::default(),
+            throttle: Throttle::default(),
+            in_progress: InProgress::default(),
+            metrics: Metrics::default(),
+            stats: Stats::default(),
+            hub: Hub::default(),
+            ready: crate::health::Ready::default(),
+            limits: config.limits,
+            trusted_proxies: config.trusted_proxies.clone(),
+            address,
+            public_url: config.public_url.clone(),
+            secure: config.secure(),
+            demo: config.demo,
+            started: Instant::now(),
+            stop,
+        })
+    }
+
+    /// How people reach this server.
+    pub(crate) fn url(&self) -> &str {
+        self.public_url.as_deref().unwrap_or(&self.address)
+    }
+
+    /// Says that sources, bindings or endpoints changed: intake looks again, and whoever watches hears of it.
+    pub(crate) async fn configured(&self, kind: &'static str, id: impl ToString + Send) {
+        self.mainstay.samples.changed(kind, &[id]);
+        // Intake finds out by itself with the next request; this only spares that one a second look.
+        if let Err(error) = self.mainstay.intake.refresh().await {
+            tracing::debug!(%error, "the configuration could not be looked at again");
+        }
+        self.store.wake();
+    }
+
+    /// How long the server has been running.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

@@ -1,0 +1,200 @@
+//! Figures of sources, endpoints and queues for pages: counted by the engine and in the series, never by a query over
+//! jobs or events. Read once in a moment, however many ask.
+
+use std::{collections::HashMap, sync::Arc};
+
+use mainstay_domain::{
+    Scope, StoreExt, StoreResult, Timestamp,
+    jobs::{QueueNumber, QueueTally},
+    watch::{Sample, Series},
+};
+use tokio::{sync::Mutex, time::Instant};
+use uuid::Uuid;
+
+use crate::{limits, state::App};
+
+/// How far back the figures of sources and endpoints look.
+pub(crate) const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// What was counted for one source or endpoint in the last 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counted {
+    /// Requests that brought something new.
+    pub(crate) received: i64,
+    /// Requests that brought nothing new.
+    pub(crate) duplicates: i64,
+    /// Requests that were refused.
+    pub(crate) refused: i64,
+    /// Jobs done.
+    pub(crate) done: i64,
+    /// Attempts that failed and are repeated.
+    pub(crate) failed: i64,
+    /// Jobs that died.
+    pub(crate) dead: i64,
+    /// The last minute in which something new came.
+    pub(crate) received_at: Option<Timestamp>,
+    /// The last minute in which a job was done.
+    pub(crate) done_at: Option<Timestamp>,
+    /// The last minute in which an attempt failed.
+    pub(crate) failed_at: Option<Timestamp>,
+}
+
+impl Counted {
+    fn add(&mut self, sample: &Sample) {
+        let later = |at: &mut Option<Timestamp>| *at = (*at).max(Some(sample.minute));
+        match sample.series {
+            Series::Received => {
+                self.received += sample.count;
+                later(&mut self.received_at);
+            }
+            Series::Duplicates => self.duplicates += sample.count,
+            Series::Refused => self.refused += sample.count,
+            Series::Done => {
+                self.done += sample.count;
+                later(&mut self.done_at);
+            }
+            Series::Failed => {
+                self.failed += sample.count;
+                later(&mut self.failed_at);
+            }
+            Series::Dead => {
+                self.dead += sample.count;
+                later(&mut self.failed_at);
+            }
+            Series::DurationMs => {}
+        }
+    }
+
+    /// The share of attempts that succeeded.
+    pub(crate) fn success_rate(&self) -> Option<f64> {
+        let all = self.done + self.failed + self.dead;
+        (all > 0).then(|| self.done as f64 / all as f64)
+    }
+}
+
+/// How one queue stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Queue {
+    /// Its number.
+    pub(crate) number: QueueNumber,
+    /// Its name.
+    pub(crate) name: String,
+    /// Jobs that could be started.
+    pub(crate) waiting: i64,
+    /// Attempts under way.
+    pub(crate) running: i64,
+    /// Jobs to be tried again.
+    pub(crate) retrying: i64,
+    /// Jobs whose time has not come.
+    pub(crate) scheduled: i64,
+    /// Dead letters.
+    pub(crate) dead: i64,
+    /// When the oldest waiting job was made.
+    pub(crate) oldest_waiting: Option<Timestamp>,
+    /// What has been counted since the beginning.
+    pub(crate) tally: QueueTally,
+    /// Its breaker.
+    pub(crate) breaker: Option<mainstay_domain::jobs::breaker::Breaker>,
+}
+
+/// Everything, as of one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    /// By source or endpoint.
+    pub(crate) counted: HashMap<Uuid, Counted>,
+    /// All queues.
+    pub(crate) queues: Vec<Queue>,
+}
+
+impl Figures {
+    /// What was counted for this source or endpoint.
+    pub(crate) fn of(&self, subject: Uuid) -> Counted {
+        self.counted.get(&subject).copied().unwrap_or_default()
+    }
+
+    /// How this queue stands.
+    pub(crate) fn queue(&self, number: QueueNumber) -> Queue {
+        self.queues
+            .iter()
+            .find(|queue| queue.number == number)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+/// The last figures.
+#[derive(Default)]
+pub(crate) struct Stats {
+    counted: Mutex<Option<(Instant, Arc<HashMap<Uuid, Counted>>)>>,
+    names: Mutex<HashMap<QueueNumber, String>>,
+}
+
+impl Stats {
+    /// The figures, at most a moment old.
+    pub(crate) async fn figures(&self, app: &App) -> StoreResult<Figures> {
+        let counted = self.counted(app).await?;
+        Ok(Figures {
+            counted: (*counted).clone(),
+            queues: self.queues(app).await?,
+        })
+    }
+
+    /// How all queues stand now.
+    pub(crate) async fn queues(&self, app: &App) -> StoreResult<Vec<Queue>> {
+        let snapshot = app.mainstay.engine.snapshot();
+        // Held over the load on purpose: who comes meanwhile waits for its result instead of asking as well.
+        let mut names = self.names.lock().await;
+        if snapshot
+            .queues
+            .iter()
+            .any(|queue| !names.contains_key(&queue.queue))
+        {
+            let list = app
+                .store
+                .read(Scope::System("queues"), |tx| {
+                    Box::pin(async move { tx.queue_list().await })
+                })
+                .await?;
+            *names = list.into_iter().collect();
+        }
+        let queues = snapshot.queues.iter().map(|queue| Queue {
+            number: queue.queue,
+            name: names
+                .get(&queue.queue)
+                .cloned()
+                .unwrap_or_else(|| queue.queue.to_string()),
+            waiting: queue.waiting,
+            running: queue.running,
+            retrying: queue.retrying,
+            scheduled: queue.scheduled,
+            dead: queue.dead,
+            oldest_waiting: queue.oldest_waiting,
+            tally: queue.tally,
+            breaker: queue.breaker.clone(),
+        });
+        Ok(queues.collect())
+    }
+
+    async fn counted(&self, app: &App) -> StoreResult<Arc<HashMap<Uuid, Counted>>> {
+        let mut last = self.counted.lock().await;
+        if let Some((at, counted)) = &*last
+            && at.elapsed() < limits::STATS_CACHE
+        {
+            return Ok(Arc::clone(counted));
+        }
+        let from = app.clock.now().minus_ms(WINDOW_MS);
+        let samples = app
+            .store
+            .read(Scope::System("figures"), move |tx| {
+                Box::pin(async move { tx.samples_list(from).await })
+            })
+            .await?;
+        let mut counted: HashMap<Uuid, Counted> = HashMap::new();
+        for sample in &samples {
+            counted.entry(sample.subject).or_default().add(sample);
+        }
+        let counted = Arc::new(counted);
+        *last = Some((Instant::now(), Arc::clone(&counted)));
+        Ok(counted)
+    }
+}

@@ -1,0 +1,249 @@
+//! What is live, told to whoever watches: one tick a second, and what changed. Made once, however many watch.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::response::{
+    IntoResponse, Response,
+    sse::{Event, KeepAlive, Sse},
+};
+use futures_util::{Stream, StreamExt, stream};
+use mainstay::watch::Live;
+use mainstay_domain::watch::Series;
+use serde::Serialize;
+use tokio::sync::{broadcast, watch};
+use tokio_stream::wrappers::{BroadcastStream, WatchStream};
+
+use crate::{
+    api::watch::{Backlog, oldest_waiting_secs},
+    http::{Code, Problem},
+    limits,
+    state::App,
+    time::Time,
+};
+
+/// Sent when nothing else is: proxies close what is silent.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One message, ready to be sent.
+#[derive(Debug, Clone)]
+struct Message {
+    name: &'static str,
+    data: Arc<str>,
+}
+
+/// Tells all streams.
+pub(crate) struct Hub {
+    messages: broadcast::Sender<Message>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            messages: broadcast::channel(limits::STREAM_BACKLOG).0,
+            open: Arc::default(),
+        }
+    }
+}
+
+impl Hub {
+    /// Streams that are open.
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, name: &'static str, data: &impl Serialize) {
+        match serde_json::to_string(data) {
+            // Nobody may be watching.
+            Ok(data) => drop(self.messages.send(Message {
+                name,
+                data: data.into(),
+            })),
+            Err(error) => tracing::error!(%error, "a live message cannot be written"),
+        }
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct Rates {
+    received: i64,
+    done: i64,
+    failed: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct Tick {
+    at: Time,
+    rates: Rates,
+    backlog: Backlog,
+    dead_letters: i64,
+    oldest_waiting_secs: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChangeView<'a> {
+    kind: &'a str,
+    ids: &'a [String],
+    more: bool,
+}
+
+fn rates(live: &Live) -> Rates {
+    live.counts
+        .iter()
+        .fold(Rates::default(), |mut rates, (series, count)| {
+            match series {
+                Series::Received | Series::Duplicates => rates.received += count,
+                Series::Done => rates.done += count,
+                Series::Failed | Series::Dead => rates.failed += count,
+                Series::Refused | Series::DurationMs => {}
+            }
+            rates
+        })
+}
+
+/// Turns what the engine tells into messages, until the server stops.
+pub(crate) async fn tell(app: Arc<App>) {
+    let mut live = app.mainstay.samples.subscribe();
+    let mut stop = app.stop.clone();
+    loop {
+        let heard = tokio::select! {
+            heard = live.recv() => heard,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match heard {
+            Ok(heard) if app.hub.open_count() > 0 => messages(&app, &heard).await,
+            // Behind: the next tick has the state again.
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn messages(app: &App, live: &Live) {
+    for change in &live.changes {
+        app.hub.send(
+            "change",
+            &ChangeView {
+                kind: change.kind,
+                ids: &change.ids,
+                more: change.more,
+            },
+        );
+    }
+    if let Some(tick) = tick(app, rates(live)).await {
+        app.hub.send("tick", &tick);
+    }
+}
+
+async fn tick(app: &App, rates: Rates) -> Option<Tick> {
+    let queues = app.stats.queues(app).await.ok()?;
+    let now = app.clock.now();
+    Some(Tick {
+        at: now.into(),
+        rates,
+        backlog: Backlog::of(&queues),
+        dead_letters: queues.iter().map(|queue| queue.dead).sum(),
+        oldest_waiting_secs: oldest_waiting_secs(&queues, now),
+    })
+}
+
+/// Counts an open stream for as long as it is held.
+struct Watching(Arc<AtomicUsize>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Opens a stream.
+pub(crate) fn open(app: &Arc<App>) -> Result<Response, Problem> {
+    let watching = Watching(Arc::clone(&app.hub.open));
+    if app.hub.open.fetch_add(1, Ordering::Relaxed) >= limits::STREAMS_MAX {
+        return Err(Problem::new(Code::Overloaded, "too many streams are open").retry_after(10));
+    }
+    let messages = events(app.hub.messages.subscribe(), app.stop.clone());
+    // Something at once, so that the other side knows that it is through.
+    let first = Arc::clone(app);
+    let hello =
+        stream::once(async move { tick(&first, Rates::default()).await }).filter_map(
+            |tick| async move {
+                tick.and_then(|tick| Event::default().event("tick").json_data(tick).ok())
+            },
+        );
+    let all = hello.chain(messages).map(move |event| {
+        let _watching = &watching;
+        Ok::<_, Infallible>(event)
+    });
+    Ok(Sse::new(all)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response())
+}
+
+/// What is told from now on, until the server is to stop: an open stream never holds it up.
+fn events(
+    messages: broadcast::Receiver<Message>,
+    stop: watch::Receiver<bool>,
+) -> impl Stream<Item = Event> {
+    let stopped = WatchStream::new(stop)
+        .filter(|stop| std::future::ready(*stop))
+        .into_future();
+    BroadcastStream::new(messages)
+        .filter_map(|heard| async move {
+            // Who fell behind has missed something: a change of everything makes it load again.
+            let message = heard.unwrap_or_else(|_| Message {
+                name: "change",
+                data: r#"{"kind":"event","ids":[],"more":true}"#.into(),
+            });
+            Some(Event::default().event(message.name).data(&*message.data))
+        })
+        .take_until(stopped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_ends_when_the_server_stops() {
+        let (sender, receiver) = broadcast::channel(4);
+        let (stop, stopped) = watch::channel(false);
+        let mut events = std::pin::pin!(events(receiver, stopped));
+        let message = Message {
+            name: "tick",
+            data: "{}".into(),
+        };
+        sender.send(message).expect("somebody listens");
+        assert!(events.next().await.is_some());
+        stop.send(true).expect("somebody listens");
+        assert!(events.next().await.is_none());
+    }
+
+    #[test]
+    fn a_rate_counts_what_a_person_would() {
+        let live = Live {
+            counts: vec![
+                (Series::Received, 2),
+                (Series::Duplicates, 1),
+                (Series::Done, 4),
+                (Series::Dead, 1),
+            ],
+            changes: Vec::new(),
+        };
+        assert_eq!(
+            rates(&live),
+            Rates {
+                received: 3,
+                done: 4,
+                failed: 1
+            }
+        );
+    }
+}
