@@ -60,6 +60,8 @@ pub struct Setup {
     pub database: Option<String>,
     /// The file layer to run over.
     pub lossy: Option<Lossy>,
+    /// Whether the dashboard says that this is a demo.
+    pub demo: bool,
 }
 
 /// A running server.
@@ -98,6 +100,9 @@ impl Setup {
             .kill_on_drop(true);
         if let Some(database) = &self.database {
             command.args(["--database", database]);
+        }
+        if self.demo {
+            command.arg("--demo");
         }
         if let Some(lossy) = &self.lossy {
             command.envs(lossy.environment());

@@ -101,7 +101,7 @@ ALTER TABLE receipt ALTER COLUMN headers SET STORAGE EXTERNAL, ALTER COLUMN body
 CREATE INDEX receipt_source ON receipt (source_id, id);
 CREATE INDEX receipt_again ON receipt (event_id, id) WHERE event_id IS NOT NULL;
 CREATE INDEX receipt_refused ON receipt (id) WHERE verdict = 3;
-CREATE INDEX receipt_alone ON receipt (id) WHERE events = 0;
+CREATE INDEX receipt_alone ON receipt (id) WHERE events = 0 AND verdict <> 3;
 
 -- Immutable. No references here either: retention drops receipts, events, jobs and attempts step by step.
 -- Payloads arrive compressed: the server must not try again, nor move what fits into the row out of it.

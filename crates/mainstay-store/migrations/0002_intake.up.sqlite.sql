@@ -100,7 +100,7 @@ CREATE TABLE receipt (
 CREATE INDEX receipt_source ON receipt (source_id, id);
 CREATE INDEX receipt_again ON receipt (event_id, id) WHERE event_id IS NOT NULL;
 CREATE INDEX receipt_refused ON receipt (id) WHERE verdict = 3;
-CREATE INDEX receipt_alone ON receipt (id) WHERE events = 0;
+CREATE INDEX receipt_alone ON receipt (id) WHERE events = 0 AND verdict <> 3;
 
 -- Immutable. No references here either: retention drops receipts, events, jobs and attempts step by step.
 CREATE TABLE event (

@@ -4,9 +4,14 @@
 //! Everything else is written once, in the common subset of both dialects, in the `queries` modules; tests PREPARE
 //! every statement on both, and prove that each one over a tenant table carries the tenant.
 
+mod access;
 pub mod backup;
+mod billing;
+mod built;
 pub mod examine;
 mod hex;
+mod intake;
+mod jobs;
 mod lease;
 pub mod migrate;
 mod postgres;
@@ -17,6 +22,8 @@ mod sqlite;
 mod tests;
 mod thing;
 mod tx;
+mod verbs;
+mod watch;
 
 pub use postgres::{PostgresOptions, PostgresStore, PostgresUrl};
 pub use setup::{SetupError, SetupResult};

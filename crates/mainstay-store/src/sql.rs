@@ -39,7 +39,9 @@ macro_rules! queries {
             reach: $crate::sql::Reach::$reach,
             text: $text,
         };)*
-        /// Every statement of this module.
+        /// Every statement of this module, for the tests that prepare and parse them all.
+        #[cfg(test)]
+        #[allow(dead_code, reason = "tests have statements of their own")]
         pub(crate) static ALL: &[&$crate::sql::Sql] = &[$(&$name),*];
     };
 }

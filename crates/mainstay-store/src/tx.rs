@@ -72,8 +72,5 @@ pub(crate) fn answer<T: 'static>(erased: Erased) -> StoreResult<T> {
 
 /// The port's work over the store's own transaction.
 pub(crate) fn port(work: mainstay_domain::store::Work) -> Body {
-    drop(work);
-    body(|_| {
-        Box::pin(async { Err::<(), _>(mainstay_domain::StoreError::Bug("no verbs yet".into())) })
-    })
+    Arc::new(move |tx| work(tx))
 }

@@ -1,7 +1,199 @@
-//! Mainstay's engine and modules.
+//! Mainstay's engine and modules, as a library: give it a store, a clock, randomness and a way out, and it takes in
+//! webhooks and carries out jobs.
+//!
+//! Data flows one way: intake → engine → handlers → effects. Nothing here knows HTTP servers, SQL or configuration files.
 #![warn(missing_docs)]
 
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use mainstay_domain::{
+    Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
+    jobs::{http_out::HttpOut, retry::RetryPolicy},
+};
+use tokio::sync::watch as signal;
+
+pub mod billing;
 pub mod clean;
 pub mod intake;
 pub mod jobs;
+pub mod own;
 pub mod watch;
+
+use clean::Retention;
+use intake::{BuiltinQueues, Intake};
+use jobs::{Engine, EngineHandle, EngineOptions, Registry};
+use watch::Samples;
+
+/// How often counts are written down and those who watch are told.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// What Mainstay is built from.
+pub struct Parts {
+    /// Either database.
+    pub store: Arc<dyn Store>,
+    /// Where "now" comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub random: Arc<dyn Random>,
+    /// The way out, for pushes to endpoints.
+    pub http_out: Arc<dyn HttpOut>,
+    /// How long each kind of data is kept.
+    pub retention: Retention,
+}
+
+/// A running Mainstay: one node.
+pub struct Mainstay {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Where "now" comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub random: Arc<dyn Random>,
+    /// Takes webhooks in.
+    pub intake: Arc<Intake>,
+    /// Carries jobs out.
+    pub engine: Arc<EngineHandle>,
+    /// Counts and what is live.
+    pub samples: Arc<Samples>,
+    /// The queues of built-in job kinds.
+    pub builtin: Arc<BuiltinQueues>,
+    stop: signal::Sender<bool>,
+    background: tokio::task::JoinSet<()>,
+}
+
+/// The modules: every built-in job kind with the queue that it waits in. Adding a capability adds a line here.
+fn registry(clock: &Arc<dyn Clock>) -> Registry {
+    let mut registry = Registry::default();
+    registry.builtin(
+        jobs::NOOP,
+        jobs::NOOP_QUEUE,
+        RetryPolicy::default(),
+        Arc::new(jobs::Noop),
+    );
+    let record = billing::Record {
+        clock: Arc::clone(clock),
+    };
+    registry.builtin(
+        billing::RECORD,
+        billing::QUEUE,
+        RetryPolicy::inbound(),
+        Arc::new(record),
+    );
+    registry
+}
+
+impl Mainstay {
+    /// Starts everything. The store is migrated already.
+    pub async fn start(parts: Parts) -> StoreResult<Self> {
+        let Parts {
+            store,
+            clock,
+            random,
+            http_out,
+            retention,
+        } = parts;
+        let mut registry = registry(&clock);
+        let builtin = queues(&*store, &registry).await?;
+        let samples = Arc::new(Samples::default());
+        let intake = Intake::start(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            builtin.clone(),
+            Arc::clone(&samples),
+        )
+        .await?;
+        registry.outbound(
+            intake::DELIVER,
+            Arc::new(jobs::Deliver {
+                intake: Arc::clone(&intake),
+                http: http_out,
+                clock: Arc::clone(&clock),
+            }),
+        );
+        let announcer = Arc::new(own::Own {
+            intake: Arc::clone(&intake),
+            clock: Arc::clone(&clock),
+        });
+        let options = EngineOptions::new(NodeId::new(clock.now(), &*random));
+        let engine = Engine::start(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            registry,
+            announcer,
+            Arc::clone(&samples),
+            options,
+        );
+        let mut node = Self {
+            store,
+            clock,
+            random,
+            intake,
+            engine: Arc::new(engine),
+            samples,
+            builtin: Arc::new(builtin),
+            stop: signal::channel(false).0,
+            background: tokio::task::JoinSet::new(),
+        };
+        node.start_background(retention);
+        Ok(node)
+    }
+
+    /// Stops: the engine finishes what runs and writes down where it is, the last counts are written.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.engine.stop().await;
+        while self.background.join_next().await.is_some() {}
+        if let Err(error) = self.samples.flush(&*self.store, self.clock.now()).await {
+            tracing::warn!(%error, "the last counts could not be written");
+        }
+    }
+
+    fn start_background(&mut self, retention: Retention) {
+        let engine = Arc::clone(&self.engine);
+        let owner = move || engine.snapshot().owner;
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        self.background.spawn(clean::run(
+            store,
+            clock,
+            retention,
+            owner,
+            self.stop.subscribe(),
+        ));
+        let (store, clock, samples) = (
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.samples),
+        );
+        let mut stop = self.stop.subscribe();
+        self.background.spawn(async move {
+            let mut every = tokio::time::interval(FLUSH_EVERY);
+            loop {
+                tokio::select! {
+                    _ = every.tick() => {}
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+                if let Err(error) = samples.flush(&*store, clock.now()).await {
+                    tracing::warn!(%error, "counts could not be written; trying again in a second");
+                }
+            }
+        });
+    }
+}
+
+async fn queues(store: &dyn Store, registry: &Registry) -> StoreResult<BuiltinQueues> {
+    let wanted: Vec<(String, String)> = registry.builtin_queues();
+    store
+        .transact(Scope::System("start"), move |tx| {
+            let wanted = wanted.clone();
+            Box::pin(async move {
+                let mut numbers = HashMap::new();
+                for (kind, queue) in wanted {
+                    numbers.insert(kind, tx.queue_ensure(&queue).await?);
+                }
+                Ok(numbers)
+            })
+        })
+        .await
+}

@@ -32,7 +32,12 @@ impl Announcer for Own {
     fn announce(&self, what: &Announcement) -> Option<Arrival> {
         match what {
             Announcement::Dead(letter) => self.dead(letter),
-            Announcement::Breaker { endpoint, turn, at, error } => {
+            Announcement::Breaker {
+                endpoint,
+                turn,
+                at,
+                error,
+            } => {
                 let endpoint = self.intake.endpoint_known(*endpoint)?;
                 let kind = match turn {
                     Turn::Opened => ENDPOINT_DOWN,
@@ -45,7 +50,8 @@ impl Announcer for Own {
                     "error": error,
                 });
                 let unique = format!("{kind}:{}:{}", endpoint.id, at.micros());
-                self.intake.own_event(kind, &unique, endpoint.tenant, &payload, self.clock.now())
+                self.intake
+                    .own_event(kind, &unique, endpoint.tenant, &payload, self.clock.now())
             }
         }
     }
@@ -55,7 +61,9 @@ impl Own {
     /// A dead letter is told of only where a binding listens, and never when it was itself the telling: a dead
     /// listener must not make events about itself without end.
     fn dead(&self, letter: &DeadLetter) -> Option<Arrival> {
-        if letter.event_kind.as_deref().is_some_and(is_own) || !self.intake.own_wanted(DEAD_LETTER, letter.tenant) {
+        if letter.event_kind.as_deref().is_some_and(is_own)
+            || !self.intake.own_wanted(DEAD_LETTER, letter.tenant)
+        {
             return None;
         }
         let payload = json!({
@@ -71,7 +79,13 @@ impl Own {
             "status": letter.status,
         });
         let unique = format!("{DEAD_LETTER}:{}:{}", letter.job, letter.attempt);
-        self.intake.own_event(DEAD_LETTER, &unique, letter.tenant, &payload, self.clock.now())
+        self.intake.own_event(
+            DEAD_LETTER,
+            &unique,
+            letter.tenant,
+            &payload,
+            self.clock.now(),
+        )
     }
 }
 

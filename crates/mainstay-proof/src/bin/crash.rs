@@ -185,6 +185,7 @@ impl Campaign {
             port: port_free()?,
             database: cluster.as_ref().map(|cluster| cluster.url().to_owned()),
             lossy: None,
+            demo: false,
         };
         // Little on purpose: here the server is what fails.
         let mood = Mood {
@@ -255,7 +256,7 @@ impl Campaign {
                 "name": "app", "url": self.receiver.url(), "connect_timeout_ms": 500, "timeout_ms": 2_000,
                 "max_in_flight": 32,
                 "retry": { "strategy": "schedule", "attempts_max": 50, "delays_ms": [100, 200, 400, 1_000] },
-                "breaker": { "failures_to_open": 100, "pause_ms": 100, "pause_max_ms": 1_000 },
+                "breaker_settings": { "failures_to_open": 100, "pause_ms": 100, "pause_max_ms": 1_000 },
             }))
             .await?;
         self.receiver.trust(&secret);

@@ -184,6 +184,7 @@ impl Demo {
             port: port_free()?,
             database: cluster.as_ref().map(|cluster| cluster.url().to_owned()),
             lossy: None,
+            demo: true,
         };
         let flaky = Mood {
             error: 0.04,
@@ -276,7 +277,7 @@ impl Demo {
             "max_in_flight": 16,
             "retry": { "strategy": "schedule", "attempts_max": 10,
                 "delays_ms": [200, 400, 800, 1_500, 3_000] },
-            "breaker": { "failures_to_open": 10, "pause_ms": 500, "pause_max_ms": 2_000 },
+            "breaker_settings": { "failures_to_open": 10, "pause_ms": 500, "pause_max_ms": 2_000 },
         });
         let secret = api.endpoint_declare(&endpoint).await?;
         self.receiver.trust(&secret);

@@ -24,12 +24,6 @@ use line::Line;
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     which: Which,
-    /// sqlite, postgres (a throw-away cluster), or the URL of an empty PostgreSQL database
-    #[arg(long, global = true, default_value = "sqlite")]
-    database: String,
-    /// End in one line of JSON
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,14 +80,15 @@ impl Bench {
     }
 }
 
-/// Runs the bench; whether its bars hold.
-pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<bool> {
+/// Runs the bench; whether its bars hold. `database` is `sqlite`, `postgres` (a throw-away cluster) or the URL of an
+/// empty PostgreSQL database; with `json` it ends in one line of JSON.
+pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow::Result<bool> {
     if let Which::Load(load) = &args.which {
         let load = load.clone();
         tokio::task::spawn_blocking(move || load::run(&load)).await??;
         return Ok(true);
     }
-    let bench = Bench::prepare(&args.database)?;
+    let bench = Bench::prepare(database)?;
     let line: Line = match &args.which {
         Which::Intake(args) => intake::run(&bench, args).await?,
         Which::Drain(args) => drain::run(&bench, args).await?,
@@ -102,7 +97,7 @@ pub(crate) async fn run(args: &BenchArgs) -> anyhow::Result<bool> {
         Which::Memory(args) => memory::run(&bench, args).await?,
         Which::Load(_) => return Ok(true),
     };
-    if args.json {
+    if json {
         say(&line.json());
     }
     Ok(line.holds != Some(false))

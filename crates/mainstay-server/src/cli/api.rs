@@ -4,9 +4,9 @@ use std::{path::Path, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::failure::{Exit, Failure};
+use crate::time::{SystemRandom, random_hex};
 
 /// How long one call may take. A plan over a large selection is the slowest.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -61,23 +61,33 @@ impl Address {
             });
         }
         let file = data.join(API_FILE);
-        let text = std::fs::read(&file).map_err(|error| unread(&file, &error))?;
+        let read = std::fs::read(&file);
+        if url.is_some() && read.is_err() {
+            return Err(keyless());
+        }
+        let text = read.map_err(|error| unread(&file, &error))?;
         let local: Value = serde_json::from_slice(&text).unwrap_or_default();
         let text = |field: &str| local.get(field).and_then(Value::as_str);
         let (Some(local_url), Some(local_token)) = (text("address"), text("token")) else {
-            return Err(Failure::new(Exit::Failed, format!("{} is not readable", file.display()))
-                .hint("restart the server; it writes the file anew"));
+            return Err(
+                Failure::new(Exit::Failed, format!("{} is not readable", file.display()))
+                    .hint("restart the server; it writes the file anew"),
+            );
         };
         // A token is only ever sent to the server that it is of.
         if url.is_some_and(|url| url != local_url) && token.is_none() {
-            return Err(Failure::new(Exit::Refused, "no API key for this server")
-                .hint("give one with --api-key or MAINSTAY_API_KEY"));
+            return Err(keyless());
         }
         Ok(Self {
             url: url.unwrap_or(local_url).to_owned(),
             token: token.unwrap_or(local_token).to_owned(),
         })
     }
+}
+
+fn keyless() -> Failure {
+    Failure::new(Exit::Refused, "no API key for this server")
+        .hint("give one with --api-key or MAINSTAY_API_KEY")
 }
 
 fn unread(file: &Path, error: &std::io::Error) -> Failure {
@@ -107,9 +117,9 @@ impl Api {
         if is_loopback(&base) {
             builder = builder.no_proxy();
         }
-        let http = builder
-            .build()
-            .map_err(|error| Failure::new(Exit::Failed, "cannot make requests").detail(error.to_string()))?;
+        let http = builder.build().map_err(|error| {
+            Failure::new(Exit::Failed, "cannot make requests").detail(error.to_string())
+        })?;
         Ok(Self {
             http,
             base,
@@ -123,7 +133,8 @@ impl Api {
     }
 
     pub(crate) async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Failure> {
-        self.json(self.request(Method::GET, path).query(&given(query))).await
+        self.json(self.request(Method::GET, path).query(&given(query)))
+            .await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -138,7 +149,7 @@ impl Api {
         body: &Value,
         key: Option<&str>,
     ) -> Result<Value, Failure> {
-        let key = key.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        let key = key.map_or_else(|| random_hex(&SystemRandom, 16), str::to_owned);
         let request = || {
             self.request(Method::POST, path)
                 .header("idempotency-key", &key)
@@ -151,7 +162,8 @@ impl Api {
     }
 
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        self.json(self.request(Method::PATCH, path).json(body)).await
+        self.json(self.request(Method::PATCH, path).json(body))
+            .await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Result<Value, Failure> {
@@ -237,7 +249,10 @@ impl Api {
         if answer.status() == StatusCode::NO_CONTENT {
             return Ok(Value::Null);
         }
-        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         if body.is_empty() {
             return Ok(Value::Null);
         }
@@ -247,8 +262,30 @@ impl Api {
         })
     }
 
+    /// JSON that comes with a status of its own meaning: health is told with 503 when it is bad.
+    pub(crate) async fn get_whatever(&self, path: &str) -> Result<Value, Failure> {
+        let request = self.request(Method::GET, path);
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let status = answer.status().as_u16();
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if value.get("code").is_some() || value.is_null() {
+            return Err(Failure::problem(status, &body));
+        }
+        Ok(value)
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -385,7 +422,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         local(directory.path());
         let found = Address::find(None, None, directory.path()).expect("found");
-        assert_eq!((found.url.as_str(), found.token.as_str()), ("http://127.0.0.1:8420", "msk_local"));
+        assert_eq!(
+            (found.url.as_str(), found.token.as_str()),
+            ("http://127.0.0.1:8420", "msk_local")
+        );
     }
 
     #[test]
@@ -400,7 +440,10 @@ mod tests {
 
     #[test]
     fn an_address_needs_no_scheme_and_must_be_http() {
-        assert_eq!(base_url("127.0.0.1:8420").expect("an address").as_str(), "http://127.0.0.1:8420/");
+        assert_eq!(
+            base_url("127.0.0.1:8420").expect("an address").as_str(),
+            "http://127.0.0.1:8420/"
+        );
         assert!(base_url("https://x.example.test/base").is_ok());
         for wrong in ["", "ftp://x", "file:///tmp"] {
             assert!(base_url(wrong).is_err(), "{wrong}");

@@ -42,8 +42,8 @@ impl SecretArg {
             None if self.0 == "-" => input_read(Path::new("-"))?,
             None => return Ok(self.0.clone()),
         };
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Failure::usage("the secret is not text"))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| Failure::usage("the secret is not text"))?;
         Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 }
@@ -52,13 +52,18 @@ impl SecretArg {
 pub(crate) fn input_read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes)
+        std::io::stdin()
+            .take(INPUT_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
     } else {
         fs::File::open(path).and_then(|file| file.take(INPUT_BYTES_MAX + 1).read_to_end(&mut bytes))
     };
     read.map_err(|error| Failure::file(path, &error))?;
     if bytes.len() as u64 > INPUT_BYTES_MAX {
-        return Err(Failure::usage(format!("{} is larger than 16 MiB", path.display())));
+        return Err(Failure::usage(format!(
+            "{} is larger than 16 MiB",
+            path.display()
+        )));
     }
     Ok(bytes)
 }
@@ -98,9 +103,11 @@ impl FromStr for TimeArg {
         if let Ok(at) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(at.to_string()));
         }
-        let ago = ago_secs(text).ok_or("a time is 2026-11-21T10:00:00Z, or how long ago: 90s, 15m, 2h, 7d")?;
+        let ago = ago_secs(text)
+            .ok_or("a time is 2026-11-21T10:00:00Z, or how long ago: 90s, 15m, 2h, 7d")?;
         let at = now().saturating_sub(jiff::SignedDuration::from_secs(ago));
-        at.map(|at| Self(at.to_string())).map_err(|error| error.to_string())
+        at.map(|at| Self(at.to_string()))
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -141,6 +148,22 @@ pub(crate) fn time_short(text: &str) -> String {
     match text.parse::<jiff::Timestamp>() {
         Ok(at) => at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
         Err(_) => text.to_owned(),
+    }
+}
+
+/// A header as 'Name: value'; the name comes back in lower case.
+pub(crate) fn header_parse(text: &str) -> Result<(String, String), Failure> {
+    let token = |name: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        !name.is_empty() && name.bytes().all(allowed)
+    };
+    match text.split_once(':') {
+        Some((name, value)) if token(name) => {
+            Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
+        }
+        _ => Err(Failure::usage(format!(
+            "'{text}' is not a header such as 'Name: value'"
+        ))),
     }
 }
 
@@ -188,9 +211,12 @@ impl Consent {
             return Ok(());
         }
         if !std::io::stdin().is_terminal() {
-            return Err(Failure::new(Exit::Refused, "this needs a yes, and there is nobody to ask")
-                .detail(question)
-                .hint("--yes goes ahead without asking"));
+            return Err(Failure::new(
+                Exit::Refused,
+                "this needs a yes, and there is nobody to ask",
+            )
+            .detail(question)
+            .hint("--yes goes ahead without asking"));
         }
         let terminal = console::Term::stderr();
         let asked = terminal

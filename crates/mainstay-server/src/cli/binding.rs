@@ -73,39 +73,70 @@ pub(crate) struct HandlerArgs {
 pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<(), Failure> {
     let api = context.api()?;
     match command {
-        BindingCommand::Create { source, type_pattern, handler, name } => {
+        BindingCommand::Create {
+            source,
+            type_pattern,
+            handler,
+            name,
+        } => {
             let mut body = Body::default();
             body.set("source_id", Some(api.find_id(SOURCES, &source).await?))
                 .set("type_pattern", Some(type_pattern))
                 .set("name", name);
             if let Some(endpoint) = handler.endpoint {
-                body.set("endpoint_id", Some(api.find_id(ENDPOINTS, &endpoint).await?));
+                body.set(
+                    "endpoint_id",
+                    Some(api.find_id(ENDPOINTS, &endpoint).await?),
+                );
             }
-            let builtin = handler.builtin.map(|name| json!({ "kind": "builtin", "name": name }));
+            let builtin = handler
+                .builtin
+                .map(|name| json!({ "kind": "builtin", "name": name }));
             body.set("handler", builtin);
             let made = api.post(BINDINGS.path, &body.value()).await?;
-            context.show(&made, |out| out.table(&table(std::slice::from_ref(&made)), ""))
+            context.show(&made, |out| {
+                out.table(&table(std::slice::from_ref(&made)), "")
+            })
         }
         BindingCommand::List(page) => {
-            let found = api.list(BINDINGS.path, &[], page.cursor, page.limit).await?;
-            context.list(&found, table(&found.items), "no bindings; `mainstay binding create` adds one")
+            let found = api
+                .list(BINDINGS.path, &[], page.cursor, page.limit)
+                .await?;
+            context.list(
+                &found,
+                table(&found.items),
+                "no bindings; `mainstay binding create` adds one",
+            )
         }
-        BindingCommand::Update { binding, name, type_pattern, enable, disable } => {
+        BindingCommand::Update {
+            binding,
+            name,
+            type_pattern,
+            enable,
+            disable,
+        } => {
             let mut body = Body::default();
             let enabled = (enable || disable).then_some(enable);
-            body.set("name", name).set("type_pattern", type_pattern).set("enabled", enabled);
+            body.set("name", name)
+                .set("type_pattern", type_pattern)
+                .set("enabled", enabled);
             if body.is_empty() {
                 return Err(Failure::usage("nothing to change"));
             }
             let id = api.find_id(BINDINGS, &binding).await?;
-            let changed = api.patch(&format!("{}/{id}", BINDINGS.path), &body.value()).await?;
-            context.show(&changed, |out| out.table(&table(std::slice::from_ref(&changed)), ""))
+            let changed = api
+                .patch(&format!("{}/{id}", BINDINGS.path), &body.value())
+                .await?;
+            context.show(&changed, |out| {
+                out.table(&table(std::slice::from_ref(&changed)), "")
+            })
         }
         BindingCommand::Delete { binding, consent } => {
             let found = api.find(BINDINGS, &binding).await?;
             let shown = format!("{} ({})", text(&found, "/name"), text(&found, "/id"));
             consent.ask(&format!("Delete the binding {shown}?"))?;
-            api.delete(&format!("{}/{}", BINDINGS.path, text(&found, "/id"))).await?;
+            api.delete(&format!("{}/{}", BINDINGS.path, text(&found, "/id")))
+                .await?;
             context.done(&format!("binding {shown} deleted"))
         }
     }

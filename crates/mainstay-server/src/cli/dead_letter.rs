@@ -118,7 +118,9 @@ pub(super) async fn run(context: &Context, command: DeadLetterCommand) -> Result
     match command {
         DeadLetterCommand::List { filter, page } => {
             let query = filter.fields(&api).await?;
-            let found = api.list("/v1/dead-letters", &query, page.cursor, page.limit).await?;
+            let found = api
+                .list("/v1/dead-letters", &query, page.cursor, page.limit)
+                .await?;
             context.list(&found, table(&found.items), "no dead letters")
         }
         DeadLetterCommand::Groups => {
@@ -127,7 +129,13 @@ pub(super) async fn run(context: &Context, command: DeadLetterCommand) -> Result
                 out.table(&groups_table(list(&groups, "/items")), "no dead letters")
             })
         }
-        DeadLetterCommand::Retry { jobs, filter, all, plan, consent } => {
+        DeadLetterCommand::Retry {
+            jobs,
+            filter,
+            all,
+            plan,
+            consent,
+        } => {
             let mut body = Body::default();
             body.set("selection", Some(selection(&api, jobs, filter, all).await?));
             let order = Order {
@@ -136,9 +144,18 @@ pub(super) async fn run(context: &Context, command: DeadLetterCommand) -> Result
                 done: "retried",
                 said: "run again",
             };
-            order.carry_out(context, &api, body.value(), plan, consent).await
+            order
+                .carry_out(context, &api, body.value(), plan, consent)
+                .await
         }
-        DeadLetterCommand::Discard { jobs, filter, all, reason, plan, consent } => {
+        DeadLetterCommand::Discard {
+            jobs,
+            filter,
+            all,
+            reason,
+            plan,
+            consent,
+        } => {
             let mut body = Body::default();
             body.set("selection", Some(selection(&api, jobs, filter, all).await?))
                 .set("reason", Some(reason));
@@ -148,7 +165,9 @@ pub(super) async fn run(context: &Context, command: DeadLetterCommand) -> Result
                 done: "discarded",
                 said: "discarded",
             };
-            order.carry_out(context, &api, body.value(), plan, consent).await
+            order
+                .carry_out(context, &api, body.value(), plan, consent)
+                .await
         }
         DeadLetterCommand::Export { filter, target } => {
             export(context, &api, &filter.fields(&api).await?, target).await
@@ -211,7 +230,11 @@ impl Order {
         let answer = api.post_once(self.path, &body, None).await?;
         context.show(&answer, |out| {
             let done = number(&answer, &format!("/{}", self.done));
-            out.line(&format!("{done} dead letters {}", self.said))
+            out.line(&format!("{done} dead letters {}", self.said))?;
+            if done < number(&answer, "/matched") {
+                out.remark("more match than one call takes; do it again for the rest");
+            }
+            Ok(())
         })
     }
 }
@@ -247,7 +270,11 @@ async fn export(
     use std::io::Write as _;
     let mut answer = api.stream("/v1/dead-letters/export", query).await?;
     let Some(path) = target.output else {
-        while let Some(chunk) = answer.chunk().await.map_err(|error| Failure::broken(&error))? {
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|error| Failure::broken(&error))?
+        {
             context.out.bytes(&chunk)?;
         }
         return Ok(());
@@ -256,15 +283,26 @@ async fn export(
     let file = std::fs::File::create_new(&path).map_err(|error| Failure::file(&path, &error))?;
     let mut file = std::io::BufWriter::new(file);
     let mut letters = 0;
-    while let Some(chunk) = answer.chunk().await.map_err(|error| Failure::broken(&error))? {
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .map_err(|error| Failure::broken(&error))?
+    {
         letters += chunk.iter().filter(|byte| **byte == b'\n').count();
-        file.write_all(&chunk).map_err(|error| Failure::file(&path, &error))?;
+        file.write_all(&chunk)
+            .map_err(|error| Failure::file(&path, &error))?;
         spinner.say(&format!("{letters} dead letters"));
     }
-    let file = file.into_inner().map_err(|error| Failure::file(&path, error.error()))?;
-    file.sync_all().map_err(|error| Failure::file(&path, &error))?;
+    let file = file
+        .into_inner()
+        .map_err(|error| Failure::file(&path, error.error()))?;
+    file.sync_all()
+        .map_err(|error| Failure::file(&path, &error))?;
     drop(spinner);
-    context.done(&format!("{letters} dead letters written to {}", path.display()))
+    context.done(&format!(
+        "{letters} dead letters written to {}",
+        path.display()
+    ))
 }
 
 fn groups_table(groups: &[Value]) -> Table {

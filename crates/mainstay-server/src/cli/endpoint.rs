@@ -89,6 +89,9 @@ pub(crate) struct SettingsArgs {
     /// When jobs are tried again: a policy as JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON")]
     retry: Option<JsonArg>,
+    /// When its breaker opens, and for how long: settings as JSON, @FILE, or -
+    #[arg(long, value_name = "JSON")]
+    breaker: Option<JsonArg>,
 }
 
 impl SettingsArgs {
@@ -97,7 +100,11 @@ impl SettingsArgs {
             .set("connect_timeout_ms", self.connect_timeout_ms)
             .set("timeout_ms", self.timeout_ms)
             .set("max_in_flight", self.max_in_flight)
-            .set("retry", self.retry.map(|retry| retry.read()).transpose()?);
+            .set("retry", self.retry.map(|retry| retry.read()).transpose()?)
+            .set(
+                "breaker_settings",
+                self.breaker.map(|breaker| breaker.read()).transpose()?,
+            );
         Ok(())
     }
 }
@@ -105,27 +112,45 @@ impl SettingsArgs {
 pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(), Failure> {
     let api = context.api()?;
     match command {
-        EndpointCommand::Create { name, url, tenant, settings } => {
+        EndpointCommand::Create {
+            name,
+            url,
+            tenant,
+            settings,
+        } => {
             let tenant = match tenant {
                 Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
                 None => None,
             };
             let mut body = Body::default();
-            body.set("name", Some(name)).set("url", Some(url)).set("tenant_id", tenant);
+            body.set("name", Some(name))
+                .set("url", Some(url))
+                .set("tenant_id", tenant);
             settings.into_body(&mut body)?;
             let made = api.post(ENDPOINTS.path, &body.value()).await?;
             created(context, &made)
         }
         EndpointCommand::List(page) => {
-            let found = api.list(ENDPOINTS.path, &[], page.cursor, page.limit).await?;
-            context.list(&found, table(&found.items), "no endpoints; `mainstay endpoint create` adds one")
+            let found = api
+                .list(ENDPOINTS.path, &[], page.cursor, page.limit)
+                .await?;
+            context.list(
+                &found,
+                table(&found.items),
+                "no endpoints; `mainstay endpoint create` adds one",
+            )
         }
         EndpointCommand::Show { endpoint } => {
             let id = api.find_id(ENDPOINTS, &endpoint).await?;
             let found = api.get(&path(&id), &[]).await?;
             context.show(&found, |_| show(context, &found))
         }
-        EndpointCommand::Update { endpoint, name, to, settings } => {
+        EndpointCommand::Update {
+            endpoint,
+            name,
+            to,
+            settings,
+        } => {
             let mut body = Body::default();
             body.set("name", name).set("url", to);
             settings.into_body(&mut body)?;
@@ -142,7 +167,9 @@ pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(
         }
         EndpointCommand::RotateSecret { endpoint } => {
             let id = api.find_id(ENDPOINTS, &endpoint).await?;
-            let made = api.post(&format!("{}/secret", path(&id)), &json!({})).await?;
+            let made = api
+                .post(&format!("{}/secret", path(&id)), &json!({}))
+                .await?;
             context.out.remark("this is shown once:");
             context.show(&made, |out| out.line(&text(&made, "/secret")))
         }
@@ -188,7 +215,10 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
         .add("retry", text(endpoint, "/retry"))
         .add("breaker", Cell::state(text(endpoint, "/breaker/state")))
         .add("breaker error", text(endpoint, "/breaker/last_error"))
-        .add("next probe", time_short(&text(endpoint, "/breaker/probe_at")))
+        .add(
+            "next probe",
+            time_short(&text(endpoint, "/breaker/probe_at")),
+        )
         .add("waiting", text(endpoint, "/stats/waiting"))
         .add("in flight", text(endpoint, "/stats/in_flight"))
         .add("succeeded", text(endpoint, "/stats/succeeded"))
@@ -196,8 +226,14 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
         .add("dead letters", text(endpoint, "/stats/dead"))
         .add("p50", ms(endpoint, "/stats/p50_ms"))
         .add("p99", ms(endpoint, "/stats/p99_ms"))
-        .add("last success", time_short(&text(endpoint, "/stats/last_success_at")))
-        .add("last failure", time_short(&text(endpoint, "/stats/last_failure_at")));
+        .add(
+            "last success",
+            time_short(&text(endpoint, "/stats/last_success_at")),
+        )
+        .add(
+            "last failure",
+            time_short(&text(endpoint, "/stats/last_failure_at")),
+        );
     context.out.fields(&fields)
 }
 

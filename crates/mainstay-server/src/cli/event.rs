@@ -53,9 +53,6 @@ pub(crate) enum EventCommand {
         /// Only of this source
         #[arg(long)]
         source: Option<String>,
-        /// Only with this reason, e.g. signature_wrong
-        #[arg(long)]
-        verdict: Option<String>,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -117,36 +114,63 @@ impl FilterArgs {
 pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), Failure> {
     let api = context.api()?;
     match command {
-        EventCommand::List { filter, search, page } => {
+        EventCommand::List {
+            filter,
+            search,
+            page,
+        } => {
             let mut query = filter.fields(&api).await?;
             query.push(("q", search));
-            let found = api.list("/v1/events", &query, page.cursor, page.limit).await?;
+            let found = api
+                .list("/v1/events", &query, page.cursor, page.limit)
+                .await?;
             context.list(&found, table(&found.items), "no events")
         }
-        EventCommand::Show { event, payload: true } => payload(context, &api, &event).await,
+        EventCommand::Show {
+            event,
+            payload: true,
+        } => payload(context, &api, &event).await,
         EventCommand::Show { event, .. } => {
             let found = api.get(&format!("/v1/events/{event}"), &[]).await?;
             context.show(&found, |_| show(context, &found))
         }
-        EventCommand::Replay { events, filter, binding, plan, consent } => {
+        EventCommand::Replay {
+            events,
+            filter,
+            binding,
+            plan,
+            consent,
+        } => {
             let selection = selection(&api, events, filter).await?;
             replay(context, &api, selection, binding, plan, consent).await
         }
-        EventCommand::Refused { source, verdict, page } => {
+        EventCommand::Refused { source, page } => {
             let source = match source {
                 Some(source) => Some(api.find_id(SOURCES, &source).await?),
                 None => None,
             };
-            let query = [("source", source), ("verdict", verdict)];
-            let found = api.list("/v1/receipts", &query, page.cursor, page.limit).await?;
-            context.list(&found, refused_table(&found.items), "no request was refused")
+            let query = [("source", source)];
+            let found = api
+                .list("/v1/receipts", &query, page.cursor, page.limit)
+                .await?;
+            context.list(
+                &found,
+                refused_table(&found.items),
+                "no request was refused",
+            )
         }
     }
 }
 
 async fn payload(context: &Context, api: &Api, event: &str) -> Result<(), Failure> {
-    let mut answer = api.stream(&format!("/v1/events/{event}/payload"), &[]).await?;
-    while let Some(chunk) = answer.chunk().await.map_err(|error| Failure::broken(&error))? {
+    let mut answer = api
+        .stream(&format!("/v1/events/{event}/payload"), &[])
+        .await?;
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .map_err(|error| Failure::broken(&error))?
+    {
         context.out.bytes(&chunk)?;
     }
     Ok(())
@@ -191,9 +215,16 @@ async fn replay(
         return context.show(&plan, |out| out.text(&plan_text(&plan)));
     }
     if number(&plan, "/jobs") == 0 {
-        return context.show(&plan, |out| out.line("nothing to replay: no binding matches"));
+        return context.show(&plan, |out| {
+            out.line("nothing to replay: no binding matches")
+        });
     }
     context.out.remark(plan_text(&plan).trim_end());
+    if plan.get("truncated").and_then(Value::as_bool) == Some(true) {
+        context
+            .out
+            .remark("there are more events than one replay takes; the newest go first");
+    }
     consent.ask("Replay them?")?;
     body["plan"] = false.into();
     let done = api.post_once("/v1/replays", &body, None).await?;
@@ -208,7 +239,10 @@ async fn replay(
 }
 
 fn plan_text(plan: &Value) -> String {
-    let bindings: Vec<String> = list(plan, "/binding_names").iter().map(|name| text(name, "")).collect();
+    let bindings: Vec<String> = list(plan, "/binding_names")
+        .iter()
+        .map(|name| text(name, ""))
+        .collect();
     let mut fields = Fields::default();
     fields
         .add("events", number(plan, "/events").to_string())
@@ -230,14 +264,28 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
         .add("tenant", text(event, "/tenant_id"))
         .add("received", time_short(&text(event, "/received_at")))
         .add("occurred", time_short(&text(event, "/occurred_at")))
-        .add("payload", format!("{} bytes", number(event, "/payload_bytes")))
+        .add(
+            "payload",
+            format!("{} bytes", number(event, "/payload_bytes")),
+        )
         .add("deliveries", text(event, "/deliveries"));
     out.fields(&fields)?;
     out.title("Requests")?;
-    out.table(&receipts_table(list(event, "/receipts")), "none is kept any more")?;
+    out.table(
+        &receipts_table(list(event, "/receipts")),
+        "none is kept any more",
+    )?;
     for job in list(event, "/jobs_list") {
-        out.title(&format!("Job {} · {} · {}", text(job, "/id"), text(job, "/kind"), text(job, "/state")))?;
-        out.table(&attempts_table(list(job, "/attempts_list")), "not tried yet")?;
+        out.title(&format!(
+            "Job {} · {} · {}",
+            text(job, "/id"),
+            text(job, "/kind"),
+            text(job, "/state")
+        ))?;
+        out.table(
+            &attempts_table(list(job, "/attempts_list")),
+            "not tried yet",
+        )?;
     }
     let replays = list(event, "/replays");
     if !replays.is_empty() {
@@ -293,7 +341,6 @@ fn refused_table(receipts: &[Value]) -> Table {
     let mut table = Table::new(&[
         Column::Whole("RECEIVED"),
         Column::Text("SOURCE"),
-        Column::Text("VERDICT"),
         Column::Text("REASON"),
         Column::Text("FROM"),
         Column::Number("BYTES"),
@@ -302,7 +349,6 @@ fn refused_table(receipts: &[Value]) -> Table {
         table.row([
             time_short(&text(receipt, "/received_at")).into(),
             text(receipt, "/source_name").into(),
-            text(receipt, "/verdict").into(),
             text(receipt, "/reason").into(),
             text(receipt, "/remote").into(),
             text(receipt, "/bytes").into(),
@@ -322,7 +368,11 @@ fn table(events: &[Value]) -> Table {
         Column::Whole("ID"),
     ]);
     for event in events {
-        let jobs = format!("{}/{}", number(event, "/jobs/done"), number(event, "/jobs/total"));
+        let jobs = format!(
+            "{}/{}",
+            number(event, "/jobs/done"),
+            number(event, "/jobs/total")
+        );
         table.row([
             time_short(&text(event, "/received_at")).into(),
             text(event, "/source_name").into(),

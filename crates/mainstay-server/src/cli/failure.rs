@@ -31,17 +31,29 @@ impl Exit {
     /// All of them, with what they mean, for `docs/cli.md`.
     pub(crate) const ALL: [(Self, &'static str); 6] = [
         (Self::Failed, "it failed"),
-        (Self::Usage, "what was asked for cannot be: an unknown flag, a value out of bounds"),
+        (
+            Self::Usage,
+            "what was asked for cannot be: an unknown flag, a value out of bounds",
+        ),
         (Self::NotFound, "what was asked for does not exist"),
         (Self::Refused, "not signed in, or not allowed to"),
-        (Self::Unreachable, "the server cannot be reached or is not ready"),
-        (Self::NotClean, "it ran, and what it checked is not in order (`verify`)"),
+        (
+            Self::Unreachable,
+            "the server cannot be reached or is not ready",
+        ),
+        (
+            Self::NotClean,
+            "it ran, and what it checked is not in order (`verify`, `bench`)",
+        ),
     ];
 }
 
 /// Why a command failed.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Reason>);
+
+#[derive(Debug)]
+struct Reason {
     exit: Exit,
     /// What went wrong, in a few words.
     title: String,
@@ -53,21 +65,40 @@ pub(crate) struct Failure {
     errors: Vec<(String, String)>,
     /// What to do.
     hint: Option<String>,
-    /// Nobody reads any more: nothing to print, nothing wrong.
-    quiet: bool,
+    /// Nothing is to be said: this is the exit code.
+    quiet: Option<u8>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, title: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Reason {
             exit,
             title: title.into(),
             detail: None,
             code: None,
             errors: Vec::new(),
             hint: None,
-            quiet: false,
-        }
+            quiet: None,
+        }))
+    }
+
+    fn quiet(mut self, code: Option<u8>) -> Self {
+        self.0.quiet = code;
+        self
+    }
+
+    /// The output has said it all; what remains is the exit code.
+    pub(crate) fn said(exit: Exit) -> Self {
+        Self::new(exit, "").quiet(Some(exit as u8))
+    }
+
+    /// An answer that broke off.
+    pub(crate) fn broken(error: &reqwest::Error) -> Self {
+        Self::new(Exit::Unreachable, "the answer broke off").detail(error.to_string())
+    }
+
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.0.exit == Exit::Unreachable
     }
 
     pub(crate) fn usage(title: impl Into<String>) -> Self {
@@ -82,23 +113,22 @@ impl Failure {
 
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// Standard output is gone. A reader that has seen enough (`| head`) is no failure.
     pub(crate) fn output(error: io::Error) -> Self {
-        let quiet = error.kind() == io::ErrorKind::BrokenPipe;
-        Self {
-            quiet,
-            ..Self::new(Exit::Failed, "cannot write the output").detail(error.to_string())
-        }
+        let quiet = (error.kind() == io::ErrorKind::BrokenPipe).then_some(0);
+        Self::new(Exit::Failed, "cannot write the output")
+            .detail(error.to_string())
+            .quiet(quiet)
     }
 
     /// A file that the command was pointed at.
@@ -124,34 +154,42 @@ impl Failure {
         let code = text("code");
         let hint = code.as_deref().and_then(hint_for).or_else(|| {
             problem.is_null().then(|| {
-                format!("the answer was {status} and not Mainstay's; does MAINSTAY_URL point at it?")
+                format!(
+                    "the answer was {status} and not Mainstay's; does MAINSTAY_URL point at it?"
+                )
             })
         });
         let errors = problem.get("errors").and_then(Value::as_array);
-        Self {
+        Self(Box::new(Reason {
             exit,
             title: text("title").unwrap_or_else(|| format!("the server answered {status}")),
             detail: text("detail"),
-            errors: errors.into_iter().flatten().filter_map(field_error).collect(),
+            errors: errors
+                .into_iter()
+                .flatten()
+                .filter_map(field_error)
+                .collect(),
             hint,
             code,
-            quiet: false,
-        }
+            quiet: None,
+        }))
     }
 
     /// The exit code, after saying why. With `--json` as a problem, on standard error too.
     pub(crate) fn report(&self, as_json: bool) -> u8 {
-        if self.quiet {
-            return 0;
+        if let Some(code) = self.0.quiet {
+            return code;
         }
         if as_json {
-            stderr_line(&self.json().to_string());
+            stderr_line(&self.0.json().to_string());
         } else {
-            self.print();
+            self.0.print();
         }
-        self.exit as u8
+        self.0.exit as u8
     }
+}
 
+impl Reason {
     fn json(&self) -> Value {
         let errors: Vec<_> = self
             .errors
@@ -172,7 +210,11 @@ impl Failure {
         };
         let error = Tone::Bad.paint("error:", color);
         stderr_line(&format!("{error} {}{code}", clean(&self.title)));
-        if let Some(detail) = self.detail.as_deref().filter(|detail| *detail != self.title) {
+        if let Some(detail) = self
+            .detail
+            .as_deref()
+            .filter(|detail| *detail != self.title)
+        {
             stderr_line(&format!("  {}", clean(detail)));
         }
         for (pointer, detail) in &self.errors {
@@ -193,11 +235,17 @@ fn field_error(error: &Value) -> Option<(String, String)> {
 /// What helps, for the codes that a person at a terminal meets.
 fn hint_for(code: &str) -> Option<String> {
     let hint = match code {
-        "unauthenticated" | "key_unknown" | "key_expired" => {
+        "unauthenticated" => {
             "give a key with --api-key or MAINSTAY_API_KEY, or point --data at the server's data directory"
         }
-        "role_forbidden" => "this needs a key with the role owner: `mainstay key create NAME --role owner`",
+        "role_forbidden" => {
+            "this needs a key with the role owner: `mainstay key create NAME --role owner`"
+        }
         "tenant_forbidden" => "the key is bound to a tenant; use that tenant, or a key without one",
+        "still_referenced" => {
+            "delete what refers to it first: `mainstay binding list` shows the bindings"
+        }
+        "store_unavailable" => "nothing was done; `mainstay doctor` looks at the database",
         "idempotency_in_progress" => "the same request is being carried out; try again in a moment",
         _ => return None,
     };

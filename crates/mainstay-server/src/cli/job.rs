@@ -41,7 +41,7 @@ pub(crate) enum JobCommand {
     },
     /// Count jobs by queue and state
     Counts,
-    /// Run a job now that is dead or waits for its next try
+    /// Run a dead letter again; its tries start from the beginning
     Retry {
         /// Its id
         job: String,
@@ -82,7 +82,14 @@ pub(crate) enum JobCommand {
 pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Failure> {
     let api = context.api()?;
     match command {
-        JobCommand::List { state, queue, kind, tenant, event, page } => {
+        JobCommand::List {
+            state,
+            queue,
+            kind,
+            tenant,
+            event,
+            page,
+        } => {
             let tenant = match tenant {
                 Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
                 None => None,
@@ -94,7 +101,9 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
                 ("tenant", tenant),
                 ("event", event),
             ];
-            let found = api.list("/v1/jobs", &query, page.cursor, page.limit).await?;
+            let found = api
+                .list("/v1/jobs", &query, page.cursor, page.limit)
+                .await?;
             context.list(&found, table(&found.items), "no jobs")
         }
         JobCommand::Show { job } => {
@@ -103,19 +112,33 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
         }
         JobCommand::Counts => {
             let counts = api.get("/v1/job-counts", &[]).await?;
-            context.show(&counts, |out| out.table(&counts_table(&counts), "no queues"))
+            context.show(&counts, |out| {
+                out.table(&counts_table(&counts), "no queues")
+            })
         }
         JobCommand::Retry { job } => {
-            let answer = api.post(&format!("/v1/jobs/{job}/retry"), &json!({})).await?;
-            ended(context, &answer, "it runs again")
+            let answer = api
+                .post(&format!("/v1/jobs/{job}/retry"), &json!({}))
+                .await?;
+            ended(context, &answer)
         }
         JobCommand::Cancel { job, reason } => {
             let mut body = Body::default();
             body.set("reason", reason);
-            let answer = api.post(&format!("/v1/jobs/{job}/cancel"), &body.value()).await?;
-            ended(context, &answer, "cancelled")
+            let answer = api
+                .post(&format!("/v1/jobs/{job}/cancel"), &body.value())
+                .await?;
+            ended(context, &answer)
         }
-        JobCommand::Submit { kind, payload, queue, tenant, run_at, retry, idempotency_key } => {
+        JobCommand::Submit {
+            kind,
+            payload,
+            queue,
+            tenant,
+            run_at,
+            retry,
+            idempotency_key,
+        } => {
             let tenant = match tenant {
                 Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
                 None => None,
@@ -128,22 +151,33 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
                 .set("payload", Some(payload))
                 .set("run_at", run_at.map(|at| at.as_str().to_owned()))
                 .set("retry", retry.map(|retry| retry.read()).transpose()?);
-            let made = api.post_once("/v1/jobs", &body.value(), idempotency_key.as_deref()).await?;
-            context.show(&made, |out| out.table(&table(std::slice::from_ref(&made)), ""))
+            let made = api
+                .post_once("/v1/jobs", &body.value(), idempotency_key.as_deref())
+                .await?;
+            context.show(&made, |out| {
+                out.table(&table(std::slice::from_ref(&made)), "")
+            })
         }
     }
 }
 
-/// The job as it stands after an order; an API that answers nothing is believed.
-fn ended(context: &Context, answer: &Value, said: &str) -> Result<(), Failure> {
-    if answer.get("id").is_none() {
-        return context.done(said);
-    }
-    context.show(answer, |out| out.table(&table(std::slice::from_ref(answer)), ""))
+/// What an order has made of a job.
+fn ended(context: &Context, answer: &Value) -> Result<(), Failure> {
+    context.show(answer, |out| {
+        out.line(&format!(
+            "{} is {}",
+            text(answer, "/id"),
+            text(answer, "/state")
+        ))
+    })
 }
 
 fn show(context: &Context, job: &Value) -> Result<(), Failure> {
-    let tries = format!("{} of {}", text(job, "/attempts"), text(job, "/max_attempts"));
+    let tries = format!(
+        "{} of {}",
+        text(job, "/attempts"),
+        text(job, "/max_attempts")
+    );
     let mut fields = Fields::default();
     fields
         .add("id", text(job, "/id"))
@@ -163,9 +197,16 @@ fn show(context: &Context, job: &Value) -> Result<(), Failure> {
         .add("last error", text(job, "/last_error"));
     context.out.fields(&fields)?;
     context.out.title("Attempts")?;
-    context.out.table(&attempts_table(list(job, "/attempts_list")), "not tried yet")?;
+    context.out.table(
+        &attempts_table(list(job, "/attempts_list")),
+        "not tried yet",
+    )?;
     let excerpts = list(job, "/attempts_list").iter();
-    if let Some(excerpt) = excerpts.rev().map(|one| text(one, "/response_excerpt")).find(|one| !one.is_empty()) {
+    if let Some(excerpt) = excerpts
+        .rev()
+        .map(|one| text(one, "/response_excerpt"))
+        .find(|one| !one.is_empty())
+    {
         context.out.title("Last answer")?;
         context.out.line(&super::table::clean(&excerpt))?;
     }

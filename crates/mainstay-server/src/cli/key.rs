@@ -60,7 +60,8 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
         KeyCommand::Revoke { key, consent } => {
             let found = api.find(KEYS, &key).await?;
             consent.ask(&format!("Revoke the key {}?", text(&found, "/name")))?;
-            api.delete(&format!("{}/{}", KEYS.path, text(&found, "/id"))).await?;
+            api.delete(&format!("{}/{}", KEYS.path, text(&found, "/id")))
+                .await?;
             context.done(&format!("key {} revoked", text(&found, "/name")))
         }
     }

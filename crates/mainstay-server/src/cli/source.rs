@@ -108,23 +108,45 @@ pub(crate) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    fn into_body(self, body: &mut Body) -> Result<(), Failure> {
+    /// What was given, over what there is: the API takes settings as a whole.
+    fn into_body(self, body: &mut Body, known: Option<&Value>) -> Result<(), Failure> {
         let mut settings = Body::default();
         settings
             .set("tolerance_secs", self.tolerance_secs)
             .set("body_limit_bytes", self.body_limit_bytes)
             .set("hmac", self.hmac.map(|rule| rule.read()).transpose()?)
-            .set("answer", self.answer.map(|answer| answer.read()).transpose()?);
+            .set(
+                "answer",
+                self.answer.map(|answer| answer.read()).transpose()?,
+            );
         let token = self.verify_token.map(|token| token.read()).transpose()?;
-        body.set("verify_token", token).set("settings", settings.some());
+        let settings = settings.some().map(|given| over(known, given));
+        body.set("verify_token", token).set("settings", settings);
         Ok(())
     }
+}
+
+fn over(known: Option<&Value>, given: Value) -> Value {
+    let mut merged = known
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    if let Value::Object(given) = given {
+        merged.extend(given);
+    }
+    Value::Object(merged)
 }
 
 pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(), Failure> {
     let api = context.api()?;
     match command {
-        SourceCommand::Create { name, scheme, secret, tenant, settings } => {
+        SourceCommand::Create {
+            name,
+            scheme,
+            secret,
+            tenant,
+            settings,
+        } => {
             let mut body = Body::default();
             let tenant = match tenant {
                 Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
@@ -134,33 +156,47 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
                 .set("scheme", Some(scheme))
                 .set("tenant_id", tenant)
                 .set("secret", secret.map(|secret| secret.read()).transpose()?);
-            settings.into_body(&mut body)?;
+            settings.into_body(&mut body, None)?;
             let made = api.post(SOURCES.path, &body.value()).await?;
             created(context, &api, &made)
         }
         SourceCommand::List(page) => {
             let found = api.list(SOURCES.path, &[], page.cursor, page.limit).await?;
-            context.list(&found, table(&found.items), "no sources; `mainstay source create` adds one")
+            context.list(
+                &found,
+                table(&found.items),
+                "no sources; `mainstay source create` adds one",
+            )
         }
         SourceCommand::Show { source } => {
             let found = get(&api, &source).await?;
             context.show(&found, |_| show(context, &api, &found))
         }
-        SourceCommand::Update { source, name, enable, disable, settings } => {
+        SourceCommand::Update {
+            source,
+            name,
+            enable,
+            disable,
+            settings,
+        } => {
             let mut body = Body::default();
             let enabled = (enable || disable).then_some(enable);
             body.set("name", name).set("enabled", enabled);
-            settings.into_body(&mut body)?;
+            let known = get(&api, &source).await?;
+            settings.into_body(&mut body, known.get("settings"))?;
             if body.is_empty() {
                 return Err(Failure::usage("nothing to change"));
             }
-            let id = api.find_id(SOURCES, &source).await?;
+            let id = text(&known, "/id");
             let changed = api.patch(&path(&id), &body.value()).await?;
             context.show(&changed, |_| show(context, &api, &changed))
         }
         SourceCommand::Delete { source, consent } => {
             let found = api.find(SOURCES, &source).await?;
-            consent.ask(&format!("Delete the source {}? Its URL stops working.", text(&found, "/name")))?;
+            consent.ask(&format!(
+                "Delete the source {}? Its URL stops working.",
+                text(&found, "/name")
+            ))?;
             api.delete(&path(&text(&found, "/id"))).await?;
             context.done(&format!("source {} deleted", text(&found, "/name")))
         }
@@ -174,17 +210,28 @@ async fn secret(context: &Context, api: &Api, command: SecretCommand) -> Result<
             let id = api.find_id(SOURCES, &source).await?;
             let mut body = Body::default();
             body.set("secret", secret.map(|secret| secret.read()).transpose()?);
-            let made = api.post(&format!("{}/secrets", path(&id)), &body.value()).await?;
+            let made = api
+                .post(&format!("{}/secrets", path(&id)), &body.value())
+                .await?;
             context.show(&made, |out| {
                 let mut fields = Fields::default();
-                fields.add("id", text(&made, "/id")).add("secret", text(&made, "/secret"));
+                fields
+                    .add("id", text(&made, "/id"))
+                    .add("secret", text(&made, "/secret"));
                 out.fields(&fields)
             })
         }
-        SecretCommand::Remove { source, secret, consent } => {
+        SecretCommand::Remove {
+            source,
+            secret,
+            consent,
+        } => {
             let id = api.find_id(SOURCES, &source).await?;
-            consent.ask(&format!("Remove the secret {secret}? Requests signed with it are refused."))?;
-            api.delete(&format!("{}/secrets/{secret}", path(&id))).await?;
+            consent.ask(&format!(
+                "Remove the secret {secret}? Requests signed with it are refused."
+            ))?;
+            api.delete(&format!("{}/secrets/{secret}", path(&id)))
+                .await?;
             context.done("secret removed")
         }
     }
@@ -225,9 +272,15 @@ fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
         .add("settings", settings.to_string())
         .add("received", number(source, "/stats/received").to_string())
         .add("events", number(source, "/stats/events").to_string())
-        .add("duplicates", number(source, "/stats/duplicates").to_string())
+        .add(
+            "duplicates",
+            number(source, "/stats/duplicates").to_string(),
+        )
         .add("refused", number(source, "/stats/refused").to_string())
-        .add("last event", time_short(&text(source, "/stats/last_event_at")));
+        .add(
+            "last event",
+            time_short(&text(source, "/stats/last_event_at")),
+        );
     context.out.fields(&fields)?;
     let mut secrets = Table::new(&[
         Column::Whole("SECRET"),
@@ -244,7 +297,9 @@ fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
         ]);
     }
     context.out.line("")?;
-    context.out.table(&secrets, "no secrets: every request is refused")
+    context
+        .out
+        .table(&secrets, "no secrets: every request is refused")
 }
 
 /// What to tell the provider: the API names the path, or the whole where a public URL is configured.

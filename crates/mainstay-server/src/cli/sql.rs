@@ -8,7 +8,7 @@ use super::{
     api::{list, text},
     args::input_read,
     failure::Failure,
-    table::{Cell, Column, Table, Tone},
+    table::{Cell, Table, Tone},
 };
 
 #[derive(Debug, Args)]
@@ -24,17 +24,27 @@ pub(super) async fn run(context: &Context, args: SqlArgs) -> Result<(), Failure>
         _ => args.statement,
     };
     let api = context.api()?;
-    let answer = api.post("/v1/sql", &json!({ "statement": statement })).await?;
+    let answer = api
+        .post("/v1/sql", &json!({ "statement": statement }))
+        .await?;
     context.show(&answer, |out| {
         let columns = list(&answer, "/columns");
         let titles = columns.iter().map(|name| text(name, ""));
-        let mut table = Table::titled(titles.collect(), Column::Text(""));
+        let mut table = Table::titled(titles);
         for row in list(&answer, "/rows") {
-            table.row_of(row.as_array().map_or(&[][..], Vec::as_slice).iter().map(cell).collect());
+            table.row_of(
+                row.as_array()
+                    .map_or(&[][..], Vec::as_slice)
+                    .iter()
+                    .map(cell)
+                    .collect(),
+            );
         }
         out.table(&table, "no rows")?;
         if answer.get("truncated").and_then(Value::as_bool) == Some(true) {
-            context.out.remark("there are more rows; the server shows no more at once");
+            context
+                .out
+                .remark("there are more rows; the server shows no more at once");
         }
         Ok(())
     })

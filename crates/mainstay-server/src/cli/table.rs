@@ -108,33 +108,55 @@ pub(crate) enum Column {
     Number(&'static str),
 }
 
-impl Column {
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Text(title) | Self::Whole(title) | Self::Number(title) => title,
-        }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Whole,
+    Number,
 }
 
 /// Rows under titles.
 #[derive(Debug)]
 pub(crate) struct Table {
-    columns: Vec<Column>,
+    kinds: Vec<Kind>,
+    titles: Vec<Cell>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     pub(crate) fn new(columns: &[Column]) -> Self {
+        let parts = columns.iter().map(|column| match *column {
+            Column::Text(title) => (Kind::Text, title),
+            Column::Whole(title) => (Kind::Whole, title),
+            Column::Number(title) => (Kind::Number, title),
+        });
+        let (kinds, titles): (Vec<Kind>, Vec<&str>) = parts.unzip();
         Self {
-            columns: columns.to_vec(),
+            kinds,
+            titles: titles.into_iter().map(title).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Columns of text whose titles are known only now.
+    pub(crate) fn titled(titles: impl Iterator<Item = String>) -> Self {
+        let titles: Vec<Cell> = titles.map(title).collect();
+        Self {
+            kinds: vec![Kind::Text; titles.len()],
+            titles,
             rows: Vec::new(),
         }
     }
 
     /// Adds a row; one cell for each column.
     pub(crate) fn row<const N: usize>(&mut self, cells: [Cell; N]) {
-        debug_assert_eq!(N, self.columns.len(), "one cell for each column");
-        self.rows.push(cells.into());
+        self.row_of(cells.into());
+    }
+
+    /// The same, for a number of cells that is known only now.
+    pub(crate) fn row_of(&mut self, cells: Vec<Cell>) {
+        debug_assert_eq!(cells.len(), self.titles.len(), "one cell for each column");
+        self.rows.push(cells);
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -145,11 +167,7 @@ impl Table {
     pub(crate) fn render(&self, width: Option<usize>, color: bool) -> String {
         let widths = self.widths(width);
         let mut lines = String::new();
-        let titles = self
-            .columns
-            .iter()
-            .map(|column| Cell::new(column.title()).tone(Tone::Dim));
-        self.line(&mut lines, &titles.collect::<Vec<_>>(), &widths, color);
+        self.line(&mut lines, &self.titles, &widths, color);
         for row in &self.rows {
             self.line(&mut lines, row, &widths, color);
         }
@@ -165,7 +183,7 @@ impl Table {
             let text = truncate_str(&cell.text, *width, "…");
             let padding = " ".repeat(width - measure_text_width(&text).min(*width));
             let painted = cell.tone.paint(&text, color);
-            if matches!(self.columns.get(index), Some(Column::Number(_))) {
+            if self.kinds.get(index) == Some(&Kind::Number) {
                 line.push_str(&padding);
                 line.push_str(&painted);
             } else {
@@ -179,15 +197,12 @@ impl Table {
 
     /// Each column as wide as its widest cell; then the widest that may be cut is cut until all fit.
     fn widths(&self, width: Option<usize>) -> Vec<usize> {
-        let mut widths: Vec<usize> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| {
-                let cells = self.rows.iter().filter_map(|row| row.get(index));
+        let mut widths: Vec<usize> = (0..self.titles.len())
+            .map(|index| {
+                let rows = self.rows.iter().chain([&self.titles]);
+                let cells = rows.filter_map(|row| row.get(index));
                 cells
                     .map(|cell| measure_text_width(&cell.text))
-                    .chain([column.title().len()])
                     .max()
                     .unwrap_or(0)
             })
@@ -198,7 +213,7 @@ impl Table {
         let gaps = GAP.len() * widths.len().saturating_sub(1);
         while widths.iter().sum::<usize>() + gaps > limit {
             let cuttable = (0..widths.len())
-                .filter(|index| matches!(self.columns[*index], Column::Text(_)))
+                .filter(|index| self.kinds[*index] == Kind::Text)
                 .filter(|index| widths[*index] > WIDTH_MIN);
             let Some(widest) = cuttable.max_by_key(|index| widths[*index]) else {
                 break;
@@ -207,6 +222,10 @@ impl Table {
         }
         widths
     }
+}
+
+fn title(text: impl Into<String>) -> Cell {
+    Cell::new(text).tone(Tone::Dim)
 }
 
 /// Names and values below each other: what `show` prints.
@@ -295,7 +314,10 @@ mod tests {
              evt_22  ü                3  the endpoin…\n"
         );
         let narrowest = table().render(Some(1), false);
-        assert!(narrowest.contains("evt_22  ü            3  the end…\n"), "{narrowest}");
+        assert!(
+            narrowest.contains("evt_22  ü            3  the end…\n"),
+            "{narrowest}"
+        );
     }
 
     #[test]
@@ -303,7 +325,10 @@ mod tests {
         let mut table = Table::new(&[Column::Text("NAME"), Column::Text("STATE")]);
         table.row(["事件".into(), "done".into()]);
         table.row(["abc".into(), "dead".into()]);
-        assert_eq!(table.render(None, false), "NAME  STATE\n事件  done\nabc   dead\n");
+        assert_eq!(
+            table.render(None, false),
+            "NAME  STATE\n事件  done\nabc   dead\n"
+        );
     }
 
     #[test]
@@ -325,7 +350,10 @@ mod tests {
     #[test]
     fn fields_without_a_value_are_left_out() {
         let mut fields = Fields::default();
-        fields.add("id", "evt_1").add("note", "").add("status", Cell::state("success"));
+        fields
+            .add("id", "evt_1")
+            .add("note", "")
+            .add("status", Cell::state("success"));
         assert_eq!(fields.render(false), "id      evt_1\nstatus  success\n");
     }
 }

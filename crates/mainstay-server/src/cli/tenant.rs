@@ -45,12 +45,15 @@ pub(super) async fn run(context: &Context, command: TenantCommand) -> Result<(),
             let mut body = Body::default();
             body.set("name", Some(name)).set("slug", slug);
             let made = api.post(TENANTS.path, &body.value()).await?;
-            context.show(&made, |out| out.table(&table(std::slice::from_ref(&made)), ""))
+            context.show(&made, |out| {
+                out.table(&table(std::slice::from_ref(&made)), "")
+            })
         }
         TenantCommand::Delete { tenant, consent } => {
             let found = api.find(TENANTS, &tenant).await?;
             consent.ask(&format!("Delete the tenant {}?", text(&found, "/name")))?;
-            api.delete(&format!("{}/{}", TENANTS.path, text(&found, "/id"))).await?;
+            api.delete(&format!("{}/{}", TENANTS.path, text(&found, "/id")))
+                .await?;
             context.done(&format!("tenant {} deleted", text(&found, "/name")))
         }
     }

@@ -13,7 +13,7 @@ use super::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
-    /// Add a user; asks for a password unless one is given
+    /// Add a user; without a password they sign in by `user link`
     Add {
         /// Their e-mail address
         email: String,
@@ -53,13 +53,22 @@ pub(crate) enum UserCommand {
 pub(super) async fn run(context: &Context, command: UserCommand) -> Result<(), Failure> {
     let api = context.api()?;
     match command {
-        UserCommand::Add { email, role, password } => {
+        UserCommand::Add {
+            email,
+            role,
+            password,
+        } => {
             let mut body = Body::default();
             body.set("email", Some(email))
                 .set("role", Some(role.as_str()))
-                .set("password", Some(password_read(password)?));
+                .set(
+                    "password",
+                    password.map(|password| password.read()).transpose()?,
+                );
             let made = api.post(USERS.path, &body.value()).await?;
-            context.show(&made, |out| out.table(&table(std::slice::from_ref(&made)), ""))
+            context.show(&made, |out| {
+                out.table(&table(std::slice::from_ref(&made)), "")
+            })
         }
         UserCommand::List(page) => {
             let found = api.list(USERS.path, &[], page.cursor, page.limit).await?;
@@ -68,12 +77,15 @@ pub(super) async fn run(context: &Context, command: UserCommand) -> Result<(), F
         UserCommand::Remove { user, consent } => {
             let found = api.find(USERS, &user).await?;
             consent.ask(&format!("Remove the user {}?", text(&found, "/email")))?;
-            api.delete(&format!("{}/{}", USERS.path, text(&found, "/id"))).await?;
+            api.delete(&format!("{}/{}", USERS.path, text(&found, "/id")))
+                .await?;
             context.done(&format!("user {} removed", text(&found, "/email")))
         }
         UserCommand::Link { user } => {
             let id = api.find_id(USERS, &user).await?;
-            let made = api.post(&format!("{}/{id}/link", USERS.path), &json!({})).await?;
+            let made = api
+                .post(&format!("{}/{id}/link", USERS.path), &json!({}))
+                .await?;
             context.show(&made, |out| out.line(&text(&made, "/url")))
         }
         UserCommand::Password { user, password } => {

@@ -104,7 +104,7 @@ impl GuardedTcp {
 
 /// The address that a host is, when it is one. The URL was normalised before: `0x7f.1`, `017700000001`
 /// and `127.0.0.1.` have become `127.0.0.1` here.
-pub(super) fn literal(host: &str) -> Option<IpAddr> {
+pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[')
         .trim_end_matches(']')
         .parse()

@@ -39,6 +39,7 @@ use tokio::{
 };
 use url::{Host, Url};
 
+pub(crate) use connect::literal;
 use connect::{BoundedConnect, CONNECT_TIMEOUT, GuardedTcp};
 pub(crate) use guard::AddressGuard;
 use resolve::{Resolver, SystemResolver};

@@ -3,7 +3,10 @@
 mod conn;
 mod connect;
 mod error;
+pub(crate) mod hot_intake;
+pub(crate) mod hot_jobs;
 mod pool;
+pub(crate) mod sized;
 mod statement;
 mod store;
 mod tls;

@@ -31,7 +31,11 @@ pub struct Record {
 impl Handler for Record {
     async fn run(&self, tx: &mut dyn Tx, job: &JobBody) -> Result<(), HandlerError> {
         let Some(event) = &job.event else {
-            return Err(HandlerError::new(Category::Validation, "event_missing", "the job has no event to record"));
+            return Err(HandlerError::new(
+                Category::Validation,
+                "event_missing",
+                "the job has no event to record",
+            ));
         };
         let money = money(event)?;
         let record = BillingEvent {
@@ -83,18 +87,28 @@ struct Object {
 fn money(event: &EventBody) -> Result<Option<Money>, HandlerError> {
     let bytes = decompress(&event.payload)?;
     // Another provider's event: recorded without an amount rather than refused.
-    let Ok(payload) = serde_json::from_slice::<Payload>(&bytes) else { return Ok(None) };
-    let Some(object) = payload.data.and_then(|data| data.object) else { return Ok(None) };
-    let paid_first = if event.kind.ends_with("payment_failed") { object.amount_due } else { object.amount_paid };
+    let Ok(payload) = serde_json::from_slice::<Payload>(&bytes) else {
+        return Ok(None);
+    };
+    let Some(object) = payload.data.and_then(|data| data.object) else {
+        return Ok(None);
+    };
+    let paid_first = if event.kind.ends_with("payment_failed") {
+        object.amount_due
+    } else {
+        object.amount_paid
+    };
     let amount = paid_first
         .or(object.amount_total)
         .or(object.amount_received)
         .or(object.amount)
         .or(object.amount_due);
-    Ok(amount.zip(object.currency).map(|(amount_minor, currency)| Money {
-        amount_minor,
-        currency: currency.to_ascii_uppercase(),
-    }))
+    Ok(amount
+        .zip(object.currency)
+        .map(|(amount_minor, currency)| Money {
+            amount_minor,
+            currency: currency.to_ascii_uppercase(),
+        }))
 }
 
 #[cfg(test)]
@@ -110,25 +124,46 @@ mod tests {
             source_name: "stripe".into(),
             received_at: Timestamp::EPOCH,
             occurred_at: None,
-            payload: Blob { zstd: false, bytes: payload.into() },
+            payload: Blob {
+                zstd: false,
+                bytes: payload.into(),
+            },
             headers: None,
         }
     }
 
     #[test]
     fn the_amount_is_taken_in_minor_units_and_never_computed() {
-        let paid = event("invoice.paid", r#"{"data":{"object":{"amount_due":900,"amount_paid":1200,"currency":"eur"}}}"#);
-        let expected = Money { amount_minor: 1_200, currency: "EUR".into() };
+        let paid = event(
+            "invoice.paid",
+            r#"{"data":{"object":{"amount_due":900,"amount_paid":1200,"currency":"eur"}}}"#,
+        );
+        let expected = Money {
+            amount_minor: 1_200,
+            currency: "EUR".into(),
+        };
         assert_eq!(money(&paid).expect("a plain payload"), Some(expected));
-        let failed =
-            event("invoice.payment_failed", r#"{"data":{"object":{"amount_due":900,"amount_paid":0,"currency":"jpy"}}}"#);
-        let expected = Money { amount_minor: 900, currency: "JPY".into() };
+        let failed = event(
+            "invoice.payment_failed",
+            r#"{"data":{"object":{"amount_due":900,"amount_paid":0,"currency":"jpy"}}}"#,
+        );
+        let expected = Money {
+            amount_minor: 900,
+            currency: "JPY".into(),
+        };
         assert_eq!(money(&failed).expect("a plain payload"), Some(expected));
     }
 
     #[test]
     fn an_event_without_an_amount_is_recorded_without_one() {
-        assert_eq!(money(&event("customer.created", r#"{"data":{"object":{"id":"cus_1"}}}"#)).expect("plain"), None);
+        assert_eq!(
+            money(&event(
+                "customer.created",
+                r#"{"data":{"object":{"id":"cus_1"}}}"#
+            ))
+            .expect("plain"),
+            None
+        );
         assert_eq!(money(&event("push", "[]")).expect("not Stripe's"), None);
         assert_eq!(money(&event("push", "not json")).expect("not JSON"), None);
     }

@@ -28,7 +28,10 @@ pub async fn plan(store: &dyn Store, scope: Scope, filter: DeadLetterFilter) -> 
             let filter = filter.clone();
             Box::pin(async move {
                 let groups = tx.dead_letter_groups(&filter).await?;
-                Ok(Plan { matched: groups.iter().map(|group| group.count).sum(), groups })
+                Ok(Plan {
+                    matched: groups.iter().map(|group| group.count).sum(),
+                    groups,
+                })
             })
         })
         .await
@@ -83,15 +86,23 @@ async fn step(
             let (filter, end, by) = (filter.clone(), end.clone(), by.clone());
             Box::pin(async move {
                 let letters = tx.dead_letter_list(&filter, STEP).await?;
-                let last = if letters.len() as i64 == STEP { letters.last().map(|one| (one.died_at, one.job)) } else { None };
-                let attempts: Vec<Attempt> = letters.iter().map(|letter| attempt(letter, &end, &by, now)).collect();
+                let last = if letters.len() as i64 == STEP {
+                    letters.last().map(|one| (one.died_at, one.job))
+                } else {
+                    None
+                };
+                let attempts: Vec<Attempt> = letters
+                    .iter()
+                    .map(|letter| attempt(letter, &end, &by, now))
+                    .collect();
                 Ok((tx.dead_letter_end(&attempts).await?, last))
             })
         })
         .await
 }
 
-fn attempt(letter: &DeadLetter, end: &End, by: &str, now: mainstay_domain::Timestamp) -> Attempt {
+/// The attempt row that ends a dead letter.
+pub fn attempt(letter: &DeadLetter, end: &End, by: &str, now: mainstay_domain::Timestamp) -> Attempt {
     let (outcome, next_at, error) = match end {
         End::Retry => (Outcome::Requeued, Some(now), None),
         End::Discard(reason) => (Outcome::Discarded, None, Some(reason.clone())),

@@ -66,10 +66,16 @@ impl Deliver {
             None => None,
         };
         let Some(endpoint) = endpoint else {
-            return Err(Failure::new(Category::Validation, "endpoint_gone", "the endpoint of this job does not exist"));
+            return Err(Failure::new(
+                Category::Validation,
+                "endpoint_gone",
+                "the endpoint of this job does not exist",
+            ));
         };
-        let settings: EndpointSettings = serde_json::from_str(&endpoint.settings)
-            .map_err(|error| Failure::new(Category::Bug, "settings_unreadable", error.to_string()))?;
+        let settings: EndpointSettings =
+            serde_json::from_str(&endpoint.settings).map_err(|error| {
+                Failure::new(Category::Bug, "settings_unreadable", error.to_string())
+            })?;
         let request = self.request(job, attempt, &endpoint, &settings)?;
         let sent = json!({
             "method": "POST",
@@ -90,7 +96,9 @@ impl Deliver {
         endpoint: &Endpoint,
         settings: &EndpointSettings,
     ) -> Result<OutRequest, Failure> {
-        let body = body(job).map_err(|error| Failure::new(Category::Database, "payload_unreadable", error.to_string()))?;
+        let body = body(job).map_err(|error| {
+            Failure::new(Category::Database, "payload_unreadable", error.to_string())
+        })?;
         let id = job.job.to_string();
         let mut headers = match (settings.signing, &job.event) {
             (Signing::Original, Some(event)) => original_headers(event),
@@ -99,7 +107,10 @@ impl Deliver {
         if settings.signing == Signing::StandardWebhooks {
             headers.extend(self.signature(endpoint, &id, &body)?);
         }
-        headers.push(("user-agent".into(), concat!("Mainstay/", env!("CARGO_PKG_VERSION")).into()));
+        headers.push((
+            "user-agent".into(),
+            concat!("Mainstay/", env!("CARGO_PKG_VERSION")).into(),
+        ));
         headers.push(("mainstay-job-id".into(), id));
         headers.push(("mainstay-attempt".into(), attempt.tries.to_string()));
         if let Some(event) = &job.event {
@@ -120,11 +131,27 @@ impl Deliver {
 
 impl Deliver {
     /// A signature of every secret, so that the receiver can change to a new one when it likes.
-    fn signature(&self, endpoint: &Endpoint, id: &str, body: &[u8]) -> Result<Vec<(String, String)>, Failure> {
-        let secrets: Vec<Secret> = endpoint.secrets.iter().map(|secret| Secret::from(secret.as_str())).collect();
-        let scheme = PreparedScheme::new(Scheme::StandardWebhooks, &secrets)
-            .map_err(|problem| Failure::new(Category::Bug, "secret_unreadable", problem.to_string()))?;
-        Ok(scheme.sign(&Message { id, kind: "", timestamp_secs: self.clock.now().secs(), body }))
+    fn signature(
+        &self,
+        endpoint: &Endpoint,
+        id: &str,
+        body: &[u8],
+    ) -> Result<Vec<(String, String)>, Failure> {
+        let secrets: Vec<Secret> = endpoint
+            .secrets
+            .iter()
+            .map(|secret| Secret::from(secret.as_str()))
+            .collect();
+        let scheme =
+            PreparedScheme::new(Scheme::StandardWebhooks, &secrets).map_err(|problem| {
+                Failure::new(Category::Bug, "secret_unreadable", problem.to_string())
+            })?;
+        Ok(scheme.sign(&Message {
+            id,
+            kind: "",
+            timestamp_secs: self.clock.now().secs(),
+            body,
+        }))
     }
 }
 
@@ -137,8 +164,13 @@ fn body(job: &JobBody) -> StoreResult<Bytes> {
 }
 
 fn original_headers(event: &EventBody) -> Vec<(String, String)> {
-    let kept = event.headers.as_ref().map(|Blob { bytes, .. }| bytes.clone()).unwrap_or_default();
-    let headers: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&kept).unwrap_or_default();
+    let kept = event
+        .headers
+        .as_ref()
+        .map(|Blob { bytes, .. }| bytes.clone())
+        .unwrap_or_default();
+    let headers: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&kept).unwrap_or_default();
     headers
         .into_iter()
         .filter(|(name, _)| !HEADERS_HOP.contains(&name.as_str()))
@@ -148,7 +180,10 @@ fn original_headers(event: &EventBody) -> Vec<(String, String)> {
 
 /// The headers of a request as they are shown: a signature is worth nothing without the secret, and helps to debug.
 fn shown(headers: &[(String, String)]) -> serde_json::Map<String, serde_json::Value> {
-    headers.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into()))
+        .collect()
 }
 
 fn exchange(sent: &serde_json::Value, answer: &OutAnswer) -> String {
@@ -168,7 +203,12 @@ fn judge(answer: &OutAnswer, sent: &serde_json::Value, now_secs: i64) -> Report 
     let exchange = exchange(sent, answer);
     let status = answer.status;
     let (category, code) = match status {
-        200..=299 => return Report::Success { status: Some(status.into()), exchange: Some(exchange) },
+        200..=299 => {
+            return Report::Success {
+                status: Some(status.into()),
+                exchange: Some(exchange),
+            };
+        }
         300..=399 => (Category::Provider, "redirected"),
         400 | 405 | 406 | 411 | 413..=417 | 422 => (Category::Validation, "rejected"),
         401 | 403 | 407 => (Category::Auth, "not_authorized"),
@@ -193,7 +233,10 @@ fn failed(error: &OutError, sent: &serde_json::Value) -> Failure {
 
 /// `Retry-After` in either of its forms (RFC 9110, section 10.2.3).
 fn retry_after_ms(answer: &OutAnswer, now_secs: i64) -> Option<i64> {
-    let (_, value) = answer.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
+    let (_, value) = answer
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("retry-after"))?;
     let value = value.trim();
     if let Ok(secs) = value.parse::<u32>() {
         return Some(i64::from(secs) * 1_000);
@@ -208,8 +251,15 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, headers: &[(&str, &str)]) -> OutAnswer {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        OutAnswer { status, headers, excerpt: Bytes::from_static(b"no") }
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        OutAnswer {
+            status,
+            headers,
+            excerpt: Bytes::from_static(b"no"),
+        }
     }
 
     fn judged(status: u16) -> Option<Category> {
@@ -234,10 +284,22 @@ mod tests {
 
     #[test]
     fn retry_after_is_read_as_seconds_and_as_a_date() {
-        assert_eq!(retry_after_ms(&answer(429, &[("Retry-After", "120")]), 0), Some(120_000));
+        assert_eq!(
+            retry_after_ms(&answer(429, &[("Retry-After", "120")]), 0),
+            Some(120_000)
+        );
         let date = [("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")];
-        assert_eq!(retry_after_ms(&answer(503, &date), 784_111_777 - 10), Some(10_000));
-        assert_eq!(retry_after_ms(&answer(503, &date), 784_111_777 + 10), Some(0));
-        assert_eq!(retry_after_ms(&answer(503, &[("retry-after", "soon")]), 0), None);
+        assert_eq!(
+            retry_after_ms(&answer(503, &date), 784_111_777 - 10),
+            Some(10_000)
+        );
+        assert_eq!(
+            retry_after_ms(&answer(503, &date), 784_111_777 + 10),
+            Some(0)
+        );
+        assert_eq!(
+            retry_after_ms(&answer(503, &[("retry-after", "soon")]), 0),
+            None
+        );
     }
 }

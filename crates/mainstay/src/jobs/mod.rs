@@ -1,3 +1,15 @@
-//! Jobs: the engine that carries them out.
+//! Jobs: the engine that carries them out, what it pushes, and what people do about those that died.
 
+pub mod dead_letter;
+mod deliver;
+mod engine;
+mod handler;
 pub mod machine;
+
+pub(crate) use deliver::Deliver;
+pub use engine::{Engine, EngineHandle, EngineOptions};
+pub use handler::{
+    Announcement, Announcer, AttemptInfo, Handler, HandlerError, NOOP, NOOP_QUEUE, Noop, Outbound,
+    Registry,
+};
+pub use machine::{EngineSnapshot, Failure, QueueSnapshot, Report};

@@ -1,0 +1,31 @@
+//! `mainstay doctor`: looks for what is wrong with an installation before it matters, and says what to do.
+
+mod checks;
+mod report;
+
+use super::{
+    Context,
+    failure::{Exit, Failure},
+    progress::Spinner,
+};
+use crate::config::Layer;
+use report::Report;
+
+pub(super) async fn run(context: &Context) -> Result<(), Failure> {
+    let config = context.config(Layer::default())?;
+    let mut report = Report::default();
+    let spinner = Spinner::start(&context.out, "looking");
+    checks::data_directory(&mut report, &config);
+    let running = checks::server(&mut report, context, &config).await;
+    spinner.say("examining the database; a large one takes a while");
+    checks::database(&mut report, &config).await;
+    checks::tls(&mut report, &config);
+    checks::listen(&mut report, &config, running).await;
+    checks::outbound(&mut report, &config).await;
+    drop(spinner);
+    context.show(&report.to_json(), |out| report.print(out))?;
+    if report.failed() {
+        return Err(Failure::said(Exit::Failed));
+    }
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! `mainstay send`: signs and sends a test webhook, to a source of ours or to any URL.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use mainstay_domain::intake::scheme::{self, Message, Scheme, Secret};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    api::{Address, Api, SOURCES, text},
+    args::{JsonArg, SecretArg, input_read, now},
+    failure::{Exit, Failure},
+    send_body::{Made, body, id_prefix, kind_default},
+    table::{Tone, clean},
+};
+use crate::time::{SystemRandom, random_hex};
+
+/// How long the receiver may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of an answer is shown.
+const ANSWER_BYTES_MAX: usize = 64 * 1_024;
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// A source of the server's by name, or any URL
+    target: String,
+    /// How to sign (default: as the source's provider does)
+    #[arg(long, value_parser = super::SCHEMES)]
+    scheme: Option<String>,
+    /// The signing secret: itself, @FILE, or - for standard input
+    #[arg(long)]
+    secret: SecretArg,
+    /// For the scheme hmac: its rule as JSON, or @FILE (default: the source's)
+    #[arg(long, value_name = "JSON")]
+    hmac: Option<JsonArg>,
+    /// The body: a file, or - for standard input (default: one as the provider would send)
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// The event's type
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// The event's id; the same id twice is a duplicate
+    #[arg(long)]
+    id: Option<String>,
+    /// Sign as if this many seconds ago
+    #[arg(
+        long,
+        value_name = "SECS",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    age_secs: i64,
+    /// Another header, as 'Name: value'
+    #[arg(long = "header", short = 'H', value_name = "HEADER")]
+    headers: Vec<String>,
+    /// Print the request and send nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A request, ready to go.
+struct Signed {
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    id: String,
+}
+
+pub(super) async fn run(context: &Context, args: SendArgs) -> Result<(), Failure> {
+    let dry_run = args.dry_run;
+    let signed = sign(context, args).await?;
+    if dry_run {
+        return context.show(&request_json(&signed), |out| {
+            out.text(&request_text(&signed))
+        });
+    }
+    let begun = Instant::now();
+    let mut answer = post(&signed).await?;
+    let status = answer.status();
+    let headers = answer.headers().clone();
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ANSWER_BYTES_MAX {
+            body.truncate(ANSWER_BYTES_MAX);
+            break;
+        }
+    }
+    let ms = begun.elapsed().as_millis();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let result = json!({
+        "url": signed.url, "id": signed.id, "status": status.as_u16(), "ms": ms as u64, "body": body,
+        "request_id": headers.get("x-request-id").and_then(|id| id.to_str().ok()),
+    });
+    context.show(&result, |out| {
+        let tone = if status.is_success() {
+            Tone::Good
+        } else {
+            Tone::Bad
+        };
+        out.toned(tone, &format!("{status} in {ms} ms"))?;
+        out.line(&format!("id {}", clean(&signed.id)))?;
+        for line in body.lines() {
+            out.line(&clean(line))?;
+        }
+        Ok(())
+    })?;
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        401 | 403 => Err(Failure::said(Exit::Refused)),
+        404 => Err(Failure::said(Exit::NotFound)),
+        _ => Err(Failure::said(Exit::Failed)),
+    }
+}
+
+async fn sign(context: &Context, args: SendArgs) -> Result<Signed, Failure> {
+    let target = target(context, &args).await?;
+    let scheme = Scheme::from_settings(&target.scheme, target.hmac.as_ref(), None)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let secret = Secret::new(args.secret.read()?);
+    let kind = args
+        .kind
+        .unwrap_or_else(|| kind_default(&scheme).to_owned());
+    let id = args
+        .id
+        .unwrap_or_else(|| format!("{}{}", id_prefix(&scheme), random_hex(&SystemRandom, 12)));
+    let at_secs = now().as_second().saturating_sub(args.age_secs).max(0);
+    let made = Made {
+        id: &id,
+        kind: &kind,
+        at_secs,
+    };
+    let body = match &args.body {
+        Some(path) => input_read(path)?,
+        None => body(&scheme, &made).to_string().into_bytes(),
+    };
+    let message = Message {
+        id: &id,
+        kind: &kind,
+        timestamp_secs: at_secs,
+        body: &body,
+    };
+    let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let signature = scheme::sign(&scheme, &secret, &message);
+    headers.extend(signature.map_err(|error| Failure::usage(error.to_string()))?);
+    for header in &args.headers {
+        headers.push(super::args::header_parse(header)?);
+    }
+    Ok(Signed {
+        url: target.url,
+        headers,
+        body,
+        id,
+    })
+}
+
+/// Where to, and how to sign for it.
+struct Target {
+    url: String,
+    scheme: String,
+    hmac: Option<Value>,
+}
+
+async fn target(context: &Context, args: &SendArgs) -> Result<Target, Failure> {
+    let hmac = args.hmac.as_ref().map(JsonArg::read).transpose()?;
+    if args.target.contains("://") {
+        let scheme = args.scheme.clone().ok_or_else(|| {
+            Failure::usage("which scheme?").hint("give --scheme; only a source's own is known")
+        })?;
+        return Ok(Target {
+            url: args.target.clone(),
+            scheme,
+            hmac,
+        });
+    }
+    let address = context.address()?;
+    let api = Api::new(&address)?;
+    let source = api.find(SOURCES, &args.target).await?;
+    let url = api.base().join(&text(&source, "/url"));
+    let settings_hmac = source
+        .pointer("/settings/hmac")
+        .filter(|rule| !rule.is_null());
+    Ok(Target {
+        url: url.map_or_else(|_| in_url(&address, &args.target), String::from),
+        scheme: args
+            .scheme
+            .clone()
+            .unwrap_or_else(|| text(&source, "/scheme")),
+        hmac: hmac.or_else(|| settings_hmac.cloned()),
+    })
+}
+
+fn in_url(address: &Address, source: &str) -> String {
+    format!("{}/in/{source}", address.url.trim_end_matches('/'))
+}
+
+async fn post(signed: &Signed) -> Result<reqwest::Response, Failure> {
+    let failed = |error: &reqwest::Error| {
+        let mut why: &dyn std::error::Error = error;
+        while let Some(source) = why.source() {
+            why = source;
+        }
+        Failure::new(Exit::Unreachable, format!("no answer from {}", signed.url))
+            .detail(why.to_string())
+    };
+    let client = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("mainstay-send/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| failed(&error))?;
+    let mut request = client.post(&signed.url).body(signed.body.clone());
+    for (name, value) in &signed.headers {
+        request = request.header(name, value);
+    }
+    request.send().await.map_err(|error| failed(&error))
+}
+
+fn request_json(signed: &Signed) -> Value {
+    let headers: serde_json::Map<String, Value> = signed
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone().into()))
+        .collect();
+    json!({
+        "url": signed.url, "id": signed.id, "headers": headers,
+        "body": String::from_utf8_lossy(&signed.body),
+    })
+}
+
+/// As `mainstay verify --request` reads it.
+fn request_text(signed: &Signed) -> String {
+    let headers = signed
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}"));
+    let mut lines = vec![format!("POST {}", signed.url)];
+    lines.extend(headers);
+    lines.push(String::new());
+    lines.push(String::from_utf8_lossy(&signed.body).into_owned());
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_a_source_stands_on_the_servers_address() {
+        let address = Address {
+            url: "http://127.0.0.1:8420/".into(),
+            token: String::new(),
+        };
+        assert_eq!(
+            in_url(&address, "stripe"),
+            "http://127.0.0.1:8420/in/stripe"
+        );
+    }
+}

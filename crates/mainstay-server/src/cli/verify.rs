@@ -1,0 +1,172 @@
+//! `mainstay verify`: explains a signature, without a server and without the network.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mainstay_domain::intake::{
+    scheme::{self, Explanation, Outcome, Request, Scheme, Secret},
+    settings::TOLERANCE_SECS,
+};
+use serde_json::json;
+
+use super::{
+    Context,
+    args::{JsonArg, SecretArg, TimeArg, header_parse, input_read, now},
+    failure::{Exit, Failure},
+    table::{Cell, Column, Table, Tone},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// How the provider signs
+    #[arg(long, value_parser = super::SCHEMES)]
+    scheme: String,
+    /// A signing secret: itself, @FILE, or - for standard input; may be given several times
+    #[arg(long = "secret", required = true)]
+    secrets: Vec<SecretArg>,
+    /// For the scheme hmac: its rule as JSON, or @FILE
+    #[arg(long, value_name = "JSON")]
+    hmac: Option<JsonArg>,
+    /// A header of the request, as 'Name: value'; may be given several times
+    #[arg(long = "header", short = 'H', value_name = "HEADER")]
+    headers: Vec<String>,
+    /// The body, byte for byte: a file, or - for standard input
+    #[arg(long, value_name = "FILE", required_unless_present = "request")]
+    body: Option<PathBuf>,
+    /// The whole request instead: a file with the headers, an empty line and the body
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["body", "headers"])]
+    request: Option<PathBuf>,
+    /// Judge the signature's time as of then: a time, or how long ago (default: now)
+    #[arg(long, value_name = "TIME")]
+    at: Option<TimeArg>,
+    /// How many seconds the signature's time may be off
+    #[arg(long, value_name = "SECS", default_value_t = TOLERANCE_SECS)]
+    tolerance_secs: i64,
+}
+
+pub(super) fn run(context: &Context, args: VerifyArgs) -> Result<(), Failure> {
+    let hmac = args.hmac.as_ref().map(JsonArg::read).transpose()?;
+    let scheme = Scheme::from_settings(&args.scheme, hmac.as_ref(), None)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let secrets: Vec<Secret> = args
+        .secrets
+        .iter()
+        .map(|secret| secret.read().map(Secret::new))
+        .collect::<Result<_, _>>()?;
+    let (headers, body) = request_read(&args)?;
+    let request = Request {
+        headers: &headers,
+        body: &body,
+        now_secs: args
+            .at
+            .as_ref()
+            .map_or_else(|| now().as_second(), TimeArg::secs),
+    };
+    let told = scheme::explain(&scheme, &secrets, args.tolerance_secs, &request);
+    context.show(&json!(told), |_| show(context, &told))?;
+    if told.accepted {
+        Ok(())
+    } else {
+        Err(Failure::said(Exit::NotClean))
+    }
+}
+
+type Headers = Vec<(String, String)>;
+
+fn request_read(args: &VerifyArgs) -> Result<(Headers, Vec<u8>), Failure> {
+    if let Some(path) = &args.request {
+        return request_parse(&input_read(path)?);
+    }
+    let headers = args.headers.iter().map(|header| header_parse(header));
+    let headers = headers.collect::<Result<Headers, _>>()?;
+    let body = match &args.body {
+        Some(path) => input_read(path)?,
+        None => Vec::new(),
+    };
+    Ok((headers, body))
+}
+
+/// A request as it looks on the wire, with or without its first line and with either line end.
+fn request_parse(bytes: &[u8]) -> Result<(Headers, Vec<u8>), Failure> {
+    let mut headers = Vec::new();
+    let mut rest = bytes;
+    let mut first = true;
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+        rest = &rest[end + 1..];
+        if line.is_empty() {
+            return Ok((headers, rest.to_vec()));
+        }
+        let line = String::from_utf8_lossy(line);
+        match header_parse(&line) {
+            Ok(header) if !(first && line.starts_with("POST ")) => headers.push(header),
+            Err(failure) if !first => return Err(failure),
+            _ => {}
+        }
+        first = false;
+    }
+    Err(Failure::usage(
+        "the request has no empty line between headers and body",
+    ))
+}
+
+fn show(context: &Context, told: &Explanation) -> Result<(), Failure> {
+    let out = &context.out;
+    let mut checks = Table::new(&[
+        Column::Whole("CHECK"),
+        Column::Whole("OUTCOME"),
+        Column::Text("WHY"),
+    ]);
+    for check in &told.checks {
+        let outcome = match check.outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
+        };
+        checks.row([
+            check.name.into(),
+            Cell::state(outcome),
+            check.detail.as_str().into(),
+        ]);
+    }
+    out.table(&checks, "")?;
+    for hint in &told.hints {
+        out.toned(Tone::Warn, &format!("hint: {}", super::table::clean(hint)))?;
+    }
+    for event in &told.events {
+        out.line(&super::table::clean(&format!(
+            "event {} ({})",
+            event.provider_id, event.kind
+        )))?;
+    }
+    match (told.accepted, told.code, told.http_status) {
+        (true, ..) => out.toned(Tone::Good, "accepted"),
+        (false, Some(code), Some(status)) => out.toned(
+            Tone::Bad,
+            &format!("refused: {code} (answered with {status})"),
+        ),
+        _ => out.toned(Tone::Bad, "refused"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_it_looks_on_the_wire() {
+        for text in [
+            "POST /in/x HTTP/1.1\r\nHost: a:8\r\nX-Sig: v1=a:b\r\n\r\n{\"a\":\n1}\r\n",
+            "POST https://a.example.test:8/in/x\nHost: a:8\nX-Sig: v1=a:b\n\n{\"a\":\n1}\r\n",
+            "Host: a:8\nX-Sig: v1=a:b\n\n{\"a\":\n1}\r\n",
+        ] {
+            let (headers, body) = request_parse(text.as_bytes()).expect("a request");
+            let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["host", "x-sig"], "{text}");
+            assert_eq!(headers[1].1, "v1=a:b");
+            assert_eq!(body, b"{\"a\":\n1}\r\n");
+        }
+        assert!(request_parse(b"Host: a\n").is_err());
+        assert!(request_parse(b"").is_err());
+    }
+}

@@ -1,0 +1,215 @@
+//! Events: one, and lists of them with how their jobs stand.
+
+use std::collections::HashMap;
+
+use mainstay_domain::{
+    EventId, StoreResult, TenantId,
+    intake::{Event, EventFilter, EventStatus, JobTally, scheme},
+};
+use uuid::Uuid;
+
+use super::queries::{self as q, event_columns};
+use crate::{
+    built::{Built, Newest},
+    sql::Row,
+    tx::SqlTx,
+    verbs::{LOOK_MAX, bounded, id_floor, unknown, values},
+};
+
+/// Events whose jobs are counted by one statement.
+const TALLIED: usize = 500;
+
+impl SqlTx<'_> {
+    pub(super) async fn events_get(&mut self, id: EventId) -> StoreResult<Option<Event>> {
+        let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
+            return Ok(None);
+        };
+        let read = |row: &Row| event(row, tenant);
+        let Some(mut found) = self.first(&q::EVENT_GET, values![tenant, id], read).await? else {
+            return Ok(None);
+        };
+        found.jobs = self
+            .tallies(tenant, &[id])
+            .await?
+            .remove(&id)
+            .unwrap_or_default();
+        Ok(Some(found))
+    }
+
+    pub(super) async fn events_list(
+        &mut self,
+        filter: &EventFilter,
+        limit: i64,
+    ) -> StoreResult<Vec<Event>> {
+        let limit = bounded(limit);
+        let one = match (self.scope.tenant(), filter.tenant) {
+            (Some(own), Some(asked)) if own != asked => return Ok(Vec::new()),
+            (Some(own), _) => Some(own),
+            (None, asked) => asked,
+        };
+        if filter.status.is_some() {
+            self.statement_timeout(LOOK_MAX).await?;
+        }
+        if let Some(tenant) = one {
+            return self.events_page(tenant, filter, limit).await;
+        }
+        let before = filter.before.map_or(Uuid::max(), |(_, id)| id.uuid());
+        let mut page = Newest::new(limit);
+        for (tenant, newest) in self.heads(&q::EVENT_HEADS, before).await? {
+            if page.wants(newest) {
+                let events = self.events_page(tenant, filter, limit).await?;
+                page.add(events.into_iter().map(|event| (event.id.uuid(), event)));
+            }
+        }
+        Ok(page.finish())
+    }
+
+    /// Tenants with their newest row before this id, the newest first.
+    pub(crate) async fn heads(
+        &mut self,
+        sql: &'static crate::sql::Sql,
+        before: Uuid,
+    ) -> StoreResult<Vec<(TenantId, Uuid)>> {
+        let read = |row: &Row| Ok((row.get::<TenantId>(0)?, row.get::<Option<Uuid>>(1)?));
+        let heads = self.list(sql, values![before], read).await?.into_iter();
+        let mut heads: Vec<_> = heads
+            .filter_map(|(tenant, newest)| Some((tenant, newest?)))
+            .collect();
+        heads.sort_by(|(_, a), (_, b)| b.cmp(a));
+        Ok(heads)
+    }
+
+    async fn events_page(
+        &mut self,
+        tenant: TenantId,
+        filter: &EventFilter,
+        limit: i64,
+    ) -> StoreResult<Vec<Event>> {
+        let built = page(tenant, filter, limit);
+        let rows = self.conn().query_built(&built.text, &built.params).await?;
+        let events: StoreResult<Vec<Event>> = rows.iter().map(|row| event(row, tenant)).collect();
+        let mut events = events?;
+        for events in events.chunks_mut(TALLIED) {
+            let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+            let mut tallies = self.tallies(tenant, &ids).await?;
+            for event in events {
+                event.jobs = tallies.remove(&event.id).unwrap_or_default();
+            }
+        }
+        Ok(events)
+    }
+
+    /// How the jobs of these events stand; events without jobs are missing.
+    pub(super) async fn tallies(
+        &mut self,
+        tenant: TenantId,
+        events: &[EventId],
+    ) -> StoreResult<HashMap<EventId, JobTally>> {
+        let mut tallies: HashMap<EventId, JobTally> = HashMap::new();
+        if events.is_empty() {
+            return Ok(tallies);
+        }
+        let built = tally(tenant, events);
+        for row in self.conn().query_built(&built.text, &built.params).await? {
+            let tally = tallies.entry(row.get(0)?).or_default();
+            add(tally, &row.get::<String>(1)?, row.get(2)?)?;
+        }
+        Ok(tallies)
+    }
+}
+
+/// One page of a tenant's events.
+pub(crate) fn page(tenant: TenantId, filter: &EventFilter, limit: i64) -> Built {
+    let mut built = Built::new(event_columns!(), vec![tenant.into()]);
+    // Only where it is asked for: the status of each event looks at its jobs.
+    match filter.status {
+        Some(_) => built.push(" FROM event_status AS e WHERE e.tenant_id = $1"),
+        None => built.push(" FROM event AS e WHERE e.tenant_id = $1"),
+    };
+    built
+        .bind_some(
+            " AND e.status = ",
+            filter.status.map(EventStatus::as_str),
+            "",
+        )
+        .bind_some(" AND e.source_id = ", filter.source, "")
+        .bind_some(" AND e.id >= ", filter.from.map(id_floor), "")
+        .bind_some(" AND e.id < ", filter.to.map(id_floor), "")
+        .bind_some(" AND e.id < ", filter.before.map(|(_, id)| id), "");
+    if filter.status == Some(EventStatus::Error) {
+        // There are few: this leads there instead of through all events.
+        built.push(" AND e.id IN (SELECT l.event_id FROM dead_letter AS l WHERE l.tenant_id = $1)");
+    }
+    match filter
+        .kind
+        .as_deref()
+        .map(|kind| kind.strip_suffix('*').ok_or(kind))
+    {
+        Some(Err(kind)) => built.bind(" AND e.kind = ", kind, ""),
+        Some(Ok(prefix)) => {
+            let chars = prefix.chars().count() as i64;
+            built
+                .bind(" AND substr(e.kind, 1, CAST(", chars, " AS INTEGER))")
+                .bind(" = ", prefix, "")
+        }
+        None => &mut built,
+    };
+    if let Some(provider_id) = &filter.provider_id {
+        // The deduplication record leads to it.
+        built.bind(" AND e.provider_id = ", &**provider_id, "").bind(
+            " AND e.id IN (SELECT k.event_id FROM dedup AS k WHERE k.tenant_id = $1 AND k.key = ",
+            &scheme::dedup_key(provider_id)[..],
+            " AND k.source_number IN (SELECT n.number FROM source AS n WHERE n.tenant_id = $1))",
+        );
+    }
+    if !filter.ids.is_empty() {
+        built.bind_list(" AND e.id IN", filter.ids.iter().copied());
+    }
+    built.bind(" ORDER BY e.id DESC LIMIT ", limit, "");
+    built
+}
+
+/// The states of the jobs of these events, counted.
+pub(crate) fn tally(tenant: TenantId, events: &[EventId]) -> Built {
+    let mut built = Built::new(
+        "SELECT j.event_id, j.state, count(*) FROM job_state AS j WHERE j.tenant_id = $1",
+        vec![tenant.into()],
+    );
+    built
+        .bind_list(" AND j.event_id IN", events.iter().copied())
+        .push(" GROUP BY j.event_id, j.state");
+    built
+}
+
+fn add(tally: &mut JobTally, state: &str, count: i64) -> StoreResult<()> {
+    let field = match state {
+        "waiting" | "scheduled" => &mut tally.waiting,
+        "running" => &mut tally.running,
+        "retrying" => &mut tally.retrying,
+        "done" => &mut tally.done,
+        "dead" => &mut tally.dead,
+        "cancelled" => &mut tally.cancelled,
+        _ => return Err(unknown(1)),
+    };
+    *field += count;
+    tally.total += count;
+    Ok(())
+}
+
+fn event(row: &Row, tenant: TenantId) -> StoreResult<Event> {
+    Ok(Event {
+        id: row.get(0)?,
+        tenant,
+        source: row.get(1)?,
+        // A source that was removed has no name any more.
+        source_name: row.get::<Option<String>>(2)?.unwrap_or_default(),
+        provider_id: row.get(3)?,
+        kind: row.get(4)?,
+        received_at: row.get(5)?,
+        occurred_at: row.get(6)?,
+        receipt: row.get(7)?,
+        payload_bytes: row.get(8)?,
+        deliveries: row.get::<Option<i64>>(9)?.unwrap_or(1),
+        jobs: JobTally::default(),
+    })
+}

@@ -1,0 +1,249 @@
+//! Intake: sources, bindings, receipts, events.
+
+pub(crate) mod events;
+pub(crate) mod expire;
+pub(crate) mod kept;
+pub(crate) mod queries;
+pub(crate) mod receipts;
+mod sources;
+
+use async_trait::async_trait;
+use mainstay_domain::{
+    BindingId, EventId, ReceiptId, SecretId, SourceId, StoreResult, TenantId, Timestamp,
+    intake::{
+        Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
+        Receipt, Replay, Source, SourceSecret, Verdict,
+    },
+    jobs::{JobsTx, NewJob},
+};
+use queries as q;
+
+use crate::{
+    sql::Row,
+    tx::{Dialect, SqlTx},
+    verbs::{reference, values},
+};
+
+#[async_trait]
+impl IntakeTx for SqlTx<'_> {
+    async fn config_version(&mut self) -> StoreResult<i64> {
+        let version = self
+            .first(&q::CONFIG_VERSION, &[], |row| row.get(0))
+            .await?;
+        Ok(version.unwrap_or_default())
+    }
+
+    async fn config_load(&mut self) -> StoreResult<Config> {
+        self.system()?;
+        Ok(Config {
+            // First: what is changed meanwhile is then loaded once more, and never missed.
+            version: self.config_version().await?,
+            sources: self.source_list().await?,
+            bindings: self.binding_list().await?,
+            endpoints: self.endpoint_list().await?,
+        })
+    }
+
+    async fn source_insert(&mut self, source: &Source) -> StoreResult<i32> {
+        self.sources_insert(source).await
+    }
+
+    async fn source_update(&mut self, source: &Source) -> StoreResult<bool> {
+        self.sources_update(source).await
+    }
+
+    async fn source_delete(&mut self, tenant: TenantId, id: SourceId) -> StoreResult<bool> {
+        self.scope.admit(tenant)?;
+        self.config_bump().await?;
+        reference(
+            self.changed(&q::SOURCE_DELETE, values![tenant, id]).await,
+            "source",
+        )
+    }
+
+    async fn source_get(&mut self, id: SourceId) -> StoreResult<Option<Source>> {
+        self.sources_get(id).await
+    }
+
+    async fn source_list(&mut self) -> StoreResult<Vec<Source>> {
+        self.sources_list().await
+    }
+
+    async fn source_secret_insert(
+        &mut self,
+        source: SourceId,
+        secret: &SourceSecret,
+    ) -> StoreResult<()> {
+        self.secret_insert(source, secret).await
+    }
+
+    async fn source_secret_delete(
+        &mut self,
+        source: SourceId,
+        secret: SecretId,
+    ) -> StoreResult<bool> {
+        let Some(tenant) = self.tenant_of(&q::SOURCE_TENANT, source.uuid()).await? else {
+            return Ok(false);
+        };
+        self.config_bump().await?;
+        self.changed(&q::SECRET_DELETE, values![tenant, source, secret])
+            .await
+    }
+
+    async fn source_secret_touch(&mut self, used: &[(SecretId, Timestamp)]) -> StoreResult<()> {
+        self.system()?;
+        let mut sorted = used.to_vec();
+        sorted.sort();
+        for (secret, at) in sorted {
+            self.execute(&q::SECRET_TOUCH, values![secret, at]).await?;
+        }
+        Ok(())
+    }
+
+    async fn binding_insert(&mut self, binding: &Binding) -> StoreResult<()> {
+        self.bindings_insert(binding).await
+    }
+
+    async fn binding_update(&mut self, binding: &Binding) -> StoreResult<bool> {
+        self.bindings_update(binding).await
+    }
+
+    async fn binding_delete(&mut self, tenant: TenantId, id: BindingId) -> StoreResult<bool> {
+        self.scope.admit(tenant)?;
+        self.config_bump().await?;
+        self.changed(&q::BINDING_DELETE, values![tenant, id]).await
+    }
+
+    async fn binding_list(&mut self) -> StoreResult<Vec<Binding>> {
+        self.bindings_list().await
+    }
+
+    async fn event_append(
+        &mut self,
+        config_version: i64,
+        arrivals: &[Arrival],
+    ) -> StoreResult<Vec<Vec<Appended>>> {
+        self.system()?;
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.event_append(config_version, arrivals),
+            Dialect::Postgres(conn) => conn.event_append(config_version, arrivals).await,
+        }
+    }
+
+    async fn receipt_append(&mut self, refused: &[NewReceipt]) -> StoreResult<()> {
+        self.receipts_append(refused).await
+    }
+
+    async fn event_get(&mut self, id: EventId) -> StoreResult<Option<Event>> {
+        self.events_get(id).await
+    }
+
+    async fn event_payload(&mut self, id: EventId) -> StoreResult<Option<Blob>> {
+        let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
+            return Ok(None);
+        };
+        self.first(&q::EVENT_PAYLOAD, values![tenant, id], |row| blob(row, 0))
+            .await
+    }
+
+    async fn event_list(&mut self, filter: &EventFilter, limit: i64) -> StoreResult<Vec<Event>> {
+        self.events_list(filter, limit).await
+    }
+
+    async fn event_receipts(&mut self, id: EventId, limit: i64) -> StoreResult<Vec<Receipt>> {
+        self.receipts_of(id, limit).await
+    }
+
+    async fn receipt_list(
+        &mut self,
+        source: Option<SourceId>,
+        verdict: Option<Verdict>,
+        before: Option<(Timestamp, ReceiptId)>,
+        limit: i64,
+    ) -> StoreResult<Vec<Receipt>> {
+        self.receipts_list(source, verdict, before.map(|(_, id)| id), limit)
+            .await
+    }
+
+    async fn receipt_body(&mut self, id: ReceiptId) -> StoreResult<Option<Blob>> {
+        let read = |row: &Row| match row.get::<Option<Vec<u8>>>(1)? {
+            Some(_) => blob(row, 0).map(Some),
+            None => Ok(None),
+        };
+        let body = match self.scope.tenant() {
+            Some(own) => {
+                self.first(&q::RECEIPT_BODY_OWN, values![own, id], read)
+                    .await?
+            }
+            None => self.first(&q::RECEIPT_BODY, values![id], read).await?,
+        };
+        Ok(body.flatten())
+    }
+
+    async fn replay_insert(&mut self, replay: &Replay, jobs: &[NewJob]) -> StoreResult<()> {
+        self.scope.admit(replay.tenant)?;
+        let params = values![
+            replay.tenant,
+            replay.id,
+            replay.created_at,
+            &*replay.by,
+            replay.binding,
+            replay.events,
+            replay.jobs,
+        ];
+        reference(self.execute(&q::REPLAY_INSERT, params).await, "replay")?;
+        self.job_insert(jobs).await.map(|_| ())
+    }
+
+    async fn event_replays(&mut self, id: EventId) -> StoreResult<Vec<Replay>> {
+        let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
+            return Ok(Vec::new());
+        };
+        self.list(&q::REPLAYS_OF_EVENT, values![tenant, id], replay)
+            .await
+    }
+
+    async fn event_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
+        self.events_expire(until, limit).await
+    }
+
+    async fn receipt_expire(
+        &mut self,
+        until: Timestamp,
+        keep: i64,
+        limit: i64,
+    ) -> StoreResult<i64> {
+        self.receipts_expire(until, keep, limit).await
+    }
+}
+
+impl SqlTx<'_> {
+    /// Counts a change of the configuration. On PostgreSQL it waits for appends that were matched with the old one
+    /// to commit; the next ones find the new version.
+    pub(crate) async fn config_bump(&mut self) -> StoreResult<()> {
+        if let Dialect::Postgres(conn) = &self.conn {
+            conn.config_lock().await?;
+        }
+        self.execute(&q::CONFIG_BUMP, &[]).await.map(|_| ())
+    }
+}
+
+/// Bytes and whether they are compressed, from two cells.
+pub(crate) fn blob(row: &Row, first: usize) -> StoreResult<Blob> {
+    Ok(Blob {
+        zstd: row.get(first)?,
+        bytes: row.get::<Vec<u8>>(first + 1)?.into(),
+    })
+}
+
+fn replay(row: &Row) -> StoreResult<Replay> {
+    Ok(Replay {
+        id: row.get(0)?,
+        tenant: row.get(1)?,
+        created_at: row.get(2)?,
+        by: row.get(3)?,
+        binding: row.get(4)?,
+        events: row.get(5)?,
+        jobs: row.get(6)?,
+    })
+}

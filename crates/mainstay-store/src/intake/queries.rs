@@ -1,0 +1,143 @@
+//! The statements of intake.
+
+use crate::queries;
+
+macro_rules! source_columns {
+    () => {
+        "SELECT id, number, tenant_id, name, scheme, settings, enabled, created_at, updated_at FROM source"
+    };
+}
+
+macro_rules! secret_columns {
+    () => {
+        "SELECT source_id, id, secret, created_at, last_used_at FROM source_secret"
+    };
+}
+
+macro_rules! binding_columns {
+    () => {
+        "SELECT id, tenant_id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at FROM binding"
+    };
+}
+
+/// The columns of an event that is shown; `$1` is its tenant. Looked up one by one, so that no plan ever reads a
+/// whole table to join it.
+macro_rules! event_columns {
+    () => {
+        "SELECT e.id, e.source_id,
+            (SELECT s.name FROM source AS s WHERE s.tenant_id = $1 AND s.id = e.source_id),
+            e.provider_id, e.kind, e.received_at, e.occurred_at, e.receipt_id, e.payload_bytes,
+            (SELECT d.deliveries FROM dedup AS d
+                WHERE d.tenant_id = $1 AND d.source_number = e.source_number AND d.key = e.dedup_key)"
+    };
+}
+pub(crate) use event_columns;
+
+/// The columns of a receipt that is shown; `$1` is the tenant of its source.
+macro_rules! receipt_columns {
+    () => {
+        "SELECT r.id, r.source_id,
+            (SELECT s.name FROM source AS s WHERE s.tenant_id = $1 AND s.id = r.source_id),
+            r.received_at, r.remote, r.headers_zstd, r.headers, r.verdict, r.refusal, r.secret_id, r.body_bytes
+        FROM receipt AS r"
+    };
+}
+pub(crate) use receipt_columns;
+
+/// The same across tenants.
+macro_rules! receipt_columns_all {
+    () => {
+        "SELECT r.id, r.source_id, (SELECT s.name FROM source AS s WHERE s.id = r.source_id),
+            r.received_at, r.remote, r.headers_zstd, r.headers, r.verdict, r.refusal, r.secret_id, r.body_bytes
+        FROM receipt AS r"
+    };
+}
+pub(crate) use receipt_columns_all;
+
+queries! {
+    CONFIG_VERSION: Platform = "SELECT version FROM config_version WHERE id = 1";
+    CONFIG_BUMP: Platform = "UPDATE config_version SET version = version + 1 WHERE id = 1";
+    SOURCE_NUMBER: Platform = "
+        UPDATE config_version SET source_number = source_number + 1 WHERE id = 1 RETURNING source_number";
+
+    SOURCE_TENANT: System = "SELECT tenant_id FROM source WHERE id = $1";
+    SOURCE_INSERT: Tenant = "
+        INSERT INTO source (tenant_id, id, number, name, scheme, settings, enabled, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    SOURCE_UPDATE: Tenant = "
+        UPDATE source SET name = $3, settings = $4, enabled = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2";
+    SOURCE_DELETE: Tenant = "DELETE FROM source WHERE tenant_id = $1 AND id = $2";
+    SOURCE_GET: Tenant = concat!(source_columns!(), " WHERE tenant_id = $1 AND id = $2");
+    SOURCE_LIST: System = source_columns!();
+    SOURCE_LIST_OWN: Tenant = concat!(source_columns!(), " WHERE tenant_id = $1");
+    SECRET_LIST: System = secret_columns!();
+    SECRET_LIST_OWN: Tenant = concat!(secret_columns!(), " WHERE tenant_id = $1");
+    SECRET_INSERT: Tenant = "
+        INSERT INTO source_secret (tenant_id, source_id, id, secret, created_at, last_used_at)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    SECRET_DELETE: Tenant = "DELETE FROM source_secret WHERE tenant_id = $1 AND source_id = $2 AND id = $3";
+    SECRET_TOUCH: System = "
+        UPDATE source_secret SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+
+    BINDING_INSERT: Tenant = "
+        INSERT INTO binding (tenant_id, id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    BINDING_UPDATE: Tenant = "
+        UPDATE binding SET name = $3, type_pattern = $4, endpoint_id = $5, builtin = $6, enabled = $7
+        WHERE tenant_id = $1 AND id = $2";
+    BINDING_DELETE: Tenant = "DELETE FROM binding WHERE tenant_id = $1 AND id = $2";
+    BINDING_LIST: System = binding_columns!();
+    BINDING_LIST_OWN: Tenant = concat!(binding_columns!(), " WHERE tenant_id = $1");
+
+    /// A probe for each tenant: no index on the id alone, which every insert would pay for.
+    EVENT_TENANT: System = "
+        SELECT t.id FROM tenant AS t
+        WHERE (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id = $1) IS NOT NULL";
+    /// The newest event of each tenant before this one.
+    EVENT_HEADS: System = "
+        SELECT t.id, (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id < $1 ORDER BY e.id DESC LIMIT 1)
+        FROM tenant AS t";
+    EVENT_GET: Tenant = concat!(event_columns!(), " FROM event AS e WHERE e.tenant_id = $1 AND e.id = $2");
+    EVENT_PAYLOAD: Tenant = "SELECT payload_zstd, payload FROM event WHERE tenant_id = $1 AND id = $2";
+
+    RECEIPT_FIRST: Tenant = concat!(receipt_columns!(), "
+        WHERE r.id = (SELECT e.receipt_id FROM event AS e WHERE e.tenant_id = $1 AND e.id = $2)");
+    /// Only for an event that has been found in the scope.
+    RECEIPT_AGAIN: Tenant = concat!(receipt_columns!(), " WHERE r.event_id = $2 ORDER BY r.id LIMIT $3");
+    RECEIPT_BODY: Platform = "SELECT body_zstd, body FROM receipt WHERE id = $1";
+    RECEIPT_BODY_OWN: Tenant = "
+        SELECT r.body_zstd, r.body FROM receipt AS r
+        WHERE r.id = $2 AND r.source_id IN (SELECT s.id FROM source AS s WHERE s.tenant_id = $1)";
+    RECEIPT_INSERT: Platform = "
+        INSERT INTO receipt (id, source_id, received_at, verdict, events, refusal, secret_id, remote, body_bytes,
+            event_id, headers_zstd, headers, body_zstd, body)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+
+    REPLAY_INSERT: Tenant = "
+        INSERT INTO replay (tenant_id, id, created_at, by_whom, binding_id, events, jobs)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    REPLAYS_OF_EVENT: Tenant = "
+        SELECT r.id, r.tenant_id, r.created_at, r.by_whom, r.binding_id, r.events, r.jobs FROM replay AS r
+        WHERE r.tenant_id = $1
+            AND r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2)
+        ORDER BY r.created_at DESC, r.id DESC";
+
+    RETENTION_GET: Platform = "SELECT after_tenant, after_event FROM retention WHERE id = 1";
+    RETENTION_SET: Platform = "UPDATE retention SET after_tenant = $1, after_event = $2 WHERE id = 1";
+    EXPIRE_TENANT: System = "
+        SELECT e.tenant_id FROM event AS e WHERE e.tenant_id > $1 ORDER BY e.tenant_id LIMIT 1";
+    EXPIRE_EVENTS: Tenant = "
+        SELECT id, receipt_id FROM event WHERE tenant_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
+    RECEIPT_LET_GO: Platform = "UPDATE receipt SET events = events - $2 WHERE id = $1";
+    RECEIPT_GONE: Platform = "DELETE FROM receipt WHERE id = $1 AND events <= 0";
+    RECEIPT_EXPIRE_ALONE: Platform = "
+        DELETE FROM receipt WHERE id IN (
+            SELECT old.id FROM receipt AS old WHERE old.events = 0 AND old.verdict <> 3 AND old.id < $1
+            ORDER BY old.id LIMIT $2)";
+    /// The newest of those that are too many.
+    RECEIPT_SURPLUS: Platform = "SELECT id FROM receipt WHERE verdict = 3 ORDER BY id DESC LIMIT 1 OFFSET $1";
+    RECEIPT_EXPIRE: Platform = "
+        DELETE FROM receipt WHERE id IN (
+            SELECT old.id FROM receipt AS old WHERE old.verdict = 3 AND (old.id < $1 OR old.id <= $2)
+            ORDER BY old.id LIMIT $3)";
+}

@@ -1,0 +1,204 @@
+//! Receipts: requests as they arrived, kept apart from tenants' data. A tenant sees those of its own sources.
+
+use mainstay_domain::{
+    EventId, ReceiptId, SourceId, StoreResult, TenantId, Timestamp,
+    intake::{NewReceipt, Receipt, Verdict},
+};
+use uuid::Uuid;
+
+use super::{
+    blob,
+    queries::{self as q, receipt_columns, receipt_columns_all},
+};
+use crate::{
+    built::{Built, Newest},
+    sql::Row,
+    tx::SqlTx,
+    verbs::{bounded, id_floor, numbered_cell, values},
+};
+
+impl SqlTx<'_> {
+    pub(super) async fn receipts_append(&mut self, refused: &[NewReceipt]) -> StoreResult<()> {
+        self.system()?;
+        for receipt in refused {
+            let body = receipt.body.as_ref();
+            let params = values![
+                receipt.id,
+                receipt.source,
+                receipt.received_at,
+                Verdict::Refused as i64,
+                0_i64,
+                receipt.refusal.as_deref().unwrap_or("refused"),
+                receipt.secret,
+                &*receipt.remote,
+                receipt.body_bytes,
+                None::<Uuid>,
+                receipt.headers.zstd,
+                &receipt.headers.bytes[..],
+                body.map(|body| body.zstd),
+                body.map(|body| &body.bytes[..]),
+            ];
+            self.execute(&q::RECEIPT_INSERT, params).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn receipts_of(
+        &mut self,
+        id: EventId,
+        limit: i64,
+    ) -> StoreResult<Vec<Receipt>> {
+        let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
+            return Ok(Vec::new());
+        };
+        let first = self
+            .list(&q::RECEIPT_FIRST, values![tenant, id], receipt)
+            .await?;
+        // Nothing is said about an event that the scope does not hold, nor about one that is gone.
+        if self
+            .rows(&q::EVENT_GET, values![tenant, id])
+            .await?
+            .is_empty()
+        {
+            return Ok(Vec::new());
+        }
+        let again = values![tenant, id, bounded(limit)];
+        let again = self.list(&q::RECEIPT_AGAIN, again, receipt).await?;
+        let mut receipts: Vec<Receipt> = first.into_iter().chain(again).collect();
+        receipts.sort_by_key(|receipt| receipt.id);
+        receipts.truncate(usize::try_from(limit).unwrap_or(0));
+        Ok(receipts)
+    }
+
+    pub(super) async fn receipts_list(
+        &mut self,
+        source: Option<SourceId>,
+        verdict: Option<Verdict>,
+        before: Option<ReceiptId>,
+        limit: i64,
+    ) -> StoreResult<Vec<Receipt>> {
+        let limit = bounded(limit);
+        let own = self.scope.tenant();
+        let sources = match (own, source) {
+            (None, None) => return self.receipts_page(page_all(verdict, before, limit)).await,
+            (None, Some(source)) => {
+                return self
+                    .receipts_page(page_source_all(source, verdict, before, limit))
+                    .await;
+            }
+            (Some(_), Some(source)) => vec![source],
+            (Some(own), None) => {
+                self.list(&q::SOURCE_LIST_OWN, values![own], |row| row.get(0))
+                    .await?
+            }
+        };
+        let mut page = Newest::new(limit);
+        for source in sources {
+            let tenant = own.unwrap_or(TenantId::NIL);
+            let built = page_source(tenant, source, verdict, before, limit);
+            let receipts = self.receipts_page(built).await?;
+            page.add(
+                receipts
+                    .into_iter()
+                    .map(|receipt| (receipt.id.uuid(), receipt)),
+            );
+        }
+        Ok(page.finish())
+    }
+
+    async fn receipts_page(&mut self, built: Built) -> StoreResult<Vec<Receipt>> {
+        let rows = self.conn().query_built(&built.text, &built.params).await?;
+        rows.iter().map(receipt).collect()
+    }
+
+    pub(super) async fn receipts_expire(
+        &mut self,
+        until: Timestamp,
+        keep: i64,
+        limit: i64,
+    ) -> StoreResult<i64> {
+        self.system()?;
+        let surplus = self
+            .first(&q::RECEIPT_SURPLUS, values![keep.max(0)], |row| row.get(0))
+            .await?;
+        let surplus = surplus.unwrap_or(ReceiptId::NIL);
+        let params = values![id_floor(until), surplus, bounded(limit)];
+        Ok(self.execute(&q::RECEIPT_EXPIRE, params).await? as i64)
+    }
+}
+
+/// One page of all receipts.
+pub(crate) fn page_all(verdict: Option<Verdict>, before: Option<ReceiptId>, limit: i64) -> Built {
+    let built = Built::new(
+        concat!(receipt_columns_all!(), " WHERE r.id < $1"),
+        vec![newest(before)],
+    );
+    narrowed(built, verdict, limit)
+}
+
+/// One page of a source's receipts, across tenants.
+pub(crate) fn page_source_all(
+    source: SourceId,
+    verdict: Option<Verdict>,
+    before: Option<ReceiptId>,
+    limit: i64,
+) -> Built {
+    let text = concat!(
+        receipt_columns_all!(),
+        " WHERE r.id < $1 AND r.source_id = $2"
+    );
+    narrowed(
+        Built::new(text, vec![newest(before), source.into()]),
+        verdict,
+        limit,
+    )
+}
+
+/// One page of the receipts of a source of this tenant.
+pub(crate) fn page_source(
+    tenant: TenantId,
+    source: SourceId,
+    verdict: Option<Verdict>,
+    before: Option<ReceiptId>,
+    limit: i64,
+) -> Built {
+    let text = concat!(
+        receipt_columns!(),
+        " WHERE r.id < $2 AND r.source_id = $3
+            AND EXISTS (SELECT 1 FROM source AS o WHERE o.tenant_id = $1 AND o.id = $3)"
+    );
+    let params = vec![tenant.into(), newest(before), source.into()];
+    narrowed(Built::new(text, params), verdict, limit)
+}
+
+fn newest(before: Option<ReceiptId>) -> crate::sql::Value {
+    before.map_or(Uuid::max(), ReceiptId::uuid).into()
+}
+
+/// The verdict stands in the text, so that the index on refused ones can be used.
+fn narrowed(mut built: Built, verdict: Option<Verdict>, limit: i64) -> Built {
+    match verdict {
+        None => &mut built,
+        Some(Verdict::Accepted) => built.push(" AND r.verdict = 0"),
+        Some(Verdict::Duplicate) => built.push(" AND r.verdict = 1"),
+        Some(Verdict::Conflict) => built.push(" AND r.verdict = 2"),
+        Some(Verdict::Refused) => built.push(" AND r.verdict = 3"),
+    };
+    built.bind(" ORDER BY r.id DESC LIMIT ", limit, "");
+    built
+}
+
+fn receipt(row: &Row) -> StoreResult<Receipt> {
+    Ok(Receipt {
+        id: row.get(0)?,
+        source: row.get(1)?,
+        source_name: row.get::<Option<String>>(2)?.unwrap_or_default(),
+        received_at: row.get(3)?,
+        remote: row.get(4)?,
+        headers: blob(row, 5)?,
+        verdict: numbered_cell(row, 7, &Verdict::ALL)?,
+        refusal: row.get(8)?,
+        secret: row.get(9)?,
+        body_bytes: row.get(10)?,
+    })
+}

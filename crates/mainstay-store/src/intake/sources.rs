@@ -1,0 +1,228 @@
+//! Sources with their secrets, and bindings. Every change counts as one of the configuration.
+
+use std::collections::HashMap;
+
+use mainstay_domain::{
+    SourceId, StoreResult, TenantId,
+    intake::{Binding, HandlerRef, Source, SourceSecret},
+};
+
+use super::queries as q;
+use crate::{
+    sql::Row,
+    tx::SqlTx,
+    verbs::{reference, unknown, values},
+};
+
+impl SqlTx<'_> {
+    pub(super) async fn sources_insert(&mut self, source: &Source) -> StoreResult<i32> {
+        self.scope.admit(source.tenant)?;
+        self.config_bump().await?;
+        let number = self
+            .first(&q::SOURCE_NUMBER, &[], |row| row.get::<i32>(0))
+            .await?;
+        let number = number.ok_or_else(|| unknown(0))?;
+        let params = values![
+            source.tenant,
+            source.id,
+            number,
+            &*source.name,
+            &*source.scheme,
+            &*source.settings,
+            source.enabled,
+            source.created_at,
+            source.updated_at,
+        ];
+        reference(self.execute(&q::SOURCE_INSERT, params).await, "source")?;
+        for secret in &source.secrets {
+            self.secret_add(source.tenant, source.id, secret).await?;
+        }
+        Ok(number)
+    }
+
+    pub(super) async fn sources_update(&mut self, source: &Source) -> StoreResult<bool> {
+        self.scope.admit(source.tenant)?;
+        self.config_bump().await?;
+        let params = values![
+            source.tenant,
+            source.id,
+            &*source.name,
+            &*source.settings,
+            source.enabled,
+            source.updated_at,
+        ];
+        self.changed(&q::SOURCE_UPDATE, params).await
+    }
+
+    pub(super) async fn sources_get(&mut self, id: SourceId) -> StoreResult<Option<Source>> {
+        let Some(tenant) = self.tenant_of(&q::SOURCE_TENANT, id.uuid()).await? else {
+            return Ok(None);
+        };
+        let found = self
+            .first(&q::SOURCE_GET, values![tenant, id], source)
+            .await?;
+        let Some(mut found) = found else {
+            return Ok(None);
+        };
+        let secrets = self
+            .list(&q::SECRET_LIST_OWN, values![tenant], secret)
+            .await?;
+        found.secrets = by_source(secrets).remove(&id).unwrap_or_default();
+        Ok(Some(found))
+    }
+
+    pub(super) async fn sources_list(&mut self) -> StoreResult<Vec<Source>> {
+        let (mut sources, secrets) = match self.scope.tenant() {
+            Some(own) => (
+                self.list(&q::SOURCE_LIST_OWN, values![own], source).await?,
+                self.list(&q::SECRET_LIST_OWN, values![own], secret).await?,
+            ),
+            None => (
+                self.list(&q::SOURCE_LIST, &[], source).await?,
+                self.list(&q::SECRET_LIST, &[], secret).await?,
+            ),
+        };
+        let mut secrets = by_source(secrets);
+        for source in &mut sources {
+            source.secrets = secrets.remove(&source.id).unwrap_or_default();
+        }
+        sources.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(sources)
+    }
+
+    pub(super) async fn secret_insert(
+        &mut self,
+        source: SourceId,
+        secret: &SourceSecret,
+    ) -> StoreResult<()> {
+        let tenant = self.tenant_of(&q::SOURCE_TENANT, source.uuid()).await?;
+        let missing = mainstay_domain::StoreError::Reference { what: "secret" };
+        let tenant = tenant.ok_or(missing)?;
+        self.config_bump().await?;
+        self.secret_add(tenant, source, secret).await
+    }
+
+    async fn secret_add(
+        &mut self,
+        tenant: TenantId,
+        source: SourceId,
+        secret: &SourceSecret,
+    ) -> StoreResult<()> {
+        let params = values![
+            tenant,
+            source,
+            secret.id,
+            &*secret.secret,
+            secret.created_at,
+            secret.last_used_at,
+        ];
+        reference(self.execute(&q::SECRET_INSERT, params).await, "secret").map(|_| ())
+    }
+
+    pub(super) async fn bindings_insert(&mut self, binding: &Binding) -> StoreResult<()> {
+        self.scope.admit(binding.tenant)?;
+        self.config_bump().await?;
+        let (endpoint, builtin) = handler(&binding.handler);
+        let params = values![
+            binding.tenant,
+            binding.id,
+            &*binding.name,
+            binding.source,
+            &*binding.type_pattern,
+            endpoint,
+            builtin,
+            binding.enabled,
+            binding.created_at,
+        ];
+        reference(self.execute(&q::BINDING_INSERT, params).await, "binding").map(|_| ())
+    }
+
+    pub(super) async fn bindings_update(&mut self, binding: &Binding) -> StoreResult<bool> {
+        self.scope.admit(binding.tenant)?;
+        self.config_bump().await?;
+        let (endpoint, builtin) = handler(&binding.handler);
+        let params = values![
+            binding.tenant,
+            binding.id,
+            &*binding.name,
+            &*binding.type_pattern,
+            endpoint,
+            builtin,
+            binding.enabled,
+        ];
+        reference(self.changed(&q::BINDING_UPDATE, params).await, "binding")
+    }
+
+    pub(super) async fn bindings_list(&mut self) -> StoreResult<Vec<Binding>> {
+        let mut bindings = match self.scope.tenant() {
+            Some(own) => {
+                self.list(&q::BINDING_LIST_OWN, values![own], binding)
+                    .await?
+            }
+            None => self.list(&q::BINDING_LIST, &[], binding).await?,
+        };
+        bindings.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        Ok(bindings)
+    }
+}
+
+fn by_source(secrets: Vec<(SourceId, SourceSecret)>) -> HashMap<SourceId, Vec<SourceSecret>> {
+    let mut groups: HashMap<SourceId, Vec<SourceSecret>> = HashMap::new();
+    for (source, secret) in secrets {
+        groups.entry(source).or_default().push(secret);
+    }
+    for group in groups.values_mut() {
+        group.sort_by_key(|secret| std::cmp::Reverse((secret.created_at, secret.id)));
+    }
+    groups
+}
+
+fn source(row: &Row) -> StoreResult<Source> {
+    Ok(Source {
+        id: row.get(0)?,
+        number: row.get(1)?,
+        tenant: row.get(2)?,
+        name: row.get(3)?,
+        scheme: row.get(4)?,
+        settings: row.get(5)?,
+        enabled: row.get(6)?,
+        secrets: Vec::new(),
+        created_at: row.get(7)?,
+        updated_at: row.get(8)?,
+    })
+}
+
+fn secret(row: &Row) -> StoreResult<(SourceId, SourceSecret)> {
+    let secret = SourceSecret {
+        id: row.get(1)?,
+        secret: row.get(2)?,
+        created_at: row.get(3)?,
+        last_used_at: row.get(4)?,
+    };
+    Ok((row.get(0)?, secret))
+}
+
+fn handler(handler: &HandlerRef) -> (Option<mainstay_domain::EndpointId>, Option<&str>) {
+    match handler {
+        HandlerRef::Endpoint(id) => (Some(*id), None),
+        HandlerRef::Builtin(kind) => (None, Some(kind)),
+    }
+}
+
+fn binding(row: &Row) -> StoreResult<Binding> {
+    let handler = match (row.get(5)?, row.get(6)?) {
+        (Some(endpoint), None) => HandlerRef::Endpoint(endpoint),
+        (None, Some(kind)) => HandlerRef::Builtin(kind),
+        _ => return Err(unknown(5)),
+    };
+    Ok(Binding {
+        id: row.get(0)?,
+        tenant: row.get(1)?,
+        name: row.get(2)?,
+        source: row.get(3)?,
+        type_pattern: row.get(4)?,
+        handler,
+        enabled: row.get(7)?,
+        created_at: row.get(8)?,
+    })
+}

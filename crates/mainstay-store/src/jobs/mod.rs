@@ -1,0 +1,405 @@
+//! Jobs: queues, endpoints, jobs with their attempts, dead letters, and what the engine writes down.
+
+pub(crate) mod cursor;
+mod endpoints;
+pub(crate) mod letters;
+pub(crate) mod list;
+pub(crate) mod queries;
+
+use async_trait::async_trait;
+use mainstay_domain::{
+    EndpointId, JobId, StoreError, StoreResult, TenantId, Timestamp,
+    jobs::{
+        Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
+        Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, NewJob,
+        Outcome, QueueNumber, SignalKind, TallyRecord, breaker::Breaker,
+    },
+};
+use queries as q;
+
+use crate::{
+    sql::{Row, Value},
+    tx::{Dialect, SqlTx},
+    verbs::{bounded, numbered_cell, reference, values},
+};
+
+/// How long signals are kept after the engine can have seen them.
+const SIGNALS_KEPT_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// How often two that add queues at the same time may get in each other's way.
+const QUEUE_TRIES: usize = 16;
+
+#[async_trait]
+impl JobsTx for SqlTx<'_> {
+    async fn queue_ensure(&mut self, name: &str) -> StoreResult<QueueNumber> {
+        for _ in 0..QUEUE_TRIES {
+            let found = self
+                .first(&q::QUEUE_FIND, values![name], |row| row.get(0))
+                .await?;
+            if let Some(number) = found {
+                return Ok(number);
+            }
+            self.execute(&q::QUEUE_INSERT, values![name]).await?;
+        }
+        let count = self
+            .first(&q::QUEUE_COUNT, &[], |row| row.get::<i64>(0))
+            .await?;
+        Err(StoreError::Bug(format!(
+            "a queue could not be added to the {} there are; at most 10,000",
+            count.unwrap_or_default()
+        )))
+    }
+
+    async fn queue_list(&mut self) -> StoreResult<Vec<(QueueNumber, String)>> {
+        self.list(&q::QUEUE_LIST, &[], |row| Ok((row.get(0)?, row.get(1)?)))
+            .await
+    }
+
+    async fn endpoint_insert(&mut self, endpoint: &Endpoint) -> StoreResult<()> {
+        self.endpoints_insert(endpoint).await
+    }
+
+    async fn endpoint_update(&mut self, endpoint: &Endpoint) -> StoreResult<bool> {
+        self.endpoints_update(endpoint).await
+    }
+
+    async fn endpoint_delete(&mut self, tenant: TenantId, id: EndpointId) -> StoreResult<bool> {
+        self.scope.admit(tenant)?;
+        self.config_bump().await?;
+        reference(
+            self.changed(&q::ENDPOINT_DELETE, values![tenant, id]).await,
+            "endpoint",
+        )
+    }
+
+    async fn endpoint_get(&mut self, id: EndpointId) -> StoreResult<Option<Endpoint>> {
+        self.endpoints_get(id).await
+    }
+
+    async fn endpoint_list(&mut self) -> StoreResult<Vec<Endpoint>> {
+        self.endpoints_list().await
+    }
+
+    async fn job_insert(&mut self, jobs: &[NewJob]) -> StoreResult<i64> {
+        for job in jobs {
+            self.scope.admit(job.tenant)?;
+        }
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.job_insert(jobs),
+            Dialect::Postgres(conn) => conn.job_insert(jobs).await,
+        }
+    }
+
+    async fn job_get(&mut self, id: JobId) -> StoreResult<Option<Job>> {
+        let Some(tenant) = self.tenant_of(&q::JOB_TENANT, id.uuid()).await? else {
+            return Ok(None);
+        };
+        self.first(&q::JOB_GET, values![tenant, id], list::job)
+            .await
+    }
+
+    async fn job_list(&mut self, filter: &JobFilter, limit: i64) -> StoreResult<Vec<Job>> {
+        self.jobs_list(filter, limit).await
+    }
+
+    async fn job_attempts(
+        &mut self,
+        id: JobId,
+    ) -> StoreResult<(Vec<Attempt>, Option<AttemptStart>)> {
+        let Some(tenant) = self.tenant_of(&q::JOB_TENANT, id.uuid()).await? else {
+            return Ok((Vec::new(), None));
+        };
+        let attempts = self
+            .list(&q::JOB_ATTEMPTS, values![tenant, id], list::attempt)
+            .await?;
+        let last = attempts.last().map_or(0, |attempt| attempt.attempt);
+        let start = self
+            .first(&q::JOB_START_LAST, values![tenant, id], start)
+            .await?;
+        Ok((attempts, start.filter(|start| start.attempt > last)))
+    }
+
+    async fn job_discover(
+        &mut self,
+        cursor: &Cursor,
+        recovering: bool,
+        limit: i64,
+    ) -> StoreResult<Discovery> {
+        self.system()?;
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.job_discover(cursor, recovering, limit),
+            Dialect::Postgres(conn) => conn.job_discover(cursor, recovering, limit).await,
+        }
+    }
+
+    async fn lane_refill(
+        &mut self,
+        lane: Lane,
+        after: JobId,
+        seen: &Cursor,
+        limit: i64,
+    ) -> StoreResult<Vec<JobRef>> {
+        self.system()?;
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.lane_refill(lane, after, seen, limit),
+            Dialect::Postgres(conn) => conn.lane_refill(lane, after, seen, limit).await,
+        }
+    }
+
+    async fn delayed_refill(
+        &mut self,
+        queue: QueueNumber,
+        after: DueKey,
+        until: Timestamp,
+        seen: &Cursor,
+        limit: i64,
+    ) -> StoreResult<Vec<JobRef>> {
+        self.system()?;
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.delayed_refill(queue, after, until, seen, limit),
+            Dialect::Postgres(conn) => conn.delayed_refill(queue, after, until, seen, limit).await,
+        }
+    }
+
+    async fn retry_refill(
+        &mut self,
+        queue: QueueNumber,
+        after: DueKey,
+        until: Timestamp,
+        limit: i64,
+    ) -> StoreResult<Vec<JobRef>> {
+        self.system()?;
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.retry_refill(queue, after, until, limit),
+            Dialect::Postgres(conn) => conn.retry_refill(queue, after, until, limit).await,
+        }
+    }
+
+    async fn attempt_unfinished(
+        &mut self,
+        since: Timestamp,
+        limit: i64,
+    ) -> StoreResult<Vec<AttemptStart>> {
+        self.system()?;
+        self.list(
+            &q::ATTEMPT_UNFINISHED,
+            values![since, bounded(limit)],
+            start,
+        )
+        .await
+    }
+
+    async fn job_bodies(&mut self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>> {
+        for (tenant, _) in jobs {
+            self.scope.admit(*tenant)?;
+        }
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.job_bodies(jobs),
+            Dialect::Postgres(conn) => conn.job_bodies(jobs).await,
+        }
+    }
+
+    async fn attempt_start(&mut self, starts: &[AttemptStart]) -> StoreResult<Vec<bool>> {
+        self.system()?;
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.attempt_start(starts),
+            Dialect::Postgres(conn) => conn.attempt_start(starts).await,
+        }
+    }
+
+    async fn attempt_settle(
+        &mut self,
+        attempts: &[Attempt],
+        tally: Option<&TallyRecord>,
+    ) -> StoreResult<()> {
+        self.system()?;
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.attempt_settle(attempts, tally),
+            Dialect::Postgres(conn) => conn.attempt_settle(attempts, tally).await,
+        }
+    }
+
+    async fn dead_letter_insert(&mut self, letter: &DeadLetter) -> StoreResult<()> {
+        self.system()?;
+        self.letters_insert(letter).await
+    }
+
+    async fn dead_letter_list(
+        &mut self,
+        filter: &DeadLetterFilter,
+        limit: i64,
+    ) -> StoreResult<Vec<DeadLetter>> {
+        self.letters_list(filter, limit).await
+    }
+
+    async fn dead_letter_groups(
+        &mut self,
+        filter: &DeadLetterFilter,
+    ) -> StoreResult<Vec<DeadLetterGroup>> {
+        self.letters_groups(filter).await
+    }
+
+    async fn dead_letter_end(&mut self, attempts: &[Attempt]) -> StoreResult<i64> {
+        self.letters_end(attempts).await
+    }
+
+    async fn job_cancel(&mut self, attempt: &Attempt) -> StoreResult<bool> {
+        self.scope.admit(attempt.tenant)?;
+        let job = values![attempt.tenant, attempt.job];
+        let exists = !self.rows(&q::JOB_EXISTS, job).await?.is_empty();
+        if !exists || self.ended(attempt).await? {
+            return Ok(false);
+        }
+        if self.attempt_write(attempt).await? {
+            return Ok(true);
+        }
+        // Its end and this wish met: whoever came first has the number.
+        match self.ended(attempt).await? {
+            true => Ok(false),
+            false => Err(StoreError::Conflict { what: "attempt" }),
+        }
+    }
+
+    async fn checkpoint_load(&mut self) -> StoreResult<Option<Checkpoint>> {
+        self.system()?;
+        self.first(&q::CHECKPOINT_LOAD, &[], |row| {
+            Ok(Checkpoint {
+                sequence: row.get(0)?,
+                epoch: row.get(1)?,
+                at: row.get(2)?,
+                body: row.get(3)?,
+            })
+        })
+        .await
+    }
+
+    async fn checkpoint_save(&mut self, checkpoint: &Checkpoint) -> StoreResult<()> {
+        self.system()?;
+        let Checkpoint {
+            sequence,
+            epoch,
+            at,
+            body,
+        } = checkpoint;
+        let params = values![*sequence, *epoch, *at, &**body];
+        if !self.changed(&q::CHECKPOINT_SAVE, params).await? {
+            return Err(StoreError::Conflict { what: "checkpoint" });
+        }
+        self.execute(&q::TALLY_DROP, values![*sequence]).await?;
+        let seen = at.minus_ms(SIGNALS_KEPT_MS);
+        self.execute(&q::SIGNAL_EXPIRE, values![seen])
+            .await
+            .map(|_| ())
+    }
+
+    async fn tally_since(&mut self, sequence: i64) -> StoreResult<Vec<TallyRecord>> {
+        self.system()?;
+        self.list(&q::TALLY_SINCE, values![sequence], |row| {
+            Ok(TallyRecord {
+                sequence: row.get(0)?,
+                body: row.get(1)?,
+            })
+        })
+        .await
+    }
+
+    async fn breaker_list(&mut self) -> StoreResult<Vec<(QueueNumber, Breaker)>> {
+        self.system()?;
+        self.list(&q::BREAKER_LIST, &[], |row| {
+            let body: String = row.get(1)?;
+            let breaker = serde_json::from_str(&body);
+            let broken = |error| StoreError::Corrupt(format!("a breaker cannot be read: {error}"));
+            Ok((row.get(0)?, breaker.map_err(broken)?))
+        })
+        .await
+    }
+
+    async fn breaker_save(&mut self, queue: QueueNumber, breaker: &Breaker) -> StoreResult<()> {
+        self.system()?;
+        if *breaker == Breaker::default() {
+            return self
+                .execute(&q::BREAKER_CLEAR, values![queue])
+                .await
+                .map(|_| ());
+        }
+        let body = serde_json::to_string(breaker);
+        let body = body.map_err(|error| StoreError::Bug(error.to_string()))?;
+        reference(
+            self.execute(&q::BREAKER_SAVE, values![queue, body]).await,
+            "breaker",
+        )
+        .map(|_| ())
+    }
+}
+
+impl SqlTx<'_> {
+    /// Whether the job of this attempt has ended.
+    async fn ended(&mut self, attempt: &Attempt) -> StoreResult<bool> {
+        let read = |row: &Row| numbered_cell(row, 1, &Outcome::ALL);
+        let job = values![attempt.tenant, attempt.job];
+        let last = self.first(&q::ATTEMPT_LAST, job, read).await?;
+        Ok(last.is_some_and(Outcome::ends))
+    }
+
+    /// Writes an attempt row that a person caused, with the signal that tells of it. False when the number is taken.
+    async fn attempt_write(&mut self, attempt: &Attempt) -> StoreResult<bool> {
+        if !self
+            .changed(&q::ATTEMPT_INSERT, &attempt_values(attempt))
+            .await?
+        {
+            return Ok(false);
+        }
+        let kind = signal_number(attempt.outcome);
+        let (tenant, job, queue) = (attempt.tenant, attempt.job, attempt.queue);
+        let params = values![tenant, job, queue, kind, attempt.finished_at];
+        self.execute(&q::SIGNAL_INSERT, params).await.map(|_| true)
+    }
+}
+
+/// The signal that an attempt row which a person caused leaves, as the store numbers it.
+fn signal_number(outcome: Outcome) -> i64 {
+    match outcome {
+        Outcome::Requeued => 0,
+        Outcome::Discarded => 2,
+        _ => 1,
+    }
+}
+
+/// The signal of this number.
+pub(crate) fn signal_kind(number: i64) -> SignalKind {
+    match number {
+        0 => SignalKind::Requeued,
+        2 => SignalKind::Discarded,
+        _ => SignalKind::Cancelled,
+    }
+}
+
+fn attempt_values(attempt: &Attempt) -> [Value; 15] {
+    [
+        attempt.tenant.into(),
+        attempt.job.into(),
+        attempt.attempt.into(),
+        attempt.tries.into(),
+        attempt.queue.into(),
+        (attempt.outcome as i64).into(),
+        attempt.started_at.into(),
+        attempt.finished_at.into(),
+        attempt.next_at.into(),
+        attempt.category.into(),
+        attempt.code.as_deref().into(),
+        attempt.error.as_deref().into(),
+        attempt.status.into(),
+        attempt.exchange.as_deref().into(),
+        attempt.by.as_deref().into(),
+    ]
+}
+
+fn start(row: &Row) -> StoreResult<AttemptStart> {
+    Ok(AttemptStart {
+        tenant: row.get(0)?,
+        job: row.get(1)?,
+        queue: row.get(2)?,
+        attempt: row.get(3)?,
+        tries: row.get(4)?,
+        at: row.get(5)?,
+    })
+}

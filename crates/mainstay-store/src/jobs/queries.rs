@@ -1,0 +1,120 @@
+//! The statements of jobs, but for the hot path.
+
+use crate::queries;
+
+macro_rules! endpoint_columns {
+    () => {
+        "SELECT id, tenant_id, name, url, queue, enabled, secrets, settings, created_at, updated_at FROM endpoint"
+    };
+}
+
+/// The columns of a job that is shown.
+macro_rules! job_columns {
+    () => {
+        "SELECT j.id, j.tenant_id, j.queue_name, j.kind, j.event_id, j.binding_id, j.replay_id, j.endpoint_id,
+            j.created_at, j.run_at, j.state, j.attempts, j.next_at, j.finished_at, j.last_error, j.payload, j.retry
+        FROM job_state AS j"
+    };
+}
+pub(crate) use job_columns;
+
+/// The columns of a dead letter that is shown.
+macro_rules! letter_columns {
+    () => {
+        "SELECT l.job_id, l.tenant_id, l.attempt, l.queue, l.kind, l.endpoint_id, l.event_id, l.event_kind, l.died_at,
+            l.category, l.code, l.error, l.status FROM dead_letter AS l"
+    };
+}
+pub(crate) use letter_columns;
+
+/// Dead letters that failed alike.
+macro_rules! letter_groups {
+    () => {
+        "SELECT l.category, l.code, l.kind, l.endpoint_id, count(*), min(l.died_at), max(l.died_at), min(l.error)
+        FROM dead_letter AS l"
+    };
+}
+pub(crate) use letter_groups;
+
+queries! {
+    QUEUE_FIND: Platform = "SELECT number FROM queue WHERE name = $1";
+    /// Two that add at once meet in the number or in the name; whoever lost looks again.
+    QUEUE_INSERT: Platform = "
+        INSERT INTO queue (number, name)
+        SELECT coalesce(max(q.number), 0) + 1, CAST($1 AS TEXT) FROM queue AS q WHERE TRUE HAVING count(*) < 10000
+        ON CONFLICT DO NOTHING";
+    QUEUE_COUNT: Platform = "SELECT count(*) FROM queue";
+    QUEUE_LIST: Platform = "SELECT number, name FROM queue ORDER BY number";
+
+    ENDPOINT_TENANT: System = "SELECT tenant_id FROM endpoint WHERE id = $1";
+    ENDPOINT_INSERT: Tenant = "
+        INSERT INTO endpoint (tenant_id, id, name, url, queue, enabled, secrets, settings, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    ENDPOINT_UPDATE: Tenant = "
+        UPDATE endpoint SET name = $3, url = $4, enabled = $5, secrets = $6, settings = $7, updated_at = $8
+        WHERE tenant_id = $1 AND id = $2";
+    ENDPOINT_DELETE: Tenant = "DELETE FROM endpoint WHERE tenant_id = $1 AND id = $2";
+    ENDPOINT_GET: Tenant = concat!(endpoint_columns!(), " WHERE tenant_id = $1 AND id = $2");
+    ENDPOINT_LIST: System = endpoint_columns!();
+    ENDPOINT_LIST_OWN: Tenant = concat!(endpoint_columns!(), " WHERE tenant_id = $1");
+
+    /// A probe for each tenant: no index on the id alone, which every insert would pay for.
+    JOB_TENANT: System = "
+        SELECT t.id FROM tenant AS t
+        WHERE (SELECT j.id FROM job AS j WHERE j.tenant_id = t.id AND j.id = $1) IS NOT NULL";
+    /// The newest job of each tenant before this one.
+    JOB_HEADS: System = "
+        SELECT t.id, (SELECT j.id FROM job AS j WHERE j.tenant_id = t.id AND j.id < $1 ORDER BY j.id DESC LIMIT 1)
+        FROM tenant AS t";
+    JOB_GET: Tenant = concat!(job_columns!(), " WHERE j.tenant_id = $1 AND j.id = $2");
+    JOB_EXISTS: Tenant = "SELECT id FROM job WHERE tenant_id = $1 AND id = $2";
+    JOB_ATTEMPTS: Tenant = "
+        SELECT tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at, next_at, category, code,
+            error, status, exchange, by_whom
+        FROM attempt WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt";
+    JOB_START_LAST: Tenant = "
+        SELECT tenant_id, job_id, queue, attempt, tries, at FROM attempt_start
+        WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt DESC LIMIT 1";
+    ATTEMPT_LAST: Tenant = "
+        SELECT attempt, outcome FROM attempt WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt DESC LIMIT 1";
+    /// Nothing happens where the number is taken: the caller looks at what took it.
+    ATTEMPT_INSERT: Tenant = "
+        INSERT INTO attempt (tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at, next_at,
+            category, code, error, status, exchange, by_whom)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        ON CONFLICT (tenant_id, job_id, attempt) DO NOTHING";
+    /// Looked up one by one: no plan ever reads all attempts to join them.
+    ATTEMPT_UNFINISHED: System = "
+        SELECT s.tenant_id, s.job_id, s.queue, s.attempt, s.tries, s.at FROM attempt_start AS s
+        WHERE s.at >= $1
+            AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = s.tenant_id AND a.job_id = s.job_id
+                AND a.attempt >= s.attempt ORDER BY a.attempt LIMIT 1) IS NULL
+            AND (SELECT n.attempt FROM attempt_start AS n WHERE n.tenant_id = s.tenant_id AND n.job_id = s.job_id
+                AND n.attempt > s.attempt ORDER BY n.attempt LIMIT 1) IS NULL
+        ORDER BY s.at, s.tenant_id, s.job_id LIMIT $2";
+    SIGNAL_INSERT: Tenant = "INSERT INTO signal (tenant_id, job_id, queue, kind, at) VALUES ($1, $2, $3, $4, $5)";
+    /// A look at the oldest, so that it costs the same however many there are.
+    SIGNAL_EXPIRE: System = "
+        DELETE FROM signal WHERE seq IN (
+            SELECT o.seq FROM (SELECT s.seq, s.at FROM signal AS s ORDER BY s.seq LIMIT 1000) AS o WHERE o.at < $1)";
+
+    LETTER_INSERT: Tenant = "
+        INSERT INTO dead_letter (tenant_id, job_id, attempt, queue, kind, endpoint_id, event_id, event_kind, died_at,
+            category, code, error, status)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    LETTER_END: Tenant = "DELETE FROM dead_letter WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3";
+
+    CHECKPOINT_LOAD: Platform = "SELECT sequence, epoch, at, body FROM checkpoint WHERE id = 1";
+    CHECKPOINT_SAVE: Platform = "
+        INSERT INTO checkpoint (id, sequence, epoch, at, body) VALUES (1, $1, $2, $3, $4)
+        ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, epoch = excluded.epoch, at = excluded.at,
+            body = excluded.body
+        WHERE checkpoint.epoch <= excluded.epoch";
+    TALLY_DROP: Platform = "DELETE FROM tally WHERE sequence <= $1";
+    TALLY_SINCE: Platform = "SELECT sequence, body FROM tally WHERE sequence > $1 ORDER BY sequence";
+
+    BREAKER_LIST: Platform = "SELECT queue, body FROM breaker ORDER BY queue";
+    BREAKER_SAVE: Platform = "
+        INSERT INTO breaker (queue, body) VALUES ($1, $2) ON CONFLICT (queue) DO UPDATE SET body = excluded.body";
+    BREAKER_CLEAR: Platform = "DELETE FROM breaker WHERE queue = $1";
+}

@@ -1,0 +1,723 @@
+//! The hot path of jobs on PostgreSQL.
+
+use bytes::Bytes;
+use futures_util::future::try_join;
+use mainstay_domain::{
+    EndpointId, EventId, JobId, StoreError, StoreResult, TenantId, Timestamp,
+    intake::Blob,
+    jobs::{
+        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
+        QueueNumber, Signal, TallyRecord,
+    },
+};
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::{
+    conn::PgConn,
+    sized::{Sized, sized},
+};
+use crate::{
+    jobs::cursor::{NOTHING, PgCursor, Reached, Window},
+    jobs::signal_kind,
+    verbs::created,
+};
+
+macro_rules! insert {
+    () => {
+        "INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
+            created_at, retry, payload)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[],
+            $8::uuid[], $9::uuid[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[])"
+    };
+}
+
+/// Jobs that cannot be there yet: half again as fast as with a conflict to look for.
+const JOB_INSERT: &str = insert!();
+const JOB_INSERT_UNLESS: &str = concat!(
+    insert!(),
+    " ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id IS NOT NULL DO NOTHING"
+);
+
+/// The snapshot of now; which cluster counted it; whether rows are from a future that only a restore can bring.
+const NOW: &str = "
+    SELECT pg_current_snapshot()::text,
+        (SELECT system_identifier::text FROM pg_control_system()),
+        EXISTS (SELECT 1 FROM job WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))
+        OR EXISTS (SELECT 1 FROM signal WHERE xid >= pg_snapshot_xmax(pg_current_snapshot()))";
+/// Rows that were copied from a cluster that had counted further become rows of this transaction.
+const JOBS_RESTAMP: &str = "
+    UPDATE job SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())";
+const SIGNALS_RESTAMP: &str = "
+    UPDATE signal SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())";
+
+/// `$1` is the snapshot of the last look and `$2` that of this one; `$3` and `$4` the last row that was read. Rows of
+/// transactions that were under way then come first: their numbers are lower than all others.
+macro_rules! window {
+    ($table:literal, $key:literal, $key_type:literal, $columns:literal, $more:literal) => {
+        sized!(
+            concat!(
+                "WITH b AS MATERIALIZED (
+                    SELECT $1::text::pg_snapshot AS seen, $2::text::pg_snapshot AS now
+                ), w AS (
+                    (SELECT o.* FROM unnest(ARRAY(SELECT pg_snapshot_xip(seen) FROM b)) AS i (xid)
+                    CROSS JOIN LATERAL (
+                        SELECT r.* FROM ", $table, " AS r
+                        WHERE r.xid = i.xid AND (r.xid, r.", $key, ") > ($3::text::xid8, $4::", $key_type, ")
+                            AND pg_visible_in_snapshot(r.xid, (SELECT now FROM b))
+                        ORDER BY r.xid, r.", $key, " LIMIT "
+            ),
+            concat!(
+                ") AS o ORDER BY o.xid, o.", $key, " LIMIT "
+            ),
+            concat!(
+                ") UNION ALL (
+                    SELECT r.* FROM ", $table, " AS r
+                    WHERE r.xid >= (SELECT pg_snapshot_xmax(seen) FROM b) AND r.xid < (SELECT pg_snapshot_xmax(now) FROM b)
+                        AND (r.xid, r.", $key, ") > ($3::text::xid8, $4::", $key_type, ")
+                        AND pg_visible_in_snapshot(r.xid, (SELECT now FROM b))
+                    ORDER BY r.xid, r.", $key, " LIMIT "
+            ),
+            concat!(
+                ")) SELECT w.xid::text, w.", $key, ", ", $columns, " FROM w ", $more, " ORDER BY w.xid, w.", $key, " LIMIT "
+            ),
+            ""
+        )
+    };
+}
+
+static DISCOVER: Sized = window!(
+    "job",
+    "id",
+    "uuid",
+    "w.tenant_id, w.queue, w.band, w.run_at, false",
+    ""
+);
+static DISCOVER_RECOVERING: Sized = window!(
+    "job",
+    "id",
+    "uuid",
+    "w.tenant_id, w.queue, w.band, w.run_at,
+        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL
+        OR (SELECT s.attempt FROM attempt_start AS s WHERE s.tenant_id = w.tenant_id AND s.job_id = w.id LIMIT 1)
+            IS NOT NULL",
+    ""
+);
+static SIGNALS: Sized = window!(
+    "signal",
+    "seq",
+    "bigint",
+    "w.tenant_id, w.job_id, w.queue, w.kind",
+    ""
+);
+
+/// Without an outcome. One that was started is found too: whoever starts it again learns of it. Looked up one by one:
+/// no plan ever reads all attempts to join them.
+macro_rules! fresh {
+    () => {
+        " AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id LIMIT 1) IS NULL"
+    };
+}
+
+static LANE: Sized = sized!(
+    concat!(
+        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0 FROM job AS j
+        WHERE j.tenant_id = $1 AND j.queue = $2 AND j.band = $3 AND j.run_at IS NULL AND j.id > $4
+            AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
+                OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
+        fresh!(),
+        " ORDER BY j.id LIMIT "
+    ),
+    ""
+);
+static DELAYED: Sized = sized!(
+    concat!(
+        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0 FROM job AS j
+        WHERE j.queue = $1 AND j.run_at IS NOT NULL AND (j.run_at, j.tenant_id, j.id) > ($2, $3, $4) AND j.run_at <= $9
+            AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
+                OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
+        fresh!(),
+        " ORDER BY j.run_at, j.tenant_id, j.id LIMIT "
+    ),
+    ""
+);
+static RETRIES: Sized = sized!(
+    "SELECT a.tenant_id, a.job_id, a.queue,
+        (SELECT j.band FROM job AS j WHERE j.tenant_id = a.tenant_id AND j.id = a.job_id), a.next_at, a.attempt, a.tries
+    FROM attempt AS a
+    WHERE a.queue = $1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > ($2, $3, $4)
+        AND a.next_at <= $5
+        AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
+            AND l.attempt > a.attempt LIMIT 1) IS NULL
+    ORDER BY a.next_at, a.tenant_id, a.job_id LIMIT ",
+    ""
+);
+
+const BODIES: &str = "
+    SELECT j.tenant_id, j.id, j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind,
+        (SELECT s.name FROM source AS s WHERE s.tenant_id = e.tenant_id AND s.id = e.source_id),
+        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers
+    FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
+    CROSS JOIN LATERAL (SELECT * FROM job WHERE job.tenant_id = k.tenant_id AND job.id = k.id LIMIT 1) AS j
+    LEFT JOIN LATERAL (
+        SELECT * FROM event WHERE event.tenant_id = j.tenant_id AND event.id = j.event_id LIMIT 1
+    ) AS e ON true
+    LEFT JOIN LATERAL (SELECT * FROM receipt WHERE receipt.id = e.receipt_id LIMIT 1) AS r ON true";
+const START: &str = "
+    INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)
+    SELECT n.* FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::bigint[])
+        AS n (tenant_id, job_id, attempt, queue, tries, at)
+    WHERE (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = n.tenant_id AND a.job_id = n.job_id
+        AND a.attempt >= n.attempt LIMIT 1) IS NULL
+    ON CONFLICT (tenant_id, job_id, attempt) DO NOTHING
+    RETURNING tenant_id, job_id, attempt";
+/// Nothing but the fence looks for conflicts: whoever comes second fails.
+const SETTLE: &str = "
+    INSERT INTO attempt (tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at, next_at, category,
+        code, error, status, exchange, by_whom)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::smallint[],
+        $7::bigint[], $8::bigint[], $9::bigint[], $10::smallint[], $11::text[], $12::text[], $13::integer[], $14::text[],
+        $15::text[])";
+/// The same where nobody had anything to say: the usual case of built-in handlers.
+const SETTLE_PLAIN: &str = "
+    INSERT INTO attempt (tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::smallint[],
+        $7::bigint[], $8::bigint[])";
+const TALLY: &str = "INSERT INTO tally (sequence, body) VALUES ($1, $2)";
+
+/// Every text of this file.
+#[cfg(test)]
+pub(crate) fn texts() -> Vec<&'static str> {
+    let sized = [
+        &DISCOVER,
+        &DISCOVER_RECOVERING,
+        &SIGNALS,
+        &LANE,
+        &DELAYED,
+        &RETRIES,
+    ];
+    let sized = sized
+        .into_iter()
+        .flat_map(|sized| sized.0)
+        .map(|(_, text)| text);
+    let plain = [
+        JOB_INSERT,
+        JOB_INSERT_UNLESS,
+        NOW,
+        JOBS_RESTAMP,
+        SIGNALS_RESTAMP,
+        BODIES,
+        START,
+        SETTLE,
+        SETTLE_PLAIN,
+        TALLY,
+    ];
+    plain.into_iter().chain(sized).collect()
+}
+
+/// The columns of jobs.
+#[derive(Default)]
+pub(super) struct JobArrays<'a> {
+    tenants: Vec<Uuid>,
+    ids: Vec<Uuid>,
+    queues: Vec<i32>,
+    bands: Vec<i16>,
+    kinds: Vec<&'a str>,
+    events: Vec<Option<Uuid>>,
+    bindings: Vec<Uuid>,
+    replays: Vec<Uuid>,
+    endpoints: Vec<Option<Uuid>>,
+    run_at: Vec<Option<i64>>,
+    created: Vec<i64>,
+    retries: Vec<Option<&'a str>>,
+    payloads: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> JobArrays<'a> {
+    pub(super) fn new(jobs: impl Iterator<Item = &'a NewJob>) -> Self {
+        let mut arrays = Self::default();
+        for job in jobs {
+            arrays.tenants.push(job.tenant.uuid());
+            arrays.ids.push(job.id.uuid());
+            arrays.queues.push(job.queue);
+            arrays.bands.push(job.band);
+            arrays.kinds.push(&job.kind);
+            arrays.events.push(job.event.map(|id| id.uuid()));
+            arrays
+                .bindings
+                .push(job.binding.map_or(Uuid::nil(), |id| id.uuid()));
+            arrays
+                .replays
+                .push(job.replay.map_or(Uuid::nil(), |id| id.uuid()));
+            arrays.endpoints.push(job.endpoint.map(|id| id.uuid()));
+            arrays.run_at.push(job.run_at.map(Timestamp::micros));
+            arrays.created.push(job.created_at.micros());
+            arrays.retries.push(job.retry.as_deref());
+            arrays.payloads.push(job.payload.as_deref());
+        }
+        arrays
+    }
+}
+
+impl PgConn<'_> {
+    pub(crate) async fn job_insert(&self, jobs: &[NewJob]) -> StoreResult<i64> {
+        let unique = JobArrays::new(jobs.iter().filter(|job| job.event.is_some()));
+        let plain = JobArrays::new(jobs.iter().filter(|job| job.event.is_none()));
+        let (unique, plain) = try_join(
+            self.jobs_insert(JOB_INSERT_UNLESS, &unique),
+            self.jobs_insert(JOB_INSERT, &plain),
+        )
+        .await?;
+        Ok(unique + plain)
+    }
+
+    /// Jobs of events that are new themselves.
+    pub(super) async fn jobs_insert_new(&self, jobs: &JobArrays<'_>) -> StoreResult<i64> {
+        self.jobs_insert(JOB_INSERT, jobs).await
+    }
+
+    async fn jobs_insert(&self, text: &'static str, jobs: &JobArrays<'_>) -> StoreResult<i64> {
+        if jobs.ids.is_empty() {
+            return Ok(0);
+        }
+        let JobArrays {
+            tenants,
+            ids,
+            queues,
+            bands,
+            kinds,
+            events,
+            bindings,
+            replays,
+            endpoints,
+            run_at,
+            created,
+            retries,
+            payloads,
+        } = jobs;
+        let columns: [&(dyn tokio_postgres::types::ToSql + Sync); 13] = [
+            tenants, ids, queues, bands, kinds, events, bindings, replays, endpoints, run_at,
+            created, retries, payloads,
+        ];
+        Ok(self.run(text, &columns).await? as i64)
+    }
+
+    pub(crate) async fn job_discover(
+        &self,
+        cursor: &Cursor,
+        recovering: bool,
+        limit: i64,
+    ) -> StoreResult<Discovery> {
+        let mut cursor = self.window(cursor).await?;
+        let Some(mut window) = cursor.window.take() else {
+            return Ok(Discovery {
+                cursor: cursor.write(),
+                ..Discovery::default()
+            });
+        };
+        let text = if recovering || window.recovering {
+            &DISCOVER_RECOVERING
+        } else {
+            &DISCOVER
+        };
+        let (jobs_text, jobs_max) = text.of(limit);
+        let (signals_text, signals_max) = SIGNALS.of(limit);
+        for text in [jobs_text, signals_text] {
+            self.prepare(text).await?;
+        }
+        let (mut jobs, mut signals) = try_join(
+            self.window_rows(jobs_text, &cursor.seen, &window.end, &window.jobs),
+            self.window_rows(signals_text, &cursor.seen, &window.end, &window.signals),
+        )
+        .await?;
+        jobs.truncate(jobs_max);
+        signals.truncate(signals_max);
+        window.jobs = reached(&jobs, jobs_max, window.jobs);
+        window.signals = reached(&signals, signals_max, window.signals);
+        let more = window.jobs != Reached::End || window.signals != Reached::End;
+        match more {
+            true => cursor.window = Some(window),
+            false => cursor.seen = window.end,
+        }
+        let queues = jobs.iter().map(|row| row.get::<_, i32>(3));
+        Ok(Discovery {
+            created: created(queues),
+            jobs: jobs
+                .iter()
+                .filter(|row| !row.get::<_, bool>(6))
+                .map(discovered)
+                .collect(),
+            signals: signals.iter().map(signal).collect(),
+            cursor: cursor.write(),
+            more,
+        })
+    }
+
+    /// The window to go on with: the one that is being read, else the one from the last look to now. None when nothing
+    /// was committed since.
+    async fn window(&self, cursor: &Cursor) -> StoreResult<PgCursor> {
+        let known = PgCursor::read(cursor);
+        if let Some(known) = known.as_ref().filter(|known| known.window.is_some()) {
+            return Ok(known.clone());
+        }
+        let now = self.now().await?;
+        let begun = cursor.0.is_empty();
+        // A cursor of another database or cluster, or from a future of this one: everything is looked at again.
+        let known = known.filter(|known| {
+            begun
+                || (known.cluster == now.cluster
+                    && !now.restored
+                    && xmax(&known.seen) <= xmax(&now.snapshot))
+        });
+        let recovering = known.is_none();
+        let snapshot = match now.restored {
+            true => self.restamp().await?,
+            false => now.snapshot,
+        };
+        let seen = known.map_or_else(|| NOTHING.to_owned(), |known| known.seen);
+        let window = (seen != snapshot).then(|| Window {
+            end: snapshot,
+            jobs: Reached::begin(Uuid::nil()),
+            signals: Reached::begin(0),
+            recovering,
+        });
+        Ok(PgCursor {
+            cluster: now.cluster,
+            seen,
+            window,
+        })
+    }
+
+    async fn now(&self) -> StoreResult<Now> {
+        let rows = self.rows(NOW, &[]).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Bug("no snapshot".into()))?;
+        Ok(Now {
+            snapshot: row.get(0),
+            cluster: row.get(1),
+            restored: row.get(2),
+        })
+    }
+
+    /// After a restore into a cluster that had counted less far. Needs a transaction that writes.
+    async fn restamp(&self) -> StoreResult<String> {
+        self.run(JOBS_RESTAMP, &[]).await?;
+        self.run(SIGNALS_RESTAMP, &[]).await?;
+        tracing::warn!("jobs that were restored from another cluster are discovered again");
+        Ok(self.now().await?.snapshot)
+    }
+
+    async fn window_rows<K>(
+        &self,
+        text: &'static str,
+        seen: &str,
+        end: &str,
+        after: &Reached<K>,
+    ) -> StoreResult<Vec<Row>>
+    where
+        K: tokio_postgres::types::ToSql + Sync,
+    {
+        match after {
+            Reached::Row(xid, key) => self.rows(text, &[&seen, &end, xid, key]).await,
+            Reached::End => Ok(Vec::new()),
+        }
+    }
+
+    pub(crate) async fn lane_refill(
+        &self,
+        lane: Lane,
+        after: JobId,
+        seen: &Cursor,
+        limit: i64,
+    ) -> StoreResult<Vec<JobRef>> {
+        let Some(cursor) = PgCursor::read(seen) else {
+            return Ok(Vec::new());
+        };
+        let (all, some, xid, id) = cursor.covers();
+        let (text, most) = LANE.of(limit);
+        let (tenant, after) = (lane.tenant.uuid(), after.uuid());
+        let rows = self
+            .rows(
+                text,
+                &[
+                    &tenant,
+                    &lane.queue,
+                    &lane.band,
+                    &after,
+                    &all,
+                    &some,
+                    &xid,
+                    &id,
+                ],
+            )
+            .await?;
+        Ok(rows.iter().take(most).filter_map(job_ref).collect())
+    }
+
+    pub(crate) async fn delayed_refill(
+        &self,
+        queue: QueueNumber,
+        after: DueKey,
+        until: Timestamp,
+        seen: &Cursor,
+        limit: i64,
+    ) -> StoreResult<Vec<JobRef>> {
+        let Some(cursor) = PgCursor::read(seen) else {
+            return Ok(Vec::new());
+        };
+        let (all, some, xid, id) = cursor.covers();
+        let (text, most) = DELAYED.of(limit);
+        let (due, tenant, job) = (after.due.micros(), after.tenant.uuid(), after.job.uuid());
+        let rows = self
+            .rows(
+                text,
+                &[
+                    &queue,
+                    &due,
+                    &tenant,
+                    &job,
+                    &all,
+                    &some,
+                    &xid,
+                    &id,
+                    &until.micros(),
+                ],
+            )
+            .await?;
+        Ok(rows.iter().take(most).filter_map(job_ref).collect())
+    }
+
+    pub(crate) async fn retry_refill(
+        &self,
+        queue: QueueNumber,
+        after: DueKey,
+        until: Timestamp,
+        limit: i64,
+    ) -> StoreResult<Vec<JobRef>> {
+        let (text, most) = RETRIES.of(limit);
+        let (due, tenant, job) = (after.due.micros(), after.tenant.uuid(), after.job.uuid());
+        let rows = self
+            .rows(text, &[&queue, &due, &tenant, &job, &until.micros()])
+            .await?;
+        Ok(rows.iter().take(most).filter_map(job_ref).collect())
+    }
+
+    pub(crate) async fn job_bodies(&self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>> {
+        let (tenants, ids): (Vec<Uuid>, Vec<Uuid>) = jobs
+            .iter()
+            .map(|(tenant, job)| (tenant.uuid(), job.uuid()))
+            .unzip();
+        let rows = self.rows(BODIES, &[&tenants, &ids]).await?;
+        Ok(rows.iter().map(body).collect())
+    }
+
+    pub(crate) async fn attempt_start(&self, starts: &[AttemptStart]) -> StoreResult<Vec<bool>> {
+        let tenants: Vec<Uuid> = starts.iter().map(|start| start.tenant.uuid()).collect();
+        let jobs: Vec<Uuid> = starts.iter().map(|start| start.job.uuid()).collect();
+        let attempts: Vec<i32> = starts.iter().map(|start| start.attempt).collect();
+        let queues: Vec<i32> = starts.iter().map(|start| start.queue).collect();
+        let tries: Vec<i32> = starts.iter().map(|start| start.tries).collect();
+        let at: Vec<i64> = starts.iter().map(|start| start.at.micros()).collect();
+        let rows = self
+            .rows(START, &[&tenants, &jobs, &attempts, &queues, &tries, &at])
+            .await?;
+        let mut started: std::collections::HashSet<(Uuid, Uuid, i32)> = rows
+            .iter()
+            .map(|row| (row.get(0), row.get(1), row.get(2)))
+            .collect();
+        // Taken out, so that a start that was given twice goes on once.
+        let go_on = |start: &AttemptStart| {
+            started.remove(&(start.tenant.uuid(), start.job.uuid(), start.attempt))
+        };
+        Ok(starts.iter().map(go_on).collect())
+    }
+
+    pub(crate) async fn attempt_settle(
+        &self,
+        attempts: &[Attempt],
+        tally: Option<&TallyRecord>,
+    ) -> StoreResult<()> {
+        try_join(self.attempts_insert(attempts), self.tally_insert(tally))
+            .await
+            .map(|_| ())
+    }
+
+    async fn tally_insert(&self, tally: Option<&TallyRecord>) -> StoreResult<()> {
+        let Some(tally) = tally else { return Ok(()) };
+        self.run(TALLY, &[&tally.sequence, &tally.body])
+            .await
+            .map(|_| ())
+    }
+
+    async fn attempts_insert(&self, attempts: &[Attempt]) -> StoreResult<()> {
+        if attempts.is_empty() {
+            return Ok(());
+        }
+        let tenants: Vec<Uuid> = attempts.iter().map(|one| one.tenant.uuid()).collect();
+        let jobs: Vec<Uuid> = attempts.iter().map(|one| one.job.uuid()).collect();
+        let numbers: Vec<i32> = attempts.iter().map(|one| one.attempt).collect();
+        let tries: Vec<i32> = attempts.iter().map(|one| one.tries).collect();
+        let queues: Vec<i32> = attempts.iter().map(|one| one.queue).collect();
+        let outcomes: Vec<i16> = attempts.iter().map(|one| one.outcome as i16).collect();
+        let started: Vec<i64> = attempts.iter().map(|one| one.started_at.micros()).collect();
+        let finished: Vec<i64> = attempts
+            .iter()
+            .map(|one| one.finished_at.micros())
+            .collect();
+        if attempts.iter().all(plain) {
+            let columns: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
+                &tenants, &jobs, &numbers, &tries, &queues, &outcomes, &started, &finished,
+            ];
+            return self.run(SETTLE_PLAIN, &columns).await.map(|_| ());
+        }
+        let next: Vec<Option<i64>> = attempts
+            .iter()
+            .map(|one| one.next_at.map(Timestamp::micros))
+            .collect();
+        let categories: Vec<Option<i16>> = attempts
+            .iter()
+            .map(|one| one.category.map(|category| category as i16))
+            .collect();
+        let codes: Vec<Option<&str>> = attempts.iter().map(|one| one.code.as_deref()).collect();
+        let errors: Vec<Option<&str>> = attempts.iter().map(|one| one.error.as_deref()).collect();
+        let statuses: Vec<Option<i32>> = attempts.iter().map(|one| one.status).collect();
+        let exchanges: Vec<Option<&str>> =
+            attempts.iter().map(|one| one.exchange.as_deref()).collect();
+        let by: Vec<Option<&str>> = attempts.iter().map(|one| one.by.as_deref()).collect();
+        let columns: [&(dyn tokio_postgres::types::ToSql + Sync); 15] = [
+            &tenants,
+            &jobs,
+            &numbers,
+            &tries,
+            &queues,
+            &outcomes,
+            &started,
+            &finished,
+            &next,
+            &categories,
+            &codes,
+            &errors,
+            &statuses,
+            &exchanges,
+            &by,
+        ];
+        self.run(SETTLE, &columns).await.map(|_| ())
+    }
+}
+
+struct Now {
+    snapshot: String,
+    cluster: String,
+    restored: bool,
+}
+
+/// The second number of `xmin:xmax:xip,…`.
+fn xmax(snapshot: &str) -> u64 {
+    snapshot
+        .split(':')
+        .nth(1)
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(u64::MAX)
+}
+
+/// How far a window has been read after these rows. Fewer than were asked for are the last.
+fn reached<K>(rows: &[Row], asked: usize, before: Reached<K>) -> Reached<K>
+where
+    K: for<'r> tokio_postgres::types::FromSql<'r>,
+{
+    match (before, rows.last()) {
+        (Reached::Row(..), Some(last)) if rows.len() == asked => {
+            Reached::Row(last.get(0), last.get(1))
+        }
+        (before, None) if asked == 0 => before,
+        _ => Reached::End,
+    }
+}
+
+/// Whether an attempt has nothing but how it ended.
+fn plain(attempt: &Attempt) -> bool {
+    attempt.next_at.is_none()
+        && attempt.category.is_none()
+        && attempt.code.is_none()
+        && attempt.error.is_none()
+        && attempt.status.is_none()
+        && attempt.exchange.is_none()
+        && attempt.by.is_none()
+}
+
+fn discovered(row: &Row) -> JobRef {
+    JobRef {
+        tenant: TenantId::from_uuid(row.get(2)),
+        job: JobId::from_uuid(row.get(1)),
+        queue: row.get(3),
+        band: row.get(4),
+        due: row.get::<_, Option<i64>>(5).map(Timestamp::from_micros),
+        attempt: 0,
+        tries: 0,
+    }
+}
+
+fn signal(row: &Row) -> Signal {
+    Signal {
+        tenant: TenantId::from_uuid(row.get(2)),
+        job: JobId::from_uuid(row.get(3)),
+        queue: row.get(4),
+        kind: signal_kind(row.get::<_, i16>(5).into()),
+    }
+}
+
+/// `None` for a job that is gone.
+fn job_ref(row: &Row) -> Option<JobRef> {
+    Some(JobRef {
+        tenant: TenantId::from_uuid(row.get(0)),
+        job: JobId::from_uuid(row.get(1)),
+        queue: row.get(2),
+        band: row.get::<_, Option<i16>>(3)?,
+        due: row.get::<_, Option<i64>>(4).map(Timestamp::from_micros),
+        attempt: row.get(5),
+        tries: row.get(6),
+    })
+}
+
+fn bytes(row: &Row, column: usize) -> Option<Bytes> {
+    row.get::<_, Option<&[u8]>>(column)
+        .map(Bytes::copy_from_slice)
+}
+
+fn body(row: &Row) -> JobBody {
+    JobBody {
+        tenant: TenantId::from_uuid(row.get(0)),
+        job: JobId::from_uuid(row.get(1)),
+        kind: row.get(2),
+        endpoint: row.get::<_, Option<Uuid>>(3).map(EndpointId::from_uuid),
+        payload: bytes(row, 4),
+        retry: row.get(5),
+        created_at: Timestamp::from_micros(row.get(6)),
+        event: row
+            .get::<_, Option<Uuid>>(7)
+            .map(|id| event_body(row, EventId::from_uuid(id))),
+    }
+}
+
+fn event_body(row: &Row, id: EventId) -> EventBody {
+    let blob = |first| {
+        Some(Blob {
+            zstd: row.get::<_, Option<bool>>(first)?,
+            bytes: bytes(row, first + 1)?,
+        })
+    };
+    EventBody {
+        id,
+        provider_id: row.get(8),
+        kind: row.get(9),
+        source_name: row.get::<_, Option<String>>(10).unwrap_or_default(),
+        received_at: Timestamp::from_micros(row.get(11)),
+        occurred_at: row.get::<_, Option<i64>>(12).map(Timestamp::from_micros),
+        payload: blob(13).unwrap_or(Blob {
+            zstd: false,
+            bytes: Bytes::new(),
+        }),
+        headers: blob(15),
+    }
+}

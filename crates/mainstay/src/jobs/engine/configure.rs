@@ -1,0 +1,114 @@
+//! The queues' settings: of built-in kinds from the registry, of endpoints from the configuration.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use mainstay_domain::{
+    EndpointId, Scope, StoreExt, StoreResult,
+    intake::Config,
+    jobs::{QueueNumber, retry::RetryPolicy, settings::EndpointSettings},
+};
+
+use super::Shared;
+use crate::jobs::machine::{QueueSettings, Runs};
+
+/// Built-in jobs of one queue under way at once: a bound on how much one transaction's failure repeats.
+const BUILTIN_IN_FLIGHT: u32 = 2_000;
+
+/// The settings as they were last loaded.
+#[derive(Default)]
+pub(super) struct Configured(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    version: Option<i64>,
+    endpoints: HashMap<QueueNumber, EndpointId>,
+}
+
+type Queues = Vec<(QueueNumber, QueueSettings)>;
+
+impl Configured {
+    /// The endpoint that this queue belongs to.
+    pub(super) fn endpoint(&self, queue: QueueNumber) -> Option<EndpointId> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .endpoints
+            .get(&queue)
+            .copied()
+    }
+
+    /// Loads the settings if another version is in the store than the last that was loaded.
+    pub(super) async fn load_if_changed(&self, shared: &Shared) -> StoreResult<Option<Queues>> {
+        let asked = shared.store.read(Scope::System("engine"), |tx| {
+            Box::pin(async move { tx.config_version().await })
+        });
+        let version = asked.await?;
+        let known = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .version;
+        if known == Some(version) {
+            return Ok(None);
+        }
+        self.load(shared).await.map(Some)
+    }
+
+    /// Loads the settings.
+    pub(super) async fn load(&self, shared: &Shared) -> StoreResult<Queues> {
+        let (config, names) = shared
+            .store
+            .read(Scope::System("engine"), |tx| {
+                Box::pin(async move { Ok((tx.config_load().await?, tx.queue_list().await?)) })
+            })
+            .await?;
+        let names: BTreeMap<String, QueueNumber> = names
+            .into_iter()
+            .map(|(number, name)| (name, number))
+            .collect();
+        let mut queues: Queues = shared
+            .registry
+            .policies()
+            .filter_map(|(name, retry)| Some((*names.get(name)?, builtin(retry))))
+            .collect();
+        queues.extend(endpoints(&config));
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.version = Some(config.version);
+        seen.endpoints = config
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.queue, endpoint.id))
+            .collect();
+        Ok(queues)
+    }
+}
+
+fn builtin(retry: &RetryPolicy) -> QueueSettings {
+    QueueSettings {
+        runs: Runs::Builtin,
+        enabled: true,
+        max_in_flight: BUILTIN_IN_FLIGHT,
+        retry: retry.clone(),
+        breaker: None,
+    }
+}
+
+fn endpoints(config: &Config) -> impl Iterator<Item = (QueueNumber, QueueSettings)> {
+    config.endpoints.iter().map(|endpoint| {
+        let settings: EndpointSettings = serde_json::from_str(&endpoint.settings).unwrap_or_else(|error| {
+            tracing::error!(endpoint = %endpoint.id, %error, "the settings of an endpoint cannot be read; using the defaults");
+            EndpointSettings::default()
+        });
+        let queue = QueueSettings {
+            runs: Runs::Outbound,
+            enabled: endpoint.enabled,
+            max_in_flight: settings.max_in_flight,
+            retry: settings.retry,
+            breaker: Some(settings.breaker),
+        };
+        (endpoint.queue, queue)
+    })
+}

@@ -1,0 +1,288 @@
+//! The task that owns the machine: takes inputs in, gives actions out, keeps the lease.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mainstay_domain::{
+    JobId, Scope, StoreError, StoreExt, StoreResult,
+    jobs::{AttemptStart, JobBody},
+    store::Lease,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{LEASE_MARGIN, LEASE_RENEW, LEASE_TTL, Shared, configure::Configured, work::work};
+use crate::jobs::machine::{Action, End, Input, Legacy, Machine};
+
+/// Inputs that one step takes in at most.
+const INPUTS_MAX: usize = 1_024;
+/// How often pages and metrics get a new picture.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked whether the configuration changed on another node.
+const CONFIGURE_EVERY: Duration = Duration::from_secs(1);
+/// How long running attempts may take when the engine stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+/// Why an owner stopped owning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// It was asked to.
+    Stopped,
+    /// Its lease was taken, or ran out.
+    Replaced,
+    /// It could not begin.
+    Failed,
+}
+
+/// An owner of the engine.
+pub(super) struct Owner {
+    pub(super) shared: Arc<Shared>,
+    machine: Machine,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    /// Bounded by what the machine lets be under way.
+    pub(super) answers: mpsc::UnboundedSender<Input>,
+    /// Everything that waits for the store.
+    tasks: JoinSet<()>,
+    /// Bodies of attempts that are about to run.
+    bodies: Arc<std::sync::Mutex<HashMap<JobId, JobBody>>>,
+    running: HashMap<JobId, AbortHandle>,
+    configured: Arc<Configured>,
+}
+
+/// What [`Owner::perform`] says of an action that ends everything.
+type Ended = Option<Over>;
+
+impl Owner {
+    /// Reads what a predecessor wrote down, and fences it, in one transaction.
+    pub(super) async fn recover(shared: Arc<Shared>, lease: Lease) -> StoreResult<Self> {
+        let epoch = lease.epoch;
+        let legacy = shared
+            .store
+            .transact(Scope::System("engine take-over"), move |tx| {
+                Box::pin(async move {
+                    let checkpoint = tx.checkpoint_load().await?;
+                    let base = checkpoint
+                        .as_ref()
+                        .map_or(0, |checkpoint| checkpoint.sequence);
+                    let tallies = tx.tally_since(base).await?;
+                    let breakers = tx.breaker_list().await?;
+                    let legacy = Legacy {
+                        checkpoint,
+                        tallies,
+                        breakers,
+                    };
+                    for number in legacy.fence() {
+                        tx.attempt_settle(&[], Some(&Legacy::fence_record(number, epoch)))
+                            .await?;
+                    }
+                    Ok(legacy)
+                })
+            })
+            .await?;
+        let limits = shared.options.limits.clone();
+        let machine = Machine::new(
+            limits,
+            Arc::clone(&shared.random),
+            shared.clock.now(),
+            epoch,
+            legacy,
+        )
+        .map_err(|error| {
+            StoreError::Corrupt(format!("the engine's checkpoint cannot be read: {error}"))
+        })?;
+        let (answers, inputs) = mpsc::unbounded_channel();
+        Ok(Self {
+            configured: Arc::new(Configured::default()),
+            shared,
+            machine,
+            inputs,
+            answers,
+            tasks: JoinSet::new(),
+            bodies: Arc::default(),
+            running: HashMap::new(),
+        })
+    }
+
+    /// Runs until it is stopped or replaced. `asked` is when the lease was asked for, by the monotonic clock.
+    pub(super) async fn run(mut self, asked: Instant, stop: &mut watch::Receiver<bool>) -> Over {
+        let woken = Arc::new(Notify::new());
+        let mut beside = self.beside(&woken);
+        let (lease, mut leased) = watch::channel(Some(asked));
+        beside.spawn(keep_lease(Arc::clone(&self.shared), lease));
+        let mut snapshots = tokio::time::interval(SNAPSHOT_EVERY);
+        let mut stopping: Option<Instant> = None;
+        let mut batch = vec![Input::Woken];
+        loop {
+            let Some(renewed) = *leased.borrow_and_update() else {
+                return Over::Replaced;
+            };
+            let deadline = renewed + LEASE_TTL - LEASE_MARGIN;
+            if Instant::now() >= deadline {
+                return Over::Replaced;
+            }
+            if let Some(over) = self.step(&mut batch) {
+                return over;
+            }
+            if stopping.is_some_and(|since| since.elapsed() >= STOP_PATIENCE) {
+                self.interrupt_all();
+            }
+            let sleep = self.until_wake();
+            tokio::select! {
+                biased;
+                _ = snapshots.tick() => self.publish(),
+                () = woken.notified() => batch.push(Input::Woken),
+                received = self.inputs.recv_many(&mut batch, INPUTS_MAX) => {
+                    if received == 0 {
+                        return Over::Failed;
+                    }
+                }
+                () = sleep => batch.push(Input::Tick),
+                _ = leased.changed() => {}
+                () = tokio::time::sleep_until(deadline.into()) => {}
+                _ = stop.wait_for(|stop| *stop), if stopping.is_none() => {
+                    stopping = Some(Instant::now());
+                    batch.push(Input::Stop);
+                }
+                () = tokio::time::sleep(STOP_PATIENCE), if stopping.is_some() => {}
+            }
+            while self.tasks.try_join_next().is_some() {}
+        }
+    }
+
+    /// Tasks beside the machine: listening for wakes, and for changes of the configuration on other nodes.
+    fn beside(&self, woken: &Arc<Notify>) -> JoinSet<()> {
+        let mut beside = JoinSet::new();
+        let (shared, woken) = (Arc::clone(&self.shared), Arc::clone(woken));
+        beside.spawn(async move {
+            loop {
+                shared.store.woken().await;
+                woken.notify_one();
+            }
+        });
+        let (shared, configured, answers) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.configured),
+            self.answers.clone(),
+        );
+        beside.spawn(async move {
+            let mut every = tokio::time::interval(CONFIGURE_EVERY);
+            loop {
+                every.tick().await;
+                if let Ok(Some(queues)) = configured.load_if_changed(&shared).await {
+                    let _ = answers.send(Input::Configured { request: 0, queues });
+                }
+            }
+        });
+        beside
+    }
+
+    fn step(&mut self, batch: &mut Vec<Input>) -> Ended {
+        for input in batch.iter() {
+            if let Input::Ended { job, .. } = input {
+                self.running.remove(job);
+            }
+        }
+        let mut actions = Vec::new();
+        self.machine
+            .step(self.shared.clock.now(), batch.drain(..), &mut actions);
+        actions.into_iter().find_map(|action| self.perform(action))
+    }
+
+    fn until_wake(&self) -> tokio::time::Sleep {
+        let pause = match self.machine.wake_at() {
+            Some(at) => {
+                Duration::from_micros((at.micros() - self.shared.clock.now().micros()).max(0) as u64)
+            }
+            None => SNAPSHOT_EVERY,
+        };
+        tokio::time::sleep(pause)
+    }
+
+    fn publish(&self) {
+        self.shared
+            .snapshot
+            .send_replace(Arc::new(self.machine.snapshot()));
+    }
+
+    fn perform(&mut self, action: Action) -> Ended {
+        match action {
+            Action::Stopped => return Some(Over::Stopped),
+            Action::Replaced => return Some(Over::Replaced),
+            Action::Run(start) => self.run_outbound(start),
+            Action::Abort(job) => self.interrupt(job),
+            action => {
+                let (shared, configured, bodies) = (
+                    Arc::clone(&self.shared),
+                    Arc::clone(&self.configured),
+                    Arc::clone(&self.bodies),
+                );
+                let answers = self.answers.clone();
+                self.tasks.spawn(async move {
+                    let input = shared.perform(action, &configured, &bodies).await;
+                    // The owner may have stopped meanwhile.
+                    let _ = answers.send(input);
+                });
+            }
+        }
+        None
+    }
+
+    fn run_outbound(&mut self, start: AttemptStart) {
+        let body = self
+            .bodies
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(&start.job);
+        let (shared, answers) = (Arc::clone(&self.shared), self.answers.clone());
+        let handle = self.tasks.spawn(async move {
+            let (report, policy) = work(&shared, body, start).await;
+            let _ = answers.send(Input::Ended {
+                job: start.job,
+                end: End::Reported(report),
+                policy,
+            });
+        });
+        self.running.insert(start.job, handle);
+    }
+
+    fn interrupt(&mut self, job: JobId) {
+        if let Some(handle) = self.running.remove(&job)
+            && !handle.is_finished()
+        {
+            handle.abort();
+            let _ = self.answers.send(Input::Ended {
+                job,
+                end: End::Interrupted,
+                policy: None,
+            });
+        }
+    }
+
+    fn interrupt_all(&mut self) {
+        let jobs: Vec<JobId> = self.running.keys().copied().collect();
+        for job in jobs {
+            self.interrupt(job);
+        }
+    }
+}
+
+/// Renews the lease; says when it was last asked for with success, or `None` once another has it.
+async fn keep_lease(shared: Arc<Shared>, lease: watch::Sender<Option<Instant>>) {
+    loop {
+        tokio::time::sleep(LEASE_RENEW).await;
+        let asked = Instant::now();
+        match shared.take_lease().await {
+            Ok(Some(_)) => drop(lease.send_replace(Some(asked))),
+            Ok(None) => {
+                lease.send_replace(None);
+                return;
+            }
+            Err(error) => tracing::warn!(%error, "the engine's lease could not be renewed"),
+        }
+    }
+}
