@@ -33,7 +33,9 @@ fn main() -> io::Result<()> {
 }
 
 fn gather(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
@@ -47,7 +49,11 @@ fn gather(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 
 fn entry(dist: &Path, file: &Path, out: &Path, index: usize, table: &mut String) -> io::Result<()> {
     let bytes = fs::read(file)?;
-    let name = file.strip_prefix(dist).map_err(io::Error::other)?.to_string_lossy().replace('\\', "/");
+    let name = file
+        .strip_prefix(dist)
+        .map_err(io::Error::other)?
+        .to_string_lossy()
+        .replace('\\', "/");
     let path = fs::canonicalize(file)?;
     let gzip = match compress(&bytes)? {
         Some(packed) => {

@@ -148,8 +148,13 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
-        let from_file = file("listen = \"127.0.0.1:1\"\ndata = \"/file\"\npublic_url = \"https://a.example\"\n");
-        let from_environment = variables(&[("MAINSTAY_LISTEN", "127.0.0.1:2"), ("MAINSTAY_DATA", "/env")]);
+        let from_file = file(
+            "listen = \"127.0.0.1:1\"\ndata = \"/file\"\npublic_url = \"https://a.example\"\n",
+        );
+        let from_environment = variables(&[
+            ("MAINSTAY_LISTEN", "127.0.0.1:2"),
+            ("MAINSTAY_DATA", "/env"),
+        ]);
         let flags = Layer {
             listen: Some("127.0.0.1:3".into()),
             ..Layer::default()
@@ -187,7 +192,11 @@ mod tests {
             ("MAINSTAY_TLS_CERT", "/c.pem"),
             ("MAINSTAY_TLS_KEY", "/k.pem"),
         ]);
-        let layers = [Layer::default(), layer.expect("the variables are right"), Layer::default()];
+        let layers = [
+            Layer::default(),
+            layer.expect("the variables are right"),
+            Layer::default(),
+        ];
         let config = Config::from_layers(layers).expect("the whole is right");
         assert_eq!(config.trusted_proxies.len(), 2);
         assert_eq!(config.limits.connections, 10);
@@ -199,16 +208,27 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("url");
         std::fs::write(&path, "postgres://u:hush@h/d\n").expect("written");
-        let layer = Layer::from_variables([("MAINSTAY_DATABASE_FILE".into(), path.into_os_string())]);
-        let layers = [Layer::default(), layer.expect("the file is there"), Layer::default()];
+        let layer =
+            Layer::from_variables([("MAINSTAY_DATABASE_FILE".into(), path.into_os_string())]);
+        let layers = [
+            Layer::default(),
+            layer.expect("the file is there"),
+            Layer::default(),
+        ];
         let config = Config::from_layers(layers).expect("the whole is right");
-        assert_eq!(config.database, Some(Secret("postgres://u:hush@h/d".into())));
+        assert_eq!(
+            config.database,
+            Some(Secret("postgres://u:hush@h/d".into()))
+        );
         assert!(!format!("{config:?}").contains("hush"));
     }
 
     #[test]
     fn a_variable_and_its_file_together_are_refused() {
-        let error = variables(&[("MAINSTAY_DATABASE", "postgres://h"), ("MAINSTAY_DATABASE_FILE", "/x")]);
+        let error = variables(&[
+            ("MAINSTAY_DATABASE", "postgres://h"),
+            ("MAINSTAY_DATABASE_FILE", "/x"),
+        ]);
         assert!(error.is_err());
     }
 

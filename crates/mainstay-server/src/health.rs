@@ -60,7 +60,13 @@ pub(crate) struct Check {
 
 impl Check {
     const fn of(status: Status) -> Self {
-        Self { status, latency_ms: None, depth: None, oldest_waiting_secs: None, owner: None }
+        Self {
+            status,
+            latency_ms: None,
+            depth: None,
+            oldest_waiting_secs: None,
+            owner: None,
+        }
     }
 }
 
@@ -85,7 +91,11 @@ impl Health {
 
 /// Any unhealthy: unhealthy; else any degraded: degraded (HLT-02).
 fn worst(checks: &BTreeMap<&'static str, Check>) -> Status {
-    checks.values().map(|check| check.status).max().unwrap_or(Status::Healthy)
+    checks
+        .values()
+        .map(|check| check.status)
+        .max()
+        .unwrap_or(Status::Healthy)
 }
 
 /// Below 100 ms healthy, else degraded; an error is unhealthy (HLT-03).
@@ -93,8 +103,15 @@ fn database(latency: Result<Duration, ()>) -> Check {
     match latency {
         Ok(latency) => {
             let ms = latency.as_millis() as u64;
-            let status = if ms < limits::DATABASE_HEALTHY_MS { Status::Healthy } else { Status::Degraded };
-            Check { latency_ms: Some(ms), ..Check::of(status) }
+            let status = if ms < limits::DATABASE_HEALTHY_MS {
+                Status::Healthy
+            } else {
+                Status::Degraded
+            };
+            Check {
+                latency_ms: Some(ms),
+                ..Check::of(status)
+            }
         }
         Err(()) => Check::of(Status::Unhealthy),
     }
@@ -110,7 +127,13 @@ pub(crate) async fn check(app: &App) -> Health {
         true => Status::Degraded,
         false => Status::Healthy,
     };
-    checks.insert("engine", Check { owner: Some(snapshot.owner), ..Check::of(engine) });
+    checks.insert(
+        "engine",
+        Check {
+            owner: Some(snapshot.owner),
+            ..Check::of(engine)
+        },
+    );
     checks.insert("queue", queue(app, now).await);
     Health {
         status: worst(&checks),
@@ -122,7 +145,8 @@ pub(crate) async fn check(app: &App) -> Health {
 }
 
 async fn queue(app: &App, now: mainstay_domain::Timestamp) -> Check {
-    let Ok(Ok(queues)) = tokio::time::timeout(limits::PROBE_TIMEOUT, app.stats.queues(app)).await else {
+    let Ok(Ok(queues)) = tokio::time::timeout(limits::PROBE_TIMEOUT, app.stats.queues(app)).await
+    else {
         return Check::of(Status::Unhealthy);
     };
     let oldest = oldest_waiting_secs(&queues, now);
@@ -130,13 +154,19 @@ async fn queue(app: &App, now: mainstay_domain::Timestamp) -> Check {
     Check {
         depth: Some(queues.iter().map(|queue| queue.waiting).sum()),
         oldest_waiting_secs: oldest,
-        ..Check::of(if late { Status::Degraded } else { Status::Healthy })
+        ..Check::of(if late {
+            Status::Degraded
+        } else {
+            Status::Healthy
+        })
     }
 }
 
 async fn ping(app: &App) -> Result<Duration, ()> {
     let begun = Instant::now();
-    let asked = app.store.read(Scope::System("health"), |tx| Box::pin(async move { tx.ping().await }));
+    let asked = app.store.read(Scope::System("health"), |tx| {
+        Box::pin(async move { tx.ping().await })
+    });
     match tokio::time::timeout(limits::PROBE_TIMEOUT, asked).await {
         Ok(Ok(())) => Ok(begun.elapsed()),
         Ok(Err(error)) => {
@@ -179,7 +209,9 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     }
     match app.ready.ask(&app).await {
         true => (StatusCode::OK, "ready\n").into_response(),
-        false => Problem::new(Code::StoreUnavailable, "intake cannot commit").retry_after(1).into_response(),
+        false => Problem::new(Code::StoreUnavailable, "intake cannot commit")
+            .retry_after(1)
+            .into_response(),
     }
 }
 
@@ -191,17 +223,31 @@ mod tests {
     fn the_whole_is_as_bad_as_its_worst_part() {
         let all = |list: &[Status]| {
             let names = ["a", "b", "c"];
-            worst(&names.into_iter().zip(list.iter().map(|status| Check::of(*status))).collect())
+            worst(
+                &names
+                    .into_iter()
+                    .zip(list.iter().map(|status| Check::of(*status)))
+                    .collect(),
+            )
         };
         assert_eq!(all(&[Status::Healthy, Status::Healthy]), Status::Healthy);
         assert_eq!(all(&[Status::Healthy, Status::Degraded]), Status::Degraded);
-        assert_eq!(all(&[Status::Unhealthy, Status::Degraded, Status::Healthy]), Status::Unhealthy);
+        assert_eq!(
+            all(&[Status::Unhealthy, Status::Degraded, Status::Healthy]),
+            Status::Unhealthy
+        );
     }
 
     #[test]
     fn a_database_is_healthy_below_a_tenth_of_a_second() {
-        assert_eq!(database(Ok(Duration::from_millis(99))).status, Status::Healthy);
-        assert_eq!(database(Ok(Duration::from_millis(100))).status, Status::Degraded);
+        assert_eq!(
+            database(Ok(Duration::from_millis(99))).status,
+            Status::Healthy
+        );
+        assert_eq!(
+            database(Ok(Duration::from_millis(100))).status,
+            Status::Degraded
+        );
         assert_eq!(database(Err(())).status, Status::Unhealthy);
     }
 }

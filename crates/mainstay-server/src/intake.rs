@@ -23,7 +23,11 @@ use crate::{
 
 /// The doors, which need nobody signed in: the signature says who it is.
 pub(crate) fn router(verify_only: bool) -> Router<Arc<App>> {
-    let take = if verify_only { post(verify) } else { post(accept) };
+    let take = if verify_only {
+        post(verify)
+    } else {
+        post(accept)
+    };
     Router::new().route("/in/{source}", take.get(challenge))
 }
 
@@ -98,7 +102,10 @@ fn answered(app: &App, source: &str, answer: Answer) -> Response {
     let mut response = (status, answer.body).into_response();
     let headers = response.headers_mut();
     let kind = HeaderValue::from_str(&answer.content_type);
-    headers.insert(header::CONTENT_TYPE, kind.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    headers.insert(
+        header::CONTENT_TYPE,
+        kind.unwrap_or(HeaderValue::from_static("application/octet-stream")),
+    );
     if let Some(secs) = answer.retry_after_secs {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }

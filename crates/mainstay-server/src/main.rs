@@ -1,13 +1,24 @@
 //! The `mainstay` binary.
 
+mod access;
 mod api;
+mod bench;
 mod cidr;
 mod cli;
 mod config;
+mod health;
+mod http;
+mod intake;
 mod limits;
+mod metrics;
 mod outbound;
 mod serve;
+mod state;
+mod stats;
+mod stream;
 mod time;
+mod ui;
+mod web;
 
 use std::process::ExitCode;
 

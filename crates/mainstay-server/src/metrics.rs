@@ -68,17 +68,41 @@ impl Default for Metrics {
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
         let intake = Family::default();
         let (streams, uptime) = (Gauge::default(), Gauge::default());
-        registry.register("http_requests", "Requests answered", Family::clone(&requests));
+        registry.register(
+            "http_requests",
+            "Requests answered",
+            Family::clone(&requests),
+        );
         registry.register_with_unit(
             "http_request_duration",
             "From a request's headers to its answer's",
             Unit::Seconds,
             Family::clone(&durations),
         );
-        registry.register("intake_requests", "Requests to sources, by what they were answered", Family::clone(&intake));
-        registry.register("streams_open", "Open streams of live changes", Gauge::clone(&streams));
-        registry.register_with_unit("uptime", "How long this process has been serving", Unit::Seconds, Gauge::clone(&uptime));
-        Self { registry, requests, durations, intake, streams, uptime }
+        registry.register(
+            "intake_requests",
+            "Requests to sources, by what they were answered",
+            Family::clone(&intake),
+        );
+        registry.register(
+            "streams_open",
+            "Open streams of live changes",
+            Gauge::clone(&streams),
+        );
+        registry.register_with_unit(
+            "uptime",
+            "How long this process has been serving",
+            Unit::Seconds,
+            Gauge::clone(&uptime),
+        );
+        Self {
+            registry,
+            requests,
+            durations,
+            intake,
+            streams,
+            uptime,
+        }
     }
 }
 
@@ -98,18 +122,34 @@ fn method_label(method: &Method) -> &'static str {
 
 impl Metrics {
     /// Counts a request. `route` is the pattern that matched, so that ids are no labels.
-    pub(crate) fn request(&self, method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
+    pub(crate) fn request(
+        &self,
+        method: &Method,
+        route: Option<&str>,
+        status: StatusCode,
+        took: Duration,
+    ) {
         let route = route.unwrap_or(NO_ROUTE).to_owned();
-        let labels = RequestLabels { route: route.clone(), method: method_label(method), status: status.as_u16() };
+        let labels = RequestLabels {
+            route: route.clone(),
+            method: method_label(method),
+            status: status.as_u16(),
+        };
         self.requests.get_or_create_owned(&labels).inc();
-        self.durations.get_or_create_owned(&RouteLabels { route }).observe(took.as_secs_f64());
+        self.durations
+            .get_or_create_owned(&RouteLabels { route })
+            .observe(took.as_secs_f64());
     }
 
     /// Counts a request to a source. One that there is not is counted without its name, which anybody can make up.
     pub(crate) fn intake(&self, source: &str, status: u16, code: Option<&str>) {
         let known = code != Some("source_unknown");
         let labels = IntakeLabels {
-            source: if known { source.to_owned() } else { NO_ROUTE.to_owned() },
+            source: if known {
+                source.to_owned()
+            } else {
+                NO_ROUTE.to_owned()
+            },
             answer: code.map_or_else(|| status.to_string(), str::to_owned),
         };
         self.intake.get_or_create_owned(&labels).inc();
@@ -128,8 +168,12 @@ impl Metrics {
 fn queues(text: &mut String, owner: bool, queues: &[Queue]) -> std::fmt::Result {
     type Value = fn(&Queue) -> i64;
     let gauges: [(&str, &str, Value); 5] = [
-        ("waiting", "Jobs that could be started", |queue| queue.waiting),
-        ("scheduled", "Jobs whose time has not come", |queue| queue.scheduled),
+        ("waiting", "Jobs that could be started", |queue| {
+            queue.waiting
+        }),
+        ("scheduled", "Jobs whose time has not come", |queue| {
+            queue.scheduled
+        }),
         ("running", "Attempts under way", |queue| queue.running),
         ("retrying", "Jobs to be tried again", |queue| queue.retrying),
         ("dead", "Dead letters", |queue| queue.dead),
@@ -137,36 +181,69 @@ fn queues(text: &mut String, owner: bool, queues: &[Queue]) -> std::fmt::Result 
     let counters: [(&str, &str, Value); 4] = [
         ("created", "Jobs made", |queue| queue.tally.created),
         ("done", "Jobs done", |queue| queue.tally.done),
-        ("failed", "Attempts that failed and are repeated", |queue| queue.tally.failed),
-        ("died", "Jobs that became dead letters", |queue| queue.tally.dead),
+        ("failed", "Attempts that failed and are repeated", |queue| {
+            queue.tally.failed
+        }),
+        ("died", "Jobs that became dead letters", |queue| {
+            queue.tally.dead
+        }),
     ];
     for (name, help, value) in gauges {
-        writeln!(text, "# HELP mainstay_jobs_{name} {help}.\n# TYPE mainstay_jobs_{name} gauge")?;
+        writeln!(
+            text,
+            "# HELP mainstay_jobs_{name} {help}.\n# TYPE mainstay_jobs_{name} gauge"
+        )?;
         for queue in queues {
-            writeln!(text, "mainstay_jobs_{name}{{queue=\"{}\"}} {}", label(&queue.name), value(queue))?;
+            writeln!(
+                text,
+                "mainstay_jobs_{name}{{queue=\"{}\"}} {}",
+                label(&queue.name),
+                value(queue)
+            )?;
         }
     }
     for (name, help, value) in counters {
-        writeln!(text, "# HELP mainstay_jobs_{name} {help}.\n# TYPE mainstay_jobs_{name} counter")?;
+        writeln!(
+            text,
+            "# HELP mainstay_jobs_{name} {help}.\n# TYPE mainstay_jobs_{name} counter"
+        )?;
         for queue in queues {
-            writeln!(text, "mainstay_jobs_{name}_total{{queue=\"{}\"}} {}", label(&queue.name), value(queue))?;
+            writeln!(
+                text,
+                "mainstay_jobs_{name}_total{{queue=\"{}\"}} {}",
+                label(&queue.name),
+                value(queue)
+            )?;
         }
     }
     let help = "1 while the breaker of the queue's endpoint lets nothing pass";
-    writeln!(text, "# HELP mainstay_breaker_open {help}.\n# TYPE mainstay_breaker_open gauge")?;
+    writeln!(
+        text,
+        "# HELP mainstay_breaker_open {help}.\n# TYPE mainstay_breaker_open gauge"
+    )?;
     for queue in queues {
         if let Some(breaker) = &queue.breaker {
-            let open = i32::from(breaker.state != mainstay_domain::jobs::breaker::BreakerState::Closed);
-            writeln!(text, "mainstay_breaker_open{{queue=\"{}\"}} {open}", label(&queue.name))?;
+            let open =
+                i32::from(breaker.state != mainstay_domain::jobs::breaker::BreakerState::Closed);
+            writeln!(
+                text,
+                "mainstay_breaker_open{{queue=\"{}\"}} {open}",
+                label(&queue.name)
+            )?;
         }
     }
     let help = "1 on the node that runs the engine";
-    writeln!(text, "# HELP mainstay_engine_owner {help}.\n# TYPE mainstay_engine_owner gauge")?;
+    writeln!(
+        text,
+        "# HELP mainstay_engine_owner {help}.\n# TYPE mainstay_engine_owner gauge"
+    )?;
     writeln!(text, "mainstay_engine_owner {}", i32::from(owner))
 }
 
 fn label(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 /// `GET /metrics`: from this machine without a key; from elsewhere with one that is not bound to a tenant.
@@ -176,7 +253,10 @@ pub(crate) async fn metrics(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if client.proxied || !client.address.is_loopback() {
-        authenticate(&app, &headers, Some(client)).await?.caller.everywhere()?;
+        authenticate(&app, &headers, Some(client))
+            .await?
+            .caller
+            .everywhere()?;
     }
     let mut text = app.metrics.text(&app).map_err(Problem::internal)?;
     let all = app.stats.queues(&app).await?;
@@ -184,7 +264,8 @@ pub(crate) async fn metrics(
     text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
     queues(&mut text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
     text.push_str(end);
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let kind =
+        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
@@ -195,9 +276,16 @@ mod tests {
     #[test]
     fn queues_are_written_with_their_names_escaped() {
         let mut text = String::new();
-        let queue = Queue { name: "a\"b".into(), waiting: 3, ..Queue::default() };
+        let queue = Queue {
+            name: "a\"b".into(),
+            waiting: 3,
+            ..Queue::default()
+        };
         queues(&mut text, true, &[queue]).expect("a string takes everything");
-        assert!(text.contains("mainstay_jobs_waiting{queue=\"a\\\"b\"} 3\n"), "{text}");
+        assert!(
+            text.contains("mainstay_jobs_waiting{queue=\"a\\\"b\"} 3\n"),
+            "{text}"
+        );
         assert!(text.ends_with("mainstay_engine_owner 1\n"));
     }
 }

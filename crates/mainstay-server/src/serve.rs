@@ -7,12 +7,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use mainstay::{Mainstay, Options, Parts};
+use mainstay::{Mainstay, Parts};
 use mainstay_domain::{Clock, Random, Store};
 use mainstay_store::{
     DataDirectory, PostgresOptions, PostgresStore, PostgresUrl, SqliteOptions, SqliteStore,
-    backup::migrate_with_backup,
-    migrate::Place,
+    backup::migrate_with_backup, migrate::Place,
 };
 use tokio::{
     net::TcpListener,
@@ -47,14 +46,18 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let store = open(&config, &directory, &*clock).await?;
-    first::make(&*store, &*clock, &*random).await.context("the first start could not be prepared")?;
+    first::make(&*store, &*clock, &*random)
+        .await
+        .context("the first start could not be prepared")?;
     // Before anything is promised on it: a taken port must not leave an engine behind.
-    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = format!("{scheme}://{}", reachable(listener.local_addr()?));
     let mainstay = start(&config, &store, &clock, &random).await?;
     let (stop, stopped) = watch::channel(false);
-    let app = App::new(mainstay, &config, address.clone(), stopped.clone());
+    let app = App::new(&mainstay, &config, address.clone(), stopped.clone());
     let told = tokio::spawn(stream::tell(Arc::clone(&app)));
     let token = local::key(&app, &config.data).await?;
     local::write(&config.data, &address, &token)?;
@@ -74,7 +77,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     stop.send_replace(true);
     running.await.context("the accept loop failed")?;
     told.await.context("the stream's task failed")?;
-    app.mainstay.stop().await;
+    mainstay.stop().await;
     local::remove(&app, &config.data).await;
     app.store.close().await;
     directory.release();
@@ -98,12 +101,15 @@ async fn open(
     if config.database_migrate.is_none() {
         migrate(config, Place::Postgres(&url), clock).await?;
     }
-    Ok(Arc::new(PostgresStore::connect(PostgresOptions::new(url)).await?))
+    Ok(Arc::new(
+        PostgresStore::connect(PostgresOptions::new(url)).await?,
+    ))
 }
 
 async fn migrate(config: &Config, place: Place<'_>, clock: &dyn Clock) -> anyhow::Result<()> {
     let backups = config.data.join(limits::BACKUPS_DIRECTORY);
-    let (taken, steps) = migrate_with_backup(place, &backups, clock.now(), Arc::new(|_| {})).await?;
+    let (taken, steps) =
+        migrate_with_backup(place, &backups, clock.now(), Arc::new(|_| {})).await?;
     if let Some(taken) = taken {
         tracing::info!(backup = %taken.display(), "a backup was taken before migrating");
     }
@@ -125,15 +131,15 @@ async fn start(
         clock: Arc::clone(clock),
         random: Arc::clone(random),
         http_out: Arc::new(Outbound::new(guard)),
-        options: Options {
-            retention: mainstay::clean::Retention {
-                events_days: config.retention.events_days,
-                refused_days: config.retention.receipts_refused_days,
-                samples_days: config.retention.samples_days,
-            },
+        retention: mainstay::clean::Retention {
+            events_days: config.retention.events_days,
+            refused_days: config.retention.receipts_refused_days,
+            samples_days: config.retention.samples_days,
         },
     };
-    Mainstay::start(parts).await.context("the engine cannot start")
+    Mainstay::start(parts)
+        .await
+        .context("the engine cannot start")
 }
 
 /// The address that somebody on this machine reaches the server under.

@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mainstay::Mainstay;
+use mainstay::{
+    Mainstay,
+    intake::{BuiltinQueues, Intake},
+    jobs::EngineHandle,
+    watch::Samples,
+};
 use mainstay_domain::{Clock, Random, Store};
 use tokio::sync::watch;
 
@@ -18,10 +23,22 @@ use crate::{
     stream::Hub,
 };
 
+/// The running node, as handlers reach it; `serve` holds the whole, to stop it.
+pub(crate) struct Node {
+    /// Takes webhooks in.
+    pub(crate) intake: Arc<Intake>,
+    /// Carries jobs out.
+    pub(crate) engine: Arc<EngineHandle>,
+    /// Counts and what is live.
+    pub(crate) samples: Arc<Samples>,
+    /// The queues of built-in job kinds.
+    pub(crate) builtin: Arc<BuiltinQueues>,
+}
+
 /// The running server.
 pub(crate) struct App {
     /// The engine and what belongs to it.
-    pub(crate) mainstay: Mainstay,
+    pub(crate) mainstay: Node,
     /// The database.
     pub(crate) store: Arc<dyn Store>,
     /// Where "now" comes from.
@@ -64,12 +81,22 @@ pub(crate) struct App {
 
 impl App {
     /// Puts the parts together.
-    pub(crate) fn new(mainstay: Mainstay, config: &Config, address: String, stop: watch::Receiver<bool>) -> Arc<Self> {
+    pub(crate) fn new(
+        mainstay: &Mainstay,
+        config: &Config,
+        address: String,
+        stop: watch::Receiver<bool>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             store: Arc::clone(&mainstay.store),
             clock: Arc::clone(&mainstay.clock),
             random: Arc::clone(&mainstay.random),
-            mainstay,
+            mainstay: Node {
+                intake: Arc::clone(&mainstay.intake),
+                engine: Arc::clone(&mainstay.engine),
+                samples: Arc::clone(&mainstay.samples),
+                builtin: Arc::clone(&mainstay.builtin),
+            },
             keys: Keys::default(),
             passwords: Passwords::default(),
             throttle: Throttle::default(),

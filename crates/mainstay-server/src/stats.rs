@@ -102,8 +102,6 @@ pub(crate) struct Queue {
 pub(crate) struct Figures {
     /// By source or endpoint.
     pub(crate) counted: HashMap<Uuid, Counted>,
-    /// Whether this node runs the engine.
-    pub(crate) owner: bool,
     /// All queues.
     pub(crate) queues: Vec<Queue>,
 }
@@ -116,7 +114,11 @@ impl Figures {
 
     /// How this queue stands.
     pub(crate) fn queue(&self, number: QueueNumber) -> Queue {
-        self.queues.iter().find(|queue| queue.number == number).cloned().unwrap_or_default()
+        self.queues
+            .iter()
+            .find(|queue| queue.number == number)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -133,7 +135,6 @@ impl Stats {
         let counted = self.counted(app).await?;
         Ok(Figures {
             counted: (*counted).clone(),
-            owner: app.mainstay.engine.snapshot().owner,
             queues: self.queues(app).await?,
         })
     }
@@ -143,16 +144,25 @@ impl Stats {
         let snapshot = app.mainstay.engine.snapshot();
         // Held over the load on purpose: who comes meanwhile waits for its result instead of asking as well.
         let mut names = self.names.lock().await;
-        if snapshot.queues.iter().any(|queue| !names.contains_key(&queue.queue)) {
+        if snapshot
+            .queues
+            .iter()
+            .any(|queue| !names.contains_key(&queue.queue))
+        {
             let list = app
                 .store
-                .read(Scope::System("queues"), |tx| Box::pin(async move { tx.queue_list().await }))
+                .read(Scope::System("queues"), |tx| {
+                    Box::pin(async move { tx.queue_list().await })
+                })
                 .await?;
             *names = list.into_iter().collect();
         }
         let queues = snapshot.queues.iter().map(|queue| Queue {
             number: queue.queue,
-            name: names.get(&queue.queue).cloned().unwrap_or_else(|| queue.queue.to_string()),
+            name: names
+                .get(&queue.queue)
+                .cloned()
+                .unwrap_or_else(|| queue.queue.to_string()),
             waiting: queue.waiting,
             running: queue.running,
             retrying: queue.retrying,
@@ -175,7 +185,9 @@ impl Stats {
         let from = app.clock.now().minus_ms(WINDOW_MS);
         let samples = app
             .store
-            .read(Scope::System("figures"), move |tx| Box::pin(async move { tx.samples_list(from).await }))
+            .read(Scope::System("figures"), move |tx| {
+                Box::pin(async move { tx.samples_list(from).await })
+            })
             .await?;
         let mut counted: HashMap<Uuid, Counted> = HashMap::new();
         for sample in &samples {

@@ -46,7 +46,10 @@ pub(crate) struct Hub {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { messages: broadcast::channel(limits::STREAM_BACKLOG).0, open: Arc::default() }
+        Self {
+            messages: broadcast::channel(limits::STREAM_BACKLOG).0,
+            open: Arc::default(),
+        }
     }
 }
 
@@ -59,7 +62,10 @@ impl Hub {
     fn send(&self, name: &'static str, data: &impl Serialize) {
         match serde_json::to_string(data) {
             // Nobody may be watching.
-            Ok(data) => drop(self.messages.send(Message { name, data: data.into() })),
+            Ok(data) => drop(self.messages.send(Message {
+                name,
+                data: data.into(),
+            })),
             Err(error) => tracing::error!(%error, "a live message cannot be written"),
         }
     }
@@ -89,15 +95,17 @@ struct ChangeView<'a> {
 }
 
 fn rates(live: &Live) -> Rates {
-    live.counts.iter().fold(Rates::default(), |mut rates, (series, count)| {
-        match series {
-            Series::Received | Series::Duplicates => rates.received += count,
-            Series::Done => rates.done += count,
-            Series::Failed | Series::Dead => rates.failed += count,
-            Series::Refused | Series::DurationMs => {}
-        }
-        rates
-    })
+    live.counts
+        .iter()
+        .fold(Rates::default(), |mut rates, (series, count)| {
+            match series {
+                Series::Received | Series::Duplicates => rates.received += count,
+                Series::Done => rates.done += count,
+                Series::Failed | Series::Dead => rates.failed += count,
+                Series::Refused | Series::DurationMs => {}
+            }
+            rates
+        })
 }
 
 /// Turns what the engine tells into messages, until the server stops.
@@ -120,7 +128,14 @@ pub(crate) async fn tell(app: Arc<App>) {
 
 async fn messages(app: &App, live: &Live) {
     for change in &live.changes {
-        app.hub.send("change", &ChangeView { kind: change.kind, ids: &change.ids, more: change.more });
+        app.hub.send(
+            "change",
+            &ChangeView {
+                kind: change.kind,
+                ids: &change.ids,
+                more: change.more,
+            },
+        );
     }
     if let Some(tick) = tick(app, rates(live)).await {
         app.hub.send("tick", &tick);
@@ -157,18 +172,29 @@ pub(crate) fn open(app: &Arc<App>) -> Result<Response, Problem> {
     let messages = events(app.hub.messages.subscribe(), app.stop.clone());
     // Something at once, so that the other side knows that it is through.
     let first = Arc::clone(app);
-    let hello = stream::once(async move { tick(&first, Rates::default()).await })
-        .filter_map(|tick| async move { tick.and_then(|tick| Event::default().event("tick").json_data(tick).ok()) });
+    let hello =
+        stream::once(async move { tick(&first, Rates::default()).await }).filter_map(
+            |tick| async move {
+                tick.and_then(|tick| Event::default().event("tick").json_data(tick).ok())
+            },
+        );
     let all = hello.chain(messages).map(move |event| {
         let _watching = &watching;
         Ok::<_, Infallible>(event)
     });
-    Ok(Sse::new(all).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+    Ok(Sse::new(all)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response())
 }
 
 /// What is told from now on, until the server is to stop: an open stream never holds it up.
-fn events(messages: broadcast::Receiver<Message>, stop: watch::Receiver<bool>) -> impl Stream<Item = Event> {
-    let stopped = WatchStream::new(stop).filter(|stop| std::future::ready(*stop)).into_future();
+fn events(
+    messages: broadcast::Receiver<Message>,
+    stop: watch::Receiver<bool>,
+) -> impl Stream<Item = Event> {
+    let stopped = WatchStream::new(stop)
+        .filter(|stop| std::future::ready(*stop))
+        .into_future();
     BroadcastStream::new(messages)
         .filter_map(|heard| async move {
             // Who fell behind has missed something: a change of everything makes it load again.
@@ -190,7 +216,10 @@ mod tests {
         let (sender, receiver) = broadcast::channel(4);
         let (stop, stopped) = watch::channel(false);
         let mut events = std::pin::pin!(events(receiver, stopped));
-        let message = Message { name: "tick", data: "{}".into() };
+        let message = Message {
+            name: "tick",
+            data: "{}".into(),
+        };
         sender.send(message).expect("somebody listens");
         assert!(events.next().await.is_some());
         stop.send(true).expect("somebody listens");
@@ -200,9 +229,21 @@ mod tests {
     #[test]
     fn a_rate_counts_what_a_person_would() {
         let live = Live {
-            counts: vec![(Series::Received, 2), (Series::Duplicates, 1), (Series::Done, 4), (Series::Dead, 1)],
+            counts: vec![
+                (Series::Received, 2),
+                (Series::Duplicates, 1),
+                (Series::Done, 4),
+                (Series::Dead, 1),
+            ],
             changes: Vec::new(),
         };
-        assert_eq!(rates(&live), Rates { received: 3, done: 4, failed: 1 });
+        assert_eq!(
+            rates(&live),
+            Rates {
+                received: 3,
+                done: 4,
+                failed: 1
+            }
+        );
     }
 }

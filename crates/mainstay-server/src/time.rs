@@ -79,7 +79,10 @@ pub(crate) struct SystemRandom;
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
         // Without randomness there are no secrets and no ids: nothing could go on.
-        #[expect(clippy::expect_used, reason = "no answer would be better than predictable secrets")]
+        #[expect(
+            clippy::expect_used,
+            reason = "no answer would be better than predictable secrets"
+        )]
         aws_lc_rs::rand::fill(bytes).expect("the system gives randomness");
     }
 }
@@ -89,11 +92,13 @@ pub(crate) fn random_hex(random: &dyn Random, bytes: usize) -> String {
     use std::fmt::Write as _;
     let mut buffer = vec![0; bytes];
     random.fill(&mut buffer);
-    buffer.iter().fold(String::with_capacity(bytes * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    buffer
+        .iter()
+        .fold(String::with_capacity(bytes * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 #[cfg(test)]
@@ -104,7 +109,10 @@ mod tests {
     fn a_time_is_shown_in_utc_with_microseconds() {
         let time = Time(Timestamp::from_micros(1_700_000_000_000_001));
         assert_eq!(time.to_string(), "2023-11-14T22:13:20.000001Z");
-        assert_eq!(Time(Timestamp::EPOCH).to_string(), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(
+            Time(Timestamp::EPOCH).to_string(),
+            "1970-01-01T00:00:00.000000Z"
+        );
     }
 
     #[test]

@@ -37,7 +37,9 @@ const ERRORS: &str = include_str!("../../../docs/errors.md");
 const NOT_PAGES: [&str; 5] = ["v1/", "in/", "signin/", "docs/", HASHED];
 
 fn find(path: &str) -> Option<&'static Asset> {
-    let index = ASSETS.binary_search_by_key(&path, |asset| asset.path).ok()?;
+    let index = ASSETS
+        .binary_search_by_key(&path, |asset| asset.path)
+        .ok()?;
     ASSETS.get(index)
 }
 
@@ -51,9 +53,13 @@ pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Respo
     if let Some(asset) = find(path) {
         return file(asset, &headers);
     }
-    let page = !NOT_PAGES.iter().any(|prefix| path.starts_with(prefix)) && !path.contains('.') && path != "v1";
+    let page = !NOT_PAGES.iter().any(|prefix| path.starts_with(prefix))
+        && !path.contains('.')
+        && path != "v1";
     match find(INDEX) {
-        _ if !page => Problem::new(Code::NotFound, "nothing is here; the API is under /v1").into_response(),
+        _ if !page => {
+            Problem::new(Code::NotFound, "nothing is here; the API is under /v1").into_response()
+        }
         Some(index) => file(index, &headers),
         None => missing(),
     }
@@ -64,12 +70,15 @@ fn file(asset: &'static Asset, headers: &HeaderMap) -> Response {
         true => "public, max-age=31536000, immutable",
         false => "no-cache",
     };
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let mut response = if known.is_some_and(|list| list.split(',').any(|one| one.trim().ends_with(asset.etag))) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        content(asset, headers)
-    };
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    let mut response =
+        if known.is_some_and(|list| list.split(',').any(|one| one.trim().ends_with(asset.etag))) {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            content(asset, headers)
+        };
     let all = response.headers_mut();
     all.insert(header::ETAG, HeaderValue::from_static(asset.etag));
     all.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
@@ -89,7 +98,10 @@ fn content(asset: &'static Asset, headers: &HeaderMap) -> Response {
 }
 
 fn takes_gzip(headers: &HeaderMap) -> bool {
-    let given = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let given = headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     given.flat_map(|line| line.split(',')).any(|part| {
         let (name, weight) = part.split_once(';').unwrap_or((part, ""));
         let named = name.trim().eq_ignore_ascii_case("gzip") || name.trim() == "*";
@@ -99,7 +111,11 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
 
 /// What the error codes mean.
 pub(crate) async fn errors() -> Response {
-    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], ERRORS).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/markdown; charset=utf-8")],
+        ERRORS,
+    )
+        .into_response()
 }
 
 fn missing() -> Response {
@@ -139,7 +155,12 @@ mod tests {
             let answer = serve(Method::GET, Uri::from_static(path), HeaderMap::new()).await;
             assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
         }
-        let answer = serve(Method::GET, Uri::from_static("/events/evt_1"), HeaderMap::new()).await;
+        let answer = serve(
+            Method::GET,
+            Uri::from_static("/events/evt_1"),
+            HeaderMap::new(),
+        )
+        .await;
         assert_eq!(answer.status(), StatusCode::OK);
     }
 }

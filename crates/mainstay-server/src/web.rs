@@ -33,10 +33,17 @@ pub(crate) fn router(app: &Arc<App>, verify_only: bool) -> Router {
         .fallback(ui::serve)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(frame::panicked))
-        .layer(middleware::from_fn_with_state(Arc::clone(app), frame::around))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(app),
+            frame::around,
+        ))
         .with_state(Arc::clone(app))
 }
 
 async fn method_not_allowed(method: Method) -> Response {
-    Problem::new(Code::MethodNotAllowed, format!("{method} is not possible here; see the header Allow")).into_response()
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not possible here; see the header Allow"),
+    )
+    .into_response()
 }

@@ -1,12 +1,11 @@
 //! What the verbs of all areas share: ids and enumerations as values, scopes, short calls.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
     AuditId, BindingId, Category, EndpointId, EventId, JobId, KeyId, Random, ReceiptId, ReplayId,
     SecretId, SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId,
-    jobs::{QueueNumber, SignalKind},
-    uuid_v7,
+    jobs::QueueNumber, uuid_v7,
 };
 use uuid::Uuid;
 
@@ -64,15 +63,6 @@ pub(crate) fn numbered_cell<T: Copy>(row: &Row, column: usize, all: &[T]) -> Sto
 /// The error of a cell whose text or number means nothing.
 pub(crate) fn unknown(column: usize) -> StoreError {
     StoreError::Corrupt(format!("column {column} holds a word that nobody knows"))
-}
-
-/// What a person wished, as a signal's row says; a CHECK constraint admits nothing else.
-pub(crate) const fn signal_kind(number: i16) -> SignalKind {
-    match number {
-        0 => SignalKind::Requeued,
-        1 => SignalKind::Cancelled,
-        _ => SignalKind::Discarded,
-    }
 }
 
 /// Parameters of a statement.
@@ -171,6 +161,9 @@ impl Random for Zeros {
 pub(crate) fn id_floor(at: Timestamp) -> Uuid {
     uuid_v7(at, &Zeros)
 }
+
+/// How long a list may look for a state that few have among all there are.
+pub(crate) const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// A limit that the store goes along with.
 pub(crate) fn bounded(limit: i64) -> i64 {

@@ -36,11 +36,21 @@ impl Caller {
         detail: Option<serde_json::Value>,
         tenant: Option<TenantId>,
     ) -> AuditEntry {
-        entry(app, self.actor(), action, subject.to_string(), detail, tenant.or(self.tenant))
+        entry(
+            app,
+            self.actor(),
+            action,
+            subject.to_string(),
+            detail,
+            tenant.or(self.tenant),
+        )
     }
 }
 
 /// The entry in the data of the tenant that it turned out to be about.
 pub(crate) fn in_tenant(entry: AuditEntry, tenant: TenantId) -> AuditEntry {
-    AuditEntry { tenant: Some(tenant), ..entry }
+    AuditEntry {
+        tenant: Some(tenant),
+        ..entry
+    }
 }

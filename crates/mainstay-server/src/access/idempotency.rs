@@ -17,7 +17,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mainstay_domain::{
-    Scope, StoreError, StoreExt, StoreResult, Timestamp, Tx, access::IdempotentWrite, store::BoxFuture,
+    Scope, StoreError, StoreExt, StoreResult, Timestamp, Tx, access::IdempotentWrite,
+    store::BoxFuture,
 };
 use serde::Serialize;
 
@@ -43,16 +44,24 @@ pub(crate) struct Repeatable {
 impl Repeatable {
     /// Reads the header, and what the key stands for: method, path and body.
     pub(crate) fn new(parts: &Parts, body: &[u8]) -> Result<Self, Problem> {
-        let key = parts.headers.get(HEADER).map(|value| value.to_str().unwrap_or_default().trim().to_owned());
+        let key = parts
+            .headers
+            .get(HEADER)
+            .map(|value| value.to_str().unwrap_or_default().trim().to_owned());
         if let Some(key) = &key {
             let plain = key.bytes().all(|byte| (0x21..0x7f).contains(&byte));
             if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_MAX || !plain {
-                let detail = "the header Idempotency-Key must have 1 to 255 visible ASCII characters";
+                let detail =
+                    "the header Idempotency-Key must have 1 to 255 visible ASCII characters";
                 return Err(Problem::new(Code::ValidationFailed, detail));
             }
         }
         let mut context = Context::new(&SHA256);
-        for part in [parts.method.as_str().as_bytes(), parts.uri.to_string().as_bytes(), body] {
+        for part in [
+            parts.method.as_str().as_bytes(),
+            parts.uri.to_string().as_bytes(),
+            body,
+        ] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
@@ -77,13 +86,20 @@ pub(crate) struct Done {
 impl Done {
     /// Done, and nothing to say about it.
     pub(crate) const fn nothing() -> Self {
-        Self { status: 204, body: String::new() }
+        Self {
+            status: 204,
+            body: String::new(),
+        }
     }
 
     /// An answer in JSON.
     pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> StoreResult<Self> {
-        let body = serde_json::to_string(body).map_err(|error| StoreError::Bug(error.to_string()))?;
-        Ok(Self { status: status.as_u16(), body })
+        let body =
+            serde_json::to_string(body).map_err(|error| StoreError::Bug(error.to_string()))?;
+        Ok(Self {
+            status: status.as_u16(),
+            body,
+        })
     }
 }
 
@@ -111,7 +127,12 @@ enum Ended {
 }
 
 /// Runs a write in one transaction, with its idempotency record.
-pub(crate) async fn write<F>(app: &App, caller: &Caller, repeatable: Repeatable, work: F) -> Result<Response, Problem>
+pub(crate) async fn write<F>(
+    app: &App,
+    caller: &Caller,
+    repeatable: Repeatable,
+    work: F,
+) -> Result<Response, Problem>
 where
     F: for<'t> Fn(&'t mut dyn Tx) -> BoxFuture<'t, StoreResult<Outcome>> + Send + Sync + 'static,
 {
@@ -165,7 +186,10 @@ where
             Box::pin(async move { tx.idempotency_get(&asked.caller, &asked.key).await })
         })
         .await?;
-    match known.map(|known| decide(&known, &record)).unwrap_or(Decision::Run) {
+    match known
+        .map(|known| decide(&known, &record))
+        .unwrap_or(Decision::Run)
+    {
         Decision::Again(done) => return answer(Ok(Ended::Again(done))),
         Decision::Refuse(problem) => return Err(problem),
         Decision::Run | Decision::Renew => {}
@@ -202,11 +226,17 @@ fn record(caller: &Caller, repeatable: &Repeatable, now: Timestamp) -> Option<Id
     })
 }
 
-async fn attempt<F>(tx: &mut dyn Tx, record: Option<IdempotentWrite>, work: &F) -> StoreResult<Ended>
+async fn attempt<F>(
+    tx: &mut dyn Tx,
+    record: Option<IdempotentWrite>,
+    work: &F,
+) -> StoreResult<Ended>
 where
     F: for<'t> Fn(&'t mut dyn Tx) -> BoxFuture<'t, StoreResult<Outcome>> + Send + Sync,
 {
-    let Some(record) = record else { return work(tx).await.map(Ended::Fresh) };
+    let Some(record) = record else {
+        return work(tx).await.map(Ended::Fresh);
+    };
     if let Some(known) = tx.idempotency_get(&record.caller, &record.key).await? {
         match decide(&known, &record) {
             Decision::Again(done) => return Ok(Ended::Again(done)),
@@ -222,7 +252,8 @@ where
         && done.body.len() <= limits::IDEMPOTENCY_ANSWER_MAX
     {
         let answer = Some((i32::from(done.status), done.body.clone()));
-        tx.idempotency_insert(&IdempotentWrite { answer, ..record }).await?;
+        tx.idempotency_insert(&IdempotentWrite { answer, ..record })
+            .await?;
     }
     Ok(Ended::Fresh(outcome))
 }
@@ -259,7 +290,11 @@ fn decide(known: &IdempotentWrite, asked: &IdempotentWrite) -> Decision {
 }
 
 fn in_progress() -> Problem {
-    Problem::new(Code::IdempotencyInProgress, "wait for the answer to the first request, then ask again").retry_after(1)
+    Problem::new(
+        Code::IdempotencyInProgress,
+        "wait for the answer to the first request, then ask again",
+    )
+    .retry_after(1)
 }
 
 fn answer(ended: StoreResult<Ended>) -> Result<Response, Problem> {
@@ -267,7 +302,9 @@ fn answer(ended: StoreResult<Ended>) -> Result<Response, Problem> {
         Ok(Ended::Fresh(outcome)) => outcome.map(IntoResponse::into_response),
         Ok(Ended::Again(done)) => {
             let mut response = done.into_response();
-            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            response
+                .headers_mut()
+                .insert(REPLAYED, HeaderValue::from_static("true"));
             Ok(response)
         }
         // Another node was faster by a moment; its answer is there when the caller asks again.
@@ -288,20 +325,34 @@ pub(crate) struct Turn {
 
 impl InProgress {
     fn take(&self, caller: &Caller, repeatable: &Repeatable) -> Result<Turn, Problem> {
-        let own = repeatable.key.as_ref().map(|key| (caller.id(), key.clone()));
+        let own = repeatable
+            .key
+            .as_ref()
+            .map(|key| (caller.id(), key.clone()));
         if let Some(own) = &own
-            && !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(own.clone())
+            && !self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(own.clone())
         {
             return Err(in_progress());
         }
-        Ok(Turn { all: self.clone(), own })
+        Ok(Turn {
+            all: self.clone(),
+            own,
+        })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(own) = &self.own {
-            self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(own);
+            self.all
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(own);
         }
     }
 }
@@ -315,12 +366,17 @@ mod tests {
     use crate::access::Who;
 
     fn repeatable(key: &str, uri: &str, body: &[u8]) -> Result<Repeatable, Problem> {
-        let request = Request::post(uri).header("Idempotency-Key", key).body(()).expect("a request");
+        let request = Request::post(uri)
+            .header("Idempotency-Key", key)
+            .body(())
+            .expect("a request");
         Repeatable::new(&request.into_parts().0, body)
     }
 
     fn written(key: &str, body: &[u8], at: i64) -> IdempotentWrite {
-        let digest = repeatable(key, "/v1/jobs", body).expect("a fine key").digest;
+        let digest = repeatable(key, "/v1/jobs", body)
+            .expect("a fine key")
+            .digest;
         IdempotentWrite {
             caller: "key".into(),
             key: key.into(),
@@ -333,12 +389,19 @@ mod tests {
     #[test]
     fn the_same_request_again_gets_the_same_answer() {
         let decision = decide(&written("a", b"1", 100), &written("a", b"1", 200));
-        assert_eq!(decision, Decision::Again(Done { status: 201, body: "{}".into() }));
+        assert_eq!(
+            decision,
+            Decision::Again(Done {
+                status: 201,
+                body: "{}".into()
+            })
+        );
     }
 
     #[test]
     fn another_request_under_the_same_key_is_refused() {
-        let Decision::Refuse(problem) = decide(&written("a", b"1", 100), &written("a", b"2", 200)) else {
+        let Decision::Refuse(problem) = decide(&written("a", b"1", 100), &written("a", b"2", 200))
+        else {
             panic!("not refused");
         };
         assert_eq!(problem.code(), Code::IdempotencyKeyReused);
@@ -347,21 +410,35 @@ mod tests {
     #[test]
     fn after_a_day_the_key_is_free_again() {
         let day = 24 * 60 * 60;
-        assert_eq!(decide(&written("a", b"1", 100), &written("a", b"2", 100 + day)), Decision::Renew);
-        assert_ne!(decide(&written("a", b"1", 100), &written("a", b"2", 99 + day)), Decision::Renew);
+        assert_eq!(
+            decide(&written("a", b"1", 100), &written("a", b"2", 100 + day)),
+            Decision::Renew
+        );
+        assert_ne!(
+            decide(&written("a", b"1", 100), &written("a", b"2", 99 + day)),
+            Decision::Renew
+        );
     }
 
     #[test]
     fn a_first_request_without_an_answer_is_still_in_progress() {
-        let known = IdempotentWrite { answer: None, ..written("a", b"1", 100) };
-        let Decision::Refuse(problem) = decide(&known, &written("a", b"1", 101)) else { panic!("not refused") };
+        let known = IdempotentWrite {
+            answer: None,
+            ..written("a", b"1", 100)
+        };
+        let Decision::Refuse(problem) = decide(&known, &written("a", b"1", 101)) else {
+            panic!("not refused")
+        };
         assert_eq!(problem.code(), Code::IdempotencyInProgress);
     }
 
     #[test]
     fn a_key_is_taken_once_at_a_time_and_by_caller() {
         let caller = |id| Caller {
-            who: Who::Key { id: KeyId::from_uuid(uuid::Uuid::from_u128(id)), name: "k".into() },
+            who: Who::Key {
+                id: KeyId::from_uuid(uuid::Uuid::from_u128(id)),
+                name: "k".into(),
+            },
             role: Role::Owner,
             tenant: None,
         };

@@ -45,11 +45,16 @@ pub(crate) fn parse(token: &str) -> Option<(KeyId, &str)> {
     let rest = token.strip_prefix(PREFIX)?;
     let (id, rest) = rest.split_at_checked(ID_LEN)?;
     let secret = rest.strip_prefix('_')?;
-    let plain = secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let plain = secret
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if secret.len() != SECRET_LEN || !plain {
         return None;
     }
-    Some((KeyId::from_str(&format!("{}_{id}", KeyId::PREFIX)).ok()?, secret))
+    Some((
+        KeyId::from_str(&format!("{}_{id}", KeyId::PREFIX)).ok()?,
+        secret,
+    ))
 }
 
 /// Keys that were read a moment ago: a key that is deleted stops working within that moment on every node.
@@ -58,15 +63,23 @@ pub(crate) struct Keys(Mutex<HashMap<KeyId, (Instant, Arc<ApiKey>)>>);
 
 impl Keys {
     /// The key behind this text, if it is one and has not ended.
-    pub(crate) async fn find(&self, app: &App, token: &str) -> Result<Option<Arc<ApiKey>>, Problem> {
-        let Some((id, secret)) = parse(token) else { return Ok(None) };
+    pub(crate) async fn find(
+        &self,
+        app: &App,
+        token: &str,
+    ) -> Result<Option<Arc<ApiKey>>, Problem> {
+        let Some((id, secret)) = parse(token) else {
+            return Ok(None);
+        };
         let key = match self.remembered(id) {
             Some(key) => Some(key),
             None => self.load(app, id).await?,
         };
         let now = app.clock.now();
         Ok(key.filter(|key| {
-            let same = aws_lc_rs::constant_time::verify_slices_are_equal(&key.digest, &digest(secret)).is_ok();
+            let same =
+                aws_lc_rs::constant_time::verify_slices_are_equal(&key.digest, &digest(secret))
+                    .is_ok();
             same && key.expires_at.is_none_or(|ends| ends > now)
         }))
     }
@@ -86,9 +99,13 @@ impl Keys {
         let read_at = Instant::now();
         let found = app
             .store
-            .read(Scope::System("key"), move |tx| Box::pin(async move { tx.key_get(id).await }))
+            .read(Scope::System("key"), move |tx| {
+                Box::pin(async move { tx.key_get(id).await })
+            })
             .await?;
-        let Some(key) = found.map(Arc::new) else { return Ok(None) };
+        let Some(key) = found.map(Arc::new) else {
+            return Ok(None);
+        };
         {
             let mut known = self.lock();
             if known.len() >= limits::KEY_CACHE_MAX {
@@ -97,7 +114,10 @@ impl Keys {
             known.insert(id, (read_at, Arc::clone(&key)));
         }
         let now = app.clock.now();
-        if key.last_used_at.is_none_or(|used| now.ms_since(used) >= limits::TOUCH_MS) {
+        if key
+            .last_used_at
+            .is_none_or(|used| now.ms_since(used) >= limits::TOUCH_MS)
+        {
             touch(app, id).await;
         }
         Ok(Some(key))
@@ -113,7 +133,9 @@ async fn touch(app: &App, id: KeyId) {
     let now = app.clock.now();
     let touched = app
         .store
-        .transact(Scope::System("key"), move |tx| Box::pin(async move { tx.key_touch(id, now).await }))
+        .transact(Scope::System("key"), move |tx| {
+            Box::pin(async move { tx.key_touch(id, now).await })
+        })
         .await;
     if let Err(error) = touched {
         tracing::debug!(%error, "when a key was last used could not be noted");
@@ -142,14 +164,27 @@ mod tests {
         let good = token(KeyId::NIL, &random_secret(&SeededRandom::new(1)));
         let cut = &good[..good.len() - 1];
         let long = format!("{good}x");
-        for wrong in ["", "msk_", "msk_é", cut, &long, &good.replace("msk_", "key_"), &good.to_uppercase(), "sk_live_x"] {
+        for wrong in [
+            "",
+            "msk_",
+            "msk_é",
+            cut,
+            &long,
+            &good.replace("msk_", "key_"),
+            &good.to_uppercase(),
+            "sk_live_x",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_key_of_many_bytes_of_anything_does_not_panic() {
-        for text in ["msk_ääääääääääääääääääääääääää_x", "msk_00000000000000000000000000", "msk_\u{1F600}"] {
+        for text in [
+            "msk_ääääääääääääääääääääääääää_x",
+            "msk_00000000000000000000000000",
+            "msk_\u{1F600}",
+        ] {
             assert_eq!(parse(text), None);
         }
     }

@@ -102,7 +102,10 @@ impl Caller {
 }
 
 fn outside(what: &str) -> Problem {
-    Problem::new(Code::TenantForbidden, format!("the key is bound to one tenant, and {what} is outside of it"))
+    Problem::new(
+        Code::TenantForbidden,
+        format!("the key is bound to one tenant, and {what} is outside of it"),
+    )
 }
 
 impl FromRequestParts<Arc<App>> for Caller {
@@ -110,7 +113,11 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
         // Put there by `guard`; a route outside of it has no caller and must not ask for one.
-        parts.extensions.get::<Self>().cloned().ok_or_else(unauthenticated)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(unauthenticated)
     }
 }
 
@@ -124,18 +131,29 @@ pub(crate) const OPEN: [(Method, &str); 3] = [
 /// Writes that every role may do: leaving.
 const FOR_EVERY_ROLE: [(Method, &str); 1] = [(Method::DELETE, "/v1/session")];
 
-/// Lets a request under `/v1` through, or not.
-pub(crate) async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let listed = |list: &[(Method, &str)]| {
-        let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-        list.iter().any(|(own, path)| own == method && *path == request.uri().path())
+fn listed(list: &[(Method, &str)], request: &Request) -> bool {
+    let method = if request.method() == Method::HEAD {
+        &Method::GET
+    } else {
+        request.method()
     };
-    if listed(&OPEN) {
+    list.iter()
+        .any(|(own, path)| own == method && *path == request.uri().path())
+}
+
+/// Lets a request under `/v1` through, or not.
+pub(crate) async fn guard(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (open, for_every_role) = (listed(&OPEN, &request), listed(&FOR_EVERY_ROLE, &request));
+    if open {
         return next.run(request).await;
     }
-    let for_every_role = listed(&FOR_EVERY_ROLE);
     let client = request.extensions().get::<Client>().copied();
-    match authenticate(&app, request.headers(), client).await {
+    let headers = request.headers().clone();
+    match authenticate(&app, &headers, client).await {
         Ok(known) => {
             let write = !request.method().is_safe();
             if let Err(problem) = known.may(write, for_every_role) {
@@ -165,37 +183,65 @@ impl Known {
             ));
         }
         if write && !for_every_role && self.caller.role != Role::Owner {
-            return Err(Problem::new(Code::RoleForbidden, "a viewer may look at everything and change nothing"));
+            return Err(Problem::new(
+                Code::RoleForbidden,
+                "a viewer may look at everything and change nothing",
+            ));
         }
         Ok(())
     }
 }
 
 /// Finds out who calls.
-pub(crate) async fn authenticate(app: &App, headers: &HeaderMap, client: Option<Client>) -> Result<Known, Problem> {
+pub(crate) async fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    client: Option<Client>,
+) -> Result<Known, Problem> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let caller = by_key(app, value.to_str().unwrap_or_default()).await?;
-        return Ok(Known { caller, origin: None });
+        return Ok(Known {
+            caller,
+            origin: None,
+        });
     }
     let caller = by_session(app, headers).await?;
     let proxied = client.is_some_and(|client| client.proxied);
     let origin = Origin::of(headers, app.public_url.as_deref(), proxied);
-    Ok(Known { caller, origin: Some(origin) })
+    Ok(Known {
+        caller,
+        origin: Some(origin),
+    })
 }
 
 fn unauthenticated() -> Problem {
-    Problem::new(Code::Unauthenticated, "send an API key as 'Authorization: Bearer msk_…', or sign in")
+    Problem::new(
+        Code::Unauthenticated,
+        "send an API key as 'Authorization: Bearer msk_…', or sign in",
+    )
 }
 
 async fn by_key(app: &App, value: &str) -> Result<Caller, Problem> {
-    let refused = || Problem::new(Code::Unauthenticated, "the API key is unknown, has ended, or is not a key");
+    let refused = || {
+        Problem::new(
+            Code::Unauthenticated,
+            "the API key is unknown, has ended, or is not a key",
+        )
+    };
     let (scheme, token) = value.split_once(' ').ok_or_else(refused)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused());
     }
-    let key = app.keys.find(app, token.trim()).await?.ok_or_else(refused)?;
+    let key = app
+        .keys
+        .find(app, token.trim())
+        .await?
+        .ok_or_else(refused)?;
     Ok(Caller {
-        who: Who::Key { id: key.id, name: key.name.clone() },
+        who: Who::Key {
+            id: key.id,
+            name: key.name.clone(),
+        },
         role: key.role,
         tenant: key.tenant,
     })
@@ -206,14 +252,22 @@ async fn by_session(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
     let (digest, now) = (keys::digest(&token), app.clock.now());
     let found = app
         .store
-        .read(Scope::System("session"), move |tx| Box::pin(async move { tx.session_get(&digest, now).await }))
+        .read(Scope::System("session"), move |tx| {
+            Box::pin(async move { tx.session_get(&digest, now).await })
+        })
         .await?;
     let (_, user) = found.ok_or_else(unauthenticated)?;
-    if user.last_seen_at.is_none_or(|seen| now.ms_since(seen) >= limits::TOUCH_MS) {
+    if user
+        .last_seen_at
+        .is_none_or(|seen| now.ms_since(seen) >= limits::TOUCH_MS)
+    {
         touch_user(app, user.id).await;
     }
     Ok(Caller {
-        who: Who::User { id: user.id, email: user.email },
+        who: Who::User {
+            id: user.id,
+            email: user.email,
+        },
         role: user.role,
         tenant: None,
     })
@@ -224,7 +278,9 @@ async fn touch_user(app: &App, id: UserId) {
     let now = app.clock.now();
     let touched = app
         .store
-        .transact(Scope::System("session"), move |tx| Box::pin(async move { tx.user_touch(id, now).await }))
+        .transact(Scope::System("session"), move |tx| {
+            Box::pin(async move { tx.user_touch(id, now).await })
+        })
         .await;
     if let Err(error) = touched {
         tracing::debug!(%error, "when a user was last here could not be noted");
@@ -238,30 +294,44 @@ mod tests {
 
     fn caller(role: Role, tenant: Option<TenantId>) -> Caller {
         Caller {
-            who: Who::Key { id: KeyId::NIL, name: "deploy".into() },
+            who: Who::Key {
+                id: KeyId::NIL,
+                name: "deploy".into(),
+            },
             role,
             tenant,
         }
     }
 
     fn known(role: Role, origin: Option<Origin>) -> Known {
-        Known { caller: caller(role, None), origin }
+        Known {
+            caller: caller(role, None),
+            origin,
+        }
     }
 
     #[test]
     fn a_viewer_may_read_and_leave_and_nothing_else() {
         assert!(known(Role::Viewer, None).may(false, false).is_ok());
         assert!(known(Role::Viewer, None).may(true, true).is_ok());
-        let refused = known(Role::Viewer, None).may(true, false).expect_err("a write");
+        let refused = known(Role::Viewer, None)
+            .may(true, false)
+            .expect_err("a write");
         assert_eq!(refused.code(), Code::RoleForbidden);
         assert!(known(Role::Owner, None).may(true, false).is_ok());
     }
 
     #[test]
     fn a_session_writes_only_from_our_own_pages() {
-        assert!(known(Role::Owner, Some(Origin::Own)).may(true, false).is_ok());
+        assert!(
+            known(Role::Owner, Some(Origin::Own))
+                .may(true, false)
+                .is_ok()
+        );
         for origin in [Origin::Foreign, Origin::Silent] {
-            let refused = known(Role::Owner, Some(origin)).may(true, false).expect_err("another page");
+            let refused = known(Role::Owner, Some(origin))
+                .may(true, false)
+                .expect_err("another page");
             assert_eq!(refused.code(), Code::OriginForbidden);
             assert!(known(Role::Owner, Some(origin)).may(false, false).is_ok());
         }
@@ -274,8 +344,14 @@ mod tests {
         let bound = caller(Role::Owner, Some(own));
         assert_eq!(bound.admit(None), Ok(Some(own)));
         assert_eq!(bound.admit(Some(own)), Ok(Some(own)));
-        assert_eq!(bound.admit(Some(other)).expect_err("outside").code(), Code::TenantForbidden);
-        assert_eq!(bound.everywhere().expect_err("bound").code(), Code::TenantForbidden);
+        assert_eq!(
+            bound.admit(Some(other)).expect_err("outside").code(),
+            Code::TenantForbidden
+        );
+        assert_eq!(
+            bound.everywhere().expect_err("bound").code(),
+            Code::TenantForbidden
+        );
         assert_eq!(bound.scope(), Scope::Tenant(own));
         let free = caller(Role::Owner, None);
         assert_eq!(free.admit(Some(other)), Ok(Some(other)));

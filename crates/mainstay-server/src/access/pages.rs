@@ -7,17 +7,18 @@ use axum::{
 
 /// Makes text safe inside HTML and inside a quoted attribute.
 pub(crate) fn escape(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-        out
-    })
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut out, c| {
+            match c {
+                '&' => out.push_str("&amp;"),
+                '<' => out.push_str("&lt;"),
+                '>' => out.push_str("&gt;"),
+                '"' => out.push_str("&quot;"),
+                '\'' => out.push_str("&#39;"),
+                other => out.push(other),
+            }
+            out
+        })
 }
 
 /// A page of the server's own.
@@ -47,7 +48,10 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
 
 fn alert(error: Option<&str>) -> String {
     error.map_or_else(String::new, |text| {
-        format!("<p class=\"note bad\" role=\"alert\" id=\"problem\">{}</p>", escape(text))
+        format!(
+            "<p class=\"note bad\" role=\"alert\" id=\"problem\">{}</p>",
+            escape(text)
+        )
     })
 }
 
@@ -59,8 +63,14 @@ pub(crate) fn sign_in(
     notice: Option<&str>,
     error: Option<&str>,
 ) -> Response {
-    let notice = notice.map_or_else(String::new, |text| format!("<p class=\"note\" role=\"status\">{}</p>", escape(text)));
-    let described = if error.is_some() { " aria-describedby=\"problem\"" } else { "" };
+    let notice = notice.map_or_else(String::new, |text| {
+        format!("<p class=\"note\" role=\"status\">{}</p>", escape(text))
+    });
+    let described = if error.is_some() {
+        " aria-describedby=\"problem\""
+    } else {
+        ""
+    };
     let body = format!(
         r#"<h1>Sign in</h1>
 {notice}{alert}
@@ -81,7 +91,13 @@ pub(crate) fn sign_in(
 }
 
 /// The page behind a one-time link: one button, and for the first owner an address and a password to choose.
-pub(crate) fn link(status: StatusCode, token: &str, first: bool, email: &str, error: Option<&str>) -> Response {
+pub(crate) fn link(
+    status: StatusCode,
+    token: &str,
+    first: bool,
+    email: &str,
+    error: Option<&str>,
+) -> Response {
     let fields = if first {
         format!(
             r#"<label for="email">E-mail</label>
@@ -94,7 +110,11 @@ pub(crate) fn link(status: StatusCode, token: &str, first: bool, email: &str, er
     } else {
         String::new()
     };
-    let (title, button) = if first { ("Welcome", "Begin") } else { ("Sign in", "Sign in") };
+    let (title, button) = if first {
+        ("Welcome", "Begin")
+    } else {
+        ("Sign in", "Sign in")
+    };
     let body = format!(
         r#"<h1>{title}</h1>
 {alert}
@@ -114,8 +134,14 @@ pub(crate) fn link(status: StatusCode, token: &str, first: bool, email: &str, er
 pub(crate) async fn style() -> Response {
     let mut response = STYLE.into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/css; charset=utf-8"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=3600"),
+    );
     response
 }
 
@@ -203,6 +229,9 @@ mod tests {
 
     #[test]
     fn what_a_person_typed_cannot_become_markup() {
-        assert_eq!(escape(r#"<a href="x">&'"#), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;");
+        assert_eq!(
+            escape(r#"<a href="x">&'"#),
+            "&lt;a href=&quot;x&quot;&gt;&amp;&#39;"
+        );
     }
 }

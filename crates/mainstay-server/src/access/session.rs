@@ -2,8 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use mainstay_domain::{
-    Random, Scope, SessionId, Store, StoreExt, StoreResult, Timestamp, UserId,
-    access::Session,
+    Random, Scope, SessionId, Store, StoreExt, StoreResult, Timestamp, UserId, access::Session,
 };
 
 use super::keys::{digest, random_secret};
@@ -43,7 +42,10 @@ pub(crate) fn cookie_removed(secure: bool) -> HeaderValue {
 
 fn header(token: &str, secure: bool, age_secs: i64) -> HeaderValue {
     let flag = if secure { "; Secure" } else { "" };
-    let text = format!("{}={token}; Path=/; Max-Age={age_secs}; HttpOnly; SameSite=Lax{flag}", name(secure));
+    let text = format!(
+        "{}={token}; Path=/; Max-Age={age_secs}; HttpOnly; SameSite=Lax{flag}",
+        name(secure)
+    );
     // Tokens are of our own making.
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
 }
@@ -105,14 +107,22 @@ mod tests {
         let headers = cookies(&["a=1; mainstay_session=tok; b=2"]);
         assert_eq!(from_cookie(&headers, false).as_deref(), Some("tok"));
         assert_eq!(from_cookie(&headers, true), None);
-        assert_eq!(from_cookie(&cookies(&["a=1", "__Host-mainstay=t2"]), true).as_deref(), Some("t2"));
+        assert_eq!(
+            from_cookie(&cookies(&["a=1", "__Host-mainstay=t2"]), true).as_deref(),
+            Some("t2")
+        );
     }
 
     #[test]
     fn a_cookie_over_tls_is_bound_to_the_host() {
         let secure = cookie("t", true);
         let text = secure.to_str().expect("plain text");
-        assert!(text.starts_with("__Host-mainstay=t; Path=/;") && text.ends_with("; Secure"), "{text}");
-        assert!(text.contains("HttpOnly") && text.contains("SameSite=Lax") && !text.contains("Domain"));
+        assert!(
+            text.starts_with("__Host-mainstay=t; Path=/;") && text.ends_with("; Secure"),
+            "{text}"
+        );
+        assert!(
+            text.contains("HttpOnly") && text.contains("SameSite=Lax") && !text.contains("Domain")
+        );
     }
 }

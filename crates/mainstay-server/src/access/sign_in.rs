@@ -63,7 +63,10 @@ pub(crate) async fn with_password(
     if !app.passwords.verify(password, stored).await? {
         app.throttle.failed(&counted);
         tracing::info!(address, "a sign-in failed");
-        return Err(Problem::new(Code::SignInFailed, "this address and password do not go together"));
+        return Err(Problem::new(
+            Code::SignInFailed,
+            "this address and password do not go together",
+        ));
     }
     let Some(user) = known else {
         return Err(Problem::internal("a password of nobody was right"));
@@ -84,7 +87,14 @@ async fn user(app: &App, email: &str) -> StoreResult<Option<User>> {
 async fn begin(app: &App, user: &User) -> Result<String, Problem> {
     let now = app.clock.now();
     let (session, token) = session::begin(user.id, now, &*app.random);
-    let told = audit::entry(app, format!("user:{}", user.email), "session.create", user.id.to_string(), None, None);
+    let told = audit::entry(
+        app,
+        format!("user:{}", user.email),
+        "session.create",
+        user.id.to_string(),
+        None,
+        None,
+    );
     let id = user.id;
     app.store
         .transact(Scope::System("sign-in"), move |tx| {
@@ -101,7 +111,9 @@ async fn begin(app: &App, user: &User) -> Result<String, Problem> {
 
 /// Ends the session of this cookie.
 pub(crate) async fn end(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(token) = session::from_cookie(headers, app.secure) else { return Ok(()) };
+    let Some(token) = session::from_cookie(headers, app.secure) else {
+        return Ok(());
+    };
     let digest = keys::digest(&token);
     app.store
         .transact(Scope::System("sign-out"), move |tx| {
@@ -116,19 +128,26 @@ struct Form(Vec<(String, String)>);
 impl Form {
     async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Self, Problem> {
         let bytes = raw(app, headers, body, limits::FORM_BYTES).await?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| Problem::new(Code::RequestMalformed, "the form cannot be read"))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Problem::new(Code::RequestMalformed, "the form cannot be read"))?;
         Ok(Self(form_pairs(text)))
     }
 
     fn get(&self, name: &str) -> &str {
-        self.0.iter().find(|(own, _)| own == name).map_or("", |(_, value)| value)
+        self.0
+            .iter()
+            .find(|(own, _)| own == name)
+            .map_or("", |(_, value)| value)
     }
 }
 
 /// A form of another site must not sign anybody in or out.
 pub(crate) fn same_site(app: &App, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
     match Origin::of(headers, app.public_url.as_deref(), client.proxied) {
-        Origin::Foreign => Err(Problem::new(Code::OriginForbidden, "the form was sent from another site")),
+        Origin::Foreign => Err(Problem::new(
+            Code::OriginForbidden,
+            "the form was sent from another site",
+        )),
         Origin::Own | Origin::Silent => Ok(()),
     }
 }
@@ -142,7 +161,9 @@ fn next(given: &str) -> &str {
 
 fn welcome(app: &App, token: &str, to: &str) -> Response {
     let mut response = Redirect::to(to).into_response();
-    response.headers_mut().append(header::SET_COOKIE, session::cookie(token, app.secure));
+    response
+        .headers_mut()
+        .append(header::SET_COOKIE, session::cookie(token, app.secure));
     response
 }
 
@@ -181,14 +202,19 @@ fn failed(problem: &Problem, to: &str, email: &str) -> Response {
 
 fn sentence(problem: &Problem) -> String {
     let mut chars = problem.detail().chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
+    let first = chars
+        .next()
+        .map(|c| c.to_uppercase().to_string())
+        .unwrap_or_default();
     format!("{first}{}.", chars.as_str())
 }
 
 fn with_retry_after(problem: &Problem, mut response: Response) -> Response {
     let answered = problem.clone().into_response();
     if let Some(value) = answered.headers().get(header::RETRY_AFTER) {
-        response.headers_mut().insert(header::RETRY_AFTER, value.clone());
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, value.clone());
     }
     response
 }
@@ -197,7 +223,13 @@ async fn link_show(RawQuery(query): RawQuery) -> Response {
     let form = Form(form_pairs(query.as_deref().unwrap_or_default()));
     let token = form.get("token");
     // Looking does not use the link up: mail scanners and previews look as well.
-    pages::link(StatusCode::OK, token, token.starts_with(session::FIRST), FIRST_OWNER, None)
+    pages::link(
+        StatusCode::OK,
+        token,
+        token.starts_with(session::FIRST),
+        FIRST_OWNER,
+        None,
+    )
 }
 
 async fn link_submit(
@@ -208,7 +240,9 @@ async fn link_submit(
 ) -> Response {
     let form = match Form::read(&app, &headers, body).await {
         Ok(form) => form,
-        Err(problem) => return pages::link(problem.status(), "", false, "", Some(&sentence(&problem))),
+        Err(problem) => {
+            return pages::link(problem.status(), "", false, "", Some(&sentence(&problem)));
+        }
     };
     let token = form.get("token");
     let taken = async {
@@ -219,19 +253,35 @@ async fn link_submit(
         Ok(session) => welcome(&app, &session, "/"),
         Err(problem) => {
             let first = token.starts_with(session::FIRST);
-            let page = pages::link(problem.status(), token, first, form.get("email"), Some(&sentence(&problem)));
+            let page = pages::link(
+                problem.status(),
+                token,
+                first,
+                form.get("email"),
+                Some(&sentence(&problem)),
+            );
             with_retry_after(&problem, page)
         }
     }
 }
 
 /// Signs in by a one-time link. The first owner may choose an address and a password on the way.
-async fn with_link(app: &App, client: Client, token: &str, address: &str, chosen: &str) -> Result<String, Problem> {
+async fn with_link(
+    app: &App,
+    client: Client,
+    token: &str,
+    address: &str,
+    chosen: &str,
+) -> Result<String, Problem> {
     let from = client.address.to_string();
     app.throttle.check(&[&from])?;
     let first = token.starts_with(session::FIRST);
     let mut checks = Checks::default();
-    let address = if first { email(&mut checks, "the address", address) } else { String::new() };
+    let address = if first {
+        email(&mut checks, "the address", address)
+    } else {
+        String::new()
+    };
     if first && !chosen.is_empty() {
         password::check(&mut checks, "the password", chosen);
     }
@@ -251,7 +301,14 @@ async fn with_link(app: &App, client: Client, token: &str, address: &str, chosen
         last_seen_at: Some(now),
     };
     let (digest, random) = (keys::digest(token), Arc::clone(&app.random));
-    let told = audit::entry(app, "system:link".into(), "session.create", String::new(), None, None);
+    let told = audit::entry(
+        app,
+        "system:link".into(),
+        "session.create",
+        String::new(),
+        None,
+        None,
+    );
     let session = app
         .store
         .transact(Scope::System("sign-in link"), move |tx| {
@@ -276,14 +333,22 @@ async fn take(
     now: Timestamp,
     told: AuditEntry,
 ) -> StoreResult<Option<String>> {
-    let Some(link) = tx.session_link_take(digest, now).await? else { return Ok(None) };
+    let Some(link) = tx.session_link_take(digest, now).await? else {
+        return Ok(None);
+    };
     let user = match link {
-        Session { user: Some(user), .. } => user,
+        Session {
+            user: Some(user), ..
+        } => user,
         Session { user: None, .. } => first_owner(tx, newcomer).await?,
     };
     let (session, token) = session::begin(user, now, random);
     tx.session_insert(&session).await?;
-    tx.audit_insert(&AuditEntry { subject: user.to_string(), ..told }).await?;
+    tx.audit_insert(&AuditEntry {
+        subject: user.to_string(),
+        ..told
+    })
+    .await?;
     Ok(Some(token))
 }
 
@@ -312,8 +377,12 @@ async fn leave(
     same_site(&app, client, &headers)?;
     end(&app, &headers).await?;
     let mut response = Redirect::to("/signin?out=1").into_response();
-    response.headers_mut().append(header::SET_COOKIE, session::cookie_removed(app.secure));
-    response.headers_mut().insert("clear-site-data", HeaderValue::from_static("\"cache\""));
+    response
+        .headers_mut()
+        .append(header::SET_COOKIE, session::cookie_removed(app.secure));
+    response
+        .headers_mut()
+        .insert("clear-site-data", HeaderValue::from_static("\"cache\""));
     Ok(response)
 }
 
@@ -324,7 +393,14 @@ mod tests {
     #[test]
     fn after_signing_in_one_stays_on_this_site() {
         assert_eq!(next("/events?status=error"), "/events?status=error");
-        for foreign in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a b", "/\r\nset-cookie:x"] {
+        for foreign in [
+            "",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/a b",
+            "/\r\nset-cookie:x",
+        ] {
             assert_eq!(next(foreign), "/", "{foreign}");
         }
     }

@@ -25,7 +25,8 @@ struct Bucket {
 
 impl Bucket {
     fn now(self, now: Instant) -> f64 {
-        let refilled = now.duration_since(self.at).as_secs_f64() / limits::SIGN_IN_REFILL.as_secs_f64();
+        let refilled =
+            now.duration_since(self.at).as_secs_f64() / limits::SIGN_IN_REFILL.as_secs_f64();
         (self.failures - refilled).max(0.0)
     }
 }
@@ -35,14 +36,24 @@ impl Throttle {
     pub(crate) fn check(&self, keys: &[&str]) -> Result<(), Problem> {
         let now = Instant::now();
         let buckets = self.lock();
-        let worst = keys.iter().filter_map(|key| buckets.get(*key)).map(|bucket| bucket.now(now)).fold(0.0, f64::max);
+        let worst = keys
+            .iter()
+            .filter_map(|key| buckets.get(*key))
+            .map(|bucket| bucket.now(now))
+            .fold(0.0, f64::max);
         let over = worst + 1.0 - f64::from(limits::SIGN_IN_FAILURES);
         if over <= 0.0 {
             return Ok(());
         }
-        let wait = limits::SIGN_IN_REFILL.mul_f64(over).max(Duration::from_secs(1));
+        let wait = limits::SIGN_IN_REFILL
+            .mul_f64(over)
+            .max(Duration::from_secs(1));
         let secs = wait.as_secs_f64().ceil() as u64;
-        Err(Problem::new(Code::RateLimited, format!("too many sign-ins failed; wait {secs} s")).retry_after(secs))
+        Err(Problem::new(
+            Code::RateLimited,
+            format!("too many sign-ins failed; wait {secs} s"),
+        )
+        .retry_after(secs))
     }
 
     /// Counts a failure for each of these.
@@ -57,8 +68,14 @@ impl Throttle {
             if buckets.len() >= limits::SIGN_IN_TRACKED_MAX && !buckets.contains_key(*key) {
                 continue;
             }
-            let bucket = buckets.entry((*key).to_owned()).or_insert(Bucket { failures: 0.0, at: now });
-            *bucket = Bucket { failures: bucket.now(now) + 1.0, at: now };
+            let bucket = buckets.entry((*key).to_owned()).or_insert(Bucket {
+                failures: 0.0,
+                at: now,
+            });
+            *bucket = Bucket {
+                failures: bucket.now(now) + 1.0,
+                at: now,
+            };
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
     },
     http::{
         Problem,
-        extract::{Checks, Id, Input, NoInput, Query},
+        extract::{Checks, Id, Input, NoInput, Params},
     },
     state::App,
     time::Time,
@@ -136,13 +136,22 @@ pub(crate) struct BindingChange {
 /// Brings a pattern into the form in which it is kept: `a, b.*` as `a,b.*`.
 fn pattern(checks: &mut Checks, pointer: &str, text: &str) -> String {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    checks.ensure(parts.len() <= PATTERNS_MAX, pointer, &format!("has more than {PATTERNS_MAX} patterns"));
+    checks.ensure(
+        parts.len() <= PATTERNS_MAX,
+        pointer,
+        &format!("has more than {PATTERNS_MAX} patterns"),
+    );
     let fine = parts.iter().all(|part| {
         let body = part.strip_suffix('*').unwrap_or(part);
-        let clean = !body.contains('*') && body.chars().all(|c| !c.is_control() && !c.is_whitespace());
+        let clean =
+            !body.contains('*') && body.chars().all(|c| !c.is_control() && !c.is_whitespace());
         !part.is_empty() && part.chars().count() <= PATTERN_MAX && clean
     });
-    checks.ensure(fine, pointer, "must be exact types, 'prefix.*' or '*', separated by commas");
+    checks.ensure(
+        fine,
+        pointer,
+        "must be exact types, 'prefix.*' or '*', separated by commas",
+    );
     parts.join(",")
 }
 
@@ -158,7 +167,10 @@ impl Names {
         let endpoints = tx.endpoint_list().await?;
         Ok(Self {
             sources: sources.into_iter().map(|one| (one.id, one.name)).collect(),
-            endpoints: endpoints.into_iter().map(|one| (one.id, one.name)).collect(),
+            endpoints: endpoints
+                .into_iter()
+                .map(|one| (one.id, one.name))
+                .collect(),
         })
     }
 
@@ -169,10 +181,17 @@ impl Names {
             name: binding.name,
             tenant_id: binding.tenant,
             source_id: binding.source,
-            source_name: self.sources.get(&binding.source).cloned().unwrap_or_default(),
+            source_name: self
+                .sources
+                .get(&binding.source)
+                .cloned()
+                .unwrap_or_default(),
             type_pattern: binding.type_pattern,
             handler: match binding.handler {
-                HandlerRef::Endpoint(id) => HandlerView::Endpoint { endpoint_id: id, endpoint_name: name_of(&id) },
+                HandlerRef::Endpoint(id) => HandlerView::Endpoint {
+                    endpoint_id: id,
+                    endpoint_name: name_of(&id),
+                },
                 HandlerRef::Builtin(name) => HandlerView::Builtin { name },
             },
             enabled: binding.enabled,
@@ -187,11 +206,13 @@ impl Names {
 async fn binding_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<BindingView>>, Problem> {
     let (all, names) = app
         .store
-        .read(caller.scope(), |tx| Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) }))
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
+        })
         .await?;
     page_of_all(all, &query, |one| one.id.uuid(), |one| names.view(one)).map(Json)
 }
@@ -211,17 +232,38 @@ async fn binding_create(
     caller: Caller,
     input: Input<NewBinding>,
 ) -> Result<Response, Problem> {
-    let NewBinding { name, source_id, source, type_pattern, endpoint_id, endpoint, handler } = input.value;
+    let NewBinding {
+        name,
+        source_id,
+        source,
+        type_pattern,
+        endpoint_id,
+        endpoint,
+        handler,
+    } = input.value;
     let mut checks = Checks::default();
     if let Some(name) = &name {
         checks.text("/name", name, 100);
     }
     let type_pattern = pattern(&mut checks, "/type_pattern", &type_pattern);
     let sources: Vec<String> = source_id.into_iter().chain(source).collect();
-    let source = only_one(&mut checks, "/source_id", "give source_id or source", sources);
-    let endpoints = endpoint_id.into_iter().chain(endpoint).map(|endpoint_id| NewHandler::Endpoint { endpoint_id });
+    let source = only_one(
+        &mut checks,
+        "/source_id",
+        "give source_id or source",
+        sources,
+    );
+    let endpoints = endpoint_id
+        .into_iter()
+        .chain(endpoint)
+        .map(|endpoint_id| NewHandler::Endpoint { endpoint_id });
     let handlers: Vec<NewHandler> = endpoints.chain(handler).collect();
-    let handler = only_one(&mut checks, "/endpoint_id", "give one of endpoint_id, endpoint and handler", handlers);
+    let handler = only_one(
+        &mut checks,
+        "/endpoint_id",
+        "give one of endpoint_id, endpoint and handler",
+        handlers,
+    );
     checks.done()?;
     let (Some(source), Some(handler)) = (source, handler) else {
         return Err(Problem::internal("a check let an incomplete binding pass"));
@@ -276,11 +318,16 @@ async fn handler_of(
 ) -> StoreResult<Result<HandlerRef, Problem>> {
     match asked {
         NewHandler::Builtin { name } if builtin(name) => Ok(Ok(HandlerRef::Builtin(name.clone()))),
-        NewHandler::Builtin { .. } => Ok(Err(Problem::field("/handler/name", "is no built-in handler"))),
+        NewHandler::Builtin { .. } => Ok(Err(Problem::field(
+            "/handler/name",
+            "is no built-in handler",
+        ))),
         NewHandler::Endpoint { endpoint_id } => {
             let found = resolve::endpoint(tx, endpoint_id, Some(tenant)).await?;
             match found {
-                Some(endpoint) if endpoint.tenant == tenant => Ok(Ok(HandlerRef::Endpoint(endpoint.id))),
+                Some(endpoint) if endpoint.tenant == tenant => {
+                    Ok(Ok(HandlerRef::Endpoint(endpoint.id)))
+                }
                 Some(_) | None => Ok(Err(Problem::not_found("endpoint in the source's tenant"))),
             }
         }
@@ -297,10 +344,14 @@ async fn binding_get(
 ) -> Result<Json<BindingView>, Problem> {
     let (all, names) = app
         .store
-        .read(caller.scope(), |tx| Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) }))
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
+        })
         .await?;
     let found = all.into_iter().find(|binding| binding.id == id);
-    found.map(|binding| Json(names.view(binding))).ok_or_else(|| Problem::not_found("binding"))
+    found
+        .map(|binding| Json(names.view(binding)))
+        .ok_or_else(|| Problem::not_found("binding"))
 }
 
 /// Change a binding
@@ -313,7 +364,12 @@ async fn binding_update(
     Id(id): Id<BindingId>,
     input: Input<BindingChange>,
 ) -> Result<Response, Problem> {
-    let BindingChange { name, type_pattern, enabled, handler } = input.value;
+    let BindingChange {
+        name,
+        type_pattern,
+        enabled,
+        handler,
+    } = input.value;
     let mut checks = Checks::default();
     if let Some(name) = &name {
         checks.text("/name", name, 100);
@@ -326,14 +382,24 @@ async fn binding_update(
         let (name, type_pattern) = (name.clone(), type_pattern.clone());
         let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
         Box::pin(async move {
-            let found = tx.binding_list().await?.into_iter().find(|binding| binding.id == id);
-            let Some(known) = found else { return Ok(Err(Problem::not_found("binding"))) };
+            let found = tx
+                .binding_list()
+                .await?
+                .into_iter()
+                .find(|binding| binding.id == id);
+            let Some(known) = found else {
+                return Ok(Err(Problem::not_found("binding")));
+            };
             let handler = match handler {
                 None => known.handler.clone(),
-                Some(asked) => match handler_of(tx, &asked, known.tenant, |kind| builtin.contains_key(kind)).await? {
-                    Ok(handler) => handler,
-                    Err(problem) => return Ok(Err(problem)),
-                },
+                Some(asked) => {
+                    match handler_of(tx, &asked, known.tenant, |kind| builtin.contains_key(kind))
+                        .await?
+                    {
+                        Ok(handler) => handler,
+                        Err(problem) => return Ok(Err(problem)),
+                    }
+                }
             };
             let binding = Binding {
                 name: name.unwrap_or(known.name),
@@ -368,8 +434,14 @@ async fn binding_delete(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let told = told.clone();
         Box::pin(async move {
-            let found = tx.binding_list().await?.into_iter().find(|binding| binding.id == id);
-            let Some(known) = found else { return Ok(Err(Problem::not_found("binding"))) };
+            let found = tx
+                .binding_list()
+                .await?
+                .into_iter()
+                .find(|binding| binding.id == id);
+            let Some(known) = found else {
+                return Ok(Err(Problem::not_found("binding")));
+            };
             tx.binding_delete(known.tenant, id).await?;
             tx.audit_insert(&in_tenant(told, known.tenant)).await?;
             Ok(Ok(Done::nothing()))
@@ -393,8 +465,21 @@ mod tests {
     #[test]
     fn a_pattern_is_exact_by_prefix_or_everything() {
         assert_eq!(kept("*").as_deref(), Some("*"));
-        assert_eq!(kept("charge.refunded , invoice.*").as_deref(), Some("charge.refunded,invoice.*"));
-        for wrong in ["", ",", "a,,b", "a*b", "**", "a b", "a\u{7}", &"x".repeat(129), &["a"; 51].join(",")] {
+        assert_eq!(
+            kept("charge.refunded , invoice.*").as_deref(),
+            Some("charge.refunded,invoice.*")
+        );
+        for wrong in [
+            "",
+            ",",
+            "a,,b",
+            "a*b",
+            "**",
+            "a b",
+            "a\u{7}",
+            &"x".repeat(129),
+            &["a"; 51].join(","),
+        ] {
             assert_eq!(kept(wrong), None, "{wrong}");
         }
     }

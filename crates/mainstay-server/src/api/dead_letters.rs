@@ -17,7 +17,7 @@ use mainstay_domain::{
     jobs::{DeadLetter, DeadLetterFilter, DeadLetterGroup},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -31,7 +31,7 @@ use crate::{
     },
     http::{
         Problem,
-        extract::{Checks, Input, Query},
+        extract::{Checks, Input, Params},
     },
     limits,
     state::App,
@@ -145,14 +145,24 @@ struct Names {
 
 impl Names {
     async fn load(app: &App, scope: Scope) -> StoreResult<Self> {
-        let endpoints = app.store.read(scope, |tx| Box::pin(async move { tx.endpoint_list().await })).await?;
+        let endpoints = app
+            .store
+            .read(scope, |tx| {
+                Box::pin(async move { tx.endpoint_list().await })
+            })
+            .await?;
         let queues = app
             .store
-            .read(Scope::System("queues"), |tx| Box::pin(async move { tx.queue_list().await }))
+            .read(Scope::System("queues"), |tx| {
+                Box::pin(async move { tx.queue_list().await })
+            })
             .await?;
         Ok(Self {
             queues: queues.into_iter().collect(),
-            endpoints: endpoints.into_iter().map(|one| (one.id, one.name)).collect(),
+            endpoints: endpoints
+                .into_iter()
+                .map(|one| (one.id, one.name))
+                .collect(),
         })
     }
 
@@ -163,7 +173,9 @@ impl Names {
             kind: letter.kind,
             queue: self.queues.get(&letter.queue).cloned().unwrap_or_default(),
             endpoint_id: letter.endpoint,
-            endpoint_name: letter.endpoint.and_then(|id| self.endpoints.get(&id).cloned()),
+            endpoint_name: letter
+                .endpoint
+                .and_then(|id| self.endpoints.get(&id).cloned()),
             event_id: letter.event,
             event_type: letter.event_kind,
             died_at: letter.died_at.into(),
@@ -181,7 +193,9 @@ impl Names {
             code: group.code,
             kind: group.kind,
             endpoint_id: group.endpoint,
-            endpoint_name: group.endpoint.and_then(|id| self.endpoints.get(&id).cloned()),
+            endpoint_name: group
+                .endpoint
+                .and_then(|id| self.endpoints.get(&id).cloned()),
             count: group.count,
             oldest: group.oldest.into(),
             newest: group.newest.into(),
@@ -216,7 +230,7 @@ pub(crate) struct DeadLetterGroups {
 }
 
 /// Which dead letters.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeadLetterQuery {
@@ -273,7 +287,7 @@ impl DeadLetterQuery {
 async fn dead_letter_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<DeadLetterQuery>,
+    Params(query): Params<DeadLetterQuery>,
 ) -> Result<Json<Page<DeadLetterView>>, Problem> {
     let limit = limit(query.limit)?;
     let filter = query.filter(&app, &caller).await?;
@@ -285,8 +299,13 @@ async fn dead_letter_list(
         })
         .await?;
     let names = Names::load(&app, caller.scope()).await?;
-    let position = |letter: &DeadLetter| Cursor { at: letter.died_at, id: letter.job.uuid() };
-    Ok(Json(page(rows, limit, position, |letter| names.view(letter))))
+    let position = |letter: &DeadLetter| Cursor {
+        at: letter.died_at,
+        id: letter.job.uuid(),
+    };
+    Ok(Json(page(rows, limit, position, |letter| {
+        names.view(letter)
+    })))
 }
 
 /// Group dead letters by their reason
@@ -295,13 +314,19 @@ async fn dead_letter_list(
 async fn dead_letter_groups(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<DeadLetterQuery>,
+    Params(query): Params<DeadLetterQuery>,
 ) -> Result<Json<DeadLetterGroups>, Problem> {
     limit(query.limit)?;
     let filter = query.filter(&app, &caller).await?;
     let plan = dead_letter::plan(&*app.store, caller.scope(), filter).await?;
     let names = Names::load(&app, caller.scope()).await?;
-    Ok(Json(DeadLetterGroups { items: plan.groups.into_iter().map(|group| names.group(group)).collect() }))
+    Ok(Json(DeadLetterGroups {
+        items: plan
+            .groups
+            .into_iter()
+            .map(|group| names.group(group))
+            .collect(),
+    }))
 }
 
 /// Which dead letters.
@@ -338,10 +363,21 @@ impl DeadLetterSelection {
         let jobs = self.job_ids.clone().unwrap_or_default();
         let mut checks = Checks::default();
         let few = jobs.len() <= limits::SELECTION_IDS_MAX;
-        checks.ensure(few, "/selection/job_ids", &format!("has more than {} ids", limits::SELECTION_IDS_MAX));
+        checks.ensure(
+            few,
+            "/selection/job_ids",
+            &format!("has more than {} ids", limits::SELECTION_IDS_MAX),
+        );
         // An empty list means none of them, and must not mean all.
-        checks.ensure(self.job_ids.as_ref().is_none_or(|ids| !ids.is_empty()), "/selection/job_ids", "is empty");
-        for (pointer, text) in [("/selection/kind", &self.kind), ("/selection/code", &self.code)] {
+        checks.ensure(
+            self.job_ids.as_ref().is_none_or(|ids| !ids.is_empty()),
+            "/selection/job_ids",
+            "is empty",
+        );
+        for (pointer, text) in [
+            ("/selection/kind", &self.kind),
+            ("/selection/code", &self.code),
+        ] {
             if let Some(text) = text {
                 checks.text(pointer, text, 100);
             }
@@ -422,9 +458,18 @@ async fn dead_letter_retry(
     input: Input<DeadLetterRetry>,
 ) -> Result<Response, Problem> {
     let DeadLetterRetry { selection, plan } = input.value;
-    let bulk = Bulk { action: "dead_letter.retry", end: End::Retry, plan };
-    let answer = |met: Met| RetryAnswer { matched: met.matched, retried: met.ended, by_reason: met.by_reason };
-    bulk.run(&app, &caller, selection, input.repeatable, answer).await
+    let bulk = Bulk {
+        action: "dead_letter.retry",
+        end: End::Retry,
+        plan,
+    };
+    let answer = |met: Met| RetryAnswer {
+        matched: met.matched,
+        retried: met.ended,
+        by_reason: met.by_reason,
+    };
+    bulk.run(&app, &caller, selection, input.repeatable, answer)
+        .await
 }
 
 /// Give dead letters up, or plan it
@@ -437,13 +482,26 @@ async fn dead_letter_discard(
     caller: Caller,
     input: Input<DeadLetterDiscard>,
 ) -> Result<Response, Problem> {
-    let DeadLetterDiscard { selection, reason, plan } = input.value;
+    let DeadLetterDiscard {
+        selection,
+        reason,
+        plan,
+    } = input.value;
     let mut checks = Checks::default();
     checks.text("/reason", &reason, 500);
     checks.done()?;
-    let bulk = Bulk { action: "dead_letter.discard", end: End::Discard(reason), plan };
-    let answer = |met: Met| DiscardAnswer { matched: met.matched, discarded: met.ended, by_reason: met.by_reason };
-    bulk.run(&app, &caller, selection, input.repeatable, answer).await
+    let bulk = Bulk {
+        action: "dead_letter.discard",
+        end: End::Discard(reason),
+        plan,
+    };
+    let answer = |met: Met| DiscardAnswer {
+        matched: met.matched,
+        discarded: met.ended,
+        by_reason: met.by_reason,
+    };
+    bulk.run(&app, &caller, selection, input.repeatable, answer)
+        .await
 }
 
 struct Bulk {
@@ -476,7 +534,15 @@ impl Bulk {
             let met = plan(app, caller, filter.clone()).await?;
             self.tell(app, caller, &filter, met.matched).await?;
             let by = caller.actor();
-            let ended = dead_letter::end(&*app.store, &*app.clock, caller.scope(), filter, self.end, &by).await?;
+            let ended = dead_letter::end(
+                &*app.store,
+                &*app.clock,
+                caller.scope(),
+                filter,
+                self.end,
+                &by,
+            )
+            .await?;
             app.mainstay.samples.changed("dead_letter", &[] as &[JobId]);
             Ok(answer(Met { ended, ..met }))
         };
@@ -514,12 +580,23 @@ async fn plan(app: &App, caller: &Caller, filter: DeadLetterFilter) -> StoreResu
     let mut by_reason: Vec<ReasonCount> = Vec::new();
     for group in plan.groups {
         let category = group.category.into();
-        match by_reason.iter_mut().find(|one| one.category == category && one.code == group.code) {
+        match by_reason
+            .iter_mut()
+            .find(|one| one.category == category && one.code == group.code)
+        {
             Some(known) => known.count += group.count,
-            None => by_reason.push(ReasonCount { category, code: group.code, count: group.count }),
+            None => by_reason.push(ReasonCount {
+                category,
+                code: group.code,
+                count: group.count,
+            }),
         }
     }
-    Ok(Met { matched: plan.matched, ended: 0, by_reason })
+    Ok(Met {
+        matched: plan.matched,
+        ended: 0,
+        by_reason,
+    })
 }
 
 /// Export dead letters, one JSON object a line
@@ -528,7 +605,7 @@ async fn plan(app: &App, caller: &Caller, filter: DeadLetterFilter) -> StoreResu
 async fn dead_letter_export(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<DeadLetterQuery>,
+    Params(query): Params<DeadLetterQuery>,
 ) -> Result<Response, Problem> {
     limit(query.limit)?;
     let filter = query.filter(&app, &caller).await?;
@@ -557,7 +634,10 @@ async fn dead_letter_export(
     });
     let mut response = Body::from_stream(lines).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
     let name = HeaderValue::from_static("attachment; filename=\"dead-letters.ndjson\"");
     headers.insert(header::CONTENT_DISPOSITION, name);
     Ok(response)
@@ -575,7 +655,8 @@ async fn step(app: &App, scope: Scope, filter: DeadLetterFilter) -> StoreResult<
 fn ndjson(names: &Names, letters: Vec<DeadLetter>) -> Result<Bytes, StoreError> {
     let mut lines = Vec::new();
     for letter in letters {
-        serde_json::to_writer(&mut lines, &names.view(letter)).map_err(|error| StoreError::Bug(error.to_string()))?;
+        serde_json::to_writer(&mut lines, &names.view(letter))
+            .map_err(|error| StoreError::Bug(error.to_string()))?;
         lines.push(b'\n');
     }
     Ok(lines.into())

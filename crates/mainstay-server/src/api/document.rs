@@ -9,11 +9,13 @@ use axum::{
 use utoipa::{
     OpenApi as _,
     openapi::{
-        Components, ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OpenApi, PathItem, Ref, RefOr,
-        Response as Described, ResponseBuilder,
+        Components, ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OpenApi, PathItem,
+        Ref, RefOr, Response as Described, ResponseBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         schema::Type,
-        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        security::{
+            ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+        },
     },
 };
 
@@ -57,7 +59,10 @@ pub(crate) fn text() -> &'static str {
 /// The document as an answer.
 pub(crate) fn response(text: &'static str) -> Response {
     let mut response = text.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -102,15 +107,29 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
 
 fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let write = *method != HttpMethod::Get;
-    let open = crate::access::OPEN.iter().any(|(own, route)| *route == path && same(own, method));
+    let open = crate::access::OPEN
+        .iter()
+        .any(|(own, route)| *route == path && same(own, method));
     let with_body = operation.request_body.is_some();
-    let parameters = operation.parameters.as_ref().is_some_and(|list| !list.is_empty());
+    let parameters = operation
+        .parameters
+        .as_ref()
+        .is_some_and(|list| !list.is_empty());
     let mut problems: Vec<(&str, &str)> = vec![
-        ("500", "A defect of ours; the log has the details under the answer's `x-request-id`"),
-        ("503", "The database does not answer, or there is too much at once; try again later"),
+        (
+            "500",
+            "A defect of ours; the log has the details under the answer's `x-request-id`",
+        ),
+        (
+            "503",
+            "The database does not answer, or there is too much at once; try again later",
+        ),
     ];
     if with_body || parameters || write {
-        problems.push(("400", "Something in the request is wrong; `errors` says what"));
+        problems.push((
+            "400",
+            "Something in the request is wrong; `errors` says what",
+        ));
     }
     if write {
         problems.push(("408", "The body did not arrive in time"));
@@ -121,21 +140,36 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
     }
     if !open {
         operation.security = Some(
-            ["key", "session"].map(|name| SecurityRequirement::new(name, Vec::<String>::new())).to_vec(),
+            ["key", "session"]
+                .map(|name| SecurityRequirement::new(name, Vec::<String>::new()))
+                .to_vec(),
         );
         problems.push(("401", "Nobody is signed in, or the key is unknown"));
         problems.push(("403", "The role or the key's tenant does not allow this"));
     }
-    if path.contains('{') {
+    if path.contains('{') || with_body {
         problems.push(("404", "There is no such thing in reach"));
     }
     if write && !open {
-        problems.push(("409", "Not possible in this state, or the same request is still under way"));
-        problems.push(("422", "The `Idempotency-Key` came with another request before"));
-        operation.parameters.get_or_insert_default().push(idempotency_key());
+        problems.push((
+            "409",
+            "Not possible in this state, or the same request is still under way",
+        ));
+        problems.push((
+            "422",
+            "The `Idempotency-Key` came with another request before",
+        ));
+        operation
+            .parameters
+            .get_or_insert_default()
+            .push(idempotency_key());
     }
     for (status, description) in problems {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| problem(description));
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| problem(description));
     }
 }
 
@@ -167,13 +201,17 @@ fn idempotency_key() -> RefOr<Parameter> {
 }
 
 fn problem(description: &str) -> RefOr<Described> {
-    let content = ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name("Problem")))).build();
+    let content = ContentBuilder::new()
+        .schema(Some(RefOr::Ref(Ref::from_schema_name("Problem"))))
+        .build();
     ResponseBuilder::new()
         .description(description)
         .content("application/problem+json", content)
         .header(
             "x-request-id",
-            HeaderBuilder::new().schema(ObjectBuilder::new().schema_type(Type::String)).build(),
+            HeaderBuilder::new()
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+                .build(),
         )
         .build()
         .into()
@@ -194,17 +232,29 @@ mod tests {
 
     #[test]
     fn every_operation_has_an_id_a_tag_and_an_answer() {
-        let document: serde_json::Value = serde_json::from_str(text()).expect("the document is JSON");
+        let document: serde_json::Value =
+            serde_json::from_str(text()).expect("the document is JSON");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("there are paths");
         let mut ids = std::collections::BTreeSet::new();
         for (path, item) in paths {
             for (method, operation) in item.as_object().expect("operations") {
                 let id = operation["operationId"].as_str().unwrap_or_default();
-                assert!(ids.insert(id.to_owned()), "{method} {path}: the id {id} is used twice");
-                assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{method} {path}");
+                assert!(
+                    ids.insert(id.to_owned()),
+                    "{method} {path}: the id {id} is used twice"
+                );
+                assert!(
+                    operation["tags"]
+                        .as_array()
+                        .is_some_and(|tags| tags.len() == 1),
+                    "{method} {path}"
+                );
                 let answers = operation["responses"].as_object().expect("answers");
-                assert!(answers.keys().any(|status| status.starts_with('2')), "{method} {path}");
+                assert!(
+                    answers.keys().any(|status| status.starts_with('2')),
+                    "{method} {path}"
+                );
             }
         }
     }

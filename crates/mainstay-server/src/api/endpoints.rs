@@ -29,7 +29,7 @@ use crate::{
     },
     http::{
         Problem,
-        extract::{Checks, Id, Input, NoInput, Query},
+        extract::{Checks, Id, Input, NoInput, Params},
     },
     state::App,
     stats::Figures,
@@ -217,7 +217,10 @@ pub(crate) fn settings_of(endpoint: &Endpoint) -> EndpointSettings {
 impl EndpointView {
     pub(crate) fn of(endpoint: Endpoint, figures: &Figures) -> Self {
         let settings = settings_of(&endpoint);
-        let (counted, queue) = (figures.of(endpoint.id.uuid()), figures.queue(endpoint.queue));
+        let (counted, queue) = (
+            figures.of(endpoint.id.uuid()),
+            figures.queue(endpoint.queue),
+        );
         Self {
             id: endpoint.id,
             name: endpoint.name,
@@ -258,7 +261,7 @@ pub(crate) struct NewEndpoint {
     #[schema(min_length = 1, max_length = 100)]
     name: String,
     /// `http` or `https`. Private addresses are refused unless an administrator allows them.
-    #[schema(max_length = 2048, format = Uri)]
+    #[schema(max_length = 2048, format = "uri")]
     url: String,
     /// Whose it is. Left out: the key's tenant, else the default one.
     #[schema(value_type = Option<String>, pattern = "^ten_[0-9a-z]{26}$")]
@@ -288,7 +291,7 @@ pub(crate) struct CreatedEndpoint {
 pub(crate) struct EndpointChange {
     #[schema(min_length = 1, max_length = 100)]
     name: Option<String>,
-    #[schema(max_length = 2048, format = Uri)]
+    #[schema(max_length = 2048, format = "uri")]
     url: Option<String>,
     enabled: Option<bool>,
     signing: Option<SigningName>,
@@ -364,8 +367,14 @@ impl EndpointChange {
 }
 
 fn outside(error: &SettingError) -> Problem {
-    let field = error.field.replacen("breaker.", "breaker_settings/", 1).replace('.', "/");
-    Problem::field(format!("/{field}"), format!("must be between {} and {}", error.min, error.max))
+    let field = error
+        .field
+        .replacen("breaker.", "breaker_settings/", 1)
+        .replace('.', "/");
+    Problem::field(
+        format!("/{field}"),
+        format!("must be between {} and {}", error.min, error.max),
+    )
 }
 
 fn check_url(checks: &mut Checks, pointer: &str, text: &str) {
@@ -378,7 +387,11 @@ fn check_url(checks: &mut Checks, pointer: &str, text: &str) {
             && url.password().is_none()
             && url.fragment().is_none()
     });
-    checks.ensure(usable, pointer, "must be an http or https URL without credentials and without a fragment");
+    checks.ensure(
+        usable,
+        pointer,
+        "must be an http or https URL without credentials and without a fragment",
+    );
 }
 
 /// A signing secret as Standard Webhooks has it.
@@ -394,11 +407,22 @@ fn signing_secret(random: &dyn Random) -> String {
 async fn endpoint_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<EndpointView>>, Problem> {
-    let all = app.store.read(caller.scope(), |tx| Box::pin(async move { tx.endpoint_list().await })).await?;
+    let all = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { tx.endpoint_list().await })
+        })
+        .await?;
     let figures = app.stats.figures(&app).await?;
-    page_of_all(all, &query, |one| one.id.uuid(), |one| EndpointView::of(one, &figures)).map(Json)
+    page_of_all(
+        all,
+        &query,
+        |one| one.id.uuid(),
+        |one| EndpointView::of(one, &figures),
+    )
+    .map(Json)
 }
 
 /// Add an endpoint
@@ -464,10 +488,17 @@ async fn endpoint_get(
     caller: Caller,
     Id(id): Id<EndpointId>,
 ) -> Result<Json<EndpointView>, Problem> {
-    let found =
-        app.store.read(caller.scope(), move |tx| Box::pin(async move { tx.endpoint_get(id).await })).await?;
+    let found = app
+        .store
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move { tx.endpoint_get(id).await })
+        })
+        .await?;
     let endpoint = found.ok_or_else(|| Problem::not_found("endpoint"))?;
-    Ok(Json(EndpointView::of(endpoint, &app.stats.figures(&app).await?)))
+    Ok(Json(EndpointView::of(
+        endpoint,
+        &app.stats.figures(&app).await?,
+    )))
 }
 
 /// Change an endpoint
@@ -483,11 +514,16 @@ async fn endpoint_update(
     input.value.check()?;
     let change = Arc::new(input.value);
     let figures = Arc::new(app.stats.figures(&app).await?);
-    let (told, now) = (caller.audit(&app, "endpoint.update", id, None, None), app.clock.now());
+    let (told, now) = (
+        caller.audit(&app, "endpoint.update", id, None, None),
+        app.clock.now(),
+    );
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (change, figures, told) = (Arc::clone(&change), Arc::clone(&figures), told.clone());
         Box::pin(async move {
-            let Some(known) = tx.endpoint_get(id).await? else { return Ok(Err(Problem::not_found("endpoint"))) };
+            let Some(known) = tx.endpoint_get(id).await? else {
+                return Ok(Err(Problem::not_found("endpoint")));
+            };
             let endpoint = match change.apply(known, now) {
                 Ok(endpoint) => endpoint,
                 Err(problem) => return Ok(Err(problem)),
@@ -517,7 +553,9 @@ async fn endpoint_delete(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let told = told.clone();
         Box::pin(async move {
-            let Some(known) = tx.endpoint_get(id).await? else { return Ok(Err(Problem::not_found("endpoint"))) };
+            let Some(known) = tx.endpoint_get(id).await? else {
+                return Ok(Err(Problem::not_found("endpoint")));
+            };
             if !tx.endpoint_delete(known.tenant, id).await? {
                 return Ok(Err(Problem::not_found("endpoint")));
             }
@@ -581,18 +619,39 @@ mod tests {
             checks.done().is_ok()
         };
         assert!(passes("https://api.example.com/hooks?x=1") && passes("http://127.0.0.1:3000/"));
-        for wrong in ["", "example.com", "ftp://a/", "https://", "https://u:p@a/", "https://a/#x", "https://a/ b", "file:///etc"] {
+        for wrong in [
+            "",
+            "example.com",
+            "ftp://a/",
+            "https://",
+            "https://u:p@a/",
+            "https://a/#x",
+            "https://a/ b",
+            "file:///etc",
+        ] {
             assert!(!passes(wrong), "{wrong}");
         }
     }
 
     #[test]
     fn a_change_out_of_bounds_is_pointed_at() {
-        let change = EndpointChange { timeout_ms: Some(1), ..EndpointChange::default() };
+        let change = EndpointChange {
+            timeout_ms: Some(1),
+            ..EndpointChange::default()
+        };
         let problem = change.check().expect_err("too short");
         assert_eq!(problem.body().errors[0].pointer, "/timeout_ms");
-        let settings = BreakerSettings { failures_to_open: 0, ..BreakerSettings::default() };
-        let change = EndpointChange { breaker_settings: Some(settings), ..EndpointChange::default() };
-        assert_eq!(change.check().expect_err("none").body().errors[0].pointer, "/breaker_settings/failures_to_open");
+        let settings = BreakerSettings {
+            failures_to_open: 0,
+            ..BreakerSettings::default()
+        };
+        let change = EndpointChange {
+            breaker_settings: Some(settings),
+            ..EndpointChange::default()
+        };
+        assert_eq!(
+            change.check().expect_err("none").body().errors[0].pointer,
+            "/breaker_settings/failures_to_open"
+        );
     }
 }

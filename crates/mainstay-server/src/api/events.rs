@@ -11,13 +11,14 @@ use axum::{
 };
 use mainstay::intake::decompress;
 use mainstay_domain::{
-    BindingId, EventId, ReceiptId, ReplayId, SecretId, SourceId, StoreExt, StoreResult, TenantId, Tx,
+    BindingId, EventId, ReceiptId, ReplayId, SecretId, SourceId, StoreExt, StoreResult, TenantId,
+    Tx,
     intake::{Blob, Event, EventFilter, EventStatus, JobTally, Receipt, Replay, Source, Verdict},
     jobs::JobFilter,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -29,7 +30,7 @@ use crate::{
     access::Caller,
     http::{
         Problem,
-        extract::{Id, Query},
+        extract::{Id, Params},
     },
     limits,
     state::App,
@@ -259,7 +260,7 @@ pub(crate) struct EventDetail {
 }
 
 /// Which events.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventQuery {
@@ -295,11 +296,14 @@ pub(crate) struct EventQuery {
 async fn event_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<EventQuery>,
+    Params(query): Params<EventQuery>,
 ) -> Result<Json<Page<EventView>>, Problem> {
     let limit = limit(query.limit)?;
     let cursor = Cursor::parse(query.cursor.as_deref())?;
-    let id = query.q.as_deref().and_then(|text| text.parse::<EventId>().ok());
+    let id = query
+        .q
+        .as_deref()
+        .and_then(|text| text.parse::<EventId>().ok());
     let filter = EventFilter {
         tenant: resolve::tenant_filter(&app, &caller, query.tenant.as_deref()).await?,
         source: resolve::source_filter(&app, &caller, query.source).await?,
@@ -318,7 +322,10 @@ async fn event_list(
             Box::pin(async move { tx.event_list(&filter, limit + 1).await })
         })
         .await?;
-    let position = |event: &Event| Cursor { at: event.received_at, id: event.id.uuid() };
+    let position = |event: &Event| Cursor {
+        at: event.received_at,
+        id: event.id.uuid(),
+    };
     Ok(Json(page(rows, limit, position, EventView::from)))
 }
 
@@ -332,17 +339,24 @@ async fn event_get(
 ) -> Result<Json<EventDetail>, Problem> {
     let found = app
         .store
-        .read(caller.scope(), move |tx| Box::pin(async move { detail(tx, id).await }))
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move { detail(tx, id).await })
+        })
         .await?;
     found.map(Json).ok_or_else(|| Problem::not_found("event"))
 }
 
 async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>> {
-    let Some(event) = tx.event_get(id).await? else { return Ok(None) };
+    let Some(event) = tx.event_get(id).await? else {
+        return Ok(None);
+    };
     let payload = tx.event_payload(id).await?;
     let receipts = tx.event_receipts(id, limits::EVENT_RECEIPTS_MAX).await?;
     let source = tx.source_get(event.source).await?;
-    let filter = JobFilter { event: Some(id), ..JobFilter::default() };
+    let filter = JobFilter {
+        event: Some(id),
+        ..JobFilter::default()
+    };
     let jobs = tx.job_list(&filter, limits::EVENT_JOBS_MAX).await?;
     let policies = Policies::load(tx).await?;
     let mut jobs_list = Vec::with_capacity(jobs.len());
@@ -353,11 +367,18 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
     let replays = tx.event_replays(id).await?;
     let (payload, payload_text) = shown(payload)?;
     Ok(Some(EventDetail {
-        headers: receipts.first().map(|receipt| headers(&receipt.headers)).transpose()?.unwrap_or_default(),
+        headers: receipts
+            .first()
+            .map(|receipt| headers(&receipt.headers))
+            .transpose()?
+            .unwrap_or_default(),
         event: event.into(),
         payload,
         payload_text,
-        receipts: receipts.into_iter().map(|receipt| brought(receipt, source.as_ref())).collect(),
+        receipts: receipts
+            .into_iter()
+            .map(|receipt| brought(receipt, source.as_ref()))
+            .collect(),
         jobs_list,
         replays: replays.into_iter().map(Into::into).collect(),
     }))
@@ -366,12 +387,16 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
 type Shown = (Option<Box<RawValue>>, Option<String>);
 
 fn shown(payload: Option<Blob>) -> StoreResult<Shown> {
-    let Some(payload) = payload else { return Ok((None, None)) };
+    let Some(payload) = payload else {
+        return Ok((None, None));
+    };
     let bytes = decompress(&payload)?;
     if bytes.len() > PAYLOAD_SHOWN_MAX {
         return Ok((None, None));
     }
-    let Ok(text) = std::str::from_utf8(&bytes) else { return Ok((None, None)) };
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return Ok((None, None));
+    };
     Ok(match serde_json::from_str::<Box<RawValue>>(text) {
         Ok(json) => (Some(json), None),
         Err(_) => (None, Some(text.to_owned())),
@@ -381,15 +406,21 @@ fn shown(payload: Option<Blob>) -> StoreResult<Shown> {
 /// Kept as an object of texts, or of lists of texts where a header came several times.
 fn headers(blob: &Blob) -> StoreResult<BTreeMap<String, String>> {
     let bytes = decompress(blob)?;
-    let map: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&bytes).unwrap_or_default();
+    let map: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&bytes).unwrap_or_default();
     let text = |value: serde_json::Value| match value {
         serde_json::Value::String(text) => text,
-        serde_json::Value::Array(list) => {
-            list.iter().map(|one| one.as_str().unwrap_or_default()).collect::<Vec<_>>().join(", ")
-        }
+        serde_json::Value::Array(list) => list
+            .iter()
+            .map(|one| one.as_str().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join(", "),
         other => other.to_string(),
     };
-    Ok(map.into_iter().map(|(name, value)| (name, text(value))).collect())
+    Ok(map
+        .into_iter()
+        .map(|(name, value)| (name, text(value)))
+        .collect())
 }
 
 fn brought(receipt: Receipt, source: Option<&Source>) -> EventReceipt {
@@ -399,7 +430,10 @@ fn brought(receipt: Receipt, source: Option<&Source>) -> EventReceipt {
         received_at: receipt.received_at.into(),
         verdict: receipt.verdict.into(),
         remote: receipt.remote,
-        secret_hint: receipt.secret.and_then(secret).map(|secret| sources::hint(&secret.secret)),
+        secret_hint: receipt
+            .secret
+            .and_then(secret)
+            .map(|secret| sources::hint(&secret.secret)),
     }
 }
 
@@ -414,14 +448,22 @@ async fn event_payload(
 ) -> Result<Response, Problem> {
     let found = app
         .store
-        .read(caller.scope(), move |tx| Box::pin(async move { tx.event_payload(id).await }))
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move { tx.event_payload(id).await })
+        })
         .await?;
     let bytes = decompress(&found.ok_or_else(|| Problem::not_found("event"))?)?;
     let mut response = Body::from(bytes).into_response();
     let headers = response.headers_mut();
     // Somebody else's bytes: never to be shown as a page of ours.
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment"),
+    );
     Ok(response)
 }
 
@@ -460,7 +502,7 @@ impl From<Receipt> for ReceiptView {
 }
 
 /// Which requests.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ReceiptQuery {
@@ -483,18 +525,25 @@ pub(crate) struct ReceiptQuery {
 async fn receipt_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<ReceiptQuery>,
+    Params(query): Params<ReceiptQuery>,
 ) -> Result<Json<Page<ReceiptView>>, Problem> {
     let limit = limit(query.limit)?;
-    let before = Cursor::parse(query.cursor.as_deref())?.map(|one| (one.at, ReceiptId::from_uuid(one.id)));
+    let before =
+        Cursor::parse(query.cursor.as_deref())?.map(|one| (one.at, ReceiptId::from_uuid(one.id)));
     let source = resolve::source_filter(&app, &caller, query.source).await?;
     let verdict = query.verdict.map_or(Verdict::Refused, Into::into);
     let rows = app
         .store
         .read(caller.scope(), move |tx| {
-            Box::pin(async move { tx.receipt_list(source, Some(verdict), before, limit + 1).await })
+            Box::pin(async move {
+                tx.receipt_list(source, Some(verdict), before, limit + 1)
+                    .await
+            })
         })
         .await?;
-    let position = |receipt: &Receipt| Cursor { at: receipt.received_at, id: receipt.id.uuid() };
+    let position = |receipt: &Receipt| Cursor {
+        at: receipt.received_at,
+        id: receipt.id.uuid(),
+    };
     Ok(Json(page(rows, limit, position, ReceiptView::from)))
 }

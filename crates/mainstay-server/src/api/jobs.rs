@@ -8,15 +8,16 @@ use std::{
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use mainstay::jobs::dead_letter;
 use mainstay_domain::{
-    BindingId, EndpointId, EventId, JobId, ReplayId, Scope, StoreExt, StoreResult, TenantId, Timestamp, Tx,
+    BindingId, EndpointId, EventId, JobId, ReplayId, Scope, StoreExt, StoreResult, TenantId,
+    Timestamp, Tx,
     jobs::{
-        Attempt, AttemptStart, DeadLetterFilter, Job, JobFilter, JobState, NewJob, Outcome, QueueNumber,
-        retry::RetryPolicy,
+        Attempt, AttemptStart, DeadLetterFilter, Job, JobFilter, JobState, NewJob, Outcome,
+        QueueNumber, retry::RetryPolicy,
     },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -33,7 +34,7 @@ use crate::{
     },
     http::{
         Code, Problem,
-        extract::{Checks, Id, Input, NoInput, OptionalInput, Query},
+        extract::{Checks, Id, Input, NoInput, OptionalInput, Params},
     },
     limits,
     state::App,
@@ -184,7 +185,11 @@ pub(crate) struct SentRequest {
 
 impl Default for SentRequest {
     fn default() -> Self {
-        Self { method: "POST".into(), url: String::new(), headers: BTreeMap::new() }
+        Self {
+            method: "POST".into(),
+            url: String::new(),
+            headers: BTreeMap::new(),
+        }
     }
 }
 
@@ -240,9 +245,14 @@ struct ExchangeResponse {
 
 impl From<Attempt> for AttemptView {
     fn from(attempt: Attempt) -> Self {
-        let exchange: Exchange =
-            attempt.exchange.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-        let tried = !matches!(attempt.outcome, Outcome::Cancelled | Outcome::Requeued | Outcome::Discarded);
+        let exchange: Exchange = attempt
+            .exchange
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
+        let tried = !matches!(
+            attempt.outcome,
+            Outcome::Cancelled | Outcome::Requeued | Outcome::Discarded
+        );
         Self {
             attempt: attempt.attempt,
             outcome: attempt.outcome.into(),
@@ -288,17 +298,24 @@ impl Policies {
     /// Reads the endpoints in the scope.
     pub(crate) async fn load(tx: &mut dyn Tx) -> StoreResult<Self> {
         let endpoints = tx.endpoint_list().await?;
-        let tries = endpoints.into_iter().map(|one| (one.id, settings_of(&one).retry.attempts_max()));
+        let tries = endpoints
+            .into_iter()
+            .map(|one| (one.id, settings_of(&one).retry.attempts_max()));
         Ok(Self(tries.collect()))
     }
 
     fn attempts_max(&self, job: &Job) -> i32 {
-        let own = job.retry.as_deref().and_then(|text| serde_json::from_str::<RetryPolicy>(text).ok());
+        let own = job
+            .retry
+            .as_deref()
+            .and_then(|text| serde_json::from_str::<RetryPolicy>(text).ok());
         match (own, job.endpoint) {
             (Some(policy), _) => policy.attempts_max(),
-            (None, Some(endpoint)) => {
-                self.0.get(&endpoint).copied().unwrap_or_else(|| RetryPolicy::endpoint().attempts_max())
-            }
+            (None, Some(endpoint)) => self
+                .0
+                .get(&endpoint)
+                .copied()
+                .unwrap_or_else(|| RetryPolicy::endpoint().attempts_max()),
             (None, None) if job.event.is_some() => RetryPolicy::inbound().attempts_max(),
             (None, None) => RetryPolicy::default().attempts_max(),
         }
@@ -339,13 +356,17 @@ impl JobWithAttempts {
         Self {
             payload: payload.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
             job: JobView::of(job, policies),
-            attempts_list: attempts.into_iter().map(Into::into).chain(running.map(Into::into)).collect(),
+            attempts_list: attempts
+                .into_iter()
+                .map(Into::into)
+                .chain(running.map(Into::into))
+                .collect(),
         }
     }
 }
 
 /// Which jobs.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct JobQuery {
@@ -377,7 +398,9 @@ async fn queue_filter(app: &App, name: Option<String>) -> Result<Option<QueueNum
     let Some(name) = name else { return Ok(None) };
     let all = app
         .store
-        .read(Scope::System("queues"), |tx| Box::pin(async move { tx.queue_list().await }))
+        .read(Scope::System("queues"), |tx| {
+            Box::pin(async move { tx.queue_list().await })
+        })
         .await?;
     let found = all.into_iter().find(|(_, own)| *own == name);
     Ok(Some(found.map_or(NO_QUEUE, |(number, _)| number)))
@@ -388,7 +411,7 @@ async fn queue_filter(app: &App, name: Option<String>) -> Result<Option<QueueNum
 async fn job_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<JobQuery>,
+    Params(query): Params<JobQuery>,
 ) -> Result<Json<Page<JobView>>, Problem> {
     let limit = limit(query.limit)?;
     let cursor = Cursor::parse(query.cursor.as_deref())?;
@@ -405,11 +428,21 @@ async fn job_list(
         .store
         .read(caller.scope(), move |tx| {
             let filter = filter.clone();
-            Box::pin(async move { Ok((tx.job_list(&filter, limit + 1).await?, Policies::load(tx).await?)) })
+            Box::pin(async move {
+                Ok((
+                    tx.job_list(&filter, limit + 1).await?,
+                    Policies::load(tx).await?,
+                ))
+            })
         })
         .await?;
-    let position = |job: &Job| Cursor { at: job.created_at, id: job.id.uuid() };
-    Ok(Json(page(rows, limit, position, |job| JobView::of(job, &policies))))
+    let position = |job: &Job| Cursor {
+        at: job.created_at,
+        id: job.id.uuid(),
+    };
+    Ok(Json(page(rows, limit, position, |job| {
+        JobView::of(job, &policies)
+    })))
 }
 
 /// Show a job with its attempts
@@ -422,13 +455,17 @@ async fn job_get(
 ) -> Result<Json<JobWithAttempts>, Problem> {
     let found = app
         .store
-        .read(caller.scope(), move |tx| Box::pin(async move { with_attempts(tx, id).await }))
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move { with_attempts(tx, id).await })
+        })
         .await?;
     found.map(Json).ok_or_else(|| Problem::not_found("job"))
 }
 
 async fn with_attempts(tx: &mut dyn Tx, id: JobId) -> StoreResult<Option<JobWithAttempts>> {
-    let Some(job) = tx.job_get(id).await? else { return Ok(None) };
+    let Some(job) = tx.job_get(id).await? else {
+        return Ok(None);
+    };
     let (attempts, running) = tx.job_attempts(id).await?;
     let policies = Policies::load(tx).await?;
     Ok(Some(JobWithAttempts::of(job, attempts, running, &policies)))
@@ -464,7 +501,14 @@ async fn job_create(
     caller: Caller,
     input: Input<NewJobInput>,
 ) -> Result<Response, Problem> {
-    let NewJobInput { kind, queue, tenant_id, payload, run_at, retry } = input.value;
+    let NewJobInput {
+        kind,
+        queue,
+        tenant_id,
+        payload,
+        run_at,
+        retry,
+    } = input.value;
     let mut checks = Checks::default();
     if let Some(queue) = &queue {
         checks.slug("/queue", queue);
@@ -473,10 +517,16 @@ async fn job_create(
     checks.ensure(known.is_some(), "/kind", "is no built-in kind");
     let bytes = payload.as_ref().map_or(0, |payload| payload.get().len());
     let fits = bytes <= limits::JOB_PAYLOAD_BYTES_MAX;
-    checks.ensure(fits, "/payload", &format!("must have at most {} bytes", limits::JOB_PAYLOAD_BYTES_MAX));
+    checks.ensure(
+        fits,
+        "/payload",
+        &format!("must have at most {} bytes", limits::JOB_PAYLOAD_BYTES_MAX),
+    );
     checks.done()?;
     let retry = match retry {
-        Some(retry) => Some(serde_json::to_string(&retry.policy("/retry")?).map_err(Problem::internal)?),
+        Some(retry) => {
+            Some(serde_json::to_string(&retry.policy("/retry")?).map_err(Problem::internal)?)
+        }
         None => None,
     };
     let tenant = resolve::tenant_for_new(&app, &caller, tenant_id).await?;
@@ -507,7 +557,9 @@ async fn job_create(
         Box::pin(async move {
             tx.job_insert(std::slice::from_ref(&job)).await?;
             tx.audit_insert(&told).await?;
-            let Some(job) = tx.job_get(job.id).await? else { return Ok(Err(Problem::not_found("job"))) };
+            let Some(job) = tx.job_get(job.id).await? else {
+                return Ok(Err(Problem::not_found("job")));
+            };
             let policies = Policies::load(tx).await?;
             Done::json(StatusCode::CREATED, &JobView::of(job, &policies)).map(Ok)
         })
@@ -551,19 +603,34 @@ async fn job_retry(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (told, by) = (told.clone(), by.clone());
         Box::pin(async move {
-            let Some(job) = tx.job_get(id).await? else { return Ok(Err(Problem::not_found("job"))) };
-            let filter = DeadLetterFilter { jobs: vec![id], ..DeadLetterFilter::default() };
+            let Some(job) = tx.job_get(id).await? else {
+                return Ok(Err(Problem::not_found("job")));
+            };
+            let filter = DeadLetterFilter {
+                jobs: vec![id],
+                ..DeadLetterFilter::default()
+            };
             let letters = tx.dead_letter_list(&filter, 1).await?;
             let attempts: Vec<Attempt> = letters
                 .iter()
                 .map(|letter| dead_letter::attempt(letter, &dead_letter::End::Retry, &by, now))
                 .collect();
             if attempts.is_empty() || tx.dead_letter_end(&attempts).await? == 0 {
-                let detail = format!("only a dead letter can be run again; this job is {}", job.state.as_str());
+                let detail = format!(
+                    "only a dead letter can be run again; this job is {}",
+                    job.state.as_str()
+                );
                 return Ok(Err(Problem::new(Code::StateConflict, detail)));
             }
             tx.audit_insert(&in_tenant(told, job.tenant)).await?;
-            Done::json(StatusCode::OK, &JobEnded { id, state: JobStateName::Retrying }).map(Ok)
+            Done::json(
+                StatusCode::OK,
+                &JobEnded {
+                    id,
+                    state: JobStateName::Retrying,
+                },
+            )
+            .map(Ok)
         })
     })
     .await?;
@@ -604,12 +671,17 @@ async fn job_cancel(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (told, by, reason) = (told.clone(), by.clone(), reason.clone());
         Box::pin(async move {
-            let Some(job) = tx.job_get(id).await? else { return Ok(Err(Problem::not_found("job"))) };
+            let Some(job) = tx.job_get(id).await? else {
+                return Ok(Err(Problem::not_found("job")));
+            };
             let ended = || {
                 let detail = format!("this job has ended: it is {}", job.state.as_str());
                 Ok(Err(Problem::new(Code::StateConflict, detail)))
             };
-            if matches!(job.state, JobState::Done | JobState::Dead | JobState::Cancelled) {
+            if matches!(
+                job.state,
+                JobState::Done | JobState::Dead | JobState::Cancelled
+            ) {
                 return ended();
             }
             let queue = tx.queue_ensure(&job.queue).await?;
@@ -619,7 +691,14 @@ async fn job_cancel(
                 return ended();
             }
             tx.audit_insert(&in_tenant(told, job.tenant)).await?;
-            Done::json(StatusCode::OK, &JobEnded { id, state: JobStateName::Cancelled }).map(Ok)
+            Done::json(
+                StatusCode::OK,
+                &JobEnded {
+                    id,
+                    state: JobStateName::Cancelled,
+                },
+            )
+            .map(Ok)
         })
     })
     .await?;
@@ -687,10 +766,15 @@ pub(crate) struct JobCounts {
 ///
 /// A key of one tenant sees the queues of its own endpoints.
 #[utoipa::path(get, path = "/v1/job-counts", tag = "jobs", responses((status = 200, body = JobCounts)))]
-async fn job_counts(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<JobCounts>, Problem> {
+async fn job_counts(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+) -> Result<Json<JobCounts>, Problem> {
     let own = own_queues(&app, &caller).await?;
     let queues = app.stats.queues(&app).await?;
-    let seen = queues.into_iter().filter(|queue| own.as_ref().is_none_or(|own| own.contains(&queue.number)));
+    let seen = queues
+        .into_iter()
+        .filter(|queue| own.as_ref().is_none_or(|own| own.contains(&queue.number)));
     let counts = seen.map(|queue| {
         let counts = QueueCounts {
             waiting: queue.waiting + queue.scheduled,
@@ -701,17 +785,32 @@ async fn job_counts(State(app): State<Arc<App>>, caller: Caller) -> Result<Json<
         };
         (queue.name, counts)
     });
-    Ok(Json(JobCounts { queues: counts.collect(), timestamp: app.clock.now().into() }))
+    Ok(Json(JobCounts {
+        queues: counts.collect(),
+        timestamp: app.clock.now().into(),
+    }))
 }
 
 /// The queues that a bound caller may see: its own endpoints'. Others are shared with other tenants.
-pub(crate) async fn own_queues(app: &App, caller: &Caller) -> Result<Option<Vec<QueueNumber>>, Problem> {
+pub(crate) async fn own_queues(
+    app: &App,
+    caller: &Caller,
+) -> Result<Option<Vec<QueueNumber>>, Problem> {
     if caller.tenant.is_none() {
         return Ok(None);
     }
-    let endpoints =
-        app.store.read(caller.scope(), |tx| Box::pin(async move { tx.endpoint_list().await })).await?;
-    Ok(Some(endpoints.into_iter().map(|endpoint| endpoint.queue).collect()))
+    let endpoints = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { tx.endpoint_list().await })
+        })
+        .await?;
+    Ok(Some(
+        endpoints
+            .into_iter()
+            .map(|endpoint| endpoint.queue)
+            .collect(),
+    ))
 }
 
 #[cfg(test)]

@@ -20,14 +20,16 @@ use crate::{
     },
     http::{
         Problem,
-        extract::{Checks, Id, Input, NoInput, Query},
+        extract::{Checks, Id, Input, NoInput, Params},
     },
     state::App,
     time::Time,
 };
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(key_list, key_create)).routes(routes!(key_delete))
+    OpenApiRouter::new()
+        .routes(routes!(key_list, key_create))
+        .routes(routes!(key_delete))
 }
 
 /// An API key, without its secret.
@@ -92,10 +94,15 @@ pub(crate) struct CreatedKey {
 async fn key_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<KeyView>>, Problem> {
     caller.everywhere()?;
-    let all = app.store.read(caller.scope(), |tx| Box::pin(async move { tx.key_list().await })).await?;
+    let all = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { tx.key_list().await })
+        })
+        .await?;
     page_of_all(all, &query, |key| key.id.uuid(), |key| KeyView::from(&key)).map(Json)
 }
 
@@ -110,7 +117,12 @@ async fn key_create(
     input: Input<NewKey>,
 ) -> Result<Response, Problem> {
     caller.everywhere()?;
-    let NewKey { name, role, tenant_id, expires_at } = input.value;
+    let NewKey {
+        name,
+        role,
+        tenant_id,
+        expires_at,
+    } = input.value;
     let mut checks = Checks::default();
     checks.text("/name", &name, 100);
     checks.done()?;
@@ -133,13 +145,24 @@ async fn key_create(
         let (key, told, secret) = (key.clone(), told.clone(), shown.clone());
         Box::pin(async move {
             if let Some(tenant) = key.tenant
-                && !tx.tenant_list().await?.iter().any(|known| known.id == tenant)
+                && !tx
+                    .tenant_list()
+                    .await?
+                    .iter()
+                    .any(|known| known.id == tenant)
             {
                 return Ok(Err(Problem::not_found("tenant")));
             }
             tx.key_insert(&key).await?;
             tx.audit_insert(&told).await?;
-            Done::json(StatusCode::CREATED, &CreatedKey { key: KeyView::from(&key), secret }).map(Ok)
+            Done::json(
+                StatusCode::CREATED,
+                &CreatedKey {
+                    key: KeyView::from(&key),
+                    secret,
+                },
+            )
+            .map(Ok)
         })
     })
     .await

@@ -52,7 +52,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let document = get(move || async move { document::response(served) });
     router
         .route("/v1/openapi.json", document)
-        .route_layer(middleware::from_fn_with_state(Arc::clone(app), access::guard))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(app),
+            access::guard,
+        ))
 }
 
 /// The OpenAPI document.

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mainstay_domain::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{http::Problem, limits};
@@ -18,7 +18,7 @@ pub(crate) struct Page<T> {
 }
 
 /// Parameters of a list without filters.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
@@ -36,7 +36,10 @@ pub(crate) fn limit(asked: Option<i64>) -> Result<i64, Problem> {
     if (1..=limits::PAGE_MAX).contains(&limit) {
         Ok(limit)
     } else {
-        Err(Problem::field("?limit", format!("must be between 1 and {}", limits::PAGE_MAX)))
+        Err(Problem::field(
+            "?limit",
+            format!("must be between 1 and {}", limits::PAGE_MAX),
+        ))
     }
 }
 
@@ -70,7 +73,8 @@ impl Cursor {
     /// Reads the parameter.
     pub(crate) fn parse(text: Option<&str>) -> Result<Option<Self>, Problem> {
         text.map(|text| {
-            Self::decode(text).ok_or_else(|| Problem::field("?cursor", "is not a next_cursor of this list"))
+            Self::decode(text)
+                .ok_or_else(|| Problem::field("?cursor", "is not a next_cursor of this list"))
         })
         .transpose()
     }
@@ -85,7 +89,11 @@ pub(crate) fn page<R, T>(
 ) -> Page<T> {
     let more = rows.len() as i64 > limit;
     rows.truncate(limit as usize);
-    let next_cursor = if more { rows.last().map(|row| position(row).encode()) } else { None };
+    let next_cursor = if more {
+        rows.last().map(|row| position(row).encode())
+    } else {
+        None
+    };
     Page {
         items: rows.into_iter().map(view).collect(),
         next_cursor,
@@ -144,8 +152,12 @@ mod tests {
         let all: Vec<u128> = (0..23).collect();
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
-            let query = PageQuery { cursor, limit: Some(5) };
-            let page = page_of_all(all.clone(), &query, |row| Uuid::from_u128(*row), |row| row).expect("a page");
+            let query = PageQuery {
+                cursor,
+                limit: Some(5),
+            };
+            let page = page_of_all(all.clone(), &query, |row| Uuid::from_u128(*row), |row| row)
+                .expect("a page");
             seen.extend(page.items);
             cursor = page.next_cursor;
             if cursor.is_none() {

@@ -102,7 +102,11 @@ async fn replay_create(
     caller: Caller,
     input: Input<ReplayRequest>,
 ) -> Result<Response, Problem> {
-    let ReplayRequest { selection, binding_id, plan } = input.value;
+    let ReplayRequest {
+        selection,
+        binding_id,
+        plan,
+    } = input.value;
     let request = replay::Request {
         filter: filter(&app, &caller, selection).await?,
         binding: binding_id,
@@ -128,8 +132,12 @@ async fn replay_create(
                 replay_ids: Some(replays.iter().map(|replay| replay.id).collect()),
                 ..ReplayAnswer::default()
             };
-            let subject = answer.replay_id.map(|id| id.to_string()).unwrap_or_default();
-            tx.audit_insert(&mainstay_domain::access::AuditEntry { subject, ..told }).await?;
+            let subject = answer
+                .replay_id
+                .map(|id| id.to_string())
+                .unwrap_or_default();
+            tx.audit_insert(&mainstay_domain::access::AuditEntry { subject, ..told })
+                .await?;
             Done::json(StatusCode::ACCEPTED, &answer).map(Ok)
         })
     })
@@ -149,11 +157,19 @@ fn planned(plan: replay::Plan) -> ReplayAnswer {
     }
 }
 
-async fn filter(app: &App, caller: &Caller, selection: ReplaySelection) -> Result<EventFilter, Problem> {
+async fn filter(
+    app: &App,
+    caller: &Caller,
+    selection: ReplaySelection,
+) -> Result<EventFilter, Problem> {
     let ids = selection.event_ids.unwrap_or_default();
     let mut checks = Checks::default();
     let few = ids.len() <= limits::SELECTION_IDS_MAX;
-    checks.ensure(few, "/selection/event_ids", &format!("has more than {} ids", limits::SELECTION_IDS_MAX));
+    checks.ensure(
+        few,
+        "/selection/event_ids",
+        &format!("has more than {} ids", limits::SELECTION_IDS_MAX),
+    );
     if let Some(kind) = &selection.kind {
         checks.text("/selection/type", kind, 200);
     }

@@ -1,10 +1,8 @@
 //! From what a caller writes (an id, a name, a slug) to the thing itself, within the caller's reach.
 
 use mainstay_domain::{
-    EndpointId, Scope, SourceId, StoreExt, StoreResult, TenantId, Tx,
-    access::Tenant,
-    intake::Source,
-    jobs::Endpoint,
+    EndpointId, Scope, SourceId, StoreExt, StoreResult, TenantId, Tx, access::Tenant,
+    intake::Source, jobs::Endpoint,
 };
 
 use crate::{access::Caller, http::Problem, state::App};
@@ -18,7 +16,9 @@ pub(crate) async fn tenant_filter(
     caller: &Caller,
     asked: Option<&str>,
 ) -> Result<Option<TenantId>, Problem> {
-    let Some(asked) = asked else { return caller.admit(None) };
+    let Some(asked) = asked else {
+        return caller.admit(None);
+    };
     if let Ok(id) = asked.parse() {
         return caller.admit(Some(id));
     }
@@ -46,12 +46,17 @@ pub(crate) async fn tenant_for_new(
     match found {
         Some(tenant) => Ok(tenant.id),
         None if asked.is_some() => Err(Problem::not_found("tenant")),
-        None => Err(Problem::field("/tenant_id", "is needed: there are several tenants")),
+        None => Err(Problem::field(
+            "/tenant_id",
+            "is needed: there are several tenants",
+        )),
     }
 }
 
 async fn tenants(app: &App, scope: Scope) -> StoreResult<Vec<Tenant>> {
-    app.store.read(scope, |tx| Box::pin(async move { tx.tenant_list().await })).await
+    app.store
+        .read(scope, |tx| Box::pin(async move { tx.tenant_list().await }))
+        .await
 }
 
 /// The source of this id or name.
@@ -59,18 +64,26 @@ pub(crate) async fn source(tx: &mut dyn Tx, asked: &str) -> StoreResult<Option<S
     if let Ok(id) = asked.parse::<SourceId>() {
         return tx.source_get(id).await;
     }
-    Ok(tx.source_list().await?.into_iter().find(|source| source.name == asked))
+    Ok(tx
+        .source_list()
+        .await?
+        .into_iter()
+        .find(|source| source.name == asked))
 }
 
 /// The endpoint of this id or name. A name that several tenants use names none.
-pub(crate) async fn endpoint(tx: &mut dyn Tx, asked: &str, tenant: Option<TenantId>) -> StoreResult<Option<Endpoint>> {
+pub(crate) async fn endpoint(
+    tx: &mut dyn Tx,
+    asked: &str,
+    tenant: Option<TenantId>,
+) -> StoreResult<Option<Endpoint>> {
     if let Ok(id) = asked.parse::<EndpointId>() {
         return tx.endpoint_get(id).await;
     }
     let all = tx.endpoint_list().await?;
-    let mut named = all
-        .into_iter()
-        .filter(|endpoint| endpoint.name == asked && tenant.is_none_or(|tenant| endpoint.tenant == tenant));
+    let mut named = all.into_iter().filter(|endpoint| {
+        endpoint.name == asked && tenant.is_none_or(|tenant| endpoint.tenant == tenant)
+    });
     let first = named.next();
     Ok(if named.next().is_some() { None } else { first })
 }

@@ -92,13 +92,35 @@ impl Retry {
 impl From<&RetryPolicy> for Retry {
     fn from(policy: &RetryPolicy) -> Self {
         match policy.clone() {
-            RetryPolicy::Exponential { attempts_max, base_ms, max_ms, factor, jitter } => {
-                Self::Exponential { attempts_max, base_ms, max_ms, factor, jitter }
-            }
-            RetryPolicy::FullJitter { attempts_max, base_ms, max_ms } => {
-                Self::FullJitter { attempts_max, base_ms, max_ms }
-            }
-            RetryPolicy::Schedule { attempts_max, delays_ms } => Self::Schedule { attempts_max, delays_ms },
+            RetryPolicy::Exponential {
+                attempts_max,
+                base_ms,
+                max_ms,
+                factor,
+                jitter,
+            } => Self::Exponential {
+                attempts_max,
+                base_ms,
+                max_ms,
+                factor,
+                jitter,
+            },
+            RetryPolicy::FullJitter {
+                attempts_max,
+                base_ms,
+                max_ms,
+            } => Self::FullJitter {
+                attempts_max,
+                base_ms,
+                max_ms,
+            },
+            RetryPolicy::Schedule {
+                attempts_max,
+                delays_ms,
+            } => Self::Schedule {
+                attempts_max,
+                delays_ms,
+            },
         }
     }
 }
@@ -109,12 +131,20 @@ mod tests {
 
     #[test]
     fn the_described_form_is_the_domains_own() {
-        for policy in [RetryPolicy::default(), RetryPolicy::endpoint(), RetryPolicy::inbound()] {
+        for policy in [
+            RetryPolicy::default(),
+            RetryPolicy::endpoint(),
+            RetryPolicy::inbound(),
+        ] {
             let shown = Retry::from(&policy);
-            assert_eq!(serde_json::to_value(&shown).ok(), serde_json::to_value(&policy).ok());
+            assert_eq!(
+                serde_json::to_value(&shown).ok(),
+                serde_json::to_value(&policy).ok()
+            );
             assert_eq!(shown.policy("/retry"), Ok(policy));
         }
-        let defaults: Retry = serde_json::from_str(r#"{"strategy":"exponential"}"#).expect("all has a default");
+        let defaults: Retry =
+            serde_json::from_str(r#"{"strategy":"exponential"}"#).expect("all has a default");
         assert_eq!(defaults.policy("/retry"), Ok(RetryPolicy::default()));
     }
 }

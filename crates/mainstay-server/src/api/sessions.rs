@@ -21,7 +21,7 @@ use crate::{
     access::{Caller, Who, session, sign_in},
     http::{
         Problem,
-        extract::{Input, Query},
+        extract::{Input, Params},
         proxies::Client,
     },
     state::App,
@@ -164,7 +164,8 @@ async fn session_create(
     input: Input<SignIn>,
 ) -> Result<Response, Problem> {
     sign_in::same_site(&app, client, &headers)?;
-    let token = sign_in::with_password(&app, client, &input.value.email, input.value.password).await?;
+    let token =
+        sign_in::with_password(&app, client, &input.value.email, input.value.password).await?;
     let cookie = session::cookie(&token, app.secure);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
@@ -208,7 +209,9 @@ impl From<AuditEntry> for AuditView {
             actor: entry.actor,
             action: entry.action,
             subject: entry.subject,
-            detail: entry.detail.and_then(|text| serde_json::from_str(&text).ok()),
+            detail: entry
+                .detail
+                .and_then(|text| serde_json::from_str(&text).ok()),
             tenant_id: entry.tenant,
         }
     }
@@ -220,15 +223,21 @@ impl From<AuditEntry> for AuditView {
 async fn audit_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<AuditView>>, Problem> {
     let limit = limit(query.limit)?;
-    let before = Cursor::parse(query.cursor.as_deref())?.map(|cursor| (cursor.at, AuditId::from_uuid(cursor.id)));
+    let before = Cursor::parse(query.cursor.as_deref())?
+        .map(|cursor| (cursor.at, AuditId::from_uuid(cursor.id)));
     let scope: Scope = caller.scope();
     let rows = app
         .store
-        .read(scope, move |tx| Box::pin(async move { tx.audit_list(before, limit + 1).await }))
+        .read(scope, move |tx| {
+            Box::pin(async move { tx.audit_list(before, limit + 1).await })
+        })
         .await?;
-    let position = |entry: &AuditEntry| Cursor { at: entry.at, id: entry.id.uuid() };
+    let position = |entry: &AuditEntry| Cursor {
+        at: entry.at,
+        id: entry.id.uuid(),
+    };
     Ok(Json(page(rows, limit, position, AuditView::from)))
 }

@@ -9,7 +9,9 @@ use mainstay_domain::{
     Random, SecretId, SourceId, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     intake::{
         OWN_SOURCE, Source, SourceSecret,
-        settings::{AnswerSettings, BODY_LIMIT_BYTES, SettingProblem, SourceSettings, TOLERANCE_SECS},
+        settings::{
+            AnswerSettings, BODY_LIMIT_BYTES, SettingProblem, SourceSettings, TOLERANCE_SECS,
+        },
     },
 };
 use serde::{Deserialize, Serialize};
@@ -28,7 +30,7 @@ use crate::{
     },
     http::{
         Code, Problem,
-        extract::{Checks, Id, InnerId, Input, NoInput, OptionalInput, Query},
+        extract::{Checks, Id, InnerId, Input, NoInput, OptionalInput, Params},
     },
     limits,
     state::App,
@@ -105,7 +107,12 @@ pub(crate) struct SettingsView {
 
 impl Default for SettingsView {
     fn default() -> Self {
-        Self { tolerance_secs: TOLERANCE_SECS, body_limit_bytes: BODY_LIMIT_BYTES, hmac: None, answer: None }
+        Self {
+            tolerance_secs: TOLERANCE_SECS,
+            body_limit_bytes: BODY_LIMIT_BYTES,
+            hmac: None,
+            answer: None,
+        }
     }
 }
 
@@ -223,7 +230,11 @@ impl SourceView {
         let settings: SourceSettings = serde_json::from_str(&source.settings).unwrap_or_default();
         Self {
             id: source.id,
-            url: if source.scheme == OWN_SOURCE { String::new() } else { format!("/in/{}", source.name) },
+            url: if source.scheme == OWN_SOURCE {
+                String::new()
+            } else {
+                format!("/in/{}", source.name)
+            },
             name: source.name,
             tenant_id: source.tenant,
             scheme: source.scheme,
@@ -318,11 +329,22 @@ pub(crate) struct CreatedSecret {
 async fn source_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<SourceView>>, Problem> {
-    let all = app.store.read(caller.scope(), |tx| Box::pin(async move { tx.source_list().await })).await?;
+    let all = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { tx.source_list().await })
+        })
+        .await?;
     let figures = app.stats.figures(&app).await?;
-    page_of_all(all, &query, |one| one.id.uuid(), |one| SourceView::of(one, &figures)).map(Json)
+    page_of_all(
+        all,
+        &query,
+        |one| one.id.uuid(),
+        |one| SourceView::of(one, &figures),
+    )
+    .map(Json)
 }
 
 fn setting(pointer: &str, problem: &SettingProblem) -> Problem {
@@ -335,7 +357,12 @@ fn setting(pointer: &str, problem: &SettingProblem) -> Problem {
 }
 
 fn fresh_secret(id: SecretId, secret: String, now: Timestamp) -> SourceSecret {
-    SourceSecret { id, secret, created_at: now, last_used_at: None }
+    SourceSecret {
+        id,
+        secret,
+        created_at: now,
+        last_used_at: None,
+    }
 }
 
 /// Add a source
@@ -346,16 +373,32 @@ async fn source_create(
     caller: Caller,
     input: Input<NewSource>,
 ) -> Result<Response, Problem> {
-    let NewSource { name, scheme, tenant_id, secret, verify_token, settings } = input.value;
+    let NewSource {
+        name,
+        scheme,
+        tenant_id,
+        secret,
+        verify_token,
+        settings,
+    } = input.value;
     let mut checks = Checks::default();
     checks.slug("/name", &name);
-    checks.ensure(name != OWN_SOURCE, "/name", "is the name of Mainstay's own source");
+    checks.ensure(
+        name != OWN_SOURCE,
+        "/name",
+        "is the name of Mainstay's own source",
+    );
     checks.done()?;
     let settings = settings.settings(verify_token);
-    let made = if secret.is_none() { scheme.secret(&*app.random) } else { None };
+    let made = if secret.is_none() {
+        scheme.secret(&*app.random)
+    } else {
+        None
+    };
     let secrets: Vec<String> = secret.or_else(|| made.clone()).into_iter().collect();
     let texts: Vec<&str> = secrets.iter().map(String::as_str).collect();
-    check_source(scheme.as_str(), &settings, &texts).map_err(|problem| setting("/settings", &problem))?;
+    check_source(scheme.as_str(), &settings, &texts)
+        .map_err(|problem| setting("/settings", &problem))?;
     let tenant = resolve::tenant_for_new(&app, &caller, tenant_id).await?;
     let now = app.clock.now();
     let source = Source {
@@ -377,7 +420,11 @@ async fn source_create(
     let told = caller.audit(&app, "source.create", source.id, Some(what), Some(tenant));
     let id = source.id;
     // An answer that shows a secret is not remembered.
-    let repeatable = if made.is_some() { input.repeatable.forgotten() } else { input.repeatable };
+    let repeatable = if made.is_some() {
+        input.repeatable.forgotten()
+    } else {
+        input.repeatable
+    };
     let done = write(&app, &caller, repeatable, move |tx| {
         let (source, told, secret) = (source.clone(), told.clone(), made.clone());
         Box::pin(async move {
@@ -400,10 +447,17 @@ async fn source_get(
     caller: Caller,
     Id(id): Id<SourceId>,
 ) -> Result<Json<SourceView>, Problem> {
-    let found =
-        app.store.read(caller.scope(), move |tx| Box::pin(async move { tx.source_get(id).await })).await?;
+    let found = app
+        .store
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move { tx.source_get(id).await })
+        })
+        .await?;
     let source = found.ok_or_else(|| Problem::not_found("source"))?;
-    Ok(Json(SourceView::of(source, &app.stats.figures(&app).await?)))
+    Ok(Json(SourceView::of(
+        source,
+        &app.stats.figures(&app).await?,
+    )))
 }
 
 struct Change {
@@ -420,16 +474,28 @@ impl Change {
         let token = self.verify_token.clone().or(known.verify_token.clone());
         let settings = match &self.settings {
             Some(settings) => settings.clone().settings(token),
-            None => SourceSettings { verify_token: token, ..known },
+            None => SourceSettings {
+                verify_token: token,
+                ..known
+            },
         };
         if source.scheme == OWN_SOURCE {
-            let only_enabled = self.name.is_none() && self.settings.is_none() && self.verify_token.is_none();
+            let only_enabled =
+                self.name.is_none() && self.settings.is_none() && self.verify_token.is_none();
             if !only_enabled {
-                return Err(Problem::new(Code::StateConflict, "of Mainstay's own source only 'enabled' can be changed"));
+                return Err(Problem::new(
+                    Code::StateConflict,
+                    "of Mainstay's own source only 'enabled' can be changed",
+                ));
             }
         } else {
-            let secrets: Vec<&str> = source.secrets.iter().map(|one| one.secret.as_str()).collect();
-            check_source(&source.scheme, &settings, &secrets).map_err(|problem| setting("/settings", &problem))?;
+            let secrets: Vec<&str> = source
+                .secrets
+                .iter()
+                .map(|one| one.secret.as_str())
+                .collect();
+            check_source(&source.scheme, &settings, &secrets)
+                .map_err(|problem| setting("/settings", &problem))?;
         }
         source.settings = serde_json::to_string(&settings).map_err(Problem::internal)?;
         source.name = self.name.clone().unwrap_or(source.name);
@@ -449,20 +515,39 @@ async fn source_update(
     Id(id): Id<SourceId>,
     input: Input<SourceChange>,
 ) -> Result<Response, Problem> {
-    let SourceChange { name, enabled, settings, verify_token } = input.value;
+    let SourceChange {
+        name,
+        enabled,
+        settings,
+        verify_token,
+    } = input.value;
     let mut checks = Checks::default();
     if let Some(name) = &name {
         checks.slug("/name", name);
-        checks.ensure(name != OWN_SOURCE, "/name", "is the name of Mainstay's own source");
+        checks.ensure(
+            name != OWN_SOURCE,
+            "/name",
+            "is the name of Mainstay's own source",
+        );
     }
     checks.done()?;
-    let change = Arc::new(Change { name, enabled, settings, verify_token });
+    let change = Arc::new(Change {
+        name,
+        enabled,
+        settings,
+        verify_token,
+    });
     let figures = Arc::new(app.stats.figures(&app).await?);
-    let (told, now) = (caller.audit(&app, "source.update", id, None, None), app.clock.now());
+    let (told, now) = (
+        caller.audit(&app, "source.update", id, None, None),
+        app.clock.now(),
+    );
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (change, figures, told) = (Arc::clone(&change), Arc::clone(&figures), told.clone());
         Box::pin(async move {
-            let Some(known) = tx.source_get(id).await? else { return Ok(Err(Problem::not_found("source"))) };
+            let Some(known) = tx.source_get(id).await? else {
+                return Ok(Err(Problem::not_found("source")));
+            };
             let source = match change.apply(known, now) {
                 Ok(source) => source,
                 Err(problem) => return Ok(Err(problem)),
@@ -476,7 +561,6 @@ async fn source_update(
     app.configured("source", id).await;
     Ok(done)
 }
-
 
 /// Remove a source
 ///
@@ -493,9 +577,14 @@ async fn source_delete(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let told = told.clone();
         Box::pin(async move {
-            let Some(source) = tx.source_get(id).await? else { return Ok(Err(Problem::not_found("source"))) };
+            let Some(source) = tx.source_get(id).await? else {
+                return Ok(Err(Problem::not_found("source")));
+            };
             if source.scheme == OWN_SOURCE {
-                return Ok(Err(Problem::new(Code::StateConflict, "Mainstay's own source stays; it can be disabled")));
+                return Ok(Err(Problem::new(
+                    Code::StateConflict,
+                    "Mainstay's own source stays; it can be disabled",
+                )));
             }
             if !tx.source_delete(source.tenant, id).await? {
                 return Ok(Err(Problem::not_found("source")));
@@ -529,15 +618,25 @@ async fn source_secret_create(
     let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {
         let (given, random, told) = (given.clone(), Arc::clone(&random), told.clone());
         Box::pin(async move {
-            let Some(source) = tx.source_get(id).await? else { return Ok(Err(Problem::not_found("source"))) };
+            let Some(source) = tx.source_get(id).await? else {
+                return Ok(Err(Problem::not_found("source")));
+            };
             let (secret, made) = match secret_for(&source, given, &*random) {
                 Ok(secret) => secret,
                 Err(problem) => return Ok(Err(problem)),
             };
-            tx.source_secret_insert(id, &fresh_secret(secret_id, secret.clone(), now)).await?;
+            tx.source_secret_insert(id, &fresh_secret(secret_id, secret.clone(), now))
+                .await?;
             tx.audit_insert(&in_tenant(told, source.tenant)).await?;
             let secret = made.then_some(secret);
-            Done::json(StatusCode::CREATED, &CreatedSecret { id: secret_id, secret }).map(Ok)
+            Done::json(
+                StatusCode::CREATED,
+                &CreatedSecret {
+                    id: secret_id,
+                    secret,
+                },
+            )
+            .map(Ok)
         })
     })
     .await?;
@@ -546,23 +645,43 @@ async fn source_secret_create(
 }
 
 /// The secret that is to be added, and whether it was made here.
-fn secret_for(source: &Source, given: Option<String>, random: &dyn Random) -> Result<(String, bool), Problem> {
+fn secret_for(
+    source: &Source,
+    given: Option<String>,
+    random: &dyn Random,
+) -> Result<(String, bool), Problem> {
     if source.secrets.len() >= limits::SOURCE_SECRETS_MAX {
-        let detail = format!("a source has at most {} secrets; remove an old one first", limits::SOURCE_SECRETS_MAX);
+        let detail = format!(
+            "a source has at most {} secrets; remove an old one first",
+            limits::SOURCE_SECRETS_MAX
+        );
         return Err(Problem::new(Code::StateConflict, detail));
     }
-    let scheme = [Scheme::Stripe, Scheme::StandardWebhooks, Scheme::Github, Scheme::Meta, Scheme::Hmac]
-        .into_iter()
-        .find(|scheme| scheme.as_str() == source.scheme)
-        .ok_or_else(|| Problem::new(Code::StateConflict, "Mainstay's own source has no secrets"))?;
+    let scheme = [
+        Scheme::Stripe,
+        Scheme::StandardWebhooks,
+        Scheme::Github,
+        Scheme::Meta,
+        Scheme::Hmac,
+    ]
+    .into_iter()
+    .find(|scheme| scheme.as_str() == source.scheme)
+    .ok_or_else(|| Problem::new(Code::StateConflict, "Mainstay's own source has no secrets"))?;
     let made = given.is_none();
     let secret = given.or_else(|| scheme.secret(random)).ok_or_else(|| {
-        Problem::field("/secret", "is needed: with this scheme the provider chooses it")
+        Problem::field(
+            "/secret",
+            "is needed: with this scheme the provider chooses it",
+        )
     })?;
     let settings: SourceSettings = serde_json::from_str(&source.settings).unwrap_or_default();
-    check_source(&source.scheme, &settings, &[&secret]).map_err(|problem| setting("/settings", &problem))?;
+    check_source(&source.scheme, &settings, &[&secret])
+        .map_err(|problem| setting("/settings", &problem))?;
     if source.secrets.iter().any(|known| known.secret == secret) {
-        return Err(Problem::new(Code::AlreadyExists, "the source has this secret already"));
+        return Err(Problem::new(
+            Code::AlreadyExists,
+            "the source has this secret already",
+        ));
     }
     Ok((secret, made))
 }
@@ -595,7 +714,9 @@ async fn secret_remove(
     secret: SecretId,
     told: mainstay_domain::access::AuditEntry,
 ) -> StoreResult<Outcome> {
-    let Some(source) = tx.source_get(id).await? else { return Ok(Err(Problem::not_found("source"))) };
+    let Some(source) = tx.source_get(id).await? else {
+        return Ok(Err(Problem::not_found("source")));
+    };
     if !tx.source_secret_delete(id, secret).await? {
         return Ok(Err(Problem::not_found("secret")));
     }

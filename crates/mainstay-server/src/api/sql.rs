@@ -54,25 +54,50 @@ async fn sql(
     let statement = input.value.statement;
     let mut checks = Checks::default();
     let fits = (1..=limits::SQL_BYTES_MAX).contains(&statement.len());
-    checks.ensure(fits, "/statement", &format!("must have 1 to {} bytes", limits::SQL_BYTES_MAX));
-    checks.ensure(!statement.contains('\0'), "/statement", "has a NUL character in it");
+    checks.ensure(
+        fits,
+        "/statement",
+        &format!("must have 1 to {} bytes", limits::SQL_BYTES_MAX),
+    );
+    checks.ensure(
+        !statement.contains('\0'),
+        "/statement",
+        "has a NUL character in it",
+    );
     checks.done()?;
-    let told = caller.audit(&app, "sql.read", "", Some(serde_json::json!({ "statement": statement })), None);
+    let told = caller.audit(
+        &app,
+        "sql.read",
+        "",
+        Some(serde_json::json!({ "statement": statement })),
+        None,
+    );
     app.store
         .transact(Scope::System("sql"), move |tx| {
             let told = told.clone();
             Box::pin(async move { tx.audit_insert(&told).await })
         })
         .await?;
-    let table = app.store.query(Scope::System("sql"), statement, limits::SQL_ROWS_MAX).await.map_err(refused)?;
-    Ok(Json(SqlTable { columns: table.columns, rows: table.rows, truncated: table.truncated }))
+    let table = app
+        .store
+        .query(Scope::System("sql"), statement, limits::SQL_ROWS_MAX)
+        .await
+        .map_err(refused)?;
+    Ok(Json(SqlTable {
+        columns: table.columns,
+        rows: table.rows,
+        truncated: table.truncated,
+    }))
 }
 
 /// What is wrong with a statement is the caller's own affair, and the caller may read it all.
 fn refused(error: StoreError) -> Problem {
     match error {
         StoreError::Bug(detail) => Problem::new(Code::StatementRefused, detail),
-        StoreError::Timeout => Problem::new(Code::StatementRefused, "the statement took longer than it may"),
+        StoreError::Timeout => Problem::new(
+            Code::StatementRefused,
+            "the statement took longer than it may",
+        ),
         other => other.into(),
     }
 }

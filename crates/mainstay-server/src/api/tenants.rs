@@ -16,7 +16,7 @@ use crate::{
     },
     http::{
         Problem,
-        extract::{Checks, Id, Input, NoInput, Query, SLUG_MAX},
+        extract::{Checks, Id, Input, NoInput, Params, SLUG_MAX},
     },
     state::App,
     time::Time,
@@ -66,8 +66,11 @@ pub(crate) struct NewTenant {
 
 /// `Acme Ltd.` as `acme-ltd`.
 fn slug_of(name: &str) -> String {
-    let spaced: String =
-        name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' }).collect();
+    let spaced: String = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' })
+        .collect();
     let mut slug = spaced.split_whitespace().collect::<Vec<_>>().join("-");
     slug.truncate(SLUG_MAX);
     slug.trim_end_matches('-').to_owned()
@@ -79,9 +82,14 @@ fn slug_of(name: &str) -> String {
 async fn tenant_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<TenantView>>, Problem> {
-    let all = app.store.read(caller.scope(), |tx| Box::pin(async move { tx.tenant_list().await })).await?;
+    let all = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { tx.tenant_list().await })
+        })
+        .await?;
     page_of_all(all, &query, |tenant| tenant.id.uuid(), TenantView::from).map(Json)
 }
 
@@ -101,7 +109,12 @@ async fn tenant_create(
     checks.slug("/slug", &slug);
     checks.done()?;
     let now = app.clock.now();
-    let tenant = Tenant { id: TenantId::new(now, &*app.random), name, slug, created_at: now };
+    let tenant = Tenant {
+        id: TenantId::new(now, &*app.random),
+        name,
+        slug,
+        created_at: now,
+    };
     let told = caller.audit(&app, "tenant.create", tenant.id, None, None);
     write(&app, &caller, input.repeatable, move |tx| {
         let (tenant, told) = (tenant.clone(), told.clone());
@@ -122,9 +135,16 @@ async fn tenant_get(
     caller: Caller,
     Id(id): Id<TenantId>,
 ) -> Result<Json<TenantView>, Problem> {
-    let all = app.store.read(caller.scope(), |tx| Box::pin(async move { tx.tenant_list().await })).await?;
+    let all = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { tx.tenant_list().await })
+        })
+        .await?;
     let found = all.into_iter().find(|tenant| tenant.id == id);
-    found.map(|tenant| Json(tenant.into())).ok_or_else(|| Problem::not_found("tenant"))
+    found
+        .map(|tenant| Json(tenant.into()))
+        .ok_or_else(|| Problem::not_found("tenant"))
 }
 
 /// Remove a tenant

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode, response::{IntoResponse, Response}};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use mainstay_domain::{
     StoreExt, StoreResult, Tx, UserId,
     access::{Role, User},
@@ -24,7 +29,7 @@ use crate::{
     },
     http::{
         Code, Problem,
-        extract::{Checks, Id, Input, NoInput, Query},
+        extract::{Checks, Id, Input, NoInput, Params},
     },
     state::App,
     time::Time,
@@ -92,10 +97,15 @@ pub(crate) struct UserChange {
 async fn user_list(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<UserView>>, Problem> {
     caller.everywhere()?;
-    let all = app.store.read(caller.scope(), |tx| Box::pin(async move { tx.user_list().await })).await?;
+    let all = app
+        .store
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { tx.user_list().await })
+        })
+        .await?;
     page_of_all(all, &query, |user| user.id.uuid(), UserView::from).map(Json)
 }
 
@@ -108,7 +118,11 @@ async fn user_create(
     input: Input<NewUser>,
 ) -> Result<Response, Problem> {
     caller.everywhere()?;
-    let NewUser { email, password, role } = input.value;
+    let NewUser {
+        email,
+        password,
+        role,
+    } = input.value;
     let mut checks = Checks::default();
     let email = check_email(&mut checks, "/email", &email);
     if let Some(password) = &password {
@@ -173,7 +187,11 @@ async fn user_update(
             if role != Role::Owner && last_owner(&all, id) {
                 return Ok(Err(nobody_left()));
             }
-            let user = User { role, password_hash: hash.or(known.password_hash.clone()), ..known.clone() };
+            let user = User {
+                role,
+                password_hash: hash.or(known.password_hash.clone()),
+                ..known.clone()
+            };
             tx.user_update(&user).await?;
             tx.audit_insert(&told).await?;
             Done::json(StatusCode::OK, &UserView::from(user)).map(Ok)
@@ -183,12 +201,19 @@ async fn user_update(
 }
 
 fn last_owner(all: &[User], id: UserId) -> bool {
-    all.iter().filter(|user| user.role == Role::Owner).all(|user| user.id == id)
-        && all.iter().any(|user| user.id == id && user.role == Role::Owner)
+    all.iter()
+        .filter(|user| user.role == Role::Owner)
+        .all(|user| user.id == id)
+        && all
+            .iter()
+            .any(|user| user.id == id && user.role == Role::Owner)
 }
 
 fn nobody_left() -> Problem {
-    Problem::new(Code::StateConflict, "this is the last owner; make somebody else an owner first")
+    Problem::new(
+        Code::StateConflict,
+        "this is the last owner; make somebody else an owner first",
+    )
 }
 
 /// Remove a user, and end their sessions

@@ -11,7 +11,7 @@ use axum::{
 use mainstay::watch::overview::{self, Counts, Window};
 use mainstay_domain::{StoreExt, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use super::{endpoints::EndpointView, jobs::own_queues, sources::SourceView};
 use crate::{
     access::Caller,
     health,
-    http::{Problem, extract::Query},
+    http::{Problem, extract::Params},
     state::App,
     stats::Queue,
     stream,
@@ -60,7 +60,7 @@ impl From<WindowName> for Window {
 }
 
 /// Parameters of the overview.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct OverviewQuery {
@@ -124,7 +124,10 @@ impl Backlog {
 
 /// How long the oldest job that could be started has been waiting.
 pub(crate) fn oldest_waiting_secs(queues: &[Queue], now: Timestamp) -> Option<i64> {
-    let oldest = queues.iter().filter_map(|queue| queue.oldest_waiting).min()?;
+    let oldest = queues
+        .iter()
+        .filter_map(|queue| queue.oldest_waiting)
+        .min()?;
     Some((now.secs() - oldest.secs()).max(0))
 }
 
@@ -150,17 +153,21 @@ pub(crate) struct Overview {
 async fn overview_get(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Query(query): Query<OverviewQuery>,
+    Params(query): Params<OverviewQuery>,
 ) -> Result<Json<Overview>, Problem> {
     let window = query.window.unwrap_or_default();
     let now = app.clock.now();
     let (sources, endpoints) = app
         .store
-        .read(caller.scope(), |tx| Box::pin(async move { Ok((tx.source_list().await?, tx.endpoint_list().await?)) }))
+        .read(caller.scope(), |tx| {
+            Box::pin(async move { Ok((tx.source_list().await?, tx.endpoint_list().await?)) })
+        })
         .await?;
     let own: Option<Vec<Uuid>> = caller.tenant.map(|_| {
         let sources = sources.iter().map(|source| source.id.uuid());
-        sources.chain(endpoints.iter().map(|endpoint| endpoint.id.uuid())).collect()
+        sources
+            .chain(endpoints.iter().map(|endpoint| endpoint.id.uuid()))
+            .collect()
     });
     let counted = overview::overview(&*app.store, now, window.into(), own.as_deref()).await?;
     let figures = app.stats.figures(&app).await?;
@@ -168,22 +175,36 @@ async fn overview_get(
     let queues: Vec<Queue> = figures
         .queues
         .iter()
-        .filter(|queue| visible.as_ref().is_none_or(|own| own.contains(&queue.number)))
+        .filter(|queue| {
+            visible
+                .as_ref()
+                .is_none_or(|own| own.contains(&queue.number))
+        })
         .cloned()
         .collect();
     Ok(Json(Overview {
         window,
         now: now.into(),
         throughput: Throughput {
-            points: counted.points.iter().map(|point| at(point.at, &point.counts)).collect(),
+            points: counted
+                .points
+                .iter()
+                .map(|point| at(point.at, &point.counts))
+                .collect(),
             step_secs: Window::from(window).step_secs(),
         },
         totals: totals(&counted.totals),
         backlog: Backlog::of(&queues),
         oldest_waiting_secs: oldest_waiting_secs(&queues, now),
         dead_letters: queues.iter().map(|queue| queue.dead).sum(),
-        sources: sources.into_iter().map(|source| SourceView::of(source, &figures)).collect(),
-        endpoints: endpoints.into_iter().map(|endpoint| EndpointView::of(endpoint, &figures)).collect(),
+        sources: sources
+            .into_iter()
+            .map(|source| SourceView::of(source, &figures))
+            .collect(),
+        endpoints: endpoints
+            .into_iter()
+            .map(|endpoint| EndpointView::of(endpoint, &figures))
+            .collect(),
     }))
 }
 

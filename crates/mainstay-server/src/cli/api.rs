@@ -61,7 +61,11 @@ impl Address {
             });
         }
         let file = data.join(API_FILE);
-        let text = std::fs::read(&file).map_err(|error| unread(&file, &error))?;
+        let read = std::fs::read(&file);
+        if url.is_some() && read.is_err() {
+            return Err(keyless());
+        }
+        let text = read.map_err(|error| unread(&file, &error))?;
         let local: Value = serde_json::from_slice(&text).unwrap_or_default();
         let text = |field: &str| local.get(field).and_then(Value::as_str);
         let (Some(local_url), Some(local_token)) = (text("address"), text("token")) else {
@@ -72,14 +76,18 @@ impl Address {
         };
         // A token is only ever sent to the server that it is of.
         if url.is_some_and(|url| url != local_url) && token.is_none() {
-            return Err(Failure::new(Exit::Refused, "no API key for this server")
-                .hint("give one with --api-key or MAINSTAY_API_KEY"));
+            return Err(keyless());
         }
         Ok(Self {
             url: url.unwrap_or(local_url).to_owned(),
             token: token.unwrap_or(local_token).to_owned(),
         })
     }
+}
+
+fn keyless() -> Failure {
+    Failure::new(Exit::Refused, "no API key for this server")
+        .hint("give one with --api-key or MAINSTAY_API_KEY")
 }
 
 fn unread(file: &Path, error: &std::io::Error) -> Failure {

@@ -43,7 +43,7 @@ impl Exit {
         ),
         (
             Self::NotClean,
-            "it ran, and what it checked is not in order (`verify`)",
+            "it ran, and what it checked is not in order (`verify`, `bench`)",
         ),
     ];
 }

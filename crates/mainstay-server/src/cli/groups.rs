@@ -8,7 +8,7 @@ use super::Cli;
 pub(super) const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Server",
-        &["serve", "migrate", "backup", "restore", "doctor"],
+        &["serve", "migrate", "backup", "restore", "doctor", "bench"],
     ),
     ("Coming in", &["source", "send", "verify"]),
     ("Going out", &["endpoint", "binding"]),

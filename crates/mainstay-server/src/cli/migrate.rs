@@ -12,12 +12,13 @@ use super::{
     Context,
     args::{Consent, time_short},
     failure::Failure,
-    place::{BACKUPS, Opened},
+    place::Opened,
     progress::Bar,
     table::{Cell, Column, Table},
 };
 use crate::{
     config::Layer,
+    limits,
     time::{SystemClock, Time},
 };
 
@@ -76,7 +77,7 @@ pub(super) async fn run(context: &Context, args: MigrateArgs) -> Result<(), Fail
         MigrateCommand::Up => {
             let opened = Opened::alone(&config)?;
             let bar = Bar::start(&context.out, "backing up");
-            let directory = config.data.join(BACKUPS);
+            let directory = config.data.join(limits::BACKUPS_DIRECTORY);
             let now = SystemClock.now();
             let (taken, steps) =
                 migrate_with_backup(opened.place(), &directory, now, bar.listener()).await?;

@@ -3,7 +3,7 @@
 //! A command per file, named by its noun. Commands that look at data go through the API of a running
 //! server, like any other client; only those that must work without one open the database themselves.
 
-mod api;
+pub(crate) mod api;
 mod args;
 mod backup;
 mod binding;
@@ -35,9 +35,12 @@ use std::path::PathBuf;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 use serde_json::{Value, json};
 
-use crate::config::{Config, Layer};
+use crate::{
+    bench::{self, BenchArgs},
+    config::{Config, Layer},
+};
 use api::{Address, Api, Page};
-use failure::Failure;
+use failure::{Exit, Failure};
 use output::Output;
 use table::Table;
 
@@ -86,7 +89,7 @@ pub(crate) struct Global {
     /// The data directory [default: ./mainstay-data]
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The database: postgres://… [default: SQLite in the data directory]
+    /// The database: postgres://… [default: SQLite in the data directory; for `bench` sqlite or postgres, both throw-away]
     #[arg(long, global = true, value_name = "URL")]
     database: Option<String>,
     /// The server to talk to [default: the one that runs on the data directory]
@@ -148,6 +151,8 @@ enum Command {
     Verify(Box<verify::VerifyArgs>),
     /// Run one read-only SQL statement
     Sql(sql::SqlArgs),
+    /// Measure what this machine reaches, against a reference in the same run
+    Bench(BenchArgs),
     /// Print the API's OpenAPI document
     #[command(hide = true)]
     Openapi,
@@ -242,9 +247,7 @@ pub(crate) fn main() -> u8 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| {
-            Failure::new(failure::Exit::Failed, "cannot start").detail(error.to_string())
-        });
+        .map_err(|error| Failure::new(Exit::Failed, "cannot start").detail(error.to_string()));
     let ran = runtime.and_then(|runtime| {
         let ran = runtime.block_on(Box::pin(run(&context, cli.command)));
         // What still waits in a thread, such as a slow name server, is not waited for.
@@ -287,7 +290,20 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Send(args) => send::run(context, *args).await,
         Command::Verify(args) => verify::run(context, *args),
         Command::Sql(args) => sql::run(context, args).await,
+        Command::Bench(args) => measure(context, &args).await,
         Command::Openapi => serve::openapi(context),
         Command::Docs => context.out.text(&docs::markdown()),
+    }
+}
+
+/// Without a database named, on a throw-away SQLite; `postgres` is a throw-away cluster.
+async fn measure(context: &Context, args: &BenchArgs) -> Result<(), Failure> {
+    let database = context.global.database.as_deref().unwrap_or("sqlite");
+    match bench::run(args, database, context.global.json).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::said(Exit::NotClean)),
+        Err(error) => {
+            Err(Failure::new(Exit::Failed, "nothing was measured").detail(format!("{error:#}")))
+        }
     }
 }

@@ -5,9 +5,6 @@ use mainstay_store::{DataDirectory, PostgresUrl, migrate::Place};
 use super::failure::Failure;
 use crate::config::Config;
 
-/// Where, in the data directory, the backups lie that are taken before a migration.
-pub(super) const BACKUPS: &str = "backups";
-
 /// A database that this process has opened, not through a server.
 pub(super) enum Opened {
     Sqlite(DataDirectory),

@@ -1,6 +1,7 @@
 //! `mainstay serve`: runs the server. Here are its flags; what it does is in `crate::serve`.
 
 use clap::Args;
+use mainstay_store::SetupError;
 
 use super::{
     Context,
@@ -61,11 +62,17 @@ impl ServeArgs {
 
 pub(super) async fn run(context: &Context, args: ServeArgs) -> Result<(), Failure> {
     let config = context.config(args.layer())?;
-    crate::serve::serve(config).await.map_err(|error| {
-        Failure::new(Exit::Failed, "the server ended").detail(format!("{error:#}"))
-    })
+    crate::serve::serve(config).await.map_err(ended)
+}
+
+/// What the store says about itself comes with a hint of its own.
+fn ended(error: anyhow::Error) -> Failure {
+    match error.downcast::<SetupError>() {
+        Ok(error) => error.into(),
+        Err(error) => Failure::new(Exit::Failed, "the server ended").detail(format!("{error:#}")),
+    }
 }
 
 pub(super) fn openapi(context: &Context) -> Result<(), Failure> {
-    context.out.text(crate::api::document::text())
+    context.out.text(&crate::api::openapi_json())
 }

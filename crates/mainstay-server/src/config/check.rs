@@ -16,12 +16,21 @@ const DAYS_MAX: u64 = 36_500;
 pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
     let listen = layer.listen.unwrap_or_else(|| limits::LISTEN.into());
     Ok(Config {
-        listen: listen
-            .parse()
-            .map_err(|_| wrong("listen", "must be an address with a port, such as 127.0.0.1:8420"))?,
+        listen: listen.parse().map_err(|_| {
+            wrong(
+                "listen",
+                "must be an address with a port, such as 127.0.0.1:8420",
+            )
+        })?,
         data: layer.data.unwrap_or_else(|| limits::DATA.into()),
-        database: layer.database.map(|url| database("database", url)).transpose()?,
-        database_migrate: layer.database_migrate.map(|url| database("database_migrate", url)).transpose()?,
+        database: layer
+            .database
+            .map(|url| database("database", url))
+            .transpose()?,
+        database_migrate: layer
+            .database_migrate
+            .map(|url| database("database_migrate", url))
+            .transpose()?,
         public_url: layer.public_url.map(public_url).transpose()?,
         tls: tls(layer.tls)?,
         trusted_proxies: ranges("trusted_proxies", layer.trusted_proxies)?,
@@ -44,16 +53,24 @@ fn database(key: &'static str, url: String) -> Result<Secret, ConfigError> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         Ok(Secret(url))
     } else {
-        Err(wrong(key, "must begin with postgres://; leave it out for SQLite"))
+        Err(wrong(
+            key,
+            "must begin with postgres://; leave it out for SQLite",
+        ))
     }
 }
 
 fn public_url(url: String) -> Result<String, ConfigError> {
     let url = url.trim_end_matches('/').to_owned();
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
     match host {
         Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@']) => Ok(url),
-        _ => Err(wrong("public_url", "must be scheme and host alone, such as https://hooks.example.com")),
+        _ => Err(wrong(
+            "public_url",
+            "must be scheme and host alone, such as https://hooks.example.com",
+        )),
     }
 }
 
@@ -67,8 +84,13 @@ fn tls(layer: TlsLayer) -> Result<Option<Tls>, ConfigError> {
 }
 
 fn ranges(key: &'static str, list: Option<Vec<String>>) -> Result<Vec<Cidr>, ConfigError> {
-    let parsed = list.unwrap_or_default().into_iter().map(|text| text.parse::<Cidr>());
-    parsed.collect::<Result<_, _>>().map_err(|error| wrong(key, &error.to_string()))
+    let parsed = list
+        .unwrap_or_default()
+        .into_iter()
+        .map(|text| text.parse::<Cidr>());
+    parsed
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(key, &error.to_string()))
 }
 
 fn bounds(layer: LimitsLayer) -> Result<Limits, ConfigError> {
@@ -81,17 +103,39 @@ fn bounds(layer: LimitsLayer) -> Result<Limits, ConfigError> {
         Some(secs) => within(key, secs, 1, 3_600).map(Duration::from_secs),
     };
     Ok(Limits {
-        body_bytes: count("limits.body_bytes", layer.body_bytes, BODY_LIMIT_BYTES_MAX, BODY_LIMIT_BYTES_MAX)?,
-        connections: count("limits.connections", layer.connections, limits::CONNECTIONS, 1_000_000)?,
+        body_bytes: count(
+            "limits.body_bytes",
+            layer.body_bytes,
+            BODY_LIMIT_BYTES_MAX,
+            BODY_LIMIT_BYTES_MAX,
+        )?,
+        connections: count(
+            "limits.connections",
+            layer.connections,
+            limits::CONNECTIONS,
+            1_000_000,
+        )?,
         connections_per_address: count(
             "limits.connections_per_address",
             layer.connections_per_address,
             limits::CONNECTIONS_PER_ADDRESS,
             1_000_000,
         )?,
-        header_timeout: time("limits.header_timeout_secs", layer.header_timeout_secs, limits::HEADER_TIMEOUT)?,
-        body_timeout: time("limits.body_timeout_secs", layer.body_timeout_secs, limits::BODY_TIMEOUT)?,
-        request_timeout: time("limits.request_timeout_secs", layer.request_timeout_secs, limits::REQUEST_TIMEOUT)?,
+        header_timeout: time(
+            "limits.header_timeout_secs",
+            layer.header_timeout_secs,
+            limits::HEADER_TIMEOUT,
+        )?,
+        body_timeout: time(
+            "limits.body_timeout_secs",
+            layer.body_timeout_secs,
+            limits::BODY_TIMEOUT,
+        )?,
+        request_timeout: time(
+            "limits.request_timeout_secs",
+            layer.request_timeout_secs,
+            limits::REQUEST_TIMEOUT,
+        )?,
     })
 }
 
@@ -102,7 +146,11 @@ fn retention(layer: RetentionLayer) -> Result<Retention, ConfigError> {
     };
     Ok(Retention {
         events_days: days("retention.events_days", layer.events_days, 30)?,
-        receipts_refused_days: days("retention.receipts_refused_days", layer.receipts_refused_days, 7)?,
+        receipts_refused_days: days(
+            "retention.receipts_refused_days",
+            layer.receipts_refused_days,
+            7,
+        )?,
         samples_days: days("retention.samples_days", layer.samples_days, 90)?,
         audit_days: days("retention.audit_days", layer.audit_days, 365)?,
     })

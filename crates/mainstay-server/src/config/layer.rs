@@ -135,14 +135,19 @@ impl Layer {
     /// Reads a file.
     pub(super) fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let read = std::fs::read_to_string(path);
-        let text = read.map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
+        let text = read.map_err(|source| ConfigError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         Self::from_text(path, &text)
     }
 
     /// Reads a file that may be missing.
     pub(super) fn from_default_file(path: &Path) -> Result<Self, ConfigError> {
         match Self::from_file(path) {
-            Err(ConfigError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(ConfigError::File { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
                 Ok(Self::default())
             }
             other => other,
@@ -155,14 +160,20 @@ impl Layer {
             let start = error.span().map_or(0, |span| span.start).min(text.len());
             ConfigError::Place {
                 path: path.to_owned(),
-                line: text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1,
+                line: text.as_bytes()[..start]
+                    .iter()
+                    .filter(|byte| **byte == b'\n')
+                    .count()
+                    + 1,
                 problem: error.message().to_owned(),
             }
         })
     }
 
     /// Reads the `MAINSTAY_*` variables that are settings; others (a container platform adds some) are left alone.
-    pub(super) fn from_variables(all: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
+    pub(super) fn from_variables(
+        all: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
         let ours = all.into_iter().filter_map(|(name, value)| {
             let name = name.into_string().ok()?;
             name.starts_with("MAINSTAY_").then_some((name, value))
@@ -177,23 +188,29 @@ impl Layer {
             trusted_proxies: variables.list("MAINSTAY_TRUSTED_PROXIES")?,
             log: variables.text("MAINSTAY_LOG_FORMAT")?,
             log_filter: variables.text("MAINSTAY_LOG")?,
-            demo: variables.text("MAINSTAY_DEMO")?.map(|value| value == "1" || value == "true"),
+            demo: variables
+                .text("MAINSTAY_DEMO")?
+                .map(|value| value == "1" || value == "true"),
             tls: TlsLayer {
                 cert: variables.path("MAINSTAY_TLS_CERT"),
                 key: variables.path("MAINSTAY_TLS_KEY"),
             },
-            outbound: OutboundLayer { allow: variables.list("MAINSTAY_OUTBOUND_ALLOW")? },
+            outbound: OutboundLayer {
+                allow: variables.list("MAINSTAY_OUTBOUND_ALLOW")?,
+            },
             limits: LimitsLayer {
                 body_bytes: variables.number("MAINSTAY_LIMITS_BODY_BYTES")?,
                 connections: variables.number("MAINSTAY_LIMITS_CONNECTIONS")?,
-                connections_per_address: variables.number("MAINSTAY_LIMITS_CONNECTIONS_PER_ADDRESS")?,
+                connections_per_address: variables
+                    .number("MAINSTAY_LIMITS_CONNECTIONS_PER_ADDRESS")?,
                 header_timeout_secs: variables.number("MAINSTAY_LIMITS_HEADER_TIMEOUT_SECS")?,
                 body_timeout_secs: variables.number("MAINSTAY_LIMITS_BODY_TIMEOUT_SECS")?,
                 request_timeout_secs: variables.number("MAINSTAY_LIMITS_REQUEST_TIMEOUT_SECS")?,
             },
             retention: RetentionLayer {
                 events_days: variables.number("MAINSTAY_RETENTION_EVENTS_DAYS")?,
-                receipts_refused_days: variables.number("MAINSTAY_RETENTION_RECEIPTS_REFUSED_DAYS")?,
+                receipts_refused_days: variables
+                    .number("MAINSTAY_RETENTION_RECEIPTS_REFUSED_DAYS")?,
                 samples_days: variables.number("MAINSTAY_RETENTION_SAMPLES_DAYS")?,
                 audit_days: variables.number("MAINSTAY_RETENTION_AUDIT_DAYS")?,
             },
@@ -216,7 +233,9 @@ impl Layer {
                 cert: upper.tls.cert.or(self.tls.cert),
                 key: upper.tls.key.or(self.tls.key),
             },
-            outbound: OutboundLayer { allow: upper.outbound.allow.or(self.outbound.allow) },
+            outbound: OutboundLayer {
+                allow: upper.outbound.allow.or(self.outbound.allow),
+            },
             limits: self.limits.over(upper.limits),
             retention: self.retention.over(upper.retention),
         }
@@ -228,7 +247,9 @@ impl LimitsLayer {
         Self {
             body_bytes: upper.body_bytes.or(self.body_bytes),
             connections: upper.connections.or(self.connections),
-            connections_per_address: upper.connections_per_address.or(self.connections_per_address),
+            connections_per_address: upper
+                .connections_per_address
+                .or(self.connections_per_address),
             header_timeout_secs: upper.header_timeout_secs.or(self.header_timeout_secs),
             body_timeout_secs: upper.body_timeout_secs.or(self.body_timeout_secs),
             request_timeout_secs: upper.request_timeout_secs.or(self.request_timeout_secs),
@@ -252,7 +273,9 @@ struct Variables(HashMap<String, OsString>);
 impl Variables {
     fn text(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let value = self.0.get(name).map(|value| value.clone().into_string());
-        value.transpose().map_err(|_| wrong(name, "is not valid UTF-8"))
+        value
+            .transpose()
+            .map_err(|_| wrong(name, "is not valid UTF-8"))
     }
 
     fn path(&self, name: &str) -> Option<PathBuf> {
@@ -261,12 +284,17 @@ impl Variables {
 
     fn number(&self, name: &str) -> Result<Option<u64>, ConfigError> {
         let parsed = self.text(name)?.map(|text| text.trim().parse());
-        parsed.transpose().map_err(|_| wrong(name, "is not a whole number"))
+        parsed
+            .transpose()
+            .map_err(|_| wrong(name, "is not a whole number"))
     }
 
     fn list(&self, name: &str) -> Result<Option<Vec<String>>, ConfigError> {
         let split = |text: String| {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            let parts = text
+                .split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty());
             parts.map(str::to_owned).collect()
         };
         Ok(self.text(name)?.map(split))
@@ -276,7 +304,10 @@ impl Variables {
     fn secret(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let from_file = format!("{name}_FILE");
         match (self.text(name)?, self.path(&from_file)) {
-            (Some(_), Some(_)) => Err(wrong(&from_file, &format!("{name} is set as well; one of the two is meant"))),
+            (Some(_), Some(_)) => Err(wrong(
+                &from_file,
+                &format!("{name} is set as well; one of the two is meant"),
+            )),
             (text, None) => Ok(text),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
                 Ok(text) => Ok(Some(text.trim_end().to_owned())),

@@ -20,11 +20,16 @@ pub(crate) async fn read(
     timeout: Duration,
 ) -> Result<Bytes, Problem> {
     // Who says beforehand that it is too much need not send it.
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limit as u64) {
         return Err(too_large(limit));
     }
-    let room = announced.map_or(0, |bytes| bytes as usize).min(limit).min(FIRST_ROOM);
+    let room = announced
+        .map_or(0, |bytes| bytes as usize)
+        .min(limit)
+        .min(FIRST_ROOM);
     match tokio::time::timeout(timeout, gather(body, limit, room)).await {
         Ok(read) => read,
         Err(_) => Err(Problem::new(
@@ -38,8 +43,11 @@ async fn gather(mut body: Body, limit: usize, room: usize) -> Result<Bytes, Prob
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Problem::new(Code::RequestMalformed, "the body broke off"))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let frame =
+            frame.map_err(|_| Problem::new(Code::RequestMalformed, "the body broke off"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         let held = first.as_ref().map_or(whole.len(), Bytes::len);
         if held + data.len() > limit {
             return Err(too_large(limit));
@@ -59,7 +67,10 @@ async fn gather(mut body: Body, limit: usize, room: usize) -> Result<Bytes, Prob
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("the body may have at most {limit} bytes"))
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("the body may have at most {limit} bytes"),
+    )
 }
 
 #[cfg(test)]
@@ -68,7 +79,10 @@ mod tests {
     use futures_util::stream;
 
     fn chunks(list: &'static [&'static str]) -> Body {
-        Body::from_stream(stream::iter(list.iter().map(|text| Ok::<_, std::io::Error>(Bytes::from_static(text.as_bytes())))))
+        Body::from_stream(stream::iter(
+            list.iter()
+                .map(|text| Ok::<_, std::io::Error>(Bytes::from_static(text.as_bytes()))),
+        ))
     }
 
     const LONG: Duration = Duration::from_secs(30);
@@ -82,7 +96,10 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_grows_too_large_while_streaming_is_cut() {
         let read = read(&HeaderMap::new(), chunks(&["abc", "de"]), 4, LONG).await;
-        assert_eq!(read.expect_err("one byte too many").code(), Code::BodyTooLarge);
+        assert_eq!(
+            read.expect_err("one byte too many").code(),
+            Code::BodyTooLarge
+        );
     }
 
     #[tokio::test]
@@ -90,7 +107,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_LENGTH, 5.into());
         let never = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        assert_eq!(read(&headers, never, 4, LONG).await.expect_err("too much").code(), Code::BodyTooLarge);
+        assert_eq!(
+            read(&headers, never, 4, LONG)
+                .await
+                .expect_err("too much")
+                .code(),
+            Code::BodyTooLarge
+        );
     }
 
     #[tokio::test(start_paused = true)]

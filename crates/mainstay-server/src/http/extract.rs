@@ -27,9 +27,18 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Input<T> {
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         media_type(&parts.headers)?;
-        let bytes = body::read(&parts.headers, body, limits::API_BODY_BYTES, app.limits.body_timeout).await?;
+        let bytes = body::read(
+            &parts.headers,
+            body,
+            limits::API_BODY_BYTES,
+            app.limits.body_timeout,
+        )
+        .await?;
         let repeatable = Repeatable::new(&parts, &bytes)?;
-        Ok(Self { value: json(&bytes)?, repeatable })
+        Ok(Self {
+            value: json(&bytes)?,
+            repeatable,
+        })
     }
 }
 
@@ -44,11 +53,19 @@ impl FromRequest<Arc<App>> for NoInput {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body, limits::API_BODY_BYTES, app.limits.body_timeout).await?;
+        let bytes = body::read(
+            &parts.headers,
+            body,
+            limits::API_BODY_BYTES,
+            app.limits.body_timeout,
+        )
+        .await?;
         if !matches!(bytes.trim_ascii(), b"" | b"{}" | b"null") && parts.method != Method::DELETE {
             return Err(Problem::field("", "this request takes no body"));
         }
-        Ok(Self { repeatable: Repeatable::new(&parts, &bytes)? })
+        Ok(Self {
+            repeatable: Repeatable::new(&parts, &bytes)?,
+        })
     }
 }
 
@@ -65,23 +82,41 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalInput<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = body::read(&parts.headers, body, limits::API_BODY_BYTES, app.limits.body_timeout).await?;
+        let bytes = body::read(
+            &parts.headers,
+            body,
+            limits::API_BODY_BYTES,
+            app.limits.body_timeout,
+        )
+        .await?;
         let repeatable = Repeatable::new(&parts, &bytes)?;
         if bytes.trim_ascii().is_empty() {
-            return Ok(Self { value: T::default(), repeatable });
+            return Ok(Self {
+                value: T::default(),
+                repeatable,
+            });
         }
         media_type(&parts.headers)?;
-        Ok(Self { value: json(&bytes)?, repeatable })
+        Ok(Self {
+            value: json(&bytes)?,
+            repeatable,
+        })
     }
 }
 
 fn media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(())
     } else {
-        Err(Problem::new(Code::MediaTypeUnsupported, "send the body as content-type: application/json"))
+        Err(Problem::new(
+            Code::MediaTypeUnsupported,
+            "send the body as content-type: application/json",
+        ))
     }
 }
 
@@ -93,11 +128,19 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         if inner.is_data() {
             Problem::field(pointer(error.path()), plain(&inner.to_string()))
         } else {
-            Problem::new(Code::RequestMalformed, format!("the body is not JSON: {}", plain(&inner.to_string())))
+            Problem::new(
+                Code::RequestMalformed,
+                format!("the body is not JSON: {}", plain(&inner.to_string())),
+            )
         }
     })?;
     let end = reader.end();
-    end.map_err(|_| Problem::new(Code::RequestMalformed, "the body holds more than one JSON value"))?;
+    end.map_err(|_| {
+        Problem::new(
+            Code::RequestMalformed,
+            "the body holds more than one JSON value",
+        )
+    })?;
     Ok(value)
 }
 
@@ -107,7 +150,9 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     path.iter().fold(String::new(), |mut text, segment| {
         match segment {
             Segment::Seq { index } => text = format!("{text}/{index}"),
-            Segment::Map { key } => text = format!("{text}/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => {
+                text = format!("{text}/{}", key.replace('~', "~0").replace('/', "~1"))
+            }
             Segment::Enum { .. } | Segment::Unknown => {}
         }
         text
@@ -116,13 +161,17 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 
 /// serde's sentence without the place that stands in the pointer already.
 fn plain(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+    message
+        .split(" at line ")
+        .next()
+        .unwrap_or(message)
+        .to_owned()
 }
 
 /// Parameters of the query; one that nobody knows is refused, because a misspelt filter would show everything.
-pub(crate) struct Query<T>(pub(crate) T);
+pub(crate) struct Params<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Query<T> {
+impl<T: DeserializeOwned> FromRequestParts<Arc<App>> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Problem> {
@@ -135,29 +184,48 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Problem::field(format!("?{}", twice[0]), "is given more than once"));
+        return Err(Problem::field(
+            format!("?{}", twice[0]),
+            "is given more than once",
+        ));
     }
-    if let Some((name, _)) = pairs.iter().find(|(_, value)| value.chars().any(char::is_control)) {
-        return Err(Problem::field(format!("?{name}"), "has control characters in it"));
+    if let Some((name, _)) = pairs
+        .iter()
+        .find(|(_, value)| value.chars().any(char::is_control))
+    {
+        return Err(Problem::field(
+            format!("?{name}"),
+            "has control characters in it",
+        ));
     }
-    axum::extract::Query::<T>::try_from_uri(&uri(text)?).map(|query| query.0).map_err(|error| {
-        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        let (name, detail) = match source.split_once(": ") {
-            Some((name, detail)) if names.contains(&name) => (name.to_owned(), detail.to_owned()),
-            _ => (String::new(), source),
-        };
-        Problem::field(format!("?{name}"), detail)
-    })
+    axum::extract::Query::<T>::try_from_uri(&uri(text)?)
+        .map(|query| query.0)
+        .map_err(|error| {
+            let source = std::error::Error::source(&error)
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let (name, detail) = match source.split_once(": ") {
+                Some((name, detail)) if names.contains(&name) => {
+                    (name.to_owned(), detail.to_owned())
+                }
+                _ => (String::new(), source),
+            };
+            Problem::field(format!("?{name}"), detail)
+        })
 }
 
 fn uri(query: &str) -> Result<axum::http::Uri, Problem> {
-    format!("/?{query}").parse().map_err(|_| Problem::new(Code::RequestMalformed, "the query cannot be read"))
+    format!("/?{query}")
+        .parse()
+        .map_err(|_| Problem::new(Code::RequestMalformed, "the query cannot be read"))
 }
 
 /// The pairs of a query or of a form.
 pub(crate) fn form_pairs(text: &str) -> Vec<(String, String)> {
     match uri(text) {
-        Ok(uri) => axum::extract::Query::try_from_uri(&uri).map(|query| query.0).unwrap_or_default(),
+        Ok(uri) => axum::extract::Query::try_from_uri(&uri)
+            .map(|query| query.0)
+            .unwrap_or_default(),
         Err(_) => Vec::new(),
     }
 }
@@ -170,7 +238,9 @@ impl<T: FromStr + fmt::Debug> FromRequestParts<Arc<App>> for Id<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let text = path_parameter(parts, app, "id").await?;
-        text.parse().map(Self).map_err(|_| Problem::not_found("thing"))
+        text.parse()
+            .map(Self)
+            .map_err(|_| Problem::not_found("thing"))
     }
 }
 
@@ -182,7 +252,9 @@ impl<T: FromStr> FromRequestParts<Arc<App>> for InnerId<T> {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let text = path_parameter(parts, app, "secret_id").await?;
-        text.parse().map(Self).map_err(|_| Problem::not_found("secret"))
+        text.parse()
+            .map(Self)
+            .map_err(|_| Problem::not_found("secret"))
     }
 }
 
@@ -190,11 +262,18 @@ async fn path_parameter(parts: &mut Parts, app: &Arc<App>, name: &str) -> Result
     let params = RawPathParams::from_request_parts(parts, app).await;
     let params = params.map_err(|_| Problem::not_found("thing"))?;
     let found = params.iter().find(|(own, _)| *own == name);
-    found.map(|(_, value)| value.to_owned()).ok_or_else(|| Problem::not_found("thing"))
+    found
+        .map(|(_, value)| value.to_owned())
+        .ok_or_else(|| Problem::not_found("thing"))
 }
 
 /// Reads the raw body of a request to intake or of a form.
-pub(crate) async fn raw(app: &App, headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(crate) async fn raw(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, Problem> {
     body::read(headers, body, limit, app.limits.body_timeout).await
 }
 
@@ -205,7 +284,10 @@ pub(crate) struct Checks(Vec<FieldError>);
 impl Checks {
     /// Notes that a field is wrong.
     pub(crate) fn fail(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+        self.0.push(FieldError {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        });
     }
 
     /// Notes that a field is wrong unless it holds.
@@ -221,20 +303,36 @@ impl Checks {
         let fits = (1..=max).contains(&length);
         self.ensure(fits, pointer, &format!("must have 1 to {max} characters"));
         let clean = text.trim() == text && !text.chars().any(char::is_control);
-        self.ensure(clean, pointer, "has white space around it or control characters in it");
+        self.ensure(
+            clean,
+            pointer,
+            "has white space around it or control characters in it",
+        );
     }
 
     /// A name for commands and URLs: lower case letters, digits, `-` and `_`, beginning with a letter or digit.
     pub(crate) fn slug(&mut self, pointer: &str, text: &str) {
-        let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
-        let begins = text.bytes().next().is_some_and(|byte| inside(byte) && byte.is_ascii_alphanumeric());
+        let inside =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+        let begins = text
+            .bytes()
+            .next()
+            .is_some_and(|byte| inside(byte) && byte.is_ascii_alphanumeric());
         let holds = begins && text.len() <= SLUG_MAX && text.bytes().all(inside);
-        self.ensure(holds, pointer, "must be 1 to 63 lower-case letters, digits, '-' or '_', not beginning with '-' or '_'");
+        self.ensure(
+            holds,
+            pointer,
+            "must be 1 to 63 lower-case letters, digits, '-' or '_', not beginning with '-' or '_'",
+        );
     }
 
     /// Everything that was wrong, as one answer.
     pub(crate) fn done(self) -> Result<(), Problem> {
-        if self.0.is_empty() { Ok(()) } else { Err(Problem::fields(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::fields(self.0))
+        }
     }
 }
 
@@ -270,9 +368,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_in_a_body_is_pointed_at() {
-        assert_eq!(pointer_of(r#"{"name":1}"#), (Code::ValidationFailed, "/name".into()));
-        assert_eq!(pointer_of(r#"{"name":"a","inner":[{"count":300}]}"#), (Code::ValidationFailed, "/inner/0/count".into()));
-        assert_eq!(pointer_of(r#"{"name":"a","other":1}"#), (Code::ValidationFailed, "/other".into()));
+        assert_eq!(
+            pointer_of(r#"{"name":1}"#),
+            (Code::ValidationFailed, "/name".into())
+        );
+        assert_eq!(
+            pointer_of(r#"{"name":"a","inner":[{"count":300}]}"#),
+            (Code::ValidationFailed, "/inner/0/count".into())
+        );
+        assert_eq!(
+            pointer_of(r#"{"name":"a","other":1}"#),
+            (Code::ValidationFailed, "/other".into())
+        );
         assert_eq!(pointer_of(r#"{"name":"#).0, Code::RequestMalformed);
         assert_eq!(pointer_of(r#"{"name":"a"} x"#).0, Code::RequestMalformed);
         assert_eq!(pointer_of("").0, Code::RequestMalformed);
@@ -290,7 +397,14 @@ mod tests {
     fn a_misspelt_or_doubled_parameter_is_refused() {
         assert!(query::<Filter>("limit=3&q=a").is_ok());
         assert!(query::<Filter>("").is_ok());
-        for wrong in ["limit=x", "limit=300", "lmit=3", "limit=1&limit=2", "q=a%00b", "limit="] {
+        for wrong in [
+            "limit=x",
+            "limit=300",
+            "lmit=3",
+            "limit=1&limit=2",
+            "q=a%00b",
+            "limit=",
+        ] {
             let problem = query::<Filter>(wrong).expect_err(wrong);
             assert_eq!(problem.code(), Code::ValidationFailed, "{wrong}");
         }

@@ -25,12 +25,19 @@ pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src
     img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The frame around every request.
-pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn around(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let begun = Instant::now();
     let client = client(&app, &request);
     let id = request_id(&app, &client, request.headers());
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     request.extensions_mut().insert(client);
     let answered = tokio::time::timeout(
@@ -39,12 +46,21 @@ pub(crate) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     );
     let mut response = match answered.await {
         Ok(response) => response,
-        Err(_) => Problem::new(Code::RequestTimeout, "the request took too long and was given up").into_response(),
+        Err(_) => Problem::new(
+            Code::RequestTimeout,
+            "the request took too long and was given up",
+        )
+        .into_response(),
     };
     let status = response.status();
-    app.metrics.request(&method, route.as_deref(), status, begun.elapsed());
+    app.metrics
+        .request(&method, route.as_deref(), status, begun.elapsed());
     span.in_scope(|| {
-        tracing::debug!(status = status.as_u16(), ms = begun.elapsed().as_millis() as u64, "answered");
+        tracing::debug!(
+            status = status.as_u16(),
+            ms = begun.elapsed().as_millis() as u64,
+            "answered"
+        );
     });
     protect(&app, response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -67,10 +83,13 @@ fn client(app: &App, request: &Request) -> Client {
 
 /// A trusted proxy's id is kept, so that one id runs through all logs.
 fn request_id(app: &App, client: &Client, headers: &HeaderMap) -> String {
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        client.proxied && !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(plain)
-    });
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            client.proxied && !id.is_empty() && id.len() <= REQUEST_ID_MAX && id.bytes().all(plain)
+        });
     match given {
         Some(id) => id.to_owned(),
         None => time::random_hex(&*app.random, 8),
@@ -79,14 +98,22 @@ fn request_id(app: &App, client: &Client, headers: &HeaderMap) -> String {
 
 fn protect(app: &App, headers: &mut HeaderMap) {
     let mut set = |name: HeaderName, value: &'static str| {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     };
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::X_FRAME_OPTIONS, "DENY");
     set(header::REFERRER_POLICY, "same-origin");
     set(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
     set(header::CACHE_CONTROL, "no-store");
     if app.secure {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");

@@ -22,13 +22,28 @@ impl Origin {
             Some("none") | None => {}
             Some(_) => return Self::Foreign,
         }
-        let Some(origin) = text("origin") else { return Self::Silent };
-        let Some((_, authority)) = origin.split_once("://") else { return Self::Foreign };
+        let Some(origin) = text("origin") else {
+            return Self::Silent;
+        };
+        let Some((_, authority)) = origin.split_once("://") else {
+            return Self::Foreign;
+        };
         let public = public_url.is_some_and(|url| url.eq_ignore_ascii_case(origin));
-        let forwarded = if proxied { text("x-forwarded-host") } else { None };
+        let forwarded = if proxied {
+            text("x-forwarded-host")
+        } else {
+            None
+        };
         let hosts = [text(header::HOST.as_str()), forwarded];
-        let same = hosts.into_iter().flatten().any(|host| host.eq_ignore_ascii_case(authority));
-        if public || same { Self::Own } else { Self::Foreign }
+        let same = hosts
+            .into_iter()
+            .flatten()
+            .any(|host| host.eq_ignore_ascii_case(authority));
+        if public || same {
+            Self::Own
+        } else {
+            Self::Foreign
+        }
     }
 }
 
@@ -48,12 +63,30 @@ mod tests {
     #[test]
     fn a_page_of_ours_is_told_from_any_other() {
         assert_eq!(origin(&[("sec-fetch-site", "same-origin")]), Origin::Own);
-        assert_eq!(origin(&[("sec-fetch-site", "same-site"), ("origin", "https://hooks.example.com")]), Origin::Foreign);
+        assert_eq!(
+            origin(&[
+                ("sec-fetch-site", "same-site"),
+                ("origin", "https://hooks.example.com")
+            ]),
+            Origin::Foreign
+        );
         assert_eq!(origin(&[("sec-fetch-site", "cross-site")]), Origin::Foreign);
-        assert_eq!(origin(&[("host", "a:1"), ("origin", "http://a:1")]), Origin::Own);
-        assert_eq!(origin(&[("host", "a:1"), ("origin", "http://a:2")]), Origin::Foreign);
-        assert_eq!(origin(&[("host", "a:1"), ("origin", "null")]), Origin::Foreign);
-        assert_eq!(origin(&[("host", "inner"), ("origin", "https://hooks.example.com")]), Origin::Own);
+        assert_eq!(
+            origin(&[("host", "a:1"), ("origin", "http://a:1")]),
+            Origin::Own
+        );
+        assert_eq!(
+            origin(&[("host", "a:1"), ("origin", "http://a:2")]),
+            Origin::Foreign
+        );
+        assert_eq!(
+            origin(&[("host", "a:1"), ("origin", "null")]),
+            Origin::Foreign
+        );
+        assert_eq!(
+            origin(&[("host", "inner"), ("origin", "https://hooks.example.com")]),
+            Origin::Own
+        );
         assert_eq!(origin(&[("host", "a")]), Origin::Silent);
     }
 

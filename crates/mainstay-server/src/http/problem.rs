@@ -130,7 +130,10 @@ impl Problem {
 
     /// Fields are wrong.
     pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
-        let listed: Vec<String> = errors.iter().map(|one| format!("{} {}", one.pointer, one.detail)).collect();
+        let listed: Vec<String> = errors
+            .iter()
+            .map(|one| format!("{} {}", one.pointer, one.detail))
+            .collect();
         Self {
             errors,
             ..Self::new(Code::ValidationFailed, listed.join("; "))
@@ -145,7 +148,10 @@ impl Problem {
     /// A defect, told to the log and not to the caller.
     pub(crate) fn internal(problem: impl std::fmt::Display) -> Self {
         tracing::error!(error = %problem, "a request failed because of a defect");
-        Self::new(Code::Internal, "the request failed because of a defect; its id is in the log")
+        Self::new(
+            Code::Internal,
+            "the request failed because of a defect; its id is in the log",
+        )
     }
 
     /// The same, with the time after which to try again.
@@ -188,17 +194,25 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict { what } => Self::new(Code::AlreadyExists, format!("{what} exists already")),
+            StoreError::Conflict { what } => {
+                Self::new(Code::AlreadyExists, format!("{what} exists already"))
+            }
             StoreError::Reference { what } => Self::new(
                 Code::StillReferenced,
                 format!("{what} is still referred to, or refers to something that is gone"),
             ),
             // Another tenant's: for this caller it does not exist.
             StoreError::OutOfScope => Self::new(Code::NotFound, "nothing of this id is in reach"),
-            StoreError::Unavailable(_) | StoreError::Timeout | StoreError::Full | StoreError::ConfigChanged => {
+            StoreError::Unavailable(_)
+            | StoreError::Timeout
+            | StoreError::Full
+            | StoreError::ConfigChanged => {
                 tracing::warn!(%error, "a request could not reach the store");
-                Self::new(Code::StoreUnavailable, "the request was not carried out; send it again later")
-                    .retry_after(5)
+                Self::new(
+                    Code::StoreUnavailable,
+                    "the request was not carried out; send it again later",
+                )
+                .retry_after(5)
             }
             StoreError::Corrupt(_) | StoreError::Bug(_) => Self::internal(error),
         }
@@ -210,7 +224,10 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = (self.code.status(), body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(secs) = self.retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
@@ -246,7 +263,10 @@ mod tests {
 
     #[test]
     fn a_thing_outside_the_scope_looks_like_a_thing_that_is_not_there() {
-        assert_eq!(Problem::from(StoreError::OutOfScope).status(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            Problem::from(StoreError::OutOfScope).status(),
+            StatusCode::NOT_FOUND
+        );
     }
 
     #[test]
@@ -254,7 +274,11 @@ mod tests {
         let docs = include_str!("../../../../docs/errors.md");
         for code in Code::ALL {
             let heading = format!("\n### `{}`\n", code.as_str());
-            assert!(docs.contains(&heading), "{} is missing from docs/errors.md", code.as_str());
+            assert!(
+                docs.contains(&heading),
+                "{} is missing from docs/errors.md",
+                code.as_str()
+            );
         }
     }
 

@@ -57,12 +57,22 @@ pub(crate) fn is_trusted(address: IpAddr, trusted: &[Cidr]) -> bool {
 }
 
 fn forwarded_for(headers: &HeaderMap, trusted: &[Cidr]) -> Option<IpAddr> {
-    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok()).collect();
-    let hops = lines.iter().rev().flat_map(|line| line.rsplit(',')).take(HOPS_MAX);
+    let lines: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
+    let hops = lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.rsplit(','))
+        .take(HOPS_MAX);
     let mut client = None;
     for hop in hops {
         // What cannot be read was not written by a proxy of ours; what stands left of it is worth nothing.
-        let Some(address) = address(hop.trim()) else { return client };
+        let Some(address) = address(hop.trim()) else {
+            return client;
+        };
         client = Some(address);
         if !is_trusted(address, trusted) {
             return client;
@@ -96,25 +106,47 @@ mod tests {
             address: peer.parse().expect("an address"),
             tls: false,
         };
-        let trusted: Vec<Cidr> = trusted.iter().map(|range| range.parse().expect("a range")).collect();
+        let trusted: Vec<Cidr> = trusted
+            .iter()
+            .map(|range| range.parse().expect("a range"))
+            .collect();
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append("x-forwarded-for", HeaderValue::from_str(line).expect("a header"));
+            headers.append(
+                "x-forwarded-for",
+                HeaderValue::from_str(line).expect("a header"),
+            );
         }
         Client::of(peer, &headers, &trusted).address.to_string()
     }
 
     #[test]
     fn a_stranger_cannot_choose_its_address() {
-        assert_eq!(client("203.0.113.9:1", &["1.2.3.4"], &["10.0.0.0/8"]), "203.0.113.9");
+        assert_eq!(
+            client("203.0.113.9:1", &["1.2.3.4"], &["10.0.0.0/8"]),
+            "203.0.113.9"
+        );
         assert_eq!(client("203.0.113.9:1", &["1.2.3.4"], &[]), "203.0.113.9");
     }
 
     #[test]
     fn the_client_is_the_last_one_that_is_no_proxy_of_ours() {
-        assert_eq!(client("10.0.0.1:1", &["198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
-        assert_eq!(client("10.0.0.1:1", &["6.6.6.6, 198.51.100.7, 10.0.0.2"], &["10.0.0.0/8"]), "198.51.100.7");
-        assert_eq!(client("10.0.0.1:1", &["6.6.6.6", "198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
+        assert_eq!(
+            client("10.0.0.1:1", &["198.51.100.7"], &["10.0.0.0/8"]),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            client(
+                "10.0.0.1:1",
+                &["6.6.6.6, 198.51.100.7, 10.0.0.2"],
+                &["10.0.0.0/8"]
+            ),
+            "198.51.100.7"
+        );
+        assert_eq!(
+            client("10.0.0.1:1", &["6.6.6.6", "198.51.100.7"], &["10.0.0.0/8"]),
+            "198.51.100.7"
+        );
     }
 
     #[test]
@@ -132,8 +164,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_ends_the_chain() {
-        assert_eq!(client("10.0.0.1:1", &["6.6.6.6, unknown"], &["10.0.0.0/8"]), "10.0.0.1");
-        assert_eq!(client("10.0.0.1:1", &["6.6.6.6, unknown, 10.0.0.2"], &["10.0.0.0/8"]), "10.0.0.2");
+        assert_eq!(
+            client("10.0.0.1:1", &["6.6.6.6, unknown"], &["10.0.0.0/8"]),
+            "10.0.0.1"
+        );
+        assert_eq!(
+            client(
+                "10.0.0.1:1",
+                &["6.6.6.6, unknown, 10.0.0.2"],
+                &["10.0.0.0/8"]
+            ),
+            "10.0.0.2"
+        );
         assert_eq!(client("10.0.0.1:1", &[""], &["10.0.0.0/8"]), "10.0.0.1");
     }
 }

@@ -69,27 +69,53 @@ impl Server {
                 false => self.limits.connections_per_address,
             };
             // Dropped without an answer: there is no cheaper way to say no.
-            let Some(held) = addresses.hold(peer, bound) else { continue };
+            let Some(held) = addresses.hold(peer, bound) else {
+                continue;
+            };
             self.spawn(stream, (permit, held), &graceful);
         }
         drop(self.listener);
-        if tokio::time::timeout(limits::SHUTDOWN_GRACE, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(limits::SHUTDOWN_GRACE, graceful.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!("some requests did not finish in time and were cut");
         }
     }
 
-    async fn accept(&self, connections: &Arc<Semaphore>) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
-        let permit = Arc::clone(connections).acquire_owned().await.map_err(io::Error::other)?;
+    async fn accept(
+        &self,
+        connections: &Arc<Semaphore>,
+    ) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+        let permit = Arc::clone(connections)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
         let (stream, peer) = self.listener.accept().await?;
         Ok((stream, peer.ip().to_canonical(), permit))
     }
 
-    fn spawn(&self, stream: TcpStream, held: (OwnedSemaphorePermit, Held), graceful: &GracefulShutdown) {
-        let Ok(address) = stream.peer_addr() else { return };
+    fn spawn(
+        &self,
+        stream: TcpStream,
+        held: (OwnedSemaphorePermit, Held),
+        graceful: &GracefulShutdown,
+    ) {
+        let Ok(address) = stream.peer_addr() else {
+            return;
+        };
         // Answers are small and written at once.
         let _ = stream.set_nodelay(true);
-        let peer = Peer { address, tls: self.tls.is_some() };
-        let (router, limits, tls, watcher) = (self.router.clone(), self.limits, self.tls.clone(), graceful.watcher());
+        let peer = Peer {
+            address,
+            tls: self.tls.is_some(),
+        };
+        let (router, limits, tls, watcher) = (
+            self.router.clone(),
+            self.limits,
+            self.tls.clone(),
+            graceful.watcher(),
+        );
         tokio::spawn(async move {
             let _held = held;
             match tls {
@@ -98,7 +124,8 @@ impl Server {
                     connection(stream, protocol, router, peer, limits, watcher).await;
                 }
                 Some(tls) => {
-                    let shaken = tokio::time::timeout(limits.header_timeout, tls.accept(stream)).await;
+                    let shaken =
+                        tokio::time::timeout(limits.header_timeout, tls.accept(stream)).await;
                     let Ok(Ok(stream)) = shaken else { return };
                     let protocol = match stream.get_ref().1.alpn_protocol() {
                         Some(b"h2") => Protocol::Http2,
@@ -135,7 +162,9 @@ async fn connection<S>(
     });
     let io = TokioIo::new(Idle::new(stream, limits::CONNECTION_IDLE));
     let builder = builder(protocol, limits);
-    let served = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
+    let served = watcher
+        .watch(builder.serve_connection(io, service).into_owned())
+        .await;
     if let Err(error) = served {
         // A client that goes away or talks nonsense: its affair, not an operator's.
         tracing::debug!(%error, peer = %peer.address, "a connection ended early");
@@ -168,7 +197,9 @@ fn builder(protocol: Protocol, limits: Limits) -> Builder<TokioExecutor> {
 fn is_clients(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
     )
 }
 
@@ -198,7 +229,11 @@ impl Addresses {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut open = self.addresses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .addresses
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {

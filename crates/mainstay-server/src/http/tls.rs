@@ -17,7 +17,8 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Reads certificate and key; what is wrong with them is said at the start and not at the first connection.
 pub(crate) fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
     let chain = chain(&tls.cert).with_context(|| format!("tls.cert: {}", tls.cert.display()))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).with_context(|| format!("tls.key: {}", tls.key.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key)
+        .with_context(|| format!("tls.key: {}", tls.key.display()))?;
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)

@@ -9,12 +9,20 @@ use mainstay_domain::{
 use crate::{access::session, api::resolve::DEFAULT_TENANT, state::App};
 
 /// Makes what is missing. Several nodes may do so at once: whoever comes second finds it made.
-pub(super) async fn make(store: &dyn Store, clock: &dyn Clock, random: &dyn Random) -> StoreResult<()> {
+pub(super) async fn make(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> StoreResult<()> {
     let tenant = tenant(store, clock, random).await?;
     own_source(store, clock, random, tenant).await
 }
 
-async fn tenant(store: &dyn Store, clock: &dyn Clock, random: &dyn Random) -> StoreResult<TenantId> {
+async fn tenant(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> StoreResult<TenantId> {
     let now = clock.now();
     let fresh = Tenant {
         id: TenantId::new(now, random),
@@ -23,8 +31,15 @@ async fn tenant(store: &dyn Store, clock: &dyn Clock, random: &dyn Random) -> St
         created_at: now,
     };
     for _ in 0..2 {
-        let all = store.read(Scope::System("first start"), |tx| Box::pin(async move { tx.tenant_list().await })).await?;
-        let default = all.iter().find(|tenant| tenant.slug == DEFAULT_TENANT).or(all.first());
+        let all = store
+            .read(Scope::System("first start"), |tx| {
+                Box::pin(async move { tx.tenant_list().await })
+            })
+            .await?;
+        let default = all
+            .iter()
+            .find(|tenant| tenant.slug == DEFAULT_TENANT)
+            .or(all.first());
         if let Some(tenant) = default {
             return Ok(tenant.id);
         }
@@ -45,7 +60,12 @@ async fn tenant(store: &dyn Store, clock: &dyn Clock, random: &dyn Random) -> St
     Err(StoreError::Conflict { what: "tenant" })
 }
 
-async fn own_source(store: &dyn Store, clock: &dyn Clock, random: &dyn Random, tenant: TenantId) -> StoreResult<()> {
+async fn own_source(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    random: &dyn Random,
+    tenant: TenantId,
+) -> StoreResult<()> {
     let now = clock.now();
     let source = Source {
         id: SourceId::new(now, random),
@@ -53,7 +73,8 @@ async fn own_source(store: &dyn Store, clock: &dyn Clock, random: &dyn Random, t
         tenant,
         name: OWN_SOURCE.into(),
         scheme: OWN_SOURCE.into(),
-        settings: serde_json::to_string(&SourceSettings::default()).map_err(|error| StoreError::Bug(error.to_string()))?,
+        settings: serde_json::to_string(&SourceSettings::default())
+            .map_err(|error| StoreError::Bug(error.to_string()))?,
         enabled: true,
         secrets: Vec::new(),
         created_at: now,
@@ -63,7 +84,12 @@ async fn own_source(store: &dyn Store, clock: &dyn Clock, random: &dyn Random, t
         .transact(Scope::System("first start"), move |tx| {
             let source = source.clone();
             Box::pin(async move {
-                if tx.source_list().await?.iter().any(|known| known.scheme == OWN_SOURCE) {
+                if tx
+                    .source_list()
+                    .await?
+                    .iter()
+                    .any(|known| known.scheme == OWN_SOURCE)
+                {
                     return Ok(());
                 }
                 tx.source_insert(&source).await.map(drop)
@@ -78,8 +104,12 @@ async fn own_source(store: &dyn Store, clock: &dyn Clock, random: &dyn Random, t
 
 /// A one-time sign-in link, new at every start for as long as nobody has a password.
 pub(super) async fn link(app: &App) -> StoreResult<Option<String>> {
-    let users =
-        app.store.read(Scope::System("first start"), |tx| Box::pin(async move { tx.user_list().await })).await?;
+    let users = app
+        .store
+        .read(Scope::System("first start"), |tx| {
+            Box::pin(async move { tx.user_list().await })
+        })
+        .await?;
     if users.iter().any(|user| user.password_hash.is_some()) {
         return Ok(None);
     }

@@ -16,10 +16,11 @@ use mainstay_domain::{
 
 use crate::{
     access::keys::{digest, parse, random_secret, token},
-    cli::api::API_FILE,
     state::App,
 };
 
+/// The name of the file.
+pub(crate) const API_FILE: &str = "api.json";
 /// The name of the key.
 const NAME: &str = "local-cli";
 
@@ -74,7 +75,11 @@ pub(super) fn write(directory: &Path, address: &str, token: &str) -> anyhow::Res
 fn private(path: &Path) -> io::Result<fs::File> {
     // A leftover could have other permissions.
     let _ = fs::remove_file(path);
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// After an orderly end nobody should look for a server here, and the key is of no use.
@@ -82,7 +87,9 @@ pub(super) async fn remove(app: &App, directory: &Path) {
     if let Some(key) = last(directory) {
         let gone = app
             .store
-            .transact(Scope::System("local key"), move |tx| Box::pin(async move { tx.key_delete(key).await }))
+            .transact(Scope::System("local key"), move |tx| {
+                Box::pin(async move { tx.key_delete(key).await })
+            })
             .await;
         if let Err(error) = gone {
             tracing::debug!(%error, "the local key could not be removed");
@@ -104,8 +111,15 @@ mod tests {
         write(folder.path(), "http://127.0.0.1:1", "msk_x").expect("it is written");
         write(folder.path(), "http://127.0.0.1:2", "msk_y").expect("it is written again");
         let path = folder.path().join(API_FILE);
-        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        let mode = fs::metadata(&path)
+            .expect("it is there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(fs::read_to_string(path).expect("it is there").contains("127.0.0.1:2"));
+        assert!(
+            fs::read_to_string(path)
+                .expect("it is there")
+                .contains("127.0.0.1:2")
+        );
     }
 }

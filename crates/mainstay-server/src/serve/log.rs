@@ -15,8 +15,12 @@ pub(super) fn init(log: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&log.filter)?;
     let registry = tracing_subscriber::registry().with(filter);
     let set = match log.json {
-        true => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
-        false => registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init(),
+        true => registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .try_init(),
+        false => registry
+            .with(fmt::layer().with_target(false).with_writer(std::io::stderr))
+            .try_init(),
     };
     // Somebody who embeds this may have set it up already.
     drop(set);
@@ -24,7 +28,12 @@ pub(super) fn init(log: &Log) -> anyhow::Result<()> {
 }
 
 /// Says where the server is, and how to sign in for the first time.
-pub(super) fn started(config: &Config, store: &dyn Store, app: &App, link: Option<&str>) -> anyhow::Result<()> {
+pub(super) fn started(
+    config: &Config,
+    store: &dyn Store,
+    app: &App,
+    link: Option<&str>,
+) -> anyhow::Result<()> {
     let place = match &config.database {
         Some(_) => String::new(),
         None => format!(" in {}", config.data.display()),
@@ -37,7 +46,9 @@ pub(super) fn started(config: &Config, store: &dyn Store, app: &App, link: Optio
     );
     text += &format!("dashboard  {}/\n", app.url());
     if let Some(link) = link {
-        text += &format!("sign in    {link}\n           works once, for 24 hours; a new start makes a new one\n");
+        text += &format!(
+            "sign in    {link}\n           works once, for 24 hours; a new start makes a new one\n"
+        );
     }
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;

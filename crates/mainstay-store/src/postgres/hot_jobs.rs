@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     jobs::cursor::{NOTHING, PgCursor, Reached, Window},
+    jobs::signal_kind,
     thing::thing,
-    verbs::{created, signal_kind},
+    verbs::created,
 };
 
 macro_rules! insert {
@@ -109,8 +110,8 @@ static SIGNALS: Sized = window!(
     ""
 );
 
-/// Without an outcome. A start does not count: its owner may have died, and nobody else looks for the job.
-/// Looked up one by one: no plan ever reads all attempts to join them.
+/// Without an outcome. One that was started is found too: whoever starts it again learns of it. Looked up one by one:
+/// no plan ever reads all attempts to join them.
 macro_rules! fresh {
     () => {
         " AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id LIMIT 1) IS NULL"
@@ -312,6 +313,7 @@ impl PgConn<'_> {
         let mut cursor = self.window(cursor).await?;
         let Some(mut window) = cursor.window.take() else {
             return Ok(Discovery {
+                more: cursor == PgCursor::foreign(),
                 cursor: cursor.write(),
                 ..Discovery::default()
             });
@@ -357,27 +359,23 @@ impl PgConn<'_> {
     /// The window to go on with: the one that is being read, else the one from the last look to now. None when nothing
     /// was committed since.
     async fn window(&self, cursor: &Cursor) -> StoreResult<PgCursor> {
-        let known = PgCursor::read(cursor);
+        let now = self.now().await?;
+        if now.restored {
+            self.restamp().await?;
+            return Ok(PgCursor::foreign());
+        }
+        // A cursor of another database or cluster, or from a future of this one: everything is looked at again.
+        let known = PgCursor::read(cursor).filter(|known| {
+            cursor.0.is_empty()
+                || (known.cluster == now.cluster && xmax(known.latest()) <= xmax(&now.snapshot))
+        });
         if let Some(known) = known.as_ref().filter(|known| known.window.is_some()) {
             return Ok(known.clone());
         }
-        let now = self.now().await?;
-        let begun = cursor.0.is_empty();
-        // A cursor of another database or cluster, or from a future of this one: everything is looked at again.
-        let known = known.filter(|known| {
-            begun
-                || (known.cluster == now.cluster
-                    && !now.restored
-                    && xmax(&known.seen) <= xmax(&now.snapshot))
-        });
         let recovering = known.is_none();
-        let snapshot = match now.restored {
-            true => self.restamp().await?,
-            false => now.snapshot,
-        };
         let seen = known.map_or_else(|| NOTHING.to_owned(), |known| known.seen);
-        let window = (seen != snapshot).then(|| Window {
-            end: snapshot,
+        let window = (seen != now.snapshot).then(|| Window {
+            end: now.snapshot,
             jobs: Reached::begin(Uuid::nil()),
             signals: Reached::begin(0),
             recovering,
@@ -401,12 +399,13 @@ impl PgConn<'_> {
         })
     }
 
-    /// After a restore into a cluster that had counted less far. Needs a transaction that writes.
-    async fn restamp(&self) -> StoreResult<String> {
+    /// After a restore into a cluster that had counted less far. Needs a transaction that writes. The rows can be seen
+    /// when it has committed: the next look finds them.
+    async fn restamp(&self) -> StoreResult<()> {
         self.run(JOBS_RESTAMP, &[]).await?;
         self.run(SIGNALS_RESTAMP, &[]).await?;
         tracing::warn!("jobs that were restored from another cluster are discovered again");
-        Ok(self.now().await?.snapshot)
+        Ok(())
     }
 
     async fn window_rows<K>(
@@ -667,7 +666,7 @@ fn signal(row: &Row) -> Signal {
         tenant: TenantId::from_uuid(row.get(2)),
         job: JobId::from_uuid(row.get(3)),
         queue: row.get(4),
-        kind: signal_kind(row.get(5)),
+        kind: signal_kind(row.get::<_, i16>(5).into()),
     }
 }
 

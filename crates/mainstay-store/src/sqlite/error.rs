@@ -42,6 +42,10 @@ fn map_constraint(extended: i32, message: String) -> StoreError {
         },
         // SQLite does not say which reference it was.
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => StoreError::Reference { what: "it" },
+        // What a reference with ON DELETE RESTRICT answers.
+        ffi::SQLITE_CONSTRAINT_TRIGGER if message.starts_with("FOREIGN KEY") => {
+            StoreError::Reference { what: "it" }
+        }
         _ => StoreError::Bug(message),
     }
 }

@@ -15,8 +15,9 @@ use uuid::Uuid;
 use super::{conn::SqliteConn, error::map_error};
 use crate::{
     jobs::cursor::SqliteCursor,
+    jobs::signal_kind,
     thing::thing,
-    verbs::{bounded, created, signal_kind},
+    verbs::{bounded, created},
 };
 
 const JOB_INSERT: &str = "
@@ -34,7 +35,7 @@ const DISCOVER_RECOVERING: &str = "
 const SIGNALS: &str = "
     SELECT seq, tenant_id, job_id, queue, kind FROM signal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-/// Without an outcome. A start does not count: its owner may have died, and nobody else looks for the job.
+/// Without an outcome. One that was started is found too: whoever starts it again learns of it.
 macro_rules! fresh {
     () => {
         "AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)"

@@ -1,0 +1,5 @@
+//! The real binary, from outside.
+
+mod cli;
+mod receiver;
+mod server;
