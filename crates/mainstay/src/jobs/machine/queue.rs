@@ -277,6 +277,12 @@ impl Queue {
         }
     }
 
+    /// Where the jobs of a lane that are only in the store begin.
+    #[cfg(test)]
+    pub(super) fn lane_beyond(&self, band: i16, tenant: TenantId) -> Option<JobId> {
+        self.bands.get(&band)?.lanes.get(&tenant)?.fresh.beyond()
+    }
+
     /// All lanes that hold something, with where their jobs in the store begin.
     pub(super) fn lanes_beyond(&self) -> impl Iterator<Item = (i16, TenantId, JobId)> + '_ {
         self.bands.iter().flat_map(|(number, band)| {

@@ -4,4 +4,5 @@ mod endpoints;
 mod ends;
 mod faults;
 mod owners;
+mod speed;
 mod works;

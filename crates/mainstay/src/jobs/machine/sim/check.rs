@@ -1,16 +1,13 @@
 //! What must hold after every step, and at the end.
 
-use mainstay_domain::{
-    JobId,
-    jobs::{JobRef, Outcome, QueueNumber},
-};
+use mainstay_domain::jobs::{DueKey, JobRef, Outcome, QueueNumber};
 
 use super::{
     super::{
         Action, Runs,
         held::{Doubt, Slot, Stage, due_key},
     },
-    model::position,
+    model::{Row, position},
     world::{World, is_shut, limits},
 };
 
@@ -18,11 +15,8 @@ use super::{
 pub(super) fn step(world: &World) {
     let found = position(world.owner.machine.news.cursor());
     for job in &world.model.open {
-        assert!(
-            in_sight(world, *job, found),
-            "{job} is out of sight: {:?}",
-            world.model.last(*job)
-        );
+        let row = &world.model.jobs[job];
+        assert!(in_sight(world, row, found), "out of sight: {row:?}");
     }
     limits_hold(world);
     memory_is_bounded(world);
@@ -78,7 +72,7 @@ pub(super) fn counters(world: &World) {
         .model
         .jobs
         .values()
-        .filter(|job| job.queue == 4 && succeeded(world, job))
+        .filter(|row| row.job.queue == 4 && succeeded(row))
         .count();
     assert_eq!(
         effects, done,
@@ -88,48 +82,45 @@ pub(super) fn counters(world: &World) {
 
 /// The jobs that have not ended, for the message of a failure.
 pub(super) fn unfinished(world: &World) -> Vec<(JobRef, String)> {
-    let jobs = world.model.open.iter().map(|job| &world.model.jobs[job]);
-    jobs.map(|job| {
+    let rows = world.model.open.iter().map(|job| &world.model.jobs[job]);
+    rows.map(|row| {
+        let job = &row.job;
         let held = world.owner.machine.held.get(&job.job);
-        (*job, format!("{:?}; {held:?}", world.model.last(job.job)))
+        (*job, format!("{:?}; {held:?}", row.last()))
     })
     .collect()
 }
 
-fn succeeded(world: &World, job: &JobRef) -> bool {
-    let last = world.model.last(job.job);
-    last.is_some_and(|last| last.outcome == Outcome::Succeeded)
+fn succeeded(row: &Row) -> bool {
+    row.last()
+        .is_some_and(|last| last.outcome == Outcome::Succeeded)
 }
 
-fn in_sight(world: &World, job: JobId, found: usize) -> bool {
+fn in_sight(world: &World, row: &Row, found: usize) -> bool {
     let machine = &world.owner.machine;
-    if machine.held.contains_key(&job) {
-        return true;
-    }
-    let to_be_found = !world.model.reported(job, found);
-    let to_be_looked_up = machine.inspections.all().any(|at| at.job == job);
-    to_be_found || to_be_looked_up || left_in_store(world, job)
+    let job = row.job.job;
+    let to_be_found = row.found_at >= found;
+    to_be_found
+        || machine.held.contains_key(&job)
+        || left_in_store(world, row)
+        || machine.inspections.all().any(|at| at.job == job)
 }
 
-fn left_in_store(world: &World, job: JobId) -> bool {
-    let of = world.model.jobs[&job];
-    let Some(queue) = world.owner.machine.queues.get(&of.queue) else {
+fn left_in_store(world: &World, row: &Row) -> bool {
+    let job = &row.job;
+    let Some(queue) = world.owner.machine.queues.get(&job.queue) else {
         return false;
     };
-    if let Some(next) = world.model.next(job) {
-        return queue
-            .retries
-            .beyond()
-            .is_some_and(|beyond| beyond <= due_key(&next));
+    let sunk_to =
+        |beyond: Option<DueKey>, job: &JobRef| beyond.is_some_and(|beyond| beyond <= due_key(job));
+    if let Some(next) = row.next() {
+        return sunk_to(queue.retries.beyond(), &next);
     }
-    if of.due.is_some() {
-        return queue
-            .delayed
-            .beyond()
-            .is_some_and(|beyond| beyond <= due_key(&of));
+    if job.due.is_some() {
+        return sunk_to(queue.delayed.beyond(), job);
     }
-    let mut lanes = queue.lanes_beyond();
-    lanes.any(|(band, tenant, beyond)| band == of.band && tenant == of.tenant && beyond <= job)
+    let beyond = queue.lane_beyond(job.band, job.tenant);
+    beyond.is_some_and(|beyond| beyond <= job.job)
 }
 
 fn limits_hold(world: &World) {

@@ -26,17 +26,40 @@ enum News {
 #[derive(Debug, PartialEq, Eq)]
 struct Taken;
 
+/// A job.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) job: JobRef,
+    inserted_at: usize,
+    /// Where the last news about it stands.
+    pub(super) found_at: usize,
+    attempts: Vec<Attempt>,
+}
+
+impl Row {
+    pub(super) fn last(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// The job as it is to be tried again.
+    pub(super) fn next(&self) -> Option<JobRef> {
+        let last = self.last()?;
+        Some(JobRef {
+            due: Some(last.next_at?),
+            attempt: last.attempt,
+            tries: last.tries,
+            ..self.job
+        })
+    }
+}
+
 /// The committed state.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     news: Vec<News>,
-    pub(super) jobs: BTreeMap<JobId, JobRef>,
-    inserted_at: BTreeMap<JobId, usize>,
-    /// Where the last news about each job stands.
-    found_at: BTreeMap<JobId, usize>,
+    pub(super) jobs: BTreeMap<JobId, Row>,
     /// The jobs that have not ended.
     pub(super) open: BTreeSet<JobId>,
-    pub(super) attempts: BTreeMap<JobId, Vec<Attempt>>,
     starts: BTreeMap<(JobId, i32), AttemptStart>,
     tallies: BTreeMap<i64, String>,
     checkpoint: Option<Checkpoint>,
@@ -49,16 +72,20 @@ impl Model {
     // What people and intake do.
 
     pub(super) fn job_insert(&mut self, job: JobRef) {
-        self.jobs.insert(job.job, job);
+        let row = Row {
+            job,
+            inserted_at: self.news.len(),
+            found_at: self.news.len(),
+            attempts: Vec::new(),
+        };
+        self.jobs.insert(job.job, row);
         self.open.insert(job.job);
-        self.inserted_at.insert(job.job, self.news.len());
-        self.found_at.insert(job.job, self.news.len());
         self.news.push(News::Job(job.job));
     }
 
     /// A person's row under the next number, if the job is in a state in which it is allowed.
     pub(super) fn wish(&mut self, job: JobId, outcome: Outcome, now: Timestamp) -> bool {
-        let of = self.jobs[&job];
+        let of = self.jobs[&job].job;
         let last = self.last(job).cloned();
         let dead = last
             .as_ref()
@@ -80,7 +107,7 @@ impl Model {
             ..blank(&of, now)
         };
         self.record(attempt);
-        self.found_at.insert(job, self.news.len());
+        self.row(job).found_at = self.news.len();
         self.news.push(News::Wish(Signal {
             tenant: of.tenant,
             job,
@@ -105,7 +132,7 @@ impl Model {
             match news {
                 News::Wish(signal) => found.signals.push(*signal),
                 News::Job(job) => {
-                    let job = self.jobs[job];
+                    let job = self.jobs[job].job;
                     *created.entry(job.queue).or_default() += 1;
                     let tried = self.last(job.job).is_some();
                     if !(recovering && tried) {
@@ -121,10 +148,9 @@ impl Model {
 
     pub(super) fn refill(&self, refill: &Refill) -> Vec<JobRef> {
         let seen = position(&refill.seen);
-        let never_tried = self
-            .jobs
-            .values()
-            .filter(|job| self.last(job.job).is_none() && self.inserted_at[&job.job] < seen);
+        let open = self.open.iter().map(|job| &self.jobs[job]);
+        let never_tried = open.filter(|row| row.attempts.is_empty() && row.inserted_at < seen);
+        let never_tried = never_tried.map(|row| &row.job);
         let mut jobs: Vec<JobRef> = match (refill.window, refill.after) {
             (WindowId::Lane(lane), After::Job(after)) => never_tried
                 .filter(|job| lane_of(job) == lane && job.due.is_none() && job.job > after)
@@ -135,7 +161,7 @@ impl Model {
                 .copied()
                 .collect(),
             (WindowId::Retries(queue), After::Due(after)) => {
-                let next = self.open.iter().filter_map(|job| self.next(*job));
+                let next = self.open.iter().filter_map(|job| self.jobs[job].next());
                 next.filter(|job| job.queue == queue && due_key(job) > after)
                     .collect()
             }
@@ -161,7 +187,7 @@ impl Model {
     }
 
     fn lost_in_a_row(&self, job: JobId) -> i32 {
-        let attempts = self.attempts.get(&job).into_iter().flatten().rev();
+        let attempts = self.jobs[&job].attempts.iter().rev();
         attempts
             .take_while(|one| one.code.as_deref() == Some("lost"))
             .count() as i32
@@ -172,7 +198,7 @@ impl Model {
         Truth {
             at,
             attempt,
-            next: self.next(at.job),
+            next: self.jobs[&at.job].next(),
             start: self.starts.get(&(at.job, attempt + 1)).copied(),
             lost: self.lost_in_a_row(at.job),
         }
@@ -253,15 +279,19 @@ impl Model {
     }
 
     fn record(&mut self, attempt: Attempt) {
-        let rows = self.attempts.entry(attempt.job).or_default();
-        let last = rows.last().map_or(0, |last| last.attempt);
-        assert_eq!(last + 1, attempt.attempt, "attempts are contiguous");
         if attempt.outcome.ends() {
             self.open.remove(&attempt.job);
         } else {
             self.open.insert(attempt.job);
         }
+        let rows = &mut self.row(attempt.job).attempts;
+        let last = rows.last().map_or(0, |last| last.attempt);
+        assert_eq!(last + 1, attempt.attempt, "attempts are contiguous");
         rows.push(attempt);
+    }
+
+    fn row(&mut self, job: JobId) -> &mut Row {
+        self.jobs.get_mut(&job).expect("the job exists")
     }
 
     /// What the driver finds out about a refused transaction.
@@ -328,32 +358,16 @@ impl Model {
 
     // What the checks ask.
 
-    pub(super) fn last(&self, job: JobId) -> Option<&Attempt> {
-        self.attempts.get(&job)?.last()
-    }
-
-    /// Whether the news about a job are all behind the cursor.
-    pub(super) fn reported(&self, job: JobId, found: usize) -> bool {
-        self.found_at[&job] < found
-    }
-
-    /// The job as it is to be tried again.
-    pub(super) fn next(&self, job: JobId) -> Option<JobRef> {
-        let last = self.last(job)?;
-        Some(JobRef {
-            due: Some(last.next_at?),
-            attempt: last.attempt,
-            tries: last.tries,
-            ..self.jobs[&job]
-        })
+    fn last(&self, job: JobId) -> Option<&Attempt> {
+        self.jobs[&job].last()
     }
 
     /// The counters as the rows themselves say.
     pub(super) fn counted(&self, queue: QueueNumber) -> QueueTally {
         let mut tally = QueueTally::default();
-        for job in self.jobs.values().filter(|job| job.queue == queue) {
+        for row in self.jobs.values().filter(|row| row.job.queue == queue) {
             tally.created += 1;
-            for attempt in self.attempts.get(&job.job).into_iter().flatten() {
+            for attempt in &row.attempts {
                 match attempt.outcome {
                     Outcome::Succeeded => tally.done += 1,
                     Outcome::Failed | Outcome::Lost => tally.failed += 1,
