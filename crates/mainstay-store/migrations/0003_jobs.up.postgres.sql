@@ -87,7 +87,7 @@ CREATE TABLE signal (
     tenant_id uuid NOT NULL,
     job_id uuid NOT NULL,
     queue integer NOT NULL,
-    kind smallint NOT NULL CHECK (kind IN (0, 1)),
+    kind smallint NOT NULL CHECK (kind IN (0, 1, 2)),
     at bigint NOT NULL
 );
 CREATE INDEX signal_commit ON signal (xid, seq);

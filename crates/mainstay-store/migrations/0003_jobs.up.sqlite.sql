@@ -83,7 +83,7 @@ CREATE TABLE signal (
     tenant_id BLOB NOT NULL,
     job_id BLOB NOT NULL,
     queue INTEGER NOT NULL,
-    kind INTEGER NOT NULL CHECK (kind IN (0, 1)),
+    kind INTEGER NOT NULL CHECK (kind IN (0, 1, 2)),
     at INTEGER NOT NULL
 ) STRICT;
 

@@ -41,6 +41,7 @@ macro_rules! queries {
         };)*
         /// Every statement of this module, for the tests that prepare and parse them all.
         #[cfg(test)]
+        #[allow(dead_code, reason = "tests have statements of their own")]
         pub(crate) static ALL: &[&$crate::sql::Sql] = &[$(&$name),*];
     };
 }

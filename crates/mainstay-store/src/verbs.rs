@@ -1,6 +1,6 @@
 //! What the verbs of all areas share: ids and enumerations as values, scopes, short calls.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
     AuditId, BindingId, Category, EndpointId, EventId, JobId, KeyId, Random, ReceiptId, ReplayId,
@@ -161,6 +161,9 @@ impl Random for Zeros {
 pub(crate) fn id_floor(at: Timestamp) -> Uuid {
     uuid_v7(at, &Zeros)
 }
+
+/// How long a list may look for a state that few have among all there are.
+pub(crate) const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// A limit that the store goes along with.
 pub(crate) fn bounded(limit: i64) -> i64 {

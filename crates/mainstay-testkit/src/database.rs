@@ -73,6 +73,14 @@ impl TestDatabase {
         }
     }
 
+    /// The database's file; `None` on PostgreSQL.
+    pub fn sqlite_file(&self) -> Option<std::path::PathBuf> {
+        match &self.home {
+            Home::Sqlite(directory) => Some(directory.database()),
+            Home::Postgres(_) => None,
+        }
+    }
+
     /// The database on the server; `None` on SQLite.
     pub fn scratch(&self) -> Option<&ScratchDatabase> {
         match &self.home {

@@ -22,8 +22,10 @@ const SettingsPage = lazy(() => import("../access/settings-page").then((module) 
 export function App() {
   const [location] = useLocation();
   const session = useQuery(queries.session());
+  // Whether there are several tenants decides which columns lists have: known before the first list, so that none grows one.
+  const tenants = useQuery({ ...queries.tenants(), retry: false });
   // Refused means that the browser is on its way to the sign-in page: nothing flashes up before it leaves.
-  if (session.isPending) return null;
+  if (session.isPending || (session.isSuccess && tenants.isPending)) return null;
   if (session.data === undefined) {
     return (
       <main style={{ maxWidth: 560, margin: "15vh auto 0", padding: 16 }}>

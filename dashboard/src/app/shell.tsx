@@ -12,6 +12,7 @@ import { Button } from "../ui/basics";
 import { Dialog } from "../ui/dialog";
 import { Icon, type IconName } from "../ui/icon";
 import ui from "../ui/ui.module.css";
+import { arrive } from "./arrival";
 import { Mark } from "./mark";
 import css from "./shell.module.css";
 
@@ -47,7 +48,7 @@ export function Shell({ children }: { children: ReactNode }) {
     <>
       <a className={css.skip} href="#main">Skip to content</a>
       <div className={css.shell}>
-        <div className={css.side}>
+        <header className={css.side}>
           <Link href="/" className={css.brand}><Mark /><span>Mainstay</span></Link>
           <nav className={css.nav} aria-label="Pages">
             {places.map((place) => (
@@ -62,18 +63,18 @@ export function Shell({ children }: { children: ReactNode }) {
             <LiveState />
             <Who onHelp={() => setHelping(true)} />
           </div>
-        </div>
+        </header>
         <div className={css.content}>
-          <div className={css.top}>
+          <header className={css.top}>
             <Link href="/" className={css.brand}><Mark /><span>Mainstay</span></Link>
             <LiveState />
             <Who compact onHelp={() => setHelping(true)} />
-          </div>
+          </header>
           {session?.demo && (
-            <div className={css.demo}>
+            <aside className={css.demo} aria-label="Demo">
               <Icon name="info" size={14} />
               This is a demo with generated traffic. Nothing here is yours.
-            </div>
+            </aside>
           )}
           <Stale />
           <main id="main" className={css.main} tabIndex={-1}>{children}</main>
@@ -158,17 +159,20 @@ function Who({ compact: small, onHelp }: { compact?: boolean; onHelp: () => void
   const session = useSession();
   const [theme, setTheme] = useState<Theme>(storedTheme);
   const signOut = useRef<HTMLFormElement>(null);
+  const landmark = useRef<HTMLDivElement>(null);
   const name = session?.user?.email ?? session?.key?.name ?? "";
   return (
     <>
-      <Menu.Root modal={false}>
+      {/* The menu stays inside its landmark, where a screen reader expects it. */}
+      <div ref={landmark} />
+      <Menu.Root>
         <Menu.Trigger className={css.who} aria-label={`Account and appearance${name ? `: ${name}` : ""}`}>
           <Icon name="user" />
           {!small && <span className="truncate">{name}</span>}
           {!small && <Icon name="more" />}
         </Menu.Trigger>
-        <Menu.Portal>
-          <Menu.Positioner side={small ? "bottom" : "top"} align={small ? "end" : "start"} sideOffset={6} style={{ zIndex: 40 }}>
+        <Menu.Portal container={landmark}>
+          <Menu.Positioner positionMethod="fixed" side={small ? "bottom" : "top"} align={small ? "end" : "start"} sideOffset={6} style={{ zIndex: 40 }}>
             <Menu.Popup className={ui.menu}>
               <div className={ui.menuLabel}>
                 {name}
@@ -213,14 +217,16 @@ function Who({ compact: small, onHelp }: { compact?: boolean; onHelp: () => void
 
 function MoreTab({ location, navigate }: { location: string; navigate: (to: string) => void }) {
   const rest = places.slice(inTabs);
+  const landmark = useRef<HTMLDivElement>(null);
   return (
-    <Menu.Root modal={false}>
+    <Menu.Root>
+      <div ref={landmark} className={css.portal} />
       <Menu.Trigger aria-current={rest.some(({ path }) => isAt(path, location)) ? "true" : undefined}>
         <Icon name="more" size={18} />
         More
       </Menu.Trigger>
-      <Menu.Portal>
-        <Menu.Positioner side="top" align="end" sideOffset={8} style={{ zIndex: 40 }}>
+      <Menu.Portal container={landmark}>
+        <Menu.Positioner positionMethod="fixed" side="top" align="end" sideOffset={8} style={{ zIndex: 40 }}>
           <Menu.Popup className={ui.menu}>
             {rest.map((place) => (
               <Menu.Item key={place.path} className={ui.menuItem} onClick={() => navigate(place.path)}>
@@ -317,6 +323,6 @@ function useArrival(location: string): void {
     }
     if (!popped.current) window.scrollTo(0, 0);
     popped.current = false;
-    (document.querySelector<HTMLElement>("main h1") ?? document.getElementById("main"))?.focus({ preventScroll: true });
+    arrive();
   }, [location]);
 }

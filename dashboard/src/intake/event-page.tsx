@@ -20,7 +20,10 @@ const back = { href: "/events", label: "Events" };
 
 export function EventPage({ id }: { id: string }) {
   const { data: event, error, refetch } = useQuery(queries.event(id));
-  if (event) return <Loaded event={event} />;
+  // The names of what its jobs go through: without them first and with them a moment later, everything would move.
+  const bindings = useQuery(queries.bindings());
+  const endpoints = useQuery(queries.endpoints());
+  if (event && !bindings.isPending && !endpoints.isPending) return <Loaded event={event} />;
   return (
     <>
       <PageHead title={<span className={css.title}>{error ? id : <Skeleton width={220} />}</span>} back={back} documentTitle="Event" sub={error ? undefined : <Skeleton width={340} />} />
@@ -103,7 +106,7 @@ function Loaded({ event }: { event: EventDetail }) {
             />
           </Panel>
           <Panel title="Headers" actions={<CopyButton label="Copy headers" text={Object.entries(event.headers).map(([name, value]) => `${name}: ${value}`).join("\n")} />}>
-            <pre className={timelineCss.headers} tabIndex={0} role="region" aria-label="Headers of the request">
+            <pre className={timelineCss.headers} tabIndex={0} role="group" aria-label="Headers of the request">
               <HeaderLines headers={event.headers} />
             </pre>
           </Panel>
@@ -199,7 +202,7 @@ function JobEntry({ job, start }: { job: JobWithAttempts; start: string }) {
     >
       <Detail>
         <span className={ui.chip}>{job.kind}</span>{" "}
-        {job.endpoint_id && <>to <Link href={`/endpoints/${job.endpoint_id}`}>{endpoint?.name ?? job.endpoint_id}</Link>, </>}
+        {job.endpoint_id && <>to <Link href={`/endpoints/${job.endpoint_id}`}>{endpoint?.name ?? "its endpoint"}</Link>, </>}
         attempt {job.attempts} of at most {job.max_attempts}
       </Detail>
       <Attempts job={job} />

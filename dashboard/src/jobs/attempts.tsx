@@ -44,8 +44,8 @@ function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: b
       <div className={css.exchange}>
         {attempt.request && (
           <div>
-            <h4>Request</h4>
-            <pre className={css.headers} tabIndex={0} role="region" aria-label={`Request of attempt ${attempt.attempt}`}>
+            <p className={css.part}>Request</p>
+            <pre className={css.headers} tabIndex={0} role="group" aria-label={`Request of attempt ${attempt.attempt}`}>
               {attempt.request.method} {attempt.request.url}
               {"\n"}
               <HeaderLines headers={attempt.request.headers} />
@@ -53,7 +53,7 @@ function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: b
           </div>
         )}
         <div>
-          <h4>Answer{attempt.status != null && <> · HTTP {attempt.status}</>}</h4>
+          <p className={css.part}>Answer{attempt.status != null && <> · HTTP {attempt.status}</>}</p>
           {attempt.response_excerpt != null ? (
             <Body label={`Answer to attempt ${attempt.attempt}`} text={attempt.response_excerpt} headless />
           ) : (

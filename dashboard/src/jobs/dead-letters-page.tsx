@@ -7,6 +7,7 @@ import { LIST_LIMIT, queries, useCanWrite, useTenants } from "../api/queries";
 import type { DeadLetter, DeadLetterGroup, DeadLetterSelection } from "../api/types";
 import { count, words } from "../lib/format";
 import { text, useParamsInUrl } from "../lib/search-params";
+import { useStableOrder } from "../lib/stable-order";
 import { Ago, Button, ButtonLink, buttonClass, Empty, PageHead, Panel, ProblemCard, Skeleton } from "../ui/basics";
 import { ChoiceFilter, FilterBar, Fresh, PeriodFilter, periodParams, periodQuery, SecondBar, TextFilter } from "../ui/filters";
 import { Icon } from "../ui/icon";
@@ -43,6 +44,7 @@ export function DeadLettersPage() {
     ),
     refetchInterval: connection === "live" ? false : 10_000,
   });
+  const reasons = useStableOrder(`${values.tenant} ${values.period} ${values.from} ${values.to}`, groups.data?.items, keyOfGroup);
   const list = useLiveList<DeadLetter>({
     area: "dead-letters",
     filters: values,
@@ -104,9 +106,9 @@ export function DeadLettersPage() {
         <Panel title="Reasons" padded={false}>
           {groups.data === undefined && groups.error ? (
             <ProblemCard error={groups.error} onRetry={() => void groups.refetch()} what="Reasons could not be read" />
-          ) : groups.data === undefined ? (
+          ) : reasons === undefined ? (
             <div>{[0, 1, 2].map((row) => <div key={row} className={css.skeleton}><Skeleton width="55%" /></div>)}</div>
-          ) : groups.data.items.length === 0 ? (
+          ) : reasons.length === 0 ? (
             <Empty icon="check" title="No dead letters">
               {values.period === "all" && values.tenant === ""
                 ? "Every job has ended well or is still being tried."
@@ -114,9 +116,9 @@ export function DeadLettersPage() {
             </Empty>
           ) : (
             <ul className={css.list} aria-label="Reasons">
-              {groups.data.items.map((group) => (
+              {reasons.map((group) => (
                 <GroupRow
-                  key={`${group.category} ${group.code} ${group.kind} ${group.endpoint_name}`}
+                  key={keyOfGroup(group)}
                   group={group}
                   on={
                     values.category === group.category &&
@@ -138,6 +140,10 @@ export function DeadLettersPage() {
           )}
         </Panel>
       </div>
+      {groups.isPending ? (
+        // Until it is known how much room the reasons take: the list would only be pushed down.
+        <Panel label="Dead letters"><div style={{ height: 420 }} aria-busy="true"><Skeleton width="60%" /></div></Panel>
+      ) : (
       <Panel label="Dead letters" padded={false}>
         <FilterBar>
           <TextFilter label="Code, e.g. http_500" search value={values.code} onChange={(code) => change({ code }, { replace: true })} />
@@ -237,6 +243,7 @@ export function DeadLettersPage() {
           </>
         )}
       </Panel>
+      )}
       {acting?.what === "retry" && (
         <RetryDialog
           selection={acting.selection}
@@ -258,6 +265,8 @@ export function DeadLettersPage() {
     </>
   );
 }
+
+const keyOfGroup = ({ category, code, kind, endpoint_name }: DeadLetterGroup) => [category, code, kind, endpoint_name].join(" ");
 
 function GroupRow({ group, on, onToggle }: { group: DeadLetterGroup; on: boolean; onToggle: (on: boolean) => void }) {
   return (

@@ -70,7 +70,7 @@ export function JobPage({ id }: { id: string }) {
                 [
                   "Endpoint",
                   job.endpoint_id ? (
-                    <Id key="endpoint" value={endpoint?.name ?? job.endpoint_id} href={`/endpoints/${job.endpoint_id}`} copy={false} full />
+                    <Id key="endpoint" value={endpoint?.name ?? "its endpoint"} href={`/endpoints/${job.endpoint_id}`} copy={false} full />
                   ) : (
                     <span key="none" className="muted">none</span>
                   ),

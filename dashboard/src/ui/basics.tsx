@@ -1,6 +1,7 @@
 import { type ButtonHTMLAttributes, type ReactNode, useEffect, useRef, useState } from "react";
 import { Link } from "wouter";
 import { ApiError, asApiError } from "../api/problem";
+import { headingThere } from "../app/arrival";
 import { copyText } from "../lib/browser";
 import { exact, relative, shortId, span } from "../lib/format";
 import { useNow } from "../lib/now";
@@ -121,7 +122,7 @@ export function Panel({
   label?: string;
 }) {
   return (
-    <section className={css.panel} aria-label={label ?? (typeof title === "string" ? title : undefined)}>
+    <section className={css.panel} role="group" aria-label={label ?? (typeof title === "string" ? title : undefined)}>
       {title !== undefined && (
         <div className={css.panelHead}>
           <h2>{title}</h2>
@@ -150,6 +151,8 @@ export function PageHead({
   useEffect(() => {
     document.title = name === "Mainstay" ? name : `${name} · Mainstay`;
   }, [name]);
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => headingThere(heading.current), []);
   return (
     <header className={css.pageHead}>
       <div>
@@ -159,7 +162,7 @@ export function PageHead({
             {back.label}
           </Link>
         )}
-        <h1 tabIndex={-1}>{title}</h1>
+        <h1 tabIndex={-1} ref={heading}>{title}</h1>
         {sub && <div className={css.pageSub}>{sub}</div>}
       </div>
       {actions && <div className={css.actions}>{actions}</div>}
@@ -183,7 +186,7 @@ export function Empty({
   return (
     <div className={css.empty}>
       <Icon name={icon} size={22} />
-      <h3>{title}</h3>
+      <h2>{title}</h2>
       {children && <p>{children}</p>}
       {command && <div style={{ maxWidth: 640, width: "100%" }}><Command text={command} /></div>}
       {actions && <div className={css.actions}>{actions}</div>}
@@ -197,7 +200,7 @@ export function ProblemCard({ error, onRetry, what }: { error: unknown; onRetry?
   return (
     <div className={css.problem} role="alert">
       <Icon name="warning" />
-      <h3>{what ? `${what}: ${problem.title}` : problem.title}</h3>
+      <h2>{what ? `${what}: ${problem.title}` : problem.title}</h2>
       {problem.detail && <p>{problem.detail}</p>}
       {problem.errors && problem.errors.length > 0 && (
         <ul>
@@ -235,7 +238,7 @@ export function Notice({ tone, icon = "info", children }: { tone?: "ok" | "warn"
 export function Command({ text, label = "Copy", wrap }: { text: string; label?: string; wrap?: boolean }) {
   return (
     <div className={css.command} data-wrap={wrap || undefined}>
-      <pre tabIndex={0} role="region" aria-label={label === "Copy" ? "Command" : label.replace(/^Copy /, "")}>{text}</pre>
+      <pre tabIndex={0} role="group" aria-label={label === "Copy" ? "Command" : label.replace(/^Copy /, "")}>{text}</pre>
       <CopyButton text={text} label={label} />
     </div>
   );

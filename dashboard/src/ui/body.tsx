@@ -55,7 +55,7 @@ export function Body({
           <CopyButton text={whole} label={`Copy ${label.toLowerCase()}`} />
         </div>
       )}
-      <pre className={css.code} tabIndex={0} role="region" aria-label={label}>
+      <pre className={css.code} tabIndex={0} role="group" aria-label={label}>
         {whole === "" ? <span className="muted">empty</span> : colour ? coloured(shown) : shown}
         {cut && "\n… cut here; the copy has all of it"}
       </pre>

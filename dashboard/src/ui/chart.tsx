@@ -163,7 +163,7 @@ export default function Chart({ title, summary, at, series, format, height, rang
       </ul>
       <div id={tableId}>
         {asTable ? (
-          <div className={css.table} style={{ height: height - 6 }} tabIndex={0} role="region" aria-label="Values">
+          <div className={css.table} style={{ height: height - 6 }} tabIndex={0} role="group" aria-label="Values">
             <table>
               <caption className="visually-hidden">{summary}</caption>
               <thead>

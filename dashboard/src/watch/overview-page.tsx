@@ -3,10 +3,11 @@ import { lazy, type ReactNode, Suspense, useEffect, useMemo } from "react";
 import { Link } from "wouter";
 import { useTick } from "../api/live-provider";
 import { queries } from "../api/queries";
-import type { Endpoint, Overview, OverviewPoint, Source, Window } from "../api/types";
+import type { DeadLetterGroup, Endpoint, Overview, OverviewPoint, Source, Window } from "../api/types";
 import { commands } from "../lib/commands";
 import { compact, count, duration, percent, plural, rate, span } from "../lib/format";
 import { oneOf, useParamsInUrl } from "../lib/search-params";
+import { useStableOrder } from "../lib/stable-order";
 import { Ago, ButtonLink, Empty, PageHead, Panel, ProblemCard, Segments, Skeleton } from "../ui/basics";
 import { Icon } from "../ui/icon";
 import { EndpointBadge, EnabledBadge, Reason } from "../ui/status";
@@ -321,10 +322,12 @@ function Standing({ overview, window }: { overview: Overview | undefined; window
 
 const REASONS_SHOWN = 4;
 
+const keyOfReason = ({ category, code, kind, endpoint_name }: DeadLetterGroup) => [category, code, kind, endpoint_name].join(" ");
+
 /** The commonest reasons among the dead letters that wait for a person. */
 function Reasons() {
   const groups = useQuery(queries.deadLetterGroups({}));
-  const rows = groups.data?.items.slice(0, REASONS_SHOWN);
+  const rows = useStableOrder("", groups.data?.items.slice(0, REASONS_SHOWN), keyOfReason);
   if (groups.data === undefined && groups.error) {
     return <ProblemCard error={groups.error} onRetry={() => void groups.refetch()} what="Reasons could not be read" />;
   }

@@ -166,7 +166,7 @@ pub struct NewReceipt {
     pub remote: String,
     /// The headers as a JSON object, without credentials; compressed like a body.
     pub headers: Blob,
-    /// The body, only where no event holds the very same bytes.
+    /// The body. Of a verified request the store keeps it only where no event holds the very same bytes.
     pub body: Option<Blob>,
     /// How many bytes the body had.
     pub body_bytes: i64,

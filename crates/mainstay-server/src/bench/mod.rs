@@ -19,8 +19,7 @@ mod ready;
 use cluster::{Cluster, Where};
 use line::Line;
 
-/// Measures what this machine reaches. `--database` is sqlite (the default), postgres (a throw-away cluster) or the URL of
-/// an empty PostgreSQL database; with `--json` the result is one line.
+/// Measures what this machine reaches.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -81,14 +80,15 @@ impl Bench {
     }
 }
 
-/// Runs the bench; whether its bars hold.
-pub(crate) async fn run(args: &BenchArgs, database: Option<&str>, json: bool) -> anyhow::Result<bool> {
+/// Runs the bench; whether its bars hold. `database` is `sqlite`, `postgres` (a throw-away cluster) or the URL of an
+/// empty PostgreSQL database; with `json` it ends in one line of JSON.
+pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow::Result<bool> {
     if let Which::Load(load) = &args.which {
         let load = load.clone();
         tokio::task::spawn_blocking(move || load::run(&load)).await??;
         return Ok(true);
     }
-    let bench = Bench::prepare(database.unwrap_or("sqlite"))?;
+    let bench = Bench::prepare(database)?;
     let line: Line = match &args.which {
         Which::Intake(args) => intake::run(&bench, args).await?,
         Which::Drain(args) => drain::run(&bench, args).await?,

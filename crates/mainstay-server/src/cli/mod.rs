@@ -298,7 +298,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
 
 /// Without a database named, on a throw-away SQLite; `postgres` is a throw-away cluster.
 async fn measure(context: &Context, args: &BenchArgs) -> Result<(), Failure> {
-    let database = context.global.database.as_deref();
+    let database = context.global.database.as_deref().unwrap_or("sqlite");
     match bench::run(args, database, context.global.json).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::said(Exit::NotClean)),

@@ -13,7 +13,7 @@ use crate::{
     built::{Built, Newest},
     sql::Row,
     tx::SqlTx,
-    verbs::{bounded, id_floor, unknown, values},
+    verbs::{LOOK_MAX, bounded, id_floor, unknown, values},
 };
 
 /// Events whose jobs are counted by one statement.
@@ -47,6 +47,9 @@ impl SqlTx<'_> {
             (Some(own), _) => Some(own),
             (None, asked) => asked,
         };
+        if filter.status.is_some() {
+            self.statement_timeout(LOOK_MAX).await?;
+        }
         if let Some(tenant) = one {
             return self.events_page(tenant, filter, limit).await;
         }

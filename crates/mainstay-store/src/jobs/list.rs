@@ -11,7 +11,7 @@ use crate::{
     built::{Built, Newest},
     sql::Row,
     tx::SqlTx,
-    verbs::{bounded, numbered_cell, unknown},
+    verbs::{LOOK_MAX, bounded, numbered_cell, unknown},
 };
 
 impl SqlTx<'_> {
@@ -26,6 +26,9 @@ impl SqlTx<'_> {
             (Some(own), _) => Some(own),
             (None, asked) => asked,
         };
+        if filter.state.is_some() {
+            self.statement_timeout(LOOK_MAX).await?;
+        }
         if let Some(tenant) = one {
             return self.jobs_page(tenant, filter, limit).await;
         }

@@ -12,7 +12,7 @@ use mainstay_domain::{
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
         Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, NewJob,
-        Outcome, QueueNumber, TallyRecord, breaker::Breaker,
+        Outcome, QueueNumber, SignalKind, TallyRecord, breaker::Breaker,
     },
 };
 use queries as q;
@@ -348,10 +348,28 @@ impl SqlTx<'_> {
         {
             return Ok(false);
         }
-        let kind = i64::from(attempt.outcome != Outcome::Requeued);
+        let kind = signal_number(attempt.outcome);
         let (tenant, job, queue) = (attempt.tenant, attempt.job, attempt.queue);
         let params = values![tenant, job, queue, kind, attempt.finished_at];
         self.execute(&q::SIGNAL_INSERT, params).await.map(|_| true)
+    }
+}
+
+/// The signal that an attempt row which a person caused leaves, as the store numbers it.
+fn signal_number(outcome: Outcome) -> i64 {
+    match outcome {
+        Outcome::Requeued => 0,
+        Outcome::Discarded => 2,
+        _ => 1,
+    }
+}
+
+/// The signal of this number.
+pub(crate) fn signal_kind(number: i64) -> SignalKind {
+    match number {
+        0 => SignalKind::Requeued,
+        2 => SignalKind::Discarded,
+        _ => SignalKind::Cancelled,
     }
 }
 

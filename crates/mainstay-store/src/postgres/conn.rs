@@ -42,6 +42,7 @@ impl<'a> PgConn<'a> {
     }
 
     /// The connection itself. Errors go through [`PgConn::error`].
+    #[cfg(test)]
     pub(crate) fn client(&self) -> &'a ClientWrapper {
         self.client
     }

@@ -7,7 +7,7 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
-        QueueNumber, Signal, SignalKind, TallyRecord,
+        QueueNumber, Signal, TallyRecord,
     },
 };
 use tokio_postgres::Row;
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     jobs::cursor::{NOTHING, PgCursor, Reached, Window},
+    jobs::signal_kind,
     verbs::created,
 };
 
@@ -110,12 +111,11 @@ static SIGNALS: Sized = window!(
     ""
 );
 
-/// Never tried. Looked up one by one: no plan ever reads all attempts to join them.
+/// Without an outcome. One that was started is found too: whoever starts it again learns of it. Looked up one by one:
+/// no plan ever reads all attempts to join them.
 macro_rules! fresh {
     () => {
-        " AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id LIMIT 1) IS NULL
-        AND (SELECT s.attempt FROM attempt_start AS s WHERE s.tenant_id = j.tenant_id AND s.job_id = j.id LIMIT 1)
-            IS NULL"
+        " AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id LIMIT 1) IS NULL"
     };
 }
 
@@ -149,8 +149,6 @@ static RETRIES: Sized = sized!(
         AND a.next_at <= $5
         AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
             AND l.attempt > a.attempt LIMIT 1) IS NULL
-        AND (SELECT s.attempt FROM attempt_start AS s WHERE s.tenant_id = a.tenant_id AND s.job_id = a.job_id
-            AND s.attempt > a.attempt LIMIT 1) IS NULL
     ORDER BY a.next_at, a.tenant_id, a.job_id LIMIT ",
     ""
 );
@@ -665,10 +663,7 @@ fn signal(row: &Row) -> Signal {
         tenant: TenantId::from_uuid(row.get(2)),
         job: JobId::from_uuid(row.get(3)),
         queue: row.get(4),
-        kind: match row.get::<_, i16>(5) {
-            0 => SignalKind::Requeued,
-            _ => SignalKind::Cancelled,
-        },
+        kind: signal_kind(row.get::<_, i16>(5).into()),
     }
 }
 

@@ -34,7 +34,8 @@ impl<'a> SqliteConn<'a> {
         self.deadline.set(limit);
     }
 
-    /// The connection itself, for the hot path.
+    /// The connection itself.
+    #[cfg(test)]
     pub(crate) fn raw(&self) -> &Connection {
         self.connection
     }

@@ -6,7 +6,7 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
-        QueueNumber, Signal, SignalKind, TallyRecord,
+        QueueNumber, Signal, TallyRecord,
     },
 };
 use rusqlite::{CachedStatement, OptionalExtension, Params, Row, params};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{conn::SqliteConn, error::map_error};
 use crate::{
     jobs::cursor::SqliteCursor,
+    jobs::signal_kind,
     verbs::{bounded, created},
 };
 
@@ -34,11 +35,10 @@ const DISCOVER_RECOVERING: &str = "
 const SIGNALS: &str = "
     SELECT seq, tenant_id, job_id, queue, kind FROM signal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-/// Never tried.
+/// Without an outcome. One that was started is found too: whoever starts it again learns of it.
 macro_rules! fresh {
     () => {
-        "AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)
-        AND NOT EXISTS (SELECT 1 FROM attempt_start AS s WHERE s.tenant_id = j.tenant_id AND s.job_id = j.id)"
+        "AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)"
     };
 }
 
@@ -62,8 +62,6 @@ const RETRIES: &str = "
         AND a.next_at <= ?5
         AND NOT EXISTS (SELECT 1 FROM attempt AS l
             WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id AND l.attempt > a.attempt)
-        AND NOT EXISTS (SELECT 1 FROM attempt_start AS s
-            WHERE s.tenant_id = a.tenant_id AND s.job_id = a.job_id AND s.attempt > a.attempt)
     ORDER BY a.next_at, a.tenant_id, a.job_id LIMIT ?6";
 
 const BODY: &str = "
@@ -174,11 +172,7 @@ impl SqliteConn<'_> {
                 tenant: tenant(row, 1)?,
                 job: job(row, 2)?,
                 queue: row.get(3)?,
-                kind: if row.get(4)? {
-                    SignalKind::Cancelled
-                } else {
-                    SignalKind::Requeued
-                },
+                kind: signal_kind(row.get(4)?),
             };
             Ok((row.get::<_, i64>(0)?, signal))
         })?;

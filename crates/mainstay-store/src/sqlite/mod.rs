@@ -18,6 +18,8 @@ use std::thread::{Builder, JoinHandle};
 use mainstay_domain::{StoreError, StoreResult};
 
 pub(crate) use conn::SqliteConn;
+#[cfg(test)]
+pub(crate) use conn::translate;
 pub use directory::DataDirectory;
 pub(crate) use directory::database_remove;
 pub(crate) use error::map_error;

@@ -7,6 +7,7 @@ mod migrations;
 mod postgres;
 mod speed;
 mod sqlite;
+mod statements;
 mod transactions;
 mod waking;
 

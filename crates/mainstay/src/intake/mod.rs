@@ -241,27 +241,28 @@ impl Intake {
 
     fn verify(&self, door: &Door, inbound: &Inbound) -> Result<Arrival, scheme::Refusal> {
         let verified = scheme::verify(door, inbound, self.clock.now())?;
-        let whole = verified.events.len() == 1;
+        let secret = door.source.secrets.get(verified.secret_index).map(|secret| secret.id);
+        let events: Vec<NewEvent> = verified
+            .events
+            .into_iter()
+            .map(|found| self.event(door, inbound, found))
+            .collect();
+        // Where one event is the whole body the store keeps the bytes once, unless it turns out to be a conflict.
+        let body = match events.as_slice() {
+            [event] if event.payload_bytes == inbound.body.len() as i64 => event.payload.clone(),
+            _ => compress(&inbound.body),
+        };
         let receipt = NewReceipt {
             id: ReceiptId::new(inbound.received_at, &*self.random),
             source: door.source.id,
             received_at: inbound.received_at,
             remote: inbound.remote.clone(),
             headers: headers_json(&inbound.headers),
-            body: (!whole).then(|| compress(&inbound.body)),
+            body: Some(body),
             body_bytes: inbound.body.len() as i64,
-            secret: door
-                .source
-                .secrets
-                .get(verified.secret_index)
-                .map(|secret| secret.id),
+            secret,
             refusal: None,
         };
-        let events = verified
-            .events
-            .into_iter()
-            .map(|found| self.event(door, inbound, found))
-            .collect();
         self.samples
             .secret_used(receipt.secret, inbound.received_at);
         Ok(Arrival { receipt, events })

@@ -1,10 +1,10 @@
 //! Replay: events that are kept are given to bindings once more. First the plan, then the jobs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use mainstay_domain::{
     BindingId, Clock, EventId, JobId, Random, ReplayId, Scope, Store, StoreExt, StoreResult,
-    TenantId,
+    TenantId, Timestamp, Tx,
     intake::{Binding, Event, EventFilter, EventStatus, HandlerRef, Replay},
     jobs::{Endpoint, NewJob},
 };
@@ -54,12 +54,12 @@ pub async fn plan(store: &dyn Store, scope: Scope, request: Request) -> StoreRes
         .await
 }
 
-/// Makes the jobs, in one transaction. `None` when nothing matches.
+/// Makes the jobs, in one transaction of its own. Empty when nothing matches.
 pub async fn run(
     store: &dyn Store,
     clock: &dyn Clock,
-    random: std::sync::Arc<dyn Random>,
-    builtin: std::sync::Arc<BuiltinQueues>,
+    random: Arc<dyn Random>,
+    builtin: Arc<BuiltinQueues>,
     scope: Scope,
     request: Request,
 ) -> StoreResult<Vec<Replay>> {
@@ -67,54 +67,55 @@ pub async fn run(
     let replays = store
         .transact(scope, move |tx| {
             let (request, random, builtin) = (request.clone(), random.clone(), builtin.clone());
-            Box::pin(async move {
-                let (events, _) = select(tx, &request.filter).await?;
-                let bindings = tx.binding_list().await?;
-                let endpoints = tx.endpoint_list().await?;
-                let selection = Selection::new(&events, &bindings, &request);
-                let mut replays = Vec::new();
-                // A replay belongs to one tenant; a selection over several makes one for each.
-                for (tenant, pairs) in selection.by_tenant() {
-                    let id = ReplayId::new(now, &*random);
-                    let jobs: Vec<NewJob> = pairs
-                        .iter()
-                        .filter_map(|(event, binding)| {
-                            job(
-                                event,
-                                binding,
-                                &endpoints,
-                                &builtin,
-                                id,
-                                JobId::new(now, &*random),
-                                now,
-                            )
-                        })
-                        .collect();
-                    let mut touched: Vec<EventId> =
-                        pairs.iter().map(|(event, _)| event.id).collect();
-                    touched.dedup();
-                    let replay = Replay {
-                        id,
-                        tenant,
-                        created_at: now,
-                        by: request.by.clone(),
-                        binding: request.binding,
-                        events: touched.len() as i64,
-                        jobs: jobs.len() as i64,
-                    };
-                    tx.replay_insert(&replay, &jobs).await?;
-                    replays.push(replay);
-                }
-                Ok(replays)
-            })
+            Box::pin(async move { run_in(tx, now, &*random, &builtin, &request).await })
         })
         .await?;
     store.wake();
     Ok(replays)
 }
 
+/// Makes the jobs, in a transaction of the caller's, who has more to write in it and wakes the engine afterwards.
+pub async fn run_in(
+    tx: &mut dyn Tx,
+    now: Timestamp,
+    random: &dyn Random,
+    builtin: &BuiltinQueues,
+    request: &Request,
+) -> StoreResult<Vec<Replay>> {
+    let (events, _) = select(tx, &request.filter).await?;
+    let bindings = tx.binding_list().await?;
+    let endpoints = tx.endpoint_list().await?;
+    let selection = Selection::new(&events, &bindings, request);
+    let mut replays = Vec::new();
+    // A replay belongs to one tenant; a selection over several makes one for each.
+    for (tenant, pairs) in selection.by_tenant() {
+        let id = ReplayId::new(now, random);
+        let jobs: Vec<NewJob> = pairs
+            .iter()
+            .filter_map(|(event, binding)| {
+                let job_id = JobId::new(now, random);
+                job(event, binding, &endpoints, builtin, id, job_id, now)
+            })
+            .collect();
+        let mut touched: Vec<EventId> = pairs.iter().map(|(event, _)| event.id).collect();
+        touched.dedup();
+        let replay = Replay {
+            id,
+            tenant,
+            created_at: now,
+            by: request.by.clone(),
+            binding: request.binding,
+            events: touched.len() as i64,
+            jobs: jobs.len() as i64,
+        };
+        tx.replay_insert(&replay, &jobs).await?;
+        replays.push(replay);
+    }
+    Ok(replays)
+}
+
 async fn select(
-    tx: &mut dyn mainstay_domain::Tx,
+    tx: &mut dyn Tx,
     filter: &EventFilter,
 ) -> StoreResult<(Vec<Event>, bool)> {
     let mut events = tx.event_list(filter, EVENTS_MAX + 1).await?;
@@ -187,7 +188,7 @@ fn job(
     builtin: &BuiltinQueues,
     replay: ReplayId,
     id: JobId,
-    now: mainstay_domain::Timestamp,
+    now: Timestamp,
 ) -> Option<NewJob> {
     let (kind, endpoint, queue) = match &binding.handler {
         HandlerRef::Endpoint(endpoint) => {

@@ -145,14 +145,10 @@ impl Shared {
                     let mut found = Vec::new();
                     for start in tx.attempt_unfinished(since, UNFINISHED_MAX).await? {
                         let (attempts, _) = tx.job_attempts(start.job).await?;
-                        let lost = attempts
-                            .iter()
-                            .rev()
-                            .take_while(|attempt| attempt.outcome == Outcome::Lost)
-                            .count();
+                        let lost = lost_in_a_row(&attempts);
                         found.push(Unfinished {
                             start,
-                            lost: lost as i32,
+                            lost,
                         });
                     }
                     Ok(found)
@@ -573,6 +569,7 @@ async fn letter(tx: &mut dyn Tx, attempt: &Attempt) -> StoreResult<Option<DeadLe
 async fn truth(tx: &mut dyn Tx, at: JobAt) -> StoreResult<Truth> {
     let (attempts, start) = tx.job_attempts(at.job).await?;
     let last = attempts.last();
+    let lost = lost_in_a_row(&attempts);
     let next = match last.and_then(|last| last.next_at) {
         Some(due) => {
             let before = DueKey {
@@ -590,9 +587,19 @@ async fn truth(tx: &mut dyn Tx, at: JobAt) -> StoreResult<Truth> {
         attempt: last.map_or(0, |last| last.attempt),
         next,
         start,
+        lost,
     })
 }
 
 fn just_before(job: JobId) -> JobId {
     JobId::from_uuid(Uuid::from_u128(job.uuid().as_u128().saturating_sub(1)))
+}
+
+/// How many of the last attempts, one after the other, died with their process.
+fn lost_in_a_row(attempts: &[Attempt]) -> i32 {
+    attempts
+        .iter()
+        .rev()
+        .take_while(|attempt| attempt.outcome == Outcome::Lost)
+        .count() as i32
 }

@@ -30,7 +30,8 @@ pub struct CheckpointBody {
     pub lanes: Vec<(Lane, JobId)>,
     /// Jobs that were to be looked up.
     pub inspect: Vec<(TenantId, JobId, QueueNumber)>,
-    /// No attempt without an outcome began before.
+    /// No attempt without an outcome began before, unless the clock was set back: then it is found when its job's
+    /// turn comes.
     pub starts_since: Timestamp,
 }
 
@@ -107,7 +108,7 @@ impl TallyBody {
 }
 
 /// Numbers, texts and maps keyed by integers always have a JSON form.
-fn encode(value: &impl Serialize) -> String {
+pub(super) fn encode(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
@@ -117,20 +118,14 @@ pub(super) struct Checkpoints {
     changed: bool,
     flying: bool,
     due_at: Timestamp,
-    /// The last checkpoint says that no open attempt began before: none may say that it did.
-    starts_floor: Timestamp,
-    /// What it says while a predecessor's open attempts have not all been found.
-    predecessor_since: Option<Timestamp>,
 }
 
 impl Checkpoints {
-    pub(super) fn new(now: Timestamp, starts_since: Timestamp) -> Self {
+    pub(super) fn new(now: Timestamp) -> Self {
         Self {
             changed: true,
             flying: false,
             due_at: now,
-            starts_floor: starts_since,
-            predecessor_since: Some(starts_since),
         }
     }
 
@@ -138,27 +133,8 @@ impl Checkpoints {
         self.changed = true;
     }
 
-    /// Nothing is to be written down.
-    pub(super) fn forget(&mut self) {
-        self.changed = false;
-    }
-
     pub(super) fn is_quiet(&self) -> bool {
         !self.changed && !self.flying
-    }
-
-    pub(super) fn starts_floor(&self) -> Timestamp {
-        self.starts_floor
-    }
-
-    /// From when on a predecessor's open attempts are to be found.
-    pub(super) fn predecessor_since(&self) -> Option<Timestamp> {
-        self.predecessor_since
-    }
-
-    pub(super) fn predecessor_found(&mut self) {
-        self.predecessor_since = None;
-        self.changed = true;
     }
 
     pub(super) fn clock_set_back(&mut self, now: Timestamp, limits: &Limits) {
@@ -182,7 +158,6 @@ impl Machine {
             return;
         }
         let body = self.checkpoint_body();
-        self.checkpoints.starts_floor = body.starts_since;
         self.checkpoints.changed = false;
         self.checkpoints.flying = true;
         self.checkpoints.due_at = self.now.plus_ms(self.limits.checkpoint_ms);
@@ -225,11 +200,7 @@ impl Machine {
                 (lane, beyond)
             }));
         }
-        let mut starts_since = self
-            .checkpoints
-            .predecessor_since
-            .unwrap_or(self.now)
-            .min(self.now);
+        let mut starts_since = self.lost_starts_since().unwrap_or(self.now).min(self.now);
         for held in self.held.values() {
             if let Some(at) = held.open_start() {
                 starts_since = starts_since.min(at);
@@ -248,7 +219,6 @@ impl Machine {
                 }
                 Origin::Delayed => mark.delayed = lower(mark.delayed, due_key(job)),
                 Origin::Retry => mark.retries = lower(mark.retries, due_key(job)),
-                Origin::Start => {}
             }
         }
         let inspect = self.inspections.all();

@@ -22,7 +22,7 @@ pub(super) struct News {
     woken: bool,
     /// When to look in any case.
     poll_at: Timestamp,
-    /// Whether what we see may have been tried by a predecessor.
+    /// Whether a predecessor may have ended what we are about to see.
     catching_up: bool,
 }
 
@@ -49,11 +49,6 @@ impl News {
         self.poll_at = self.poll_at.min(now.plus_ms(limits.poll_ms));
     }
 
-    /// Whether everything that a predecessor can have tried has been seen.
-    pub(super) fn caught_up(&self) -> bool {
-        !self.catching_up
-    }
-
     fn wants_a_look(&self, now: Timestamp) -> bool {
         !self.looking && (self.woken || self.poll_at <= now)
     }
@@ -66,8 +61,7 @@ impl Machine {
     }
 
     fn may_look(&self) -> bool {
-        let acts = matches!(self.phase, Phase::Recovering | Phase::Running);
-        acts && !self.inspections_are_many()
+        self.phase == Phase::Running && !self.inspections_are_many()
     }
 
     pub(super) fn discover(&mut self, out: &mut Vec<Action>) {
@@ -106,11 +100,7 @@ impl Machine {
         }
         self.news.cursor = discovery.cursor;
         self.news.woken |= discovery.more;
-        if self.news.catching_up && !discovery.more {
-            self.news.catching_up = false;
-            // What a predecessor started while we caught up was left out of the news.
-            self.look_for_unfinished();
-        }
+        self.news.catching_up &= discovery.more;
     }
 
     /// A person has done something to a job.

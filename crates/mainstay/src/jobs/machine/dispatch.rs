@@ -86,9 +86,6 @@ impl Dispatch {
 
 impl Machine {
     pub(super) fn dispatch(&mut self, out: &mut Vec<Action>) {
-        if self.phase == Phase::Ended || self.phase == Phase::Recovering {
-            return;
-        }
         self.send_again(out);
         if self.phase == Phase::Running {
             self.dispatch_outbound(out);
@@ -134,7 +131,7 @@ impl Machine {
 
     /// Takes the next job of a queue and gives it a place.
     fn start_next(&mut self, number: QueueNumber) -> Option<AttemptStart> {
-        let at = self.now.max(self.checkpoints.starts_floor());
+        let at = self.now;
         let job = self.pop(number)?;
         let held = self.held.get_mut(&job)?;
         let queue = self.queues.get_mut(&number)?;

@@ -28,8 +28,6 @@ pub(super) enum Origin {
     Delayed,
     /// To be tried again.
     Retry,
-    /// Found by its start, which has no outcome.
-    Start,
 }
 
 /// Where a job in memory stands.

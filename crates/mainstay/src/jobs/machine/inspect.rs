@@ -123,7 +123,7 @@ impl Machine {
                     at: start.at,
                     probe: false,
                 };
-                self.settle_lost(job, slot, 0);
+                self.settle_lost(job, slot, truth.lost);
             }
             None => self.back_to_waiting(job, Doubt::Start(slot)),
         }

@@ -16,13 +16,13 @@ use super::{
 impl Machine {
     /// Takes a known job in, unless it is here already or there is no room: then it is left in the store.
     pub(super) fn admit(&mut self, job: JobRef) {
-        if self.held.contains_key(&job.job) {
+        if self.held.contains_key(&job.job) || self.bury_known(&job) {
             return;
         }
         let capacity = self.window_capacity();
         let held = Held::waiting(job);
         let (kept, evicted) = match held.origin {
-            Origin::Lane | Origin::Start => {
+            Origin::Lane => {
                 let offer = self.queue(job.queue).offer_fresh(&job, capacity);
                 (offer != Offer::Left, evicted(offer))
             }
@@ -54,13 +54,18 @@ impl Machine {
 
     /// Lets a job go that waits in memory: it has ended, or stands otherwise than we believed.
     pub(super) fn drop_waiting(&mut self, job: JobId) {
-        let Some(held) = self.held.remove(&job) else {
+        self.take_out(job);
+        self.held.remove(&job);
+    }
+
+    /// Takes a job out of the places where it waits. It stays in memory.
+    pub(super) fn take_out(&mut self, job: JobId) {
+        let Some(held) = self.held.get(&job) else {
             return;
         };
-        let key = due_key(&held.job);
-        self.queue(held.job.queue)
-            .remove(&held.job, held.origin, key);
-        self.want(window_of(&held.job));
+        let (job, origin) = (held.job, held.origin);
+        self.queue(job.queue).remove(&job, origin, due_key(&job));
+        self.want(window_of(&job));
     }
 
     /// Lets a job go that is not waiting. Looks it up when a person did something to it while it was busy.
@@ -114,7 +119,7 @@ fn evicted(offer: Offer<JobId>) -> Option<JobId> {
 /// The window that a job belongs to.
 pub(super) fn window_of(job: &JobRef) -> WindowId {
     match Origin::of(job) {
-        Origin::Lane | Origin::Start => WindowId::Lane(Lane {
+        Origin::Lane => WindowId::Lane(Lane {
             queue: job.queue,
             band: job.band,
             tenant: job.tenant,

@@ -22,8 +22,7 @@
 //! clock is set back.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::DefaultHasher},
-    hash::BuildHasherDefault,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -38,6 +37,7 @@ mod configure;
 mod discovery;
 mod dispatch;
 mod held;
+mod id_hash;
 mod inspect;
 mod limits;
 mod memory;
@@ -67,22 +67,20 @@ use configure::Configuring;
 use discovery::News;
 use dispatch::Dispatch;
 use held::Held;
+use id_hash::IdMap;
 use inspect::Inspections;
 use outage::Outage;
 use queue::Queue;
-use recovery::Search;
+use recovery::Lost;
 use refill::Refills;
 use sequence::Sequences;
 use settle::Settling;
 
-/// Jobs by id. The hasher has no random seed: the order of a walk is the same in every run, and ids are ours.
-type JobMap<T> = HashMap<JobId, T, BuildHasherDefault<DefaultHasher>>;
+type JobMap<T> = IdMap<JobId, T>;
 
 /// Whether the machine acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// It has taken over, and first finds out what its predecessor left unfinished.
-    Recovering,
     /// It acts.
     Running,
     /// It starts nothing more and finishes what runs.
@@ -114,7 +112,7 @@ pub struct Machine {
     inspections: Inspections,
     checkpoints: Checkpoints,
     outage: Outage,
-    search: Search,
+    lost: Lost,
 }
 
 impl Machine {
@@ -239,15 +237,9 @@ impl Machine {
     }
 
     fn stop(&mut self) {
-        self.phase = match self.phase {
-            // What a predecessor left is still as it was: there is nothing to write down.
-            Phase::Recovering => {
-                self.checkpoints.forget();
-                Phase::Stopping
-            }
-            Phase::Running => Phase::Stopping,
-            phase => phase,
-        };
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping;
+        }
     }
 
     fn finish(&mut self, out: &mut Vec<Action>) {

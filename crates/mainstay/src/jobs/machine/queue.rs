@@ -214,7 +214,7 @@ impl Queue {
         let waited_for_its_time = match origin {
             Origin::Delayed => self.delayed.remove(key),
             Origin::Retry => self.retries.remove(key),
-            Origin::Lane | Origin::Start => false,
+            Origin::Lane => false,
         };
         if waited_for_its_time {
             return;

@@ -9,9 +9,9 @@ use mainstay_domain::{
 
 use super::{
     JobMap, Machine, Phase,
-    checkpoint::{CheckpointBody, Checkpoints, TallyBody},
+    checkpoint::{CheckpointBody, Checkpoints, TallyBody, encode},
     discovery::News,
-    held::{Held, Origin, Slot, Stage},
+    held::{Held, Slot, Stage},
     limits::Limits,
     queue::Timetable,
     sequence::{IN_FLIGHT_MAX, Sequences},
@@ -39,6 +39,19 @@ impl Legacy {
         (base + 1..=last + IN_FLIGHT_MAX as i64)
             .filter(|number| !used.contains(number))
             .collect()
+    }
+
+    /// The checkpoint as the new owner's own, to be written in the same transaction: a predecessor's next one is
+    /// refused, which would not know what the new owner has started.
+    pub fn claim(&self, epoch: i64) -> Checkpoint {
+        let empty = || Checkpoint {
+            body: encode(&CheckpointBody::default()),
+            ..Checkpoint::default()
+        };
+        Checkpoint {
+            epoch,
+            ..self.checkpoint.clone().unwrap_or_else(empty)
+        }
     }
 
     /// The record that takes a number of the fence.
@@ -86,9 +99,18 @@ impl Recovered {
     }
 }
 
-/// The search for attempts that were started and have no outcome.
+/// Attempts that a predecessor started and did not end. That they are found at once is a courtesy: each would be found
+/// when its job's turn comes and its start is refused.
+#[derive(Debug)]
+pub(super) struct Lost {
+    since: Timestamp,
+    search: Search,
+    /// Those whose jobs are not in memory yet.
+    starts: JobMap<Unfinished>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Search {
+enum Search {
     Wanted,
     UnderWay,
     Done,
@@ -110,7 +132,7 @@ impl Machine {
             limits,
             random,
             epoch,
-            phase: Phase::Recovering,
+            phase: Phase::Running,
             now,
             held: JobMap::default(),
             queues: Default::default(),
@@ -123,9 +145,13 @@ impl Machine {
             settling: Default::default(),
             sequences: Sequences::new(recovered.next_sequence),
             inspections: Default::default(),
-            checkpoints: Checkpoints::new(now, body.starts_since),
+            checkpoints: Checkpoints::new(now),
             outage: Default::default(),
-            search: Search::Wanted,
+            lost: Lost {
+                since: body.starts_since,
+                search: Search::Wanted,
+                starts: JobMap::default(),
+            },
         };
         machine.restore(body);
         for tally in recovered.tallies {
@@ -170,18 +196,10 @@ impl Machine {
         }
     }
 
-    /// Searches once more: the news that were just read left started jobs out.
-    pub(super) fn look_for_unfinished(&mut self) {
-        self.search = Search::Wanted;
-    }
-
     pub(super) fn find_unfinished(&mut self, out: &mut Vec<Action>) {
-        let acts = matches!(self.phase, Phase::Recovering | Phase::Running);
-        if self.search != Search::Wanted || !acts {
-            return;
-        }
-        if let Some(since) = self.checkpoints.predecessor_since() {
-            self.search = Search::UnderWay;
+        if self.lost.search == Search::Wanted && self.phase == Phase::Running {
+            self.lost.search = Search::UnderWay;
+            let since = self.lost.since;
             out.push(Action::FindUnfinished { since });
         }
     }
@@ -189,54 +207,54 @@ impl Machine {
     pub(super) fn unfinished_found(&mut self, answer: Result<Vec<Unfinished>, Failed>) {
         let Ok(found) = answer else {
             self.outage.failed(self.now, &self.limits);
-            self.search = Search::Wanted;
+            self.lost.search = Search::Wanted;
             return;
         };
         self.outage.answered();
+        self.lost.search = Search::Done;
+        self.checkpoints.change();
         for unfinished in found {
-            self.bury(unfinished);
-        }
-        // A search that was asked for while this one was under way is still to come.
-        if self.search == Search::UnderWay {
-            self.search = Search::Done;
-            if self.news.caught_up() {
-                self.checkpoints.predecessor_found();
+            let job = unfinished.start.job;
+            match self.held.get(&job).map(|held| (&held.stage, held.job)) {
+                None => drop(self.lost.starts.insert(job, unfinished)),
+                Some((Stage::Waiting, of)) if of.attempt + 1 == unfinished.start.attempt => {
+                    self.take_out(job);
+                    self.bury(unfinished);
+                }
+                // By now it is our own, or was settled meanwhile.
+                Some(_) => {}
             }
-        }
-        if self.phase == Phase::Recovering {
-            self.phase = Phase::Running;
         }
     }
 
-    /// Records a predecessor's open attempt as lost, unless it is our own by now.
-    fn bury(&mut self, unfinished: Unfinished) {
-        let start = unfinished.start;
-        match self.held.get(&start.job) {
-            None => {}
-            Some(held) if matches!(held.stage, Stage::Waiting) => self.drop_waiting(start.job),
-            Some(_) => return,
+    /// Records the open attempt of a job that comes into memory as lost, if it has one.
+    pub(super) fn bury_known(&mut self, job: &JobRef) -> bool {
+        let Some(unfinished) = self.lost.starts.remove(&job.job) else {
+            return false;
+        };
+        if unfinished.start.attempt != job.attempt + 1 {
+            return false;
         }
+        self.queue(job.queue);
+        self.held.insert(job.job, Held::waiting(*job));
+        self.bury(unfinished);
+        true
+    }
+
+    fn bury(&mut self, unfinished: Unfinished) {
         let slot = Slot {
-            at: start.at,
+            at: unfinished.start.at,
             probe: false,
         };
-        let job = JobRef {
-            tenant: start.tenant,
-            job: start.job,
-            queue: start.queue,
-            band: 0,
-            due: None,
-            attempt: start.attempt - 1,
-            tries: start.tries,
-        };
-        let held = Held {
-            origin: Origin::Start,
-            stage: Stage::Settling(slot),
-            ..Held::waiting(job)
-        };
-        self.queue(start.queue);
-        self.held.insert(start.job, held);
-        self.settle_lost(start.job, slot, unfinished.lost);
+        self.settle_lost(unfinished.start.job, slot, unfinished.lost);
+    }
+
+    /// The earliest start that is still to be recorded as lost.
+    pub(super) fn lost_starts_since(&self) -> Option<Timestamp> {
+        if self.lost.search != Search::Done {
+            return Some(self.lost.since);
+        }
+        self.lost.starts.values().map(|one| one.start.at).min()
     }
 }
 

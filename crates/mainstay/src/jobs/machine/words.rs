@@ -371,6 +371,8 @@ pub struct Truth {
     pub next: Option<JobRef>,
     /// A start without an outcome.
     pub start: Option<AttemptStart>,
+    /// How many attempts in a row, the last ones, were lost.
+    pub lost: i32,
 }
 
 /// An attempt that was started and has no outcome.

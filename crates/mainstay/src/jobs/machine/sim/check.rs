@@ -9,16 +9,20 @@ use super::{
     super::{
         Action, Runs,
         held::{Doubt, Slot, Stage, due_key},
-        recovery::Search,
     },
+    model::position,
     world::{World, is_shut, limits},
 };
 
 /// After each step of the owner.
 pub(super) fn step(world: &World) {
-    for job in world.model.jobs.keys() {
-        let fine = world.model.ended(*job) || in_sight(world, *job);
-        assert!(fine, "{job} is out of sight: {:?}", world.model.last(*job));
+    let found = position(world.owner.machine.news.cursor());
+    for job in &world.model.open {
+        assert!(
+            in_sight(world, *job, found),
+            "{job} is out of sight: {:?}",
+            world.model.last(*job)
+        );
     }
     limits_hold(world);
     memory_is_bounded(world);
@@ -97,14 +101,14 @@ fn succeeded(world: &World, job: &JobRef) -> bool {
     last.is_some_and(|last| last.outcome == Outcome::Succeeded)
 }
 
-fn in_sight(world: &World, job: JobId) -> bool {
+fn in_sight(world: &World, job: JobId, found: usize) -> bool {
     let machine = &world.owner.machine;
-    let in_memory = machine.held.contains_key(&job);
-    let to_be_found = !world.model.reported(job, machine.news.cursor());
+    if machine.held.contains_key(&job) {
+        return true;
+    }
+    let to_be_found = !world.model.reported(job, found);
     let to_be_looked_up = machine.inspections.all().any(|at| at.job == job);
-    let predecessors = world.model.open_start(job)
-        && (machine.search != Search::Done || !machine.news.caught_up());
-    in_memory || to_be_found || to_be_looked_up || predecessors || left_in_store(world, job)
+    to_be_found || to_be_looked_up || left_in_store(world, job)
 }
 
 fn left_in_store(world: &World, job: JobId) -> bool {

@@ -22,14 +22,6 @@ fn from_environment(name: &str) -> Option<u64> {
 fn run(seed: u64) -> u64 {
     let mut world = World::new(seed);
     world.run();
-    if std::env::var("SIM_V").is_ok() {
-        eprintln!(
-            "{seed}: {} steps {} jobs, {} s",
-            world.steps,
-            world.model.jobs.len(),
-            world.now().secs()
-        );
-    }
     world.steps
 }
 

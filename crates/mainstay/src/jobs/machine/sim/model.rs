@@ -107,9 +107,8 @@ impl Model {
                 News::Job(job) => {
                     let job = self.jobs[job];
                     *created.entry(job.queue).or_default() += 1;
-                    let touched =
-                        self.last(job.job).is_some() || self.starts.contains_key(&(job.job, 1));
-                    if !(recovering && touched) {
+                    let tried = self.last(job.job).is_some();
+                    if !(recovering && tried) {
                         found.jobs.push(job);
                     }
                 }
@@ -175,6 +174,7 @@ impl Model {
             attempt,
             next: self.next(at.job),
             start: self.starts.get(&(at.job, attempt + 1)).copied(),
+            lost: self.lost_in_a_row(at.job),
         }
     }
 
@@ -321,6 +321,8 @@ impl Model {
             let record = Legacy::fence_record(sequence, epoch);
             self.tallies.insert(sequence, record.body);
         }
+        let claimed = self.checkpoint_save(&legacy.claim(epoch));
+        assert_eq!(claimed, SettleResult::Committed);
         legacy
     }
 
@@ -330,19 +332,9 @@ impl Model {
         self.attempts.get(&job)?.last()
     }
 
-    pub(super) fn ended(&self, job: JobId) -> bool {
-        self.last(job).is_some_and(|last| last.outcome.ends())
-    }
-
     /// Whether the news about a job are all behind the cursor.
-    pub(super) fn reported(&self, job: JobId, cursor: &Cursor) -> bool {
-        self.found_at[&job] < position(cursor)
-    }
-
-    /// A start without an outcome.
-    pub(super) fn open_start(&self, job: JobId) -> bool {
-        let last = self.last(job).map_or(0, |last| last.attempt);
-        self.starts.contains_key(&(job, last + 1))
+    pub(super) fn reported(&self, job: JobId, found: usize) -> bool {
+        self.found_at[&job] < found
     }
 
     /// The job as it is to be tried again.
@@ -414,7 +406,8 @@ fn lane_of(job: &JobRef) -> Lane {
     }
 }
 
-fn position(cursor: &Cursor) -> usize {
+/// Where a cursor stands in the news.
+pub(super) fn position(cursor: &Cursor) -> usize {
     if cursor.0.is_empty() {
         return 0;
     }

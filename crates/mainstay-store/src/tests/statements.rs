@@ -1,0 +1,234 @@
+//! Every statement, without running it: both databases prepare it, and the text itself shows whose rows it touches.
+
+mod tenants;
+
+use mainstay_domain::{
+    Category, EndpointId, EventId, JobId, ReceiptId, SourceId, TenantId, Timestamp,
+    intake::{EventFilter, EventStatus, Verdict},
+    jobs::{DeadLetterFilter, JobFilter, JobState},
+};
+use mainstay_testkit::{Cluster, TestDatabase};
+
+use crate::{
+    built::Built,
+    sql::{Reach, Sql},
+    sqlite::translate,
+};
+
+/// A statement with a name that says where to look.
+pub(super) struct Statement {
+    pub(super) name: String,
+    pub(super) reach: Reach,
+    pub(super) text: String,
+}
+
+/// The statements that are written once.
+pub(super) fn common() -> Vec<Statement> {
+    let areas = [
+        ("access", crate::access::queries::ALL),
+        ("billing", crate::billing::queries::ALL),
+        ("intake", crate::intake::queries::ALL),
+        ("jobs", crate::jobs::queries::ALL),
+        ("leases", crate::lease::ALL),
+        ("watch", crate::watch::queries::ALL),
+    ];
+    let named = areas.into_iter().flat_map(|(area, all)| {
+        all.iter().map(move |sql: &&Sql| Statement {
+            name: format!("{area} {}", sql.name),
+            reach: sql.reach,
+            text: sql.text.to_owned(),
+        })
+    });
+    named.chain(lists()).collect()
+}
+
+/// Every combination of what a list can be narrowed by.
+fn lists() -> Vec<Statement> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, reach: Reach, built: Built| {
+        all.push(Statement {
+            name: format!("list of {name}"),
+            reach,
+            text: built.text,
+        });
+    };
+    let tenant = TenantId::NIL;
+    for filter in event_filters() {
+        add(
+            "events",
+            Reach::Tenant,
+            crate::intake::events::page(tenant, &filter, 10),
+        );
+    }
+    let events = [EventId::NIL, EventId::NIL];
+    let jobs = [JobId::NIL, JobId::NIL];
+    add(
+        "tallies",
+        Reach::Tenant,
+        crate::intake::events::tally(tenant, &events),
+    );
+    use crate::intake::{expire, receipts};
+    add(
+        "jobs of events",
+        Reach::Tenant,
+        expire::jobs_of(tenant, &events),
+    );
+    for built in expire::jobs_remove(tenant, &jobs) {
+        add("removed jobs", Reach::Tenant, built);
+    }
+    let [again, event] = expire::events_remove(tenant, &events);
+    add("removed duplicates' receipts", Reach::Platform, again);
+    add("removed events", Reach::Tenant, event);
+    add(
+        "removed receipts",
+        Reach::Platform,
+        expire::receipts_remove(&[ReceiptId::NIL]),
+    );
+    let source = SourceId::NIL;
+    for verdict in [None].into_iter().chain(Verdict::ALL.map(Some)) {
+        let before = Some(ReceiptId::NIL);
+        add(
+            "receipts",
+            Reach::System,
+            receipts::page_all(verdict, before, 10),
+        );
+        add(
+            "receipts",
+            Reach::System,
+            receipts::page_source_all(source, verdict, before, 10),
+        );
+        add(
+            "receipts",
+            Reach::Tenant,
+            receipts::page_source(tenant, source, verdict, before, 10),
+        );
+    }
+    for filter in job_filters() {
+        add(
+            "jobs",
+            Reach::Tenant,
+            crate::jobs::list::page(tenant, &filter, 10),
+        );
+    }
+    for filter in letter_filters() {
+        use crate::jobs::letters::{groups, page};
+        add(
+            "dead letters",
+            Reach::Tenant,
+            page(Some(tenant), &filter, 10),
+        );
+        add("dead letters", Reach::System, page(None, &filter, 10));
+        add(
+            "dead letter groups",
+            Reach::Tenant,
+            groups(Some(tenant), &filter),
+        );
+        add("dead letter groups", Reach::System, groups(None, &filter));
+    }
+    all
+}
+
+/// `value` where the bit is set.
+fn bit<T>(bits: u32, index: u32, value: T) -> Option<T> {
+    (bits & (1 << index) != 0).then_some(value)
+}
+
+fn event_filters() -> impl Iterator<Item = EventFilter> {
+    let kinds = [None, Some("a.b"), Some("a.*")];
+    let statuses = [None, Some(EventStatus::Error), Some(EventStatus::Pending)];
+    let fixed = kinds
+        .into_iter()
+        .flat_map(move |kind| statuses.map(|status| (kind, status)));
+    fixed.flat_map(|(kind, status)| {
+        (0..64).map(move |bits| EventFilter {
+            tenant: None,
+            source: bit(bits, 0, SourceId::NIL),
+            kind: kind.map(ToOwned::to_owned),
+            status,
+            provider_id: bit(bits, 1, "evt_1".to_owned()),
+            ids: bit(bits, 2, vec![EventId::NIL; 2]).unwrap_or_default(),
+            from: bit(bits, 3, Timestamp::EPOCH),
+            to: bit(bits, 4, Timestamp::EPOCH),
+            before: bit(bits, 5, (Timestamp::EPOCH, EventId::NIL)),
+        })
+    })
+}
+
+fn job_filters() -> impl Iterator<Item = JobFilter> {
+    let states = [None, Some(JobState::Dead), Some(JobState::Waiting)];
+    states.into_iter().flat_map(|state| {
+        (0..16).map(move |bits| JobFilter {
+            tenant: None,
+            state,
+            queue: bit(bits, 0, 1),
+            kind: bit(bits, 1, "noop".to_owned()),
+            event: bit(bits, 2, EventId::NIL),
+            before: bit(bits, 3, JobId::NIL),
+        })
+    })
+}
+
+fn letter_filters() -> impl Iterator<Item = DeadLetterFilter> {
+    (0..512).map(|bits| DeadLetterFilter {
+        tenant: None,
+        jobs: bit(bits, 0, vec![JobId::NIL; 2]).unwrap_or_default(),
+        kind: bit(bits, 1, "noop".to_owned()),
+        endpoint: bit(bits, 2, EndpointId::NIL),
+        event: bit(bits, 3, EventId::NIL),
+        category: bit(bits, 4, Category::Timeout),
+        code: bit(bits, 5, "timeout".to_owned()),
+        from: bit(bits, 6, Timestamp::EPOCH),
+        to: bit(bits, 7, Timestamp::EPOCH),
+        before: bit(bits, 8, (Timestamp::EPOCH, JobId::NIL)),
+    })
+}
+
+#[test]
+fn names_are_used_once() {
+    let mut names: Vec<String> = common().into_iter().map(|one| one.name).collect();
+    names.retain(|name| !name.starts_with("list of"));
+    let all = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
+
+#[test]
+fn sqlite_prepares_every_statement() {
+    mainstay_testkit::run(async {
+        let db = TestDatabase::sqlite().await;
+        let file = db.sqlite_file().expect("it is SQLite");
+        let connection = rusqlite::Connection::open(file).expect("it opens");
+        let hot = crate::sqlite::hot_intake::TEXTS
+            .iter()
+            .chain(crate::sqlite::hot_jobs::TEXTS);
+        let hot = hot.map(|text| ("hot path".to_owned(), (*text).to_owned()));
+        let common = common()
+            .into_iter()
+            .map(|one| (one.name, translate(&one.text)));
+        for (name, text) in common.chain(hot) {
+            if let Err(error) = connection.prepare(&text) {
+                panic!("{name}: {error}\n{text}");
+            }
+        }
+        drop(connection);
+        db.finish().await;
+    });
+}
+
+#[test]
+fn postgres_prepares_every_statement() {
+    mainstay_testkit::run(async {
+        let scratch = Cluster::of_this_run().migrated().await;
+        let client = scratch.client().await;
+        let hot = crate::postgres::hot_intake::TEXTS.iter().copied();
+        let hot = hot.chain(crate::postgres::hot_jobs::texts());
+        let hot = hot.map(|text| ("hot path".to_owned(), text.to_owned()));
+        let common = common().into_iter().map(|one| (one.name, one.text));
+        for (name, text) in common.chain(hot) {
+            if let Err(error) = client.prepare(&text).await {
+                panic!("{name}: {error:?}\n{text}");
+            }
+        }
+    });
+}
