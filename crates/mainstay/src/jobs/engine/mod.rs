@@ -16,9 +16,11 @@ use tokio::{
     task::JoinHandle,
 };
 
+mod batch;
 mod configure;
 mod owner;
 mod perform;
+mod settle;
 mod work;
 
 use super::{
