@@ -7,7 +7,7 @@ import { LIST_LIMIT, queries, useCanWrite, useTenants } from "../api/queries";
 import type { Receipt, Source } from "../api/types";
 import { commands } from "../lib/commands";
 import { absolute, bytes, compact, count, span, words } from "../lib/format";
-import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton, TitleSkeleton } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { Confirm, Dialog, SecretDialog } from "../ui/dialog";
 import { Fresh, SecondBar } from "../ui/filters";
@@ -27,7 +27,7 @@ export function SourcePage({ id }: { id: string }) {
   if (source) return <Loaded source={source} />;
   return (
     <>
-      <PageHead title={error ? "Source" : <Skeleton width={160} />} back={back} documentTitle="Source" sub={error ? undefined : <Skeleton width={260} />} />
+      <PageHead title={error ? "Source" : <TitleSkeleton width={160} />} back={back} documentTitle="Source" sub={error ? undefined : <Skeleton width={260} />} />
       <Panel label="Source">
         {error ? (
           notFound(error) ? (
