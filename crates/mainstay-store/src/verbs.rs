@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use mainstay_domain::{
     AuditId, BindingId, Category, EndpointId, EventId, JobId, KeyId, Random, ReceiptId, ReplayId,
     SecretId, SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId,
-    jobs::{QueueNumber, SignalKind},
-    uuid_v7,
+    jobs::QueueNumber, uuid_v7,
 };
 use uuid::Uuid;
 
@@ -64,15 +63,6 @@ pub(crate) fn numbered_cell<T: Copy>(row: &Row, column: usize, all: &[T]) -> Sto
 /// The error of a cell whose text or number means nothing.
 pub(crate) fn unknown(column: usize) -> StoreError {
     StoreError::Corrupt(format!("column {column} holds a word that nobody knows"))
-}
-
-/// What a person wished, as a signal's row says; a CHECK constraint admits nothing else.
-pub(crate) const fn signal_kind(number: i16) -> SignalKind {
-    match number {
-        0 => SignalKind::Requeued,
-        1 => SignalKind::Cancelled,
-        _ => SignalKind::Discarded,
-    }
 }
 
 /// Parameters of a statement.

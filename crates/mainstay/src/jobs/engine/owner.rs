@@ -16,7 +16,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{LEASE_MARGIN, LEASE_RENEW, LEASE_TTL, Shared, configure::Configured, work::work};
+use super::{Shared, configure::Configured, work::work};
 use crate::jobs::machine::{Action, End, Input, Legacy, Machine};
 
 /// Inputs that one step takes in at most.
@@ -124,7 +124,7 @@ impl Owner {
             let Some(renewed) = *leased.borrow_and_update() else {
                 return Over::Replaced;
             };
-            let deadline = renewed + LEASE_TTL - LEASE_MARGIN;
+            let deadline = renewed + self.shared.options.lease_acts();
             if Instant::now() >= deadline {
                 return Over::Replaced;
             }
@@ -320,7 +320,7 @@ impl Owner {
 /// Renews the lease; says when it was last asked for with success, or `None` once another has it.
 async fn keep_lease(shared: Arc<Shared>, lease: watch::Sender<Option<Instant>>) {
     loop {
-        tokio::time::sleep(LEASE_RENEW).await;
+        tokio::time::sleep(shared.options.lease_renew()).await;
         let asked = Instant::now();
         match shared.take_lease().await {
             Ok(Some(_)) => drop(lease.send_replace(Some(asked))),
