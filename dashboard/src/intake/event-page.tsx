@@ -62,7 +62,7 @@ function Loaded({ event }: { event: EventDetail }) {
         title={
           <span className={css.title}>
             <span>{event.type}</span>
-            <EventStatusBadge status={event.status} />
+            <span><EventStatusBadge status={event.status} /></span>
           </span>
         }
         sub={

@@ -267,7 +267,7 @@ function Refused({ source }: { source: Source }) {
   });
   const columns: Column<Receipt>[] = [
     { key: "verdict", label: "Verdict", card: "title", width: "20%", cell: (receipt) => <span title={receipt.verdict}>{words(receipt.verdict)}</span> },
-    { key: "reason", label: "Why", card: "wide", cardLabel: false, cell: (receipt) => <span className="secondary" title={receipt.reason ?? undefined}>{receipt.reason ?? "–"}</span> },
+    { key: "reason", label: "Why", card: "wide", cardLabel: false, cell: (receipt) => receipt.reason && <span className="secondary" title={receipt.reason}>{receipt.reason}</span> },
     { key: "remote", label: "From", width: "17%", cell: (receipt) => <code title={receipt.remote}>{receipt.remote}</code> },
     { key: "bytes", label: "Size", width: "80px", end: true, cell: (receipt) => bytes(receipt.bytes) },
     { key: "at", label: "Received", width: "96px", end: true, card: "status", cell: (receipt) => <Ago at={receipt.received_at} /> },

@@ -44,7 +44,7 @@ export function JobPage({ id }: { id: string }) {
         title={
           <span className={page.title}>
             <span>{job.kind}</span>
-            <JobStateBadge state={job.state} />
+            <span><JobStateBadge state={job.state} /></span>
           </span>
         }
         sub={
