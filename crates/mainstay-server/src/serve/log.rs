@@ -45,11 +45,12 @@ pub(super) fn started(
         store.database().as_str(),
     );
     text += &format!("dashboard  {}/\n", app.url());
-    if let Some(link) = link {
-        text += &format!(
+    text += &match link {
+        Some(link) => format!(
             "sign in    {link}\n           works once, for 24 hours; a new start makes a new one\n"
-        );
-    }
+        ),
+        None => format!("sign in    {}/signin\n", app.url()),
+    };
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     Ok(out.flush()?)
