@@ -16,7 +16,8 @@ on_both!(
         let mut works = Works::new(db.store()).await;
         let failing = Arc::new(FailingStore::new(db.store()));
         works.store = Arc::clone(&failing) as Arc<dyn Store>;
-        let endpoint = works.endpoint(EndpointSettings::default()).await;
+        let _ticking = works.let_time_pass(20);
+    let endpoint = works.endpoint(EndpointSettings::default()).await;
         let mut done = 0;
         for position in 1..=POSITIONS {
             failing.fail_after(position);
@@ -33,7 +34,8 @@ on_both!(
         let mut works = Works::new(db.store()).await;
         let failing = Arc::new(FailingStore::new(db.store()));
         works.store = Arc::clone(&failing) as Arc<dyn Store>;
-        let endpoint = works.endpoint(EndpointSettings::default()).await;
+        let _ticking = works.let_time_pass(20);
+    let endpoint = works.endpoint(EndpointSettings::default()).await;
         let mut done = 0;
         for position in 1..=POSITIONS {
             failing.fail_before(position);
