@@ -454,7 +454,7 @@ pub struct Signal {
     pub kind: SignalKind,
 }
 
-/// What a person wished.
+/// What a person wished. Numbered in the store by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalKind {
     /// A requeued attempt row has been inserted: the job is to be found among the retries.
@@ -574,14 +574,15 @@ pub trait JobsTx: Send {
     ) -> StoreResult<(Vec<Attempt>, Option<AttemptStart>)>;
 
     /// What was committed after `cursor` (an empty one: from the beginning), at most `limit` jobs. Hot path, system scope.
-    /// With `recovering`, jobs that have an attempt or a start already are left out of `jobs`.
+    /// With `recovering`, jobs that have an outcome already are left out of `jobs`. In all that loads jobs a start
+    /// without an outcome does not count: the attempt may be a dead owner's, and whoever starts it next is refused.
     async fn job_discover(
         &mut self,
         cursor: &Cursor,
         recovering: bool,
         limit: i64,
     ) -> StoreResult<Discovery>;
-    /// Never-tried jobs of a lane without a `run_at`, ids above `after`, only what `seen` covers, in order.
+    /// Jobs of a lane without an outcome and without a `run_at`, ids above `after`, only what `seen` covers, in order.
     async fn lane_refill(
         &mut self,
         lane: Lane,
@@ -589,7 +590,7 @@ pub trait JobsTx: Send {
         seen: &Cursor,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>>;
-    /// Never-tried jobs of a queue with a `run_at`, keys above `after` and due at or before `until`, only what `seen` covers.
+    /// Jobs of a queue without an outcome and with a `run_at`, keys above `after` and due at or before `until`, only what `seen` covers.
     async fn delayed_refill(
         &mut self,
         queue: QueueNumber,
@@ -618,7 +619,8 @@ pub trait JobsTx: Send {
     /// Records starts. Answers, per start, whether it may go on: not when that attempt has a start or an outcome already.
     async fn attempt_start(&mut self, starts: &[AttemptStart]) -> StoreResult<Vec<bool>>;
     /// Records outcomes; the deltas go into a tally record under `sequence`. Conflict when any attempt has an outcome
-    /// already, or the sequence number was used: then nothing of the transaction may stay. Hot path.
+    /// already, or the sequence number was used (its record may be gone: a checkpoint includes it): then nothing of the
+    /// transaction may stay. Hot path.
     async fn attempt_settle(
         &mut self,
         attempts: &[Attempt],

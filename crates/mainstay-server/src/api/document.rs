@@ -147,7 +147,7 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
         problems.push(("401", "Nobody is signed in, or the key is unknown"));
         problems.push(("403", "The role or the key's tenant does not allow this"));
     }
-    if path.contains('{') {
+    if path.contains('{') || with_body {
         problems.push(("404", "There is no such thing in reach"));
     }
     if write && !open {

@@ -2,7 +2,7 @@
 
 use mainstay_domain::{
     EventId,
-    intake::{Appended, Blob, NewReceipt, Verdict},
+    intake::{Appended, Arrival, Blob, Verdict},
 };
 
 /// What is kept of a receipt once it is known what became of its events.
@@ -16,20 +16,25 @@ pub(crate) struct Kept<'r> {
 }
 
 impl<'r> Kept<'r> {
-    pub(crate) fn of(receipt: &'r NewReceipt, appended: &[Appended]) -> Self {
+    pub(crate) fn of(arrival: &'r Arrival, appended: &[Appended]) -> Self {
         let verdict = Appended::verdict(appended);
         let new = |one: &&Appended| matches!(one, Appended::New(_));
-        // The payload of a single event is the body; of a duplicate it is there already.
+        let body = arrival.receipt.body.as_ref();
         let keep = match verdict {
             Verdict::Conflict | Verdict::Refused => true,
-            Verdict::Accepted => appended.len() != 1,
+            // Unless an event holds the very same bytes: both were compressed alike.
+            Verdict::Accepted => !arrival
+                .events
+                .iter()
+                .any(|event| Some(&event.payload) == body),
+            // It is there already.
             Verdict::Duplicate => false,
         };
         Self {
             verdict,
             events: i16::try_from(appended.iter().filter(new).count()).unwrap_or(i16::MAX),
             again: appended.iter().find(|one| !new(one)).map(|one| one.id()),
-            body: receipt.body.as_ref().filter(|_| keep),
+            body: body.filter(|_| keep),
         }
     }
 }

@@ -71,6 +71,15 @@ pub(crate) struct PgCursor {
 }
 
 impl PgCursor {
+    /// A cursor that no cluster wrote: everything is looked at again, but for what has been tried.
+    pub(crate) fn foreign() -> Self {
+        Self {
+            cluster: String::new(),
+            seen: NOTHING.into(),
+            window: None,
+        }
+    }
+
     /// `None` for one of another kind of database.
     pub(crate) fn read(cursor: &Cursor) -> Option<Self> {
         if cursor.0.is_empty() {
@@ -110,6 +119,13 @@ impl PgCursor {
             text = format!("{text}|{}|{jobs}|{signals}|{recovering}", window.end);
         }
         Cursor(text)
+    }
+
+    /// The latest snapshot that it knows of.
+    pub(crate) fn latest(&self) -> &str {
+        self.window
+            .as_ref()
+            .map_or(&self.seen, |window| &window.end)
     }
 
     /// What has been seen: all of the first snapshot, and of the second the rows up to this one.

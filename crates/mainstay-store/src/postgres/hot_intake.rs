@@ -467,7 +467,7 @@ impl<'a> ReceiptArrays<'a> {
         let mut arrays = Self::default();
         for (arrival, appended) in arrivals.iter().zip(appended) {
             let receipt = &arrival.receipt;
-            let kept = Kept::of(receipt, appended);
+            let kept = Kept::of(arrival, appended);
             arrays.ids.push(receipt.id.uuid());
             arrays.sources.push(receipt.source.uuid());
             arrays.received.push(receipt.received_at.micros());

@@ -311,6 +311,7 @@ impl PgConn<'_> {
         let mut cursor = self.window(cursor).await?;
         let Some(mut window) = cursor.window.take() else {
             return Ok(Discovery {
+                more: cursor == PgCursor::foreign(),
                 cursor: cursor.write(),
                 ..Discovery::default()
             });
@@ -356,27 +357,23 @@ impl PgConn<'_> {
     /// The window to go on with: the one that is being read, else the one from the last look to now. None when nothing
     /// was committed since.
     async fn window(&self, cursor: &Cursor) -> StoreResult<PgCursor> {
-        let known = PgCursor::read(cursor);
+        let now = self.now().await?;
+        if now.restored {
+            self.restamp().await?;
+            return Ok(PgCursor::foreign());
+        }
+        // A cursor of another database or cluster, or from a future of this one: everything is looked at again.
+        let known = PgCursor::read(cursor).filter(|known| {
+            cursor.0.is_empty()
+                || (known.cluster == now.cluster && xmax(known.latest()) <= xmax(&now.snapshot))
+        });
         if let Some(known) = known.as_ref().filter(|known| known.window.is_some()) {
             return Ok(known.clone());
         }
-        let now = self.now().await?;
-        let begun = cursor.0.is_empty();
-        // A cursor of another database or cluster, or from a future of this one: everything is looked at again.
-        let known = known.filter(|known| {
-            begun
-                || (known.cluster == now.cluster
-                    && !now.restored
-                    && xmax(&known.seen) <= xmax(&now.snapshot))
-        });
         let recovering = known.is_none();
-        let snapshot = match now.restored {
-            true => self.restamp().await?,
-            false => now.snapshot,
-        };
         let seen = known.map_or_else(|| NOTHING.to_owned(), |known| known.seen);
-        let window = (seen != snapshot).then(|| Window {
-            end: snapshot,
+        let window = (seen != now.snapshot).then(|| Window {
+            end: now.snapshot,
             jobs: Reached::begin(Uuid::nil()),
             signals: Reached::begin(0),
             recovering,
@@ -400,12 +397,13 @@ impl PgConn<'_> {
         })
     }
 
-    /// After a restore into a cluster that had counted less far. Needs a transaction that writes.
-    async fn restamp(&self) -> StoreResult<String> {
+    /// After a restore into a cluster that had counted less far. Needs a transaction that writes. The rows can be seen
+    /// when it has committed: the next look finds them.
+    async fn restamp(&self) -> StoreResult<()> {
         self.run(JOBS_RESTAMP, &[]).await?;
         self.run(SIGNALS_RESTAMP, &[]).await?;
         tracing::warn!("jobs that were restored from another cluster are discovered again");
-        Ok(self.now().await?.snapshot)
+        Ok(())
     }
 
     async fn window_rows<K>(

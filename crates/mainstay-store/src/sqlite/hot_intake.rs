@@ -97,7 +97,7 @@ impl<'c> Append<'c> {
             .iter()
             .map(|event| self.appended(event, receipt));
         let appended: Vec<Appended> = appended.collect::<StoreResult<_>>()?;
-        self.receipt(receipt, &appended)?;
+        self.receipt(arrival, &appended)?;
         Ok(appended)
     }
 
@@ -192,13 +192,14 @@ impl<'c> Append<'c> {
         inserted.map(|_| ()).map_err(map_error)
     }
 
-    fn receipt(&mut self, receipt: &NewReceipt, appended: &[Appended]) -> StoreResult<()> {
+    fn receipt(&mut self, arrival: &Arrival, appended: &[Appended]) -> StoreResult<()> {
+        let receipt = &arrival.receipt;
         let Kept {
             verdict,
             events,
             again,
             body,
-        } = Kept::of(receipt, appended);
+        } = Kept::of(arrival, appended);
         let inserted = self.receipt.execute(params![
             id(receipt.id).as_slice(),
             &receipt.source.uuid().as_bytes()[..],

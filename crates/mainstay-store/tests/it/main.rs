@@ -1,5 +1,13 @@
 //! The store on its real schema, from outside: one body per test, run on both databases.
 
+mod access;
+mod append;
+mod attempts;
 mod backups;
+mod discovery;
 mod faults;
+mod kit;
+mod lists;
+mod retention;
 mod schema;
+mod tenants;

@@ -142,7 +142,12 @@ on_both!(
                 .status,
             200
         );
-        assert_eq!(world.count("SELECT count(*) FROM event WHERE kind = 'invoice.paid'").await, 1);
+        assert_eq!(
+            world
+                .count("SELECT count(*) FROM event WHERE kind = 'invoice.paid'")
+                .await,
+            1
+        );
     }
 );
 
@@ -165,7 +170,12 @@ on_both!(
             "nobody may claim what is not known"
         );
         assert_eq!(world.accept(inbound).await.status, 200);
-        assert_eq!(world.count("SELECT count(*) FROM event WHERE kind = 'invoice.paid'").await, 1);
+        assert_eq!(
+            world
+                .count("SELECT count(*) FROM event WHERE kind = 'invoice.paid'")
+                .await,
+            1
+        );
         assert_eq!(world.count("SELECT count(*) FROM job").await, 1);
     }
 );

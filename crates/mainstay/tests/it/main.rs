@@ -1,4 +1,5 @@
 //! What the engine and the modules promise, on both databases.
 
+mod engine;
 mod intake;
 mod world;

@@ -16,9 +16,11 @@ use tokio::{
     task::JoinHandle,
 };
 
+mod batch;
 mod configure;
 mod owner;
 mod perform;
+mod settle;
 mod work;
 
 use super::{
@@ -30,14 +32,8 @@ use owner::{Over, Owner};
 
 /// The lease that makes a node the owner.
 const LEASE: &str = "engine";
-/// How long the lease lasts unless it is renewed.
+/// How long the lease lasts unless it is renewed; a third of that is the time between renewals.
 const LEASE_TTL: Duration = Duration::from_secs(6);
-/// How often it is renewed.
-const LEASE_RENEW: Duration = Duration::from_secs(2);
-/// The owner stops acting so long before another could take over.
-const LEASE_MARGIN: Duration = Duration::from_secs(1);
-/// How often a node that stands by asks for the lease.
-const STAND_BY: Duration = Duration::from_secs(1);
 
 /// What the engine is told at the start.
 #[derive(Debug, Clone)]
@@ -46,6 +42,8 @@ pub struct EngineOptions {
     pub node: NodeId,
     /// The machine's bounds.
     pub limits: Limits,
+    /// How long the lease lasts: for so long a dead owner's jobs wait.
+    pub lease_ttl: Duration,
 }
 
 impl EngineOptions {
@@ -54,7 +52,23 @@ impl EngineOptions {
         Self {
             node,
             limits: Limits::default(),
+            lease_ttl: LEASE_TTL,
         }
+    }
+
+    /// How often the lease is renewed.
+    fn lease_renew(&self) -> Duration {
+        self.lease_ttl / 3
+    }
+
+    /// For how long after it asked for the lease an owner acts: it stops well before another could take over.
+    fn lease_acts(&self) -> Duration {
+        self.lease_ttl - self.lease_ttl / 6
+    }
+
+    /// How often a node that stands by asks for the lease.
+    fn stand_by(&self) -> Duration {
+        self.lease_ttl / 6
     }
 }
 
@@ -161,7 +175,7 @@ impl Shared {
                 Err(error) => tracing::warn!(%error, "the engine's lease could not be asked for"),
             }
             tokio::select! {
-                () = tokio::time::sleep(STAND_BY) => {}
+                () = tokio::time::sleep(self.options.stand_by()) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
@@ -169,7 +183,7 @@ impl Shared {
 
     async fn take_lease(&self) -> StoreResult<Option<Lease>> {
         self.store
-            .lease_take(LEASE, self.options.node, LEASE_TTL)
+            .lease_take(LEASE, self.options.node, self.options.lease_ttl)
             .await
     }
 

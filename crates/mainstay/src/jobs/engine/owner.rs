@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{LEASE_MARGIN, LEASE_RENEW, LEASE_TTL, Shared, configure::Configured, work::work};
+use super::{Shared, configure::Configured, work::work};
 use crate::jobs::machine::{Action, End, Input, Legacy, Machine};
 
 /// Inputs that one step takes in at most.
@@ -27,6 +27,8 @@ const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 const CONFIGURE_EVERY: Duration = Duration::from_secs(1);
 /// How long running attempts may take when the engine stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// How long a stop may take in all: a store that is away must not keep the process.
+const STOP_MAX: Duration = Duration::from_secs(15);
 
 /// Why an owner stopped owning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub(super) struct Owner {
     /// Everything that waits for the store.
     tasks: JoinSet<()>,
     /// Bodies of attempts that are about to run.
-    bodies: Arc<std::sync::Mutex<HashMap<JobId, JobBody>>>,
+    bodies: Arc<Mutex<HashMap<JobId, JobBody>>>,
     running: HashMap<JobId, AbortHandle>,
     configured: Arc<Configured>,
 }
@@ -77,9 +79,10 @@ impl Owner {
                         breakers,
                     };
                     for number in legacy.fence() {
-                        tx.attempt_settle(&[], Some(&Legacy::fence_record(number, epoch)))
-                            .await?;
+                        let record = Legacy::fence_record(number, epoch);
+                        tx.attempt_settle(&[], Some(&record)).await?;
                     }
+                    tx.checkpoint_save(&legacy.claim(epoch)).await?;
                     Ok(legacy)
                 })
             })
@@ -121,15 +124,22 @@ impl Owner {
             let Some(renewed) = *leased.borrow_and_update() else {
                 return Over::Replaced;
             };
-            let deadline = renewed + LEASE_TTL - LEASE_MARGIN;
+            let deadline = renewed + self.shared.options.lease_acts();
             if Instant::now() >= deadline {
                 return Over::Replaced;
             }
             if let Some(over) = self.step(&mut batch) {
                 return over;
             }
-            if stopping.is_some_and(|since| since.elapsed() >= STOP_PATIENCE) {
-                self.interrupt_all();
+            match stopping.map(|since| since.elapsed()) {
+                Some(took) if took >= STOP_MAX => {
+                    tracing::warn!(
+                        "the engine could not write down where it is; its successor will find out"
+                    );
+                    return Over::Stopped;
+                }
+                Some(took) if took >= STOP_PATIENCE => self.interrupt_all(),
+                _ => {}
             }
             let sleep = self.until_wake();
             tokio::select! {
@@ -148,9 +158,10 @@ impl Owner {
                     stopping = Some(Instant::now());
                     batch.push(Input::Stop);
                 }
-                () = tokio::time::sleep(STOP_PATIENCE), if stopping.is_some() => {}
             }
-            while self.tasks.try_join_next().is_some() {}
+            if self.reap() {
+                return Over::Failed;
+            }
         }
     }
 
@@ -182,15 +193,47 @@ impl Owner {
     }
 
     fn step(&mut self, batch: &mut Vec<Input>) -> Ended {
+        let mut recorded = Vec::new();
         for input in batch.iter() {
-            if let Input::Ended { job, .. } = input {
-                self.running.remove(job);
+            match input {
+                Input::Ended { job, .. } => drop(self.running.remove(job)),
+                Input::Started { starts, .. } => {
+                    recorded.extend(starts.iter().map(|start| start.job))
+                }
+                _ => {}
             }
         }
         let mut actions = Vec::new();
-        self.machine
-            .step(self.shared.clock.now(), batch.drain(..), &mut actions);
-        actions.into_iter().find_map(|action| self.perform(action))
+        let now = self.shared.clock.now();
+        self.machine.step(now, batch.drain(..), &mut actions);
+        let ended = actions.into_iter().find_map(|action| self.perform(action));
+        self.forget_bodies(&recorded);
+        ended
+    }
+
+    /// Those that were to run have taken their bodies by now; the others were cancelled meanwhile.
+    fn forget_bodies(&self, jobs: &[JobId]) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in jobs {
+            bodies.remove(job);
+        }
+    }
+
+    /// Takes note of tasks that have ended. One that panicked has left the machine without its answer: true.
+    fn reap(&mut self) -> bool {
+        let mut lost = false;
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a part of the engine panicked; it begins again");
+                lost = true;
+            }
+        }
+        lost
     }
 
     fn until_wake(&self) -> tokio::time::Sleep {
@@ -204,9 +247,14 @@ impl Owner {
     }
 
     fn publish(&self) {
-        self.shared
-            .snapshot
-            .send_replace(Arc::new(self.machine.snapshot()));
+        let new = self.machine.snapshot();
+        self.shared.snapshot.send_if_modified(|old| {
+            let changed = !new.shows_the_same(old);
+            if changed {
+                *old = Arc::new(new);
+            }
+            changed
+        });
     }
 
     fn perform(&mut self, action: Action) -> Ended {
@@ -233,17 +281,15 @@ impl Owner {
     }
 
     fn run_outbound(&mut self, start: AttemptStart) {
-        let body = self
-            .bodies
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .remove(&start.job);
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = bodies.remove(&start.job);
+        drop(bodies);
         let (shared, answers) = (Arc::clone(&self.shared), self.answers.clone());
         let handle = self.tasks.spawn(async move {
-            let (report, policy) = work(&shared, body, start).await;
+            let (end, policy) = work(&shared, body, start).await;
             let _ = answers.send(Input::Ended {
                 job: start.job,
-                end: End::Reported(report),
+                end,
                 policy,
             });
         });
@@ -274,7 +320,7 @@ impl Owner {
 /// Renews the lease; says when it was last asked for with success, or `None` once another has it.
 async fn keep_lease(shared: Arc<Shared>, lease: watch::Sender<Option<Instant>>) {
     loop {
-        tokio::time::sleep(LEASE_RENEW).await;
+        tokio::time::sleep(shared.options.lease_renew()).await;
         let asked = Instant::now();
         match shared.take_lease().await {
             Ok(Some(_)) => drop(lease.send_replace(Some(asked))),

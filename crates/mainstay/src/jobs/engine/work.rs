@@ -1,45 +1,64 @@
 //! Carrying attempts out: a panic of a handler's is a failure of its job and nothing else's.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 use mainstay_domain::{
-    Category,
+    Category, Scope, StoreExt,
     jobs::{AttemptStart, JobBody, retry::RetryPolicy},
 };
 
 use super::Shared;
 use crate::jobs::{
     handler::AttemptInfo,
-    machine::{Failure, Report},
+    machine::{End, Failure, Report},
 };
+
+/// How long to wait before a body is asked for again.
+const BODY_AGAIN: Duration = Duration::from_millis(200);
 
 /// Carries an outbound attempt out. The policy is the job's own, if it has one.
 pub(super) async fn work(
     shared: &Shared,
     body: Option<JobBody>,
     start: AttemptStart,
-) -> (Report, Option<Box<RetryPolicy>>) {
+) -> (End, Option<Box<RetryPolicy>>) {
+    let body = match body {
+        Some(body) => Some(body),
+        None => load(shared, start).await,
+    };
     let Some(body) = body else {
-        let failure = Failure::new(
-            Category::Bug,
-            "body_missing",
-            "the job's body was not loaded",
-        );
-        return (Report::Failure(failure), None);
+        // It went while its start was recorded. The next start will say so.
+        return (End::Interrupted, None);
     };
     let policy = own_policy(&body);
     let Some(handler) = shared.registry.find_outbound(&body.kind) else {
-        return (Report::Failure(unknown_kind(&body.kind)), policy);
+        let report = Report::Failure(unknown_kind(&body.kind));
+        return (End::Reported(report), policy);
     };
     let info = AttemptInfo {
         attempt: start.attempt,
         tries: start.tries + 1,
     };
-    let report = caught(handler.run(body, info))
-        .await
-        .unwrap_or_else(Report::Failure);
-    (report, policy)
+    let report = caught(handler.run(body, info)).await;
+    let report = report.unwrap_or_else(Report::Failure);
+    (End::Reported(report), policy)
+}
+
+/// Loads a body that did not come with the answer to its start, because that answer was lost.
+async fn load(shared: &Shared, start: AttemptStart) -> Option<JobBody> {
+    loop {
+        let read = shared.store.read(Scope::System("engine"), move |tx| {
+            Box::pin(async move { tx.job_bodies(&[(start.tenant, start.job)]).await })
+        });
+        match read.await {
+            Ok(bodies) => return bodies.into_iter().next(),
+            Err(error) => {
+                tracing::warn!(%error, job = %start.job, "a job's body could not be read; trying again")
+            }
+        }
+        tokio::time::sleep(BODY_AGAIN).await;
+    }
 }
 
 /// The job's own retry policy.

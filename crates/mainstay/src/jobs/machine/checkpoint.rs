@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
-    jobs::{Attempt, Checkpoint, Cursor, DueKey, Lane, Outcome, QueueNumber, QueueTally},
+    jobs::{
+        Attempt, Checkpoint, Cursor, DueKey, Lane, Outcome, QueueNumber, QueueTally, TallyRecord,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +101,12 @@ impl TallyBody {
             // Counted from signals, or not ours to write.
             Outcome::Unknown | Outcome::Requeued | Outcome::Discarded => {}
         }
+    }
+
+    /// Who wrote a record.
+    pub fn epoch_of(record: &TallyRecord) -> Option<i64> {
+        let body: Self = serde_json::from_str(&record.body).ok()?;
+        Some(body.epoch)
     }
 
     /// As the record holds it.

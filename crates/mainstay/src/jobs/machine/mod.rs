@@ -58,6 +58,7 @@ pub use checkpoint::{CheckpointBody, TallyBody};
 pub use limits::Limits;
 pub use recovery::Legacy;
 pub use sequence::IN_FLIGHT_MAX;
+pub use settle::LOST;
 pub use snapshot::{EngineSnapshot, QueueSnapshot};
 pub use window::Key;
 pub use words::*;

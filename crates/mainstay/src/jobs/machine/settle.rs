@@ -20,6 +20,9 @@ use super::{
     words::{Action, BreakerTurn, End, Failure, Report, SettleResult, Settlement},
 };
 
+/// The code of an attempt whose process died.
+pub const LOST: &str = "lost";
+
 /// Outcomes that are not committed yet.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
@@ -116,7 +119,7 @@ impl Machine {
         let (code, error) = if repeatedly {
             ("lost_repeatedly", "its process died each time it was tried")
         } else {
-            ("lost", "its process died before it could tell")
+            (LOST, "its process died before it could tell")
         };
         let mut attempt = Attempt {
             category: Some(Category::Unknown),

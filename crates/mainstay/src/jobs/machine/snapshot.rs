@@ -47,6 +47,12 @@ pub struct QueueSnapshot {
 }
 
 impl EngineSnapshot {
+    /// Whether nothing but the time is different.
+    pub fn shows_the_same(&self, other: &Self) -> bool {
+        (self.owner, self.running, self.held) == (other.owner, other.running, other.held)
+            && self.queues == other.queues
+    }
+
     /// The queue of this number.
     pub fn queue(&self, number: QueueNumber) -> Option<&QueueSnapshot> {
         let index = self

@@ -1,0 +1,361 @@
+//! Appending events: once for ever, whatever comes twice.
+
+use std::{collections::HashSet, sync::Arc};
+
+use mainstay_domain::{
+    EventId, StoreError, StoreExt,
+    intake::{Appended, Arrival, EventStatus, Verdict, scheme},
+    jobs::Cursor,
+};
+use mainstay_testkit::on_both;
+
+use crate::kit::{BEGIN, SYSTEM, World, blob, run};
+
+async fn deliveries(world: &World, id: EventId) -> i64 {
+    let event = run!(world.store, world.scope(), [], |tx| tx.event_get(id));
+    event.expect("it answers").expect("it is there").deliveries
+}
+
+async fn verdicts(world: &World, id: EventId) -> Vec<Verdict> {
+    let receipts = run!(world.store, world.scope(), [], |tx| tx
+        .event_receipts(id, 100));
+    receipts
+        .expect("it answers")
+        .iter()
+        .map(|receipt| receipt.verdict)
+        .collect()
+}
+
+on_both!(
+    a_new_event_is_kept_with_its_receipt_and_its_jobs,
+    |db| async {
+        let world = World::new(db).await;
+        let mut arrival = world.arrival("evt_1", 10);
+        arrival.receipt.body = Some(blob(b"evt_1"));
+        let event = arrival.events[0].clone();
+        let appended = world.append(vec![arrival.clone()]).await;
+        assert_eq!(appended, [[Appended::New(event.id)]]);
+
+        let id = event.id;
+        let found = run!(world.store, SYSTEM, [], |tx| tx.event_get(id));
+        let found = found.expect("it answers").expect("it is there");
+        assert_eq!(
+            (found.tenant, found.source),
+            (world.tenant, world.source.id)
+        );
+        assert_eq!(found.source_name, "acme-stripe");
+        assert_eq!(
+            (&*found.provider_id, &*found.kind),
+            ("evt_1", "invoice.paid")
+        );
+        assert_eq!(
+            (found.received_at, found.occurred_at),
+            (world.at(10), Some(world.at(5)))
+        );
+        assert_eq!(
+            (found.receipt, found.payload_bytes, found.deliveries),
+            (arrival.receipt.id, 5, 1)
+        );
+        assert_eq!((found.jobs.total, found.jobs.waiting), (1, 1));
+        assert_eq!(EventStatus::of(found.jobs), EventStatus::Pending);
+
+        let payload = run!(world.store, world.scope(), [], |tx| tx.event_payload(id));
+        assert_eq!(payload.expect("it answers"), Some(blob(b"evt_1")));
+        let receipts = run!(world.store, world.scope(), [], |tx| tx
+            .event_receipts(id, 10))
+        .expect("it answers");
+        assert_eq!(receipts.len(), 1);
+        assert_eq!(
+            (receipts[0].verdict, receipts[0].secret),
+            (Verdict::Accepted, arrival.receipt.secret)
+        );
+        assert_eq!(
+            (&receipts[0].headers, receipts[0].body_bytes),
+            (&arrival.receipt.headers, 14)
+        );
+        let receipt = arrival.receipt.id;
+        // The event holds the very same bytes.
+        let body = run!(world.store, SYSTEM, [], |tx| tx.receipt_body(receipt));
+        assert_eq!(body.expect("it answers"), None);
+
+        let (jobs, _) = world.discover(Cursor::default(), 10).await;
+        assert_eq!(crate::kit::ids(&jobs), [event.jobs[0].id]);
+        let wanted = vec![(world.tenant, event.jobs[0].id)];
+        let bodies =
+            run!(world.store, SYSTEM, [wanted], |tx| tx.job_bodies(&wanted)).expect("it answers");
+        let body = bodies[0].event.as_ref().expect("it has an event");
+        assert_eq!(
+            (body.id, &*body.source_name, &body.payload),
+            (id, "acme-stripe", &event.payload)
+        );
+        assert_eq!(
+            (body.received_at, body.headers.as_ref()),
+            (world.at(10), Some(&arrival.receipt.headers))
+        );
+    }
+);
+
+on_both!(a_duplicate_is_counted_and_makes_nothing, |db| async {
+    let world = World::new(db).await;
+    let first = world.append(vec![world.arrival("evt_1", 10)]).await[0][0].id();
+    for ms in [20, 30] {
+        let again = world.append(vec![world.arrival("evt_1", ms)]).await;
+        assert_eq!(again, [[Appended::Duplicate(first)]]);
+    }
+    assert_eq!(deliveries(&world, first).await, 3);
+    let all = [Verdict::Accepted, Verdict::Duplicate, Verdict::Duplicate];
+    assert_eq!(verdicts(&world, first).await, all);
+    assert_eq!(world.discover(Cursor::default(), 10).await.0.len(), 1);
+});
+
+on_both!(
+    other_content_under_a_known_id_is_a_conflict_and_kept,
+    |db| async {
+        let world = World::new(db).await;
+        let first = world.append(vec![world.arrival("evt_1", 10)]).await[0][0].id();
+        let mut other = world.arrival("evt_1", 20);
+        other.events[0].body_hash = *b"another!";
+        let receipt = other.receipt.id;
+        assert_eq!(
+            world.append(vec![other]).await,
+            [[Appended::Conflict(first)]]
+        );
+        assert_eq!(
+            verdicts(&world, first).await,
+            [Verdict::Accepted, Verdict::Conflict]
+        );
+        let body = run!(world.store, world.scope(), [], |tx| tx
+            .receipt_body(receipt));
+        assert_eq!(body.expect("it answers"), Some(blob(b"the whole body")));
+        assert_eq!(deliveries(&world, first).await, 2);
+    }
+);
+
+on_both!(
+    either_of_two_keys_tells_a_duplicate_and_learns_the_other,
+    |db| async {
+        let world = World::new(db).await;
+        let with = |id: &str, keys: [&str; 2], ms| {
+            let mut arrival = world.arrival(id, ms);
+            arrival.events[0].dedup_keys = keys.map(scheme::dedup_key).to_vec();
+            arrival
+        };
+        let first = world.append(vec![with("a", ["a", "content"], 10)]).await[0][0].id();
+        // The provider's id is another, what was signed is the same.
+        let again = world.append(vec![with("b", ["b", "content"], 20)]).await;
+        assert_eq!(again, [[Appended::Duplicate(first)]]);
+        // Now the other id is known too, with any content.
+        let again = world.append(vec![with("b", ["b", "more"], 30)]).await;
+        assert_eq!(again, [[Appended::Duplicate(first)]]);
+        let again = world.append(vec![with("c", ["c", "more"], 40)]).await;
+        assert_eq!(again, [[Appended::Duplicate(first)]]);
+        assert_eq!(deliveries(&world, first).await, 4);
+    }
+);
+
+on_both!(duplicates_inside_one_batch_are_one_event, |db| async {
+    let world = World::new(db).await;
+    let mut arrivals: Vec<Arrival> = (0..6).map(|ms| world.arrival("evt_1", ms)).collect();
+    arrivals[3].events[0].body_hash = *b"another!";
+    // One with two keys between two others: the second and the third are the same because of it.
+    let keys = |names: &[&str]| names.iter().map(|name| scheme::dedup_key(name)).collect();
+    arrivals[4].events[0].dedup_keys = keys(&["x", "y"]);
+    arrivals[5].events[0].dedup_keys = keys(&["z", "y"]);
+    let first = arrivals[0].events[0].id;
+    let second = arrivals[4].events[0].id;
+    let appended = world.append(arrivals).await;
+    let appended: Vec<Appended> = appended.into_iter().flatten().collect();
+    assert_eq!(
+        appended,
+        [
+            Appended::New(first),
+            Appended::Duplicate(first),
+            Appended::Duplicate(first),
+            Appended::Conflict(first),
+            Appended::New(second),
+            Appended::Duplicate(second),
+        ]
+    );
+    assert_eq!(
+        (
+            deliveries(&world, first).await,
+            deliveries(&world, second).await
+        ),
+        (4, 2)
+    );
+    assert_eq!(world.discover(Cursor::default(), 10).await.0.len(), 2);
+    // The third id is known from now on.
+    assert_eq!(
+        world.append(vec![world.arrival("z", 9)]).await,
+        [[Appended::Duplicate(second)]]
+    );
+});
+
+on_both!(a_request_can_bring_several_events_or_none, |db| async {
+    let world = World::new(db).await;
+    let mut several = world.arrival("evt_1", 10);
+    several.events.push(world.event("evt_2", 10));
+    let none = Arrival {
+        receipt: world.receipt(20),
+        events: Vec::new(),
+    };
+    let (kept, empty) = (several.receipt.id, none.receipt.id);
+    let second = several.events[1].id;
+    let appended = world.append(vec![several, none]).await;
+    assert_eq!((appended[0].len(), appended[1].len()), (2, 0));
+    // No single event holds what was sent.
+    for receipt in [kept, empty] {
+        let body = run!(world.store, SYSTEM, [], |tx| tx.receipt_body(receipt));
+        assert_eq!(body.expect("it answers"), Some(blob(b"the whole body")));
+    }
+    let mut mixed = world.arrival("evt_3", 30);
+    mixed.events.push(world.event("evt_2", 30));
+    let appended = world.append(vec![mixed]).await;
+    assert_eq!(appended[0][1], Appended::Duplicate(second));
+    assert_eq!(
+        verdicts(&world, second).await,
+        [Verdict::Accepted, Verdict::Accepted]
+    );
+});
+
+on_both!(
+    appends_of_the_same_keys_at_once_end_in_one_event_each,
+    |db| async {
+        const EVENTS: usize = 40;
+        let world = World::new(db).await;
+        let mut tasks = Vec::new();
+        for task in 0..8_i64 {
+            let world = World {
+                store: if task % 2 == 0 {
+                    db.store()
+                } else {
+                    db.second().await
+                },
+                ..world.clone()
+            };
+            tasks.push(tokio::spawn(async move {
+                // Each in an order of its own, in batches that overlap.
+                let order = (0..EVENTS).map(|index| (index * 7 + task as usize * 11) % EVENTS);
+                let arrivals: Vec<Arrival> = order
+                    .map(|index| world.arrival(&format!("evt_{index}"), task))
+                    .collect();
+                let mut appended = Vec::new();
+                for batch in arrivals.chunks(13) {
+                    appended.extend(world.append(batch.to_vec()).await.into_iter().flatten());
+                }
+                appended
+            }));
+        }
+        let mut new = Vec::new();
+        let mut all = HashSet::new();
+        for task in tasks {
+            for appended in task.await.expect("it ends") {
+                all.insert(appended.id());
+                if let Appended::New(id) = appended {
+                    new.push(id);
+                }
+            }
+        }
+        assert_eq!((new.len(), all.len()), (EVENTS, EVENTS));
+        for id in &new {
+            assert_eq!(deliveries(&world, *id).await, 8);
+        }
+        assert_eq!(world.discover(Cursor::default(), 7).await.0.len(), EVENTS);
+    }
+);
+
+on_both!(
+    an_older_configuration_is_refused_with_nothing_written,
+    |db| async {
+        let world = World::new(db).await;
+        let version = run!(world.store, SYSTEM, [], |tx| tx.config_version()).expect("it answers");
+        let mut source = world.source.clone();
+        source.enabled = false;
+        assert!(
+            run!(world.store, world.scope(), [source], |tx| tx
+                .source_update(&source))
+            .expect("it changes")
+        );
+        let arrivals = vec![world.arrival("evt_1", 10)];
+        let refused = run!(world.store, SYSTEM, [arrivals], |tx| tx
+            .event_append(version, &arrivals));
+        assert!(
+            matches!(refused, Err(StoreError::ConfigChanged)),
+            "{refused:?}"
+        );
+        let receipts = run!(world.store, SYSTEM, [], |tx| tx
+            .receipt_list(None, None, None, 10));
+        assert_eq!(receipts.expect("it answers"), []);
+        assert!(matches!(
+            world.append(arrivals.clone()).await[0][0],
+            Appended::New(_)
+        ));
+    }
+);
+
+on_both!(
+    every_change_of_the_configuration_is_a_new_version,
+    |db| async {
+        let world = World::new(db).await;
+        let version = Arc::new(std::sync::Mutex::new(0_i64));
+        let newer = async |what: &str| {
+            let found =
+                run!(world.store, SYSTEM, [], |tx| tx.config_version()).expect("it answers");
+            let mut known = version.lock().expect("nobody panicked");
+            assert!(found > *known, "{what}");
+            *known = found;
+        };
+        newer("a source was added").await;
+        let endpoint = world.endpoint("app");
+        run!(world.store, world.scope(), [endpoint], |tx| tx
+            .endpoint_insert(&endpoint))
+        .expect("an endpoint");
+        newer("an endpoint was added").await;
+        let binding = world.binding(
+            "all",
+            mainstay_domain::intake::HandlerRef::Endpoint(endpoint.id),
+        );
+        run!(world.store, world.scope(), [binding], |tx| tx
+            .binding_insert(&binding))
+        .expect("a binding");
+        newer("a binding was added").await;
+        run!(world.store, world.scope(), [binding], |tx| tx
+            .binding_update(&binding))
+        .expect("it changes");
+        newer("a binding was changed").await;
+        let (tenant, id) = (world.tenant, binding.id);
+        run!(world.store, world.scope(), [], |tx| tx
+            .binding_delete(tenant, id))
+        .expect("it goes");
+        newer("a binding was removed").await;
+        run!(world.store, world.scope(), [endpoint], |tx| tx
+            .endpoint_update(&endpoint))
+        .expect("it changes");
+        newer("an endpoint was changed").await;
+        let (source, secret) = (world.source.id, world.source.secrets[0].id);
+        let used = vec![(secret, BEGIN)];
+        run!(world.store, SYSTEM, [used], |tx| tx
+            .source_secret_touch(&used))
+        .expect("it is noted");
+        let same = run!(world.store, SYSTEM, [], |tx| tx.config_version()).expect("it answers");
+        assert_eq!(
+            same,
+            *version.lock().expect("nobody panicked"),
+            "a secret that was used changes nothing"
+        );
+        run!(world.store, world.scope(), [], |tx| tx
+            .source_secret_delete(source, secret))
+        .expect("it goes");
+        newer("a secret was removed").await;
+        let config = run!(world.store, SYSTEM, [], |tx| tx.config_load()).expect("it loads");
+        assert_eq!(
+            (
+                config.sources.len(),
+                config.endpoints.len(),
+                config.bindings.len()
+            ),
+            (1, 1, 0)
+        );
+        assert_eq!(config.sources[0].secrets, []);
+    }
+);

@@ -1,0 +1,396 @@
+//! Discovery in the order of commits, and refills.
+
+use std::{collections::HashSet, sync::Arc};
+
+use mainstay_domain::{
+    JobId, StoreExt, Timestamp,
+    jobs::{Cursor, DueKey, Lane, NewJob, Outcome, SignalKind},
+};
+use mainstay_testkit::{TestDatabase, on_both, run as runtime};
+use tokio::sync::Notify;
+
+use crate::kit::{SYSTEM, World, attempt, ids, run, start};
+
+async fn lane(world: &World, after: JobId, seen: &Cursor, limit: i64) -> Vec<JobId> {
+    let lane = Lane {
+        queue: world.queue,
+        band: 1,
+        tenant: world.tenant,
+    };
+    let found = run!(world.store, SYSTEM, [seen], |tx| tx
+        .lane_refill(lane, after, &seen, limit));
+    ids(&found.expect("it answers"))
+}
+
+on_both!(every_job_is_found_exactly_once, |db| async {
+    let world = World::new(db).await;
+    let mut cursor = Cursor::default();
+    let mut wanted = HashSet::new();
+    let mut found = Vec::new();
+    for round in 0..4_i64 {
+        let jobs: Vec<NewJob> = (0..25)
+            .map(|index| world.job(round * 100 + index))
+            .collect();
+        wanted.extend(jobs.iter().map(|job| job.id));
+        world.insert(jobs).await;
+        let (jobs, next) = world.discover(cursor, 7).await;
+        found.extend(ids(&jobs));
+        cursor = next;
+    }
+    assert_eq!(found.len(), wanted.len());
+    assert_eq!(found.into_iter().collect::<HashSet<_>>(), wanted);
+    let (none, _) = world.discover(cursor, 7).await;
+    assert_eq!(none, []);
+});
+
+on_both!(a_look_says_how_many_were_made_of_each_queue, |db| async {
+    let world = World::new(db).await;
+    let other = run!(world.store, SYSTEM, [], |tx| tx.queue_ensure("other")).expect("a queue");
+    let mut jobs: Vec<NewJob> = (0..5).map(|ms| world.job(ms)).collect();
+    jobs[1].queue = other;
+    jobs[2].run_at = Some(world.at(9_000));
+    world.insert(jobs.clone()).await;
+    world
+        .settle(vec![attempt(&jobs[0], 1, Outcome::Succeeded)])
+        .await;
+    let starts = vec![start(&jobs[3], 1, world.at(50))];
+    let go_on = run!(world.store, SYSTEM, [starts], |tx| tx
+        .attempt_start(&starts));
+    assert_eq!(go_on.expect("it starts"), [true]);
+    let cursor = Cursor::default();
+    let found = run!(world.store, SYSTEM, [cursor], |tx| tx
+        .job_discover(&cursor, true, 100))
+    .expect("a look");
+    let mut created = vec![(world.queue, 4), (other, 1)];
+    created.sort_unstable();
+    assert_eq!(found.created, created);
+    assert_eq!(
+        ids(&found.jobs).into_iter().collect::<HashSet<_>>(),
+        HashSet::from([jobs[1].id, jobs[2].id, jobs[4].id])
+    );
+    let delayed = found
+        .jobs
+        .iter()
+        .find(|job| job.job == jobs[2].id)
+        .expect("it is there");
+    assert_eq!(
+        (delayed.due, delayed.band, delayed.attempt, delayed.tries),
+        (jobs[2].run_at, 1, 0, 0)
+    );
+    let all = run!(world.store, SYSTEM, [cursor], |tx| tx
+        .job_discover(&cursor, false, 100))
+    .expect("a look");
+    assert_eq!(all.jobs.len(), 5);
+});
+
+on_both!(refills_see_only_what_was_discovered, |db| async {
+    let world = World::new(db).await;
+    let jobs: Vec<NewJob> = (0..30).map(|ms| world.job(ms)).collect();
+    world.insert(jobs.clone()).await;
+    assert_eq!(
+        lane(&world, JobId::NIL, &Cursor::default(), 100).await,
+        [],
+        "nothing was seen yet"
+    );
+
+    // The first look is smaller than what there is.
+    let nothing = Cursor::default();
+    let look = run!(world.store, SYSTEM, [nothing], |tx| tx
+        .job_discover(&nothing, false, 12))
+    .expect("a look");
+    assert!(look.more);
+    let mut seen = ids(&look.jobs);
+    seen.sort();
+    assert_eq!(lane(&world, JobId::NIL, &look.cursor, 100).await, seen);
+
+    let (rest, cursor) = world.discover(look.cursor.clone(), 12).await;
+    assert_eq!(seen.len() + rest.len(), 30);
+    world.insert(vec![world.job(5)]).await;
+    let all: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    assert_eq!(
+        lane(&world, JobId::NIL, &cursor, 100).await,
+        all,
+        "the one after the look is not there"
+    );
+    assert_eq!(lane(&world, all[9], &cursor, 5).await, all[10..15]);
+});
+
+on_both!(
+    refills_leave_out_what_has_an_outcome_and_other_lanes,
+    |db| async {
+        let world = World::new(db).await;
+        let mut jobs: Vec<NewJob> = (0..6).map(|ms| world.job(ms)).collect();
+        jobs[1].band = 0;
+        jobs[2].run_at = Some(world.at(500));
+        world.insert(jobs.clone()).await;
+        world
+            .settle(vec![
+                attempt(&jobs[0], 1, Outcome::Succeeded),
+                attempt(&jobs[3], 1, Outcome::Failed),
+            ])
+            .await;
+        let (_, seen) = world.discover(Cursor::default(), 100).await;
+        assert_eq!(
+            lane(&world, JobId::NIL, &seen, 100).await,
+            [jobs[4].id, jobs[5].id]
+        );
+
+        let queue = world.queue;
+        let until = world.at(499);
+        let delayed = run!(world.store, SYSTEM, [seen], |tx| tx.delayed_refill(
+            queue,
+            DueKey::MIN,
+            until,
+            &seen,
+            10
+        ));
+        assert_eq!(delayed.expect("it answers"), [], "not due in this time");
+        let until = world.at(500);
+        let delayed = run!(world.store, SYSTEM, [seen], |tx| tx.delayed_refill(
+            queue,
+            DueKey::MIN,
+            until,
+            &seen,
+            10
+        ));
+        let delayed = delayed.expect("it answers");
+        assert_eq!(
+            (ids(&delayed), delayed[0].due),
+            (vec![jobs[2].id], Some(until))
+        );
+        let after = DueKey {
+            due: until,
+            tenant: world.tenant,
+            job: jobs[2].id,
+        };
+        let none = run!(world.store, SYSTEM, [seen], |tx| tx
+            .delayed_refill(queue, after, until, &seen, 10));
+        assert_eq!(none.expect("it answers"), []);
+    }
+);
+
+on_both!(retries_are_found_by_their_last_attempt, |db| async {
+    let world = World::new(db).await;
+    let jobs: Vec<NewJob> = (0..20).map(|ms| world.job(ms)).collect();
+    world.insert(jobs.clone()).await;
+    world
+        .settle(
+            jobs.iter()
+                .map(|job| attempt(job, 1, Outcome::Failed))
+                .collect(),
+        )
+        .await;
+    // Some went on: one is done, one failed again and is due later.
+    let mut later = attempt(&jobs[1], 2, Outcome::Failed);
+    later.next_at = Some(world.at(5_000));
+    world
+        .settle(vec![attempt(&jobs[0], 2, Outcome::Succeeded), later])
+        .await;
+
+    let queue = world.queue;
+    let page = async |after: DueKey, until: Timestamp, limit: i64| {
+        run!(world.store, SYSTEM, [], |tx| tx
+            .retry_refill(queue, after, until, limit))
+        .expect("it answers")
+    };
+    let all = page(DueKey::MIN, world.at(9_000), 100).await;
+    let mut wanted: Vec<JobId> = jobs[2..].iter().map(|job| job.id).collect();
+    wanted.push(jobs[1].id);
+    assert_eq!(ids(&all), wanted);
+    let last = all.last().expect("it is there");
+    assert_eq!(
+        (last.attempt, last.tries, last.due, last.band),
+        (2, 2, Some(world.at(5_000)), 1)
+    );
+    assert_eq!(
+        page(DueKey::MIN, world.at(1_010), 100).await.len(),
+        9,
+        "those due in this time"
+    );
+    // Page by page.
+    let (mut after, mut paged) = (DueKey::MIN, Vec::new());
+    loop {
+        let some = page(after, world.at(9_000), 4).await;
+        let Some(last) = some.last() else { break };
+        after = DueKey {
+            due: last.due.expect("it is due"),
+            tenant: last.tenant,
+            job: last.job,
+        };
+        paged.extend(some);
+    }
+    assert_eq!(paged, all);
+});
+
+on_both!(wishes_are_found_in_the_order_of_commits, |db| async {
+    let world = World::new(db).await;
+    let jobs: Vec<NewJob> = (0..5).map(|ms| world.job(ms)).collect();
+    world.insert(jobs.clone()).await;
+    let (_, cursor) = world.discover(Cursor::default(), 100).await;
+    for job in &jobs {
+        let cancelled = attempt(job, 1, Outcome::Cancelled);
+        let done = run!(world.store, world.scope(), [cancelled], |tx| tx
+            .job_cancel(&cancelled));
+        assert!(done.expect("it answers"));
+    }
+    let (mut found, mut cursor) = (Vec::new(), cursor);
+    loop {
+        let look = run!(world.store, SYSTEM, [cursor], |tx| tx
+            .job_discover(&cursor, false, 2))
+        .expect("a look");
+        assert_eq!((look.jobs.len(), look.created.len()), (0, 0));
+        found.extend(look.signals);
+        cursor = look.cursor;
+        if !look.more {
+            break;
+        }
+    }
+    assert!(
+        found
+            .iter()
+            .all(|signal| signal.kind == SignalKind::Cancelled && signal.queue == world.queue)
+    );
+    let found: Vec<JobId> = found.iter().map(|signal| signal.job).collect();
+    assert_eq!(found, jobs.iter().map(|job| job.id).collect::<Vec<_>>());
+});
+
+/// A transaction that has inserted its jobs and waits to be told to commit.
+fn held(
+    world: &World,
+    jobs: Vec<NewJob>,
+) -> (Arc<Notify>, Arc<Notify>, tokio::task::JoinHandle<()>) {
+    let (inserted, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, wait, store) = (
+        Arc::clone(&inserted),
+        Arc::clone(&go),
+        Arc::clone(&world.store),
+    );
+    let task = tokio::spawn(async move {
+        let work = store.transact(SYSTEM, move |tx| {
+            let (jobs, told, wait) = (jobs.clone(), Arc::clone(&told), Arc::clone(&wait));
+            Box::pin(async move {
+                tx.job_insert(&jobs).await?;
+                told.notify_one();
+                wait.notified().await;
+                Ok(())
+            })
+        });
+        work.await.expect("it commits");
+    });
+    (inserted, go, task)
+}
+
+#[test]
+fn a_transaction_that_commits_late_is_found_exactly_once() {
+    runtime(async {
+        let db = TestDatabase::postgres().await;
+        let world = World::new(&db).await;
+        let late: Vec<NewJob> = (0..20).map(|ms| world.job(ms)).collect();
+        let (inserted, go, task) = held(&world, late.clone());
+        inserted.notified().await;
+        // Others begin later and commit earlier, and are looked for in between, also in looks that are too small.
+        let mut cursor = Cursor::default();
+        let mut found = Vec::new();
+        let mut wanted: Vec<JobId> = late.iter().map(|job| job.id).collect();
+        for round in 1..6_i64 {
+            let jobs: Vec<NewJob> = (0..10).map(|ms| world.job(round * 100 + ms)).collect();
+            wanted.extend(jobs.iter().map(|job| job.id));
+            world.insert(jobs).await;
+            let (jobs, next) = world.discover(cursor, 3).await;
+            found.extend(ids(&jobs));
+            cursor = next;
+        }
+        assert_eq!(found.len(), 50, "the late ones are not there yet");
+        assert_eq!(lane(&world, JobId::NIL, &cursor, 100).await.len(), 50);
+        go.notify_one();
+        task.await.expect("it ends");
+        // Committed, and still not covered by the last look.
+        assert_eq!(lane(&world, JobId::NIL, &cursor, 100).await.len(), 50);
+        let (jobs, next) = world.discover(cursor, 3).await;
+        assert_eq!(
+            ids(&jobs).into_iter().collect::<HashSet<_>>(),
+            late.iter().map(|job| job.id).collect()
+        );
+        found.extend(ids(&jobs));
+        assert_eq!(lane(&world, JobId::NIL, &next, 100).await.len(), 70);
+        assert_eq!(world.discover(next, 3).await.0, []);
+        found.sort();
+        wanted.sort();
+        assert_eq!(found, wanted);
+        db.finish().await;
+    });
+}
+
+#[test]
+fn two_late_transactions_that_commit_in_the_other_order_are_found_once_each() {
+    runtime(async {
+        let db = TestDatabase::postgres().await;
+        let world = World::new(&db).await;
+        let (one, two) = (vec![world.job(1)], vec![world.job(2)]);
+        let (first_in, first_go, first) = held(&world, one.clone());
+        first_in.notified().await;
+        let (second_in, second_go, second) = held(&world, two.clone());
+        second_in.notified().await;
+        let (none, cursor) = world.discover(Cursor::default(), 10).await;
+        assert_eq!(none, []);
+        second_go.notify_one();
+        second.await.expect("it ends");
+        let (found, cursor) = world.discover(cursor, 10).await;
+        assert_eq!(ids(&found), [two[0].id]);
+        first_go.notify_one();
+        first.await.expect("it ends");
+        let (found, cursor) = world.discover(cursor, 10).await;
+        assert_eq!(ids(&found), [one[0].id]);
+        assert_eq!(world.discover(cursor, 10).await.0, []);
+        db.finish().await;
+    });
+}
+
+#[test]
+fn after_a_restore_into_another_cluster_everything_unfinished_is_found_again() {
+    runtime(async {
+        let db = TestDatabase::postgres().await;
+        let world = World::new(&db).await;
+        let jobs: Vec<NewJob> = (0..10).map(|ms| world.job(ms)).collect();
+        world.insert(jobs.clone()).await;
+        world
+            .settle(vec![attempt(&jobs[0], 1, Outcome::Succeeded)])
+            .await;
+        let (_, cursor) = world.discover(Cursor::default(), 100).await;
+        // What a dump brings from a cluster that had counted further.
+        let client = db.scratch().expect("it is PostgreSQL").client().await;
+        let further = "SET ROLE mainstay_system; UPDATE job SET xid = (xid::text::bigint + 1000000000)::text::xid8";
+        client.batch_execute(further).await.expect("it is done");
+        let foreign = Cursor(cursor.0.replacen("p1|", "p1|9", 1));
+        let look = run!(world.store, SYSTEM, [foreign], |tx| tx
+            .job_discover(&foreign, false, 4))
+        .expect("a look");
+        let (found, next) = world.discover(look.cursor, 4).await;
+        let all: HashSet<JobId> = ids(&look.jobs).into_iter().chain(ids(&found)).collect();
+        assert_eq!(
+            all,
+            jobs[1..].iter().map(|job| job.id).collect(),
+            "but those that have ended"
+        );
+        world.insert(vec![world.job(99)]).await;
+        assert_eq!(world.discover(next, 4).await.0.len(), 1);
+        db.finish().await;
+    });
+}
+
+on_both!(
+    a_cursor_of_another_kind_of_database_begins_again,
+    |db| async {
+        let world = World::new(db).await;
+        world.insert(vec![world.job(1)]).await;
+        let (_, own) = world.discover(Cursor::default(), 10).await;
+        let other = if own.0.starts_with('s') {
+            "p1|7|5:5:"
+        } else {
+            "s1|9|9"
+        };
+        let (found, _) = world.discover(Cursor(other.into()), 10).await;
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].tenant, world.tenant);
+    }
+);

@@ -1,0 +1,236 @@
+//! Outcomes are written down: attempt rows, dead letters, breakers, and our own events about them, in one transaction.
+
+use std::sync::Arc;
+
+use mainstay_domain::{
+    Category, JobId, Scope, StoreError, StoreExt, StoreResult, Tx,
+    jobs::{Attempt, DeadLetter, Outcome, TallyRecord},
+    watch::Series,
+};
+use uuid::Uuid;
+
+use super::{Shared, configure::Configured, perform::failed};
+use crate::jobs::{
+    handler::Announcement,
+    machine::{SettleResult, Settlement, TallyBody},
+};
+
+/// Ids of jobs that those who watch are told of, for each settlement.
+const SHOWN_MAX: usize = 32;
+
+/// Whether anybody is told of dead letters and breakers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Announce {
+    Yes,
+    No,
+}
+
+impl Shared {
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        configured: &Arc<Configured>,
+    ) -> SettleResult {
+        let mut settled = self.try_settle(settlement, configured, Announce::Yes).await;
+        if let Err(error) = &settled
+            && is_about_telling(error)
+        {
+            // What happened matters more than that somebody is told of it.
+            tracing::error!(%error, "nobody could be told of dead letters or breakers");
+            settled = self.try_settle(settlement, configured, Announce::No).await;
+        }
+        let result = match settled {
+            Ok(()) => SettleResult::Committed,
+            Err(error) => self.refused(&settlement.tally, &error).await,
+        };
+        if result == SettleResult::Committed {
+            self.count_settled(settlement, configured);
+        }
+        result
+    }
+
+    async fn try_settle(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        configured: &Arc<Configured>,
+        announce: Announce,
+    ) -> StoreResult<()> {
+        let (shared, own) = (Arc::clone(self), Arc::clone(settlement));
+        let configured = Arc::clone(configured);
+        let settled = self.store.transact(Scope::System("engine"), move |tx| {
+            let (shared, own) = (Arc::clone(&shared), Arc::clone(&own));
+            let configured = Arc::clone(&configured);
+            Box::pin(async move { shared.settle_in(tx, &own, &configured, announce).await })
+        });
+        if settled.await? {
+            self.store.wake();
+        }
+        Ok(())
+    }
+
+    /// True when events of our own were appended.
+    async fn settle_in(
+        &self,
+        tx: &mut dyn Tx,
+        settlement: &Settlement,
+        configured: &Configured,
+        announce: Announce,
+    ) -> StoreResult<bool> {
+        let attempts = &settlement.attempts;
+        tx.attempt_settle(attempts, Some(&settlement.tally)).await?;
+        for (queue, breaker) in &settlement.breakers {
+            tx.breaker_save(*queue, breaker).await?;
+        }
+        let mut told = turns(settlement, configured);
+        let dead = attempts.iter().filter(|one| one.outcome == Outcome::Dead);
+        for attempt in dead {
+            if let Some(letter) = letter(tx, attempt).await? {
+                tx.dead_letter_insert(&letter).await?;
+                told.push(Announcement::Dead(letter));
+            }
+        }
+        let arrivals = told.iter().filter_map(|what| self.announcer.announce(what));
+        let arrivals: Vec<_> = arrivals.collect();
+        if arrivals.is_empty() || announce == Announce::No {
+            return Ok(false);
+        }
+        // Our own events go by the configuration that this node knows: a binding made this moment may miss one.
+        let version = tx.config_version().await?;
+        tx.event_append(version, &arrivals).await?;
+        Ok(true)
+    }
+
+    fn count_settled(&self, settlement: &Settlement, configured: &Configured) {
+        for attempt in &settlement.attempts {
+            let endpoint = configured.endpoint(attempt.queue);
+            self.count(
+                attempt,
+                endpoint.map_or(Uuid::nil(), |endpoint| endpoint.uuid()),
+            );
+            log_retry(attempt);
+        }
+        let shown = settlement.attempts.iter().take(SHOWN_MAX);
+        let shown: Vec<JobId> = shown.map(|attempt| attempt.job).collect();
+        self.samples.jobs_changed(&shown);
+        for turn in &settlement.turns {
+            if let Some(endpoint) = configured.endpoint(turn.queue) {
+                self.samples.changed("endpoint", &[endpoint]);
+            }
+        }
+    }
+
+    fn count(&self, attempt: &Attempt, subject: Uuid) {
+        match attempt.outcome {
+            Outcome::Succeeded => {
+                let took = attempt.finished_at.ms_since(attempt.started_at).max(0);
+                self.samples.count(Series::Done, subject, 1);
+                self.samples.count(Series::DurationMs, subject, took);
+            }
+            Outcome::Failed | Outcome::Lost => self.samples.count(Series::Failed, subject, 1),
+            Outcome::Dead => {
+                self.samples.count(Series::Dead, subject, 1);
+                self.samples.changed("dead_letter", &[attempt.job]);
+            }
+            Outcome::Unknown | Outcome::Cancelled | Outcome::Requeued | Outcome::Discarded => {}
+        }
+    }
+
+    /// Why a transaction with this tally record did not go through, or that it had gone through before.
+    pub(super) async fn refused(&self, tally: &TallyRecord, error: &StoreError) -> SettleResult {
+        let StoreError::Conflict { what } = error else {
+            failed("outcomes could not be recorded", error);
+            return SettleResult::Unavailable;
+        };
+        match self.known(tally).await {
+            Some(known) => known,
+            // The number is used, and its record is gone with a checkpoint that is not ours.
+            None if *what == "tally record" => SettleResult::Replaced,
+            None => SettleResult::Conflict,
+        }
+    }
+
+    /// Whether a number is used: by this very record, or by a successor's; `None` when it is free.
+    pub(super) async fn known(&self, tally: &TallyRecord) -> Option<SettleResult> {
+        let before = tally.sequence - 1;
+        let found = self.store.read(Scope::System("engine"), move |tx| {
+            Box::pin(async move {
+                let checkpoint = tx.checkpoint_load().await?;
+                let records = tx.tally_since(before).await?;
+                Ok((checkpoint, records.into_iter().next()))
+            })
+        });
+        let (checkpoint, record) = match found.await {
+            Ok(found) => found,
+            Err(error) => {
+                failed(
+                    "it could not be found out whether outcomes are recorded",
+                    &error,
+                );
+                return Some(SettleResult::Unavailable);
+            }
+        };
+        let owner = checkpoint.map_or(0, |checkpoint| checkpoint.epoch);
+        if TallyBody::epoch_of(tally).is_some_and(|epoch| epoch < owner) {
+            return Some(SettleResult::Replaced);
+        }
+        let record = record.filter(|record| record.sequence == tally.sequence)?;
+        Some(if record == *tally {
+            SettleResult::Committed
+        } else {
+            SettleResult::Replaced
+        })
+    }
+}
+
+/// Neither the fence nor the store's being away: what is left is what was to be told.
+fn is_about_telling(error: &StoreError) -> bool {
+    match error {
+        StoreError::Conflict { what } => !["attempt", "tally record"].contains(what),
+        other => !other.retryable(),
+    }
+}
+
+fn turns(settlement: &Settlement, configured: &Configured) -> Vec<Announcement> {
+    let turns = settlement.turns.iter().filter_map(|turn| {
+        Some(Announcement::Breaker {
+            endpoint: configured.endpoint(turn.queue)?,
+            turn: turn.turn,
+            at: turn.at,
+            error: turn.error.clone(),
+        })
+    });
+    turns.collect()
+}
+
+/// RTY-03: every retry is logged.
+fn log_retry(attempt: &Attempt) {
+    if let (Some(at), Some(code)) = (attempt.next_at, &attempt.code) {
+        let delay_ms = at.ms_since(attempt.finished_at);
+        tracing::info!(job = %attempt.job, tries = attempt.tries, code, delay_ms, "retry");
+    }
+}
+
+async fn letter(tx: &mut dyn Tx, attempt: &Attempt) -> StoreResult<Option<DeadLetter>> {
+    let Some(job) = tx.job_get(attempt.job).await? else {
+        return Ok(None);
+    };
+    let event_kind = match job.event {
+        Some(event) => tx.event_get(event).await?.map(|event| event.kind),
+        None => None,
+    };
+    Ok(Some(DeadLetter {
+        job: job.id,
+        tenant: job.tenant,
+        attempt: attempt.attempt,
+        queue: attempt.queue,
+        kind: job.kind,
+        endpoint: job.endpoint,
+        event: job.event,
+        event_kind,
+        died_at: attempt.finished_at,
+        category: attempt.category.unwrap_or(Category::Unknown),
+        code: attempt.code.clone().unwrap_or_else(|| "unknown".to_owned()),
+        error: attempt.error.clone().unwrap_or_default(),
+        status: attempt.status,
+    }))
+}

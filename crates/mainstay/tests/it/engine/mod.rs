@@ -1,0 +1,7 @@
+//! The engine against real databases: what is committed gets done, whatever goes wrong.
+
+mod endpoints;
+mod ends;
+mod faults;
+mod owners;
+mod works;
