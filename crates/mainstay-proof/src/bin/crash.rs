@@ -41,8 +41,6 @@ use tokio::{
 
 /// How many requests are planned at once: the traffic goes on until it is told to stop.
 const CHUNK: usize = 150;
-/// How long what is left may take when the last round is over.
-const DRAIN_WITHIN: Duration = Duration::from_secs(300);
 /// How many rounds on a lying disk: one would do.
 const LIE_ROUNDS: u32 = 3;
 
@@ -64,6 +62,9 @@ struct Options {
     /// The seed of everything that is made up
     #[arg(long, env = "SEED", default_value_t = 1)]
     seed: u64,
+    /// How long the rest may take when the last round is over, in seconds
+    #[arg(long, env = "DRAIN_SECS", default_value_t = 120)]
+    drain_secs: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -157,12 +158,13 @@ struct Campaign {
     rounds: u32,
     rate: u64,
     seed: u64,
+    drain: Duration,
     dice: Dice,
     setup: Setup,
     cluster: Option<Cluster>,
     receiver: Arc<Receiver>,
     // Dropped last: everything above lives in it.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Campaign {
@@ -200,11 +202,12 @@ impl Campaign {
             rounds,
             rate: options.rate,
             seed: options.seed,
+            drain: Duration::from_secs(options.drain_secs),
             dice: Dice::new(options.seed),
             setup,
             cluster,
             receiver: Receiver::start(options.seed ^ 1, mood).await?,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -219,8 +222,7 @@ impl Campaign {
         let (report, played) = traffic.stop().await?;
         let begin = Instant::now();
         let mut api = Api::open(&self.setup.data)?;
-        while api.jobs_open().await? > 0 && begin.elapsed() < DRAIN_WITHIN && self.mode != Mode::Lie
-        {
+        while api.jobs_open().await? > 0 && begin.elapsed() < self.drain && self.mode != Mode::Lie {
             sleep(Duration::from_millis(200)).await;
         }
         let kept = Kept::read(&mut api).await?;
@@ -229,6 +231,13 @@ impl Campaign {
         server.stop().await?;
         if let Some(cluster) = self.cluster.take() {
             cluster.stop().await?;
+        }
+        if !verdict.clean() && self.mode != Mode::Lie {
+            let kept = self.folder.keep();
+            line.say(&format!(
+                "  the data and the log stay in {}",
+                kept.display()
+            ));
         }
         let facts = format!(
             "  {} requests acknowledged ({} sent again), {} deliveries ({} repeated), drained in {} s after the last round\n  {}",

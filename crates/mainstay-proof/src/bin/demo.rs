@@ -275,7 +275,7 @@ impl Demo {
         let endpoint = json!({
             "name": "app", "url": self.receiver.url(), "connect_timeout_ms": 500, "timeout_ms": 1_000,
             "max_in_flight": 16,
-            "retry": { "strategy": "schedule", "attempts_max": 10,
+            "retry": { "strategy": "schedule", "attempts_max": 8,
                 "delays_ms": [200, 400, 800, 1_500, 3_000] },
             "breaker_settings": { "failures_to_open": 10, "pause_ms": 500, "pause_max_ms": 2_000 },
         });
