@@ -289,10 +289,10 @@ fn sees_nothing(operation: &Operation, answer: &Answer, other: &World) {
     match operation.id.as_str() {
         "replay_create" => assert_eq!((count("/events"), count("/jobs")), (Some(0), Some(0))),
         "dead_letter_retry" => {
-            assert_eq!((count("/matched"), count("/retried")), (Some(0), Some(0)))
+            assert_eq!((count("/matched"), count("/retried")), (Some(0), Some(0)));
         }
         "dead_letter_discard" => {
-            assert_eq!((count("/matched"), count("/discarded")), (Some(0), Some(0)))
+            assert_eq!((count("/matched"), count("/discarded")), (Some(0), Some(0)));
         }
         _ => {}
     }

@@ -17,7 +17,7 @@ on_both!(
         let failing = Arc::new(FailingStore::new(db.store()));
         works.store = Arc::clone(&failing) as Arc<dyn Store>;
         let _ticking = works.let_time_pass(20);
-    let endpoint = works.endpoint(EndpointSettings::default()).await;
+        let endpoint = works.endpoint(EndpointSettings::default()).await;
         let mut done = 0;
         for position in 1..=POSITIONS {
             failing.fail_after(position);
@@ -35,7 +35,7 @@ on_both!(
         let failing = Arc::new(FailingStore::new(db.store()));
         works.store = Arc::clone(&failing) as Arc<dyn Store>;
         let _ticking = works.let_time_pass(20);
-    let endpoint = works.endpoint(EndpointSettings::default()).await;
+        let endpoint = works.endpoint(EndpointSettings::default()).await;
         let mut done = 0;
         for position in 1..=POSITIONS {
             failing.fail_before(position);

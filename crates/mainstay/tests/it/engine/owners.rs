@@ -77,7 +77,7 @@ on_both!(
         let endpoint = works.endpoint(EndpointSettings::default()).await;
         let _gate = works.orders.hold();
         let _ticking = works.let_time_pass(1_000);
-    let job = works.pushes(&endpoint, 1).remove(0);
+        let job = works.pushes(&endpoint, 1).remove(0);
         works.insert(std::slice::from_ref(&job)).await;
         for death in 1..=3 {
             let engine = works.engine();
