@@ -320,7 +320,8 @@ async fn measure(db: &TestDatabase, kind: &'static str, events: usize) -> StoreR
         .lap("events appended, one committer", batches / 2 * BATCH)
         .await;
     let (one, two) = tokio::join!(world.append(batches / 2, 2), world.append(batches / 2, 3));
-    (one?, two?);
+    one?;
+    two?;
     meter
         .lap("events appended, two committers", batches / 2 * BATCH * 2)
         .await;

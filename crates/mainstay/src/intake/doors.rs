@@ -93,7 +93,7 @@ impl Doors {
                         .insert(door.source.name.clone(), Arc::new(door)),
                 ),
                 Err((name, problem)) => {
-                    tracing::error!(source = name, problem, "a source cannot be used")
+                    tracing::error!(source = name, problem, "a source cannot be used");
                 }
             }
         }

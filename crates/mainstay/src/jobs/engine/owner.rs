@@ -198,7 +198,7 @@ impl Owner {
             match input {
                 Input::Ended { job, .. } => drop(self.running.remove(job)),
                 Input::Started { starts, .. } => {
-                    recorded.extend(starts.iter().map(|start| start.job))
+                    recorded.extend(starts.iter().map(|start| start.job));
                 }
                 _ => {}
             }

@@ -54,7 +54,7 @@ async fn load(shared: &Shared, start: AttemptStart) -> Option<JobBody> {
         match read.await {
             Ok(bodies) => return bodies.into_iter().next(),
             Err(error) => {
-                tracing::warn!(%error, job = %start.job, "a job's body could not be read; trying again")
+                tracing::warn!(%error, job = %start.job, "a job's body could not be read; trying again");
             }
         }
         tokio::time::sleep(BODY_AGAIN).await;

@@ -226,10 +226,10 @@ mod tests {
                 let room = window.len() < 4;
                 match step {
                     0 | 1 => {
-                        if known.insert(id(number)) {
-                            if let Offer::Swapped(other) = window.offer(id(number), room) {
-                                prop_assert!(known.contains(&other));
-                            }
+                        if known.insert(id(number))
+                            && let Offer::Swapped(other) = window.offer(id(number), room)
+                        {
+                            prop_assert!(known.contains(&other));
                         }
                     }
                     2 => if let Some(key) = window.pop() {

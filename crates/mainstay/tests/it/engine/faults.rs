@@ -16,6 +16,7 @@ on_both!(
         let mut works = Works::new(db.store()).await;
         let failing = Arc::new(FailingStore::new(db.store()));
         works.store = Arc::clone(&failing) as Arc<dyn Store>;
+        let _ticking = works.let_time_pass(20);
         let endpoint = works.endpoint(EndpointSettings::default()).await;
         let mut done = 0;
         for position in 1..=POSITIONS {
@@ -33,6 +34,7 @@ on_both!(
         let mut works = Works::new(db.store()).await;
         let failing = Arc::new(FailingStore::new(db.store()));
         works.store = Arc::clone(&failing) as Arc<dyn Store>;
+        let _ticking = works.let_time_pass(20);
         let endpoint = works.endpoint(EndpointSettings::default()).await;
         let mut done = 0;
         for position in 1..=POSITIONS {

@@ -53,8 +53,8 @@ on_both!(
             },
         )
         .await;
-        let lost = &pushes[0];
-        let attempts = works.attempts(lost.id).await;
+        let (lost, _) = works.orders.pushes()[0];
+        let attempts = works.attempts(lost).await;
         assert_eq!(
             (attempts[0].outcome, attempts[0].code.as_deref()),
             (Outcome::Lost, Some("lost"))
@@ -63,7 +63,7 @@ on_both!(
         until_done(&engine, endpoint.queue, 6).await;
         assert_eq!(works.effects().await, 700);
         assert_eq!(
-            works.outcomes(lost.id).await,
+            works.outcomes(lost).await,
             [Outcome::Lost, Outcome::Succeeded]
         );
         engine.stop().await;
@@ -76,6 +76,7 @@ on_both!(
         let works = Works::new(db.store()).await;
         let endpoint = works.endpoint(EndpointSettings::default()).await;
         let _gate = works.orders.hold();
+        let _ticking = works.let_time_pass(1_000);
         let job = works.pushes(&endpoint, 1).remove(0);
         works.insert(std::slice::from_ref(&job)).await;
         for death in 1..=3 {

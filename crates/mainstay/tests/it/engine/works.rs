@@ -172,6 +172,15 @@ impl Announcer for Orders {
     }
 }
 
+/// A clock that runs.
+pub(crate) struct Ticking(tokio::task::JoinHandle<()>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// A tenant on a database, and what engines on it share.
 pub(crate) struct Works {
     pub(crate) store: Arc<dyn Store>,
@@ -214,6 +223,18 @@ impl Works {
             noop,
             effect,
         }
+    }
+
+    /// Lets the clock run by so many milliseconds every few real ones, until the answer is dropped.
+    pub(crate) fn let_time_pass(&self, step_ms: i64) -> Ticking {
+        let clock = Arc::clone(&self.clock);
+        let mut every = tokio::time::interval(Duration::from_millis(20));
+        Ticking(tokio::spawn(async move {
+            loop {
+                every.tick().await;
+                clock.advance_ms(step_ms);
+            }
+        }))
     }
 
     /// An engine of a node of its own.
