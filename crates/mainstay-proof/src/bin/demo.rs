@@ -411,7 +411,7 @@ impl Demo {
     async fn drain(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < DRAIN_WITHIN {
-            let open = self.jobs_open().await?;
+            let open = Api::open(&self.setup.data)?.jobs_not_over().await?;
             if open == 0 {
                 break;
             }
@@ -420,7 +420,7 @@ impl Demo {
                 "all sent; applied by the app {applied}  jobs open {}",
                 thousands(open)
             ));
-            sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_millis(500)).await;
         }
         Ok(())
     }

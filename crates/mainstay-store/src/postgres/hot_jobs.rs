@@ -93,14 +93,13 @@ static DISCOVER: Sized = window!(
     "w.tenant_id, w.queue, w.band, w.run_at, false",
     ""
 );
+/// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 static DISCOVER_RECOVERING: Sized = window!(
     "job",
     "id",
     "uuid",
     "w.tenant_id, w.queue, w.band, w.run_at,
-        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL
-        OR (SELECT s.attempt FROM attempt_start AS s WHERE s.tenant_id = w.tenant_id AND s.job_id = w.id LIMIT 1)
-            IS NOT NULL",
+        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL",
     ""
 );
 static SIGNALS: Sized = window!(

@@ -27,10 +27,10 @@ const JOB_INSERT: &str = "
 
 const DISCOVER: &str = "
     SELECT seq, tenant_id, id, queue, band, run_at FROM job WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+/// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 const DISCOVER_RECOVERING: &str = "
     SELECT j.seq, j.tenant_id, j.id, j.queue, j.band, j.run_at,
         EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)
-        OR EXISTS (SELECT 1 FROM attempt_start AS s WHERE s.tenant_id = j.tenant_id AND s.job_id = j.id)
     FROM job AS j WHERE j.seq > ?1 ORDER BY j.seq LIMIT ?2";
 const SIGNALS: &str = "
     SELECT seq, tenant_id, job_id, queue, kind FROM signal WHERE seq > ?1 ORDER BY seq LIMIT ?2";
