@@ -691,7 +691,7 @@ await test("an empty installation says on every page what to do next", async () 
     for (const [path, words, command] of [
       ["/", "Nothing is connected yet", "mainstay source create"],
       ["/events", "No events yet", "mainstay source create"],
-      ["/jobs", "No jobs yet", "mainstay job create"],
+      ["/jobs", "No jobs yet", "mainstay job submit"],
       ["/dead-letters", "Nothing waits for you here", null],
       ["/sources", "No sources yet", "mainstay source create"],
       ["/endpoints", "No endpoints yet", "mainstay endpoint create"],

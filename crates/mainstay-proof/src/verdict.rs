@@ -70,7 +70,7 @@ impl Kept {
     /// Reads everything, page by page.
     pub async fn read(api: &mut Api) -> anyhow::Result<Self> {
         let mut kept = Self {
-            jobs_open: api.jobs_open().await?,
+            jobs_open: api.jobs_not_over().await?,
             ..Self::default()
         };
         let mut keys = BTreeMap::new();

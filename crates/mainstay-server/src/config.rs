@@ -84,8 +84,6 @@ pub(crate) struct Retention {
     pub(crate) receipts_refused_days: i64,
     /// The counts behind the charts.
     pub(crate) samples_days: i64,
-    /// The audit log.
-    pub(crate) audit_days: i64,
 }
 
 /// How logs are written.

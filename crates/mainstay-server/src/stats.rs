@@ -122,10 +122,13 @@ impl Figures {
     }
 }
 
+/// Figures, and when they were counted.
+type CountedAt = (Instant, Arc<HashMap<Uuid, Counted>>);
+
 /// The last figures.
 #[derive(Default)]
 pub(crate) struct Stats {
-    counted: Mutex<Option<(Instant, Arc<HashMap<Uuid, Counted>>)>>,
+    counted: Mutex<Option<CountedAt>>,
     names: Mutex<HashMap<QueueNumber, String>>,
 }
 

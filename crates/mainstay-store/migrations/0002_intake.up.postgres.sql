@@ -149,14 +149,15 @@ CREATE TABLE replay (
     PRIMARY KEY (tenant_id, id)
 );
 
--- How far retention has looked, tenant by tenant: what it had to leave is not looked at again in every step.
+-- How far retention has looked, tenant by tenant: what it had to leave is not looked at again in every step. One row for
+-- events with what belongs to them, one for jobs without an event.
 CREATE TABLE retention (
-    id integer PRIMARY KEY CHECK (id = 1),
+    what text NOT NULL PRIMARY KEY CHECK (what IN ('event', 'job')),
     after_tenant uuid NOT NULL,
-    after_event uuid NOT NULL
+    after_id uuid NOT NULL
 );
-INSERT INTO retention (id, after_tenant, after_event)
-VALUES (1, '00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000000');
+INSERT INTO retention (what, after_tenant, after_id)
+VALUES ('event', '00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000000'), ('job', '00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000000');
 
 DO $$
 DECLARE

@@ -146,11 +146,12 @@ CREATE TABLE replay (
     PRIMARY KEY (tenant_id, id)
 ) STRICT;
 
--- How far retention has looked, tenant by tenant: what it had to leave is not looked at again in every step.
+-- How far retention has looked, tenant by tenant: what it had to leave is not looked at again in every step. One row for
+-- events with what belongs to them, one for jobs without an event.
 CREATE TABLE retention (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
+    what TEXT NOT NULL PRIMARY KEY CHECK (what IN ('event', 'job')),
     after_tenant BLOB NOT NULL,
-    after_event BLOB NOT NULL
+    after_id BLOB NOT NULL
 ) STRICT;
-INSERT INTO retention (id, after_tenant, after_event)
-VALUES (1, x'00000000000000000000000000000000', x'00000000000000000000000000000000');
+INSERT INTO retention (what, after_tenant, after_id)
+VALUES ('event', x'00000000000000000000000000000000', x'00000000000000000000000000000000'), ('job', x'00000000000000000000000000000000', x'00000000000000000000000000000000');

@@ -23,6 +23,8 @@ CREATE TABLE job (
 ) STRICT;
 CREATE INDEX job_lane ON job (tenant_id, queue, band, id) WHERE run_at IS NULL;
 CREATE INDEX job_delayed ON job (queue, run_at, tenant_id, id) WHERE run_at IS NOT NULL;
+-- For retention: those that no event takes along.
+CREATE INDEX job_alone ON job (tenant_id, id) WHERE event_id IS NULL;
 CREATE UNIQUE INDEX job_event ON job (tenant_id, event_id, binding_id, replay_id) WHERE event_id IS NOT NULL;
 
 CREATE TABLE attempt_start (

@@ -19,7 +19,7 @@ export function AuditTab() {
     { key: "action", label: "What", card: "title", width: "20%", cell: (entry) => <code>{entry.action}</code> },
     { key: "actor", label: "Who", width: "22%", cell: (entry) => <span title={entry.actor}>{entry.actor}</span> },
     { key: "subject", label: "On what", width: "22%", cell: (entry) => <span className="mono" title={entry.subject}>{entry.subject}</span> },
-    { key: "detail", label: "Detail", card: "wide", cardLabel: false, cell: (entry) => <span className="secondary" title={detailText(entry.detail)}>{detailText(entry.detail) || "–"}</span> },
+    { key: "detail", label: "Detail", card: "wide", cardLabel: false, cell: (entry) => detailText(entry.detail) && <span className="secondary" title={detailText(entry.detail)}>{detailText(entry.detail)}</span> },
     { key: "at", label: "When", width: "100px", end: true, card: "status", cell: (entry) => <Ago at={entry.at} /> },
   ];
   return (

@@ -25,7 +25,7 @@ export function App() {
   // Whether there are several tenants decides which columns lists have: known before the first list, so that none grows one.
   const tenants = useQuery({ ...queries.tenants(), retry: false });
   // Refused means that the browser is on its way to the sign-in page: nothing flashes up before it leaves.
-  if (session.isPending || (session.isSuccess && tenants.isPending)) return null;
+  if (session.isPending || (session.isSuccess && !tenants.isFetched)) return null;
   if (session.data === undefined) {
     return (
       <main style={{ maxWidth: 560, margin: "15vh auto 0", padding: 16 }}>

@@ -6,7 +6,7 @@ import type { EventDetail, JobWithAttempts } from "../api/types";
 import { absolute, bytes, plural } from "../lib/format";
 import { Attempts, HeaderLines } from "../jobs/attempts";
 import { JobActions } from "../jobs/job-actions";
-import { Ago, Button, CopyButton, Empty, ButtonLink, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, Button, CopyButton, Empty, ButtonLink, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton, TitleSkeleton } from "../ui/basics";
 import { Body } from "../ui/body";
 import { EventStatusBadge, JobStateBadge, jobLooks } from "../ui/status";
 import { Detail, Entry, Timeline } from "../ui/timeline";
@@ -23,10 +23,10 @@ export function EventPage({ id }: { id: string }) {
   // The names of what its jobs go through: without them first and with them a moment later, everything would move.
   const bindings = useQuery(queries.bindings());
   const endpoints = useQuery(queries.endpoints());
-  if (event && !bindings.isPending && !endpoints.isPending) return <Loaded event={event} />;
+  if (event && bindings.isFetched && endpoints.isFetched) return <Loaded event={event} />;
   return (
     <>
-      <PageHead title={<span className={css.title}>{error ? id : <Skeleton width={220} />}</span>} back={back} documentTitle="Event" sub={error ? undefined : <Skeleton width={340} />} />
+      <PageHead title={<span className={css.title}>{error ? id : <TitleSkeleton width={220} />}</span>} back={back} documentTitle="Event" sub={error ? undefined : <Skeleton width={340} />} />
       {error ? (
         <Panel label="Problem">
           {notFound(error) ? (
@@ -62,7 +62,7 @@ function Loaded({ event }: { event: EventDetail }) {
         title={
           <span className={css.title}>
             <span>{event.type}</span>
-            <EventStatusBadge status={event.status} />
+            <span><EventStatusBadge status={event.status} /></span>
           </span>
         }
         sub={

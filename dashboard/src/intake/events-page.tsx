@@ -87,7 +87,10 @@ export function EventsPage() {
         title="Events"
         sub="Every webhook that was verified, kept for good, with what became of it."
         actions={
-          canWrite && (
+          // By source, type, status, tenant and period, as the API selects; and never everything by accident.
+          canWrite &&
+          filtered &&
+          values.q === "" && (
             <Button
               icon="retry"
               onClick={() =>
@@ -98,14 +101,6 @@ export function EventsPage() {
                   tenant: values.tenant || undefined,
                   ...periodQuery(values, Date.now()),
                 })
-              }
-              disabled={values.q !== "" || !filtered}
-              title={
-                values.q !== ""
-                  ? "A replay goes by source, type, status, tenant and period, not by search"
-                  : filtered
-                    ? undefined
-                    : "Choose filters first: a replay of everything is never meant"
               }
             >
               Replay these…

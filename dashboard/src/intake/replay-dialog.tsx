@@ -107,7 +107,7 @@ export function ReplayDialog({
             items={[
               ["Events", plan ? count(plan.events) : <Skeleton width={40} />],
               ["New jobs", plan ? count(plan.jobs) : <Skeleton width={40} />],
-              ["Done before", plan ? plural(plan.already_done ?? 0, "job") : <Skeleton width={40} />],
+              ["Done before", plan ? plural(plan.already_done ?? 0, "event") : <Skeleton width={40} />],
               ["Bindings", plan ? (plan.binding_names ?? []).join(", ") || "none matches" : <Skeleton width={120} />],
             ]}
           />

@@ -7,7 +7,7 @@ import { LIST_LIMIT, queries, useCanWrite, useTenants } from "../api/queries";
 import type { Receipt, Source } from "../api/types";
 import { commands } from "../lib/commands";
 import { absolute, bytes, compact, count, span, words } from "../lib/format";
-import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton, TitleSkeleton } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { Confirm, Dialog, SecretDialog } from "../ui/dialog";
 import { Fresh, SecondBar } from "../ui/filters";
@@ -27,7 +27,7 @@ export function SourcePage({ id }: { id: string }) {
   if (source) return <Loaded source={source} />;
   return (
     <>
-      <PageHead title={error ? "Source" : <Skeleton width={160} />} back={back} documentTitle="Source" sub={error ? undefined : <Skeleton width={260} />} />
+      <PageHead title={error ? "Source" : <TitleSkeleton width={160} />} back={back} documentTitle="Source" sub={error ? undefined : <Skeleton width={260} />} />
       <Panel label="Source">
         {error ? (
           notFound(error) ? (
@@ -267,7 +267,7 @@ function Refused({ source }: { source: Source }) {
   });
   const columns: Column<Receipt>[] = [
     { key: "verdict", label: "Verdict", card: "title", width: "20%", cell: (receipt) => <span title={receipt.verdict}>{words(receipt.verdict)}</span> },
-    { key: "reason", label: "Why", card: "wide", cardLabel: false, cell: (receipt) => <span className="secondary" title={receipt.reason ?? undefined}>{receipt.reason ?? "–"}</span> },
+    { key: "reason", label: "Why", card: "wide", cardLabel: false, cell: (receipt) => receipt.reason && <span className="secondary" title={receipt.reason}>{receipt.reason}</span> },
     { key: "remote", label: "From", width: "17%", cell: (receipt) => <code title={receipt.remote}>{receipt.remote}</code> },
     { key: "bytes", label: "Size", width: "80px", end: true, cell: (receipt) => bytes(receipt.bytes) },
     { key: "at", label: "Received", width: "96px", end: true, card: "status", cell: (receipt) => <Ago at={receipt.received_at} /> },

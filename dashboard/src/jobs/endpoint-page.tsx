@@ -6,7 +6,7 @@ import { queries, useCanWrite, useTenants } from "../api/queries";
 import type { Breaker, Endpoint } from "../api/types";
 import { absolute, compact, count, duration, percent, plural, span, words } from "../lib/format";
 import { Bindings } from "../intake/bindings";
-import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, Notice, PageHead, Panel, ProblemCard, Since, Skeleton } from "../ui/basics";
+import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, Notice, PageHead, Panel, ProblemCard, Since, Skeleton, TitleSkeleton } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { Confirm, SecretDialog } from "../ui/dialog";
 import { EndpointBadge } from "../ui/status";
@@ -21,7 +21,7 @@ export function EndpointPage({ id }: { id: string }) {
   if (endpoint) return <Loaded endpoint={endpoint} />;
   return (
     <>
-      <PageHead title={error ? "Endpoint" : <Skeleton width={160} />} back={back} documentTitle="Endpoint" sub={error ? undefined : <Skeleton width={260} />} />
+      <PageHead title={error ? "Endpoint" : <TitleSkeleton width={160} />} back={back} documentTitle="Endpoint" sub={error ? undefined : <Skeleton width={260} />} />
       <Panel label="Endpoint">
         {error ? (
           notFound(error) ? (

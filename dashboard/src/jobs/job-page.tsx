@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { queries, useTenants } from "../api/queries";
 import { absolute } from "../lib/format";
-import { Ago, ButtonLink, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, ButtonLink, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton, TitleSkeleton } from "../ui/basics";
 import { Body } from "../ui/body";
 import { JobStateBadge } from "../ui/status";
 import page from "../intake/event-page.module.css";
@@ -18,7 +18,7 @@ export function JobPage({ id }: { id: string }) {
   if (!job) {
     return (
       <>
-        <PageHead title={<span className={page.title}>{error ? id : <Skeleton width={220} />}</span>} back={back} documentTitle="Job" sub={error ? undefined : <Skeleton width={300} />} />
+        <PageHead title={<span className={page.title}>{error ? id : <TitleSkeleton width={220} />}</span>} back={back} documentTitle="Job" sub={error ? undefined : <Skeleton width={300} />} />
         <Panel label="Job">
           {error ? (
             notFound(error) ? (
@@ -44,7 +44,7 @@ export function JobPage({ id }: { id: string }) {
         title={
           <span className={page.title}>
             <span>{job.kind}</span>
-            <JobStateBadge state={job.state} />
+            <span><JobStateBadge state={job.state} /></span>
           </span>
         }
         sub={

@@ -6,7 +6,7 @@ import type { Job, JobState } from "../api/types";
 import { commands } from "../lib/commands";
 import { compact, count, shortId } from "../lib/format";
 import { oneOf, text, useParamsInUrl } from "../lib/search-params";
-import { Ago, Button, Empty, Id, PageHead, Panel, ProblemCard, Segments } from "../ui/basics";
+import { Ago, Button, Empty, Id, PageHead, Panel, ProblemCard, Segments, Skeleton } from "../ui/basics";
 import { ChoiceFilter, FilterBar, Fresh, SecondBar, TextFilter } from "../ui/filters";
 import { JobStateBadge, jobLooks } from "../ui/status";
 import { type Column, ListFoot, Table } from "../ui/table";
@@ -69,7 +69,7 @@ export function JobsPage() {
       label: "Last error",
       card: "wide",
       cardLabel: false,
-      cell: (job) => (job.last_error ? <span className="secondary" title={job.last_error}>{job.last_error}</span> : <span className="muted">–</span>),
+      cell: (job) => job.last_error && <span className="secondary" title={job.last_error}>{job.last_error}</span>,
     },
     { key: "id", label: "Id", width: "152px", card: "hide", cell: (job) => <Id value={job.id} /> },
     {
@@ -89,21 +89,21 @@ export function JobsPage() {
           <ProblemCard error={counts.error} onRetry={() => void counts.refetch()} what="The queues could not be counted" />
         ) : (
           <ul aria-label="Queues">
-            {(counts.data ? queues : [["", undefined] as const]).map(([name, queue]) => (
+            {counts.data === undefined && (
+              <li className={css.queue}>
+                <Skeleton width="40%" />
+                <Skeleton width="85%" />
+              </li>
+            )}
+            {queues.map(([name, queue]) => (
               <li key={name}>
-                <button type="button" aria-pressed={values.queue === name && name !== ""} onClick={() => change({ queue: values.queue === name ? "" : name })} disabled={!queue}>
-                  <strong className="truncate">{name || "\u00a0"}</strong>
+                <button type="button" className={css.queue} aria-pressed={values.queue === name} onClick={() => change({ queue: values.queue === name ? "" : name })}>
+                  <strong className="truncate">{name}</strong>
                   <span>
-                    {queue ? (
-                      <>
-                        <span title={count(queue.waiting)}><b>{compact(queue.waiting)}</b> waiting</span>
-                        <span title={count(queue.active)}><b>{compact(queue.active)}</b> running</span>
-                        <span title={count(queue.retrying)}><b>{compact(queue.retrying)}</b> retrying</span>
-                        <span title={count(queue.failed)}><b>{compact(queue.failed)}</b> dead</span>
-                      </>
-                    ) : (
-                      "\u00a0"
-                    )}
+                    <span title={count(queue.waiting)}><b>{compact(queue.waiting)}</b> waiting</span>
+                    <span title={count(queue.active)}><b>{compact(queue.active)}</b> running</span>
+                    <span title={count(queue.retrying)}><b>{compact(queue.retrying)}</b> retrying</span>
+                    <span title={count(queue.failed)}><b>{compact(queue.failed)}</b> dead</span>
                   </span>
                 </button>
               </li>

@@ -7,6 +7,6 @@ export const commands = {
   sourceCreate: (scheme: Scheme = "stripe") => `mainstay source create ${scheme} --scheme ${scheme} --secret whsec_…`,
   endpointCreate: () => "mainstay endpoint create shop https://shop.example.com/hooks",
   bindingCreate: (source = "stripe", endpoint = "shop") => `mainstay binding create --source ${source} --type 'invoice.*' --endpoint ${endpoint}`,
-  jobCreate: () => `mainstay job create noop --payload '{}'`,
+  jobCreate: () => `mainstay job submit noop --payload '{}'`,
   send: (url: string) => `curl -i ${origin()}${url} \\\n  -H 'content-type: application/json' \\\n  -d '{"type":"ping"}'`,
 };

@@ -108,6 +108,14 @@ export function Skeleton({ width = "100%" }: { width?: string | number }) {
   return <span className={css.skeleton} style={{ width }} aria-hidden="true" />;
 }
 
+/** A heading that is not known yet still says something. */
+export const TitleSkeleton = ({ width }: { width: number }) => (
+  <>
+    <Skeleton width={width} />
+    <span className="visually-hidden">Loading</span>
+  </>
+);
+
 export function Panel({
   title,
   actions,

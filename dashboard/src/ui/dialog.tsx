@@ -44,7 +44,14 @@ export function Dialog({
     >
       <Base.Portal>
         <Base.Backdrop className={css.backdrop} />
-        <Base.Popup className={css.dialog} ref={popup}>
+        <Base.Popup
+          className={css.dialog}
+          ref={popup}
+          // The first field, so that typing can begin; not under a thumb, where a keyboard would cover the half of it.
+          initialFocus={(how) =>
+            how === "touch" ? popup.current : (popup.current?.querySelector<HTMLElement>("input, select, textarea") ?? popup.current)
+          }
+        >
           <div className={css.dialogHead}>
             <div>
               <Base.Title className={css.dialogTitle}>{title}</Base.Title>

@@ -23,8 +23,8 @@ const params = { window: oneOf(windows, "1h") };
 const windowWords: Record<Window, string> = { "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days" };
 /** Ticks keep the numbers alive; a full answer now and then corrects what they cannot say. */
 const CORRECTED_EVERY_MS: Record<Window, number> = { "1h": 15_000, "24h": 30_000, "7d": 60_000 };
-const VOLUME_HEIGHT = 220;
-const RATE_HEIGHT = 130;
+const VOLUME_HEIGHT = 254;
+const RATE_HEIGHT = 150;
 /** At a glance: the rest is a press away. */
 const SHOWN = 8;
 

@@ -196,6 +196,8 @@ pub trait AccessTx: Send {
     ) -> StoreResult<Option<Session>>;
     /// Ends a session.
     async fn session_delete(&mut self, digest: &[u8; 32]) -> StoreResult<bool>;
+    /// Ends all sessions and links of a user: their password has changed. Answers how many there were.
+    async fn session_end_all(&mut self, user: UserId) -> StoreResult<i64>;
     /// Removes sessions, links and idempotent writes that ended before `until`.
     async fn access_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
     /// Notes that a user was here.

@@ -506,9 +506,10 @@ pub trait IntakeTx: Send {
     /// The replays that touched an event, newest first.
     async fn event_replays(&mut self, id: EventId) -> StoreResult<Vec<Replay>>;
 
-    /// Removes, oldest first, at most `limit` finished events received before `until`, with their jobs, attempts and
-    /// receipts. Events with unfinished jobs or dead letters stay; deduplication records stay for ever.
-    /// Answers how many went.
+    /// Removes, tenant by tenant and each tenant's oldest first, at most `limit` finished events received before
+    /// `until`, with their jobs, attempts and receipts, and jobs without an event that have ended. Events with
+    /// unfinished jobs or dead letters stay; deduplication records stay for ever. Answers how many went; fewer than
+    /// `limit` when nothing more is to be found for now.
     async fn event_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
     /// Removes, oldest first, at most `limit` refused receipts received before `until`, or beyond the newest `keep`.
     async fn receipt_expire(&mut self, until: Timestamp, keep: i64, limit: i64)

@@ -41,8 +41,10 @@ use tokio::{
 
 /// How many requests are planned at once: the traffic goes on until it is told to stop.
 const CHUNK: usize = 150;
-/// How long what is left may take when the last round is over.
-const DRAIN_WITHIN: Duration = Duration::from_secs(300);
+/// How long a round is.
+const SHORT_MS: (u64, u64) = (20, 900);
+/// How long a round is that must outlast the lease of the server before.
+const LONG_MS: (u64, u64) = (6_200, 8_000);
 /// How many rounds on a lying disk: one would do.
 const LIE_ROUNDS: u32 = 3;
 
@@ -64,6 +66,9 @@ struct Options {
     /// The seed of everything that is made up
     #[arg(long, env = "SEED", default_value_t = 1)]
     seed: u64,
+    /// How long the rest may take when the last round is over, in seconds
+    #[arg(long, env = "DRAIN_SECS", default_value_t = 300)]
+    drain_secs: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -157,12 +162,13 @@ struct Campaign {
     rounds: u32,
     rate: u64,
     seed: u64,
+    drain: Duration,
     dice: Dice,
     setup: Setup,
     cluster: Option<Cluster>,
     receiver: Arc<Receiver>,
     // Dropped last: everything above lives in it.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Campaign {
@@ -200,11 +206,12 @@ impl Campaign {
             rounds,
             rate: options.rate,
             seed: options.seed,
+            drain: Duration::from_secs(options.drain_secs),
             dice: Dice::new(options.seed),
             setup,
             cluster,
             receiver: Receiver::start(options.seed ^ 1, mood).await?,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -219,9 +226,11 @@ impl Campaign {
         let (report, played) = traffic.stop().await?;
         let begin = Instant::now();
         let mut api = Api::open(&self.setup.data)?;
-        while api.jobs_open().await? > 0 && begin.elapsed() < DRAIN_WITHIN && self.mode != Mode::Lie
+        while api.jobs_not_over().await? > 0
+            && begin.elapsed() < self.drain
+            && self.mode != Mode::Lie
         {
-            sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_millis(500)).await;
         }
         let kept = Kept::read(&mut api).await?;
         let ledger = self.receiver.ledger();
@@ -229,6 +238,13 @@ impl Campaign {
         server.stop().await?;
         if let Some(cluster) = self.cluster.take() {
             cluster.stop().await?;
+        }
+        if !verdict.clean() && self.mode != Mode::Lie {
+            let kept = self.folder.keep();
+            line.say(&format!(
+                "  the data and the log stay in {}",
+                kept.display()
+            ));
         }
         let facts = format!(
             "  {} requests acknowledged ({} sent again), {} deliveries ({} repeated), drained in {} s after the last round\n  {}",
@@ -296,7 +312,7 @@ impl Campaign {
                 thousands(traffic.done.load(Ordering::Relaxed)),
                 thousands(self.receiver.applied() as u64)
             ));
-            sleep(Duration::from_millis(self.dice.range(20, 900))).await;
+            sleep(self.pause()).await;
             if self.mode == Mode::Immediate {
                 tally.slowest = tally.slowest.max(self.database_crash(&mut server).await?);
                 continue;
@@ -325,6 +341,14 @@ impl Campaign {
             tally.slowest = tally.slowest.max(server.ready_after);
         }
         Ok((server, tally))
+    }
+
+    /// How long the server lives this time. On PostgreSQL a successor waits for the lease of the one that was killed: some
+    /// rounds have to be long enough for deliveries to be under way again.
+    fn pause(&self) -> Duration {
+        let long = self.mode == Mode::Kill && self.cluster.is_some() && self.dice.chance(0.3);
+        let (from, to) = if long { LONG_MS } else { SHORT_MS };
+        Duration::from_millis(self.dice.range(from, to))
     }
 
     /// Stops PostgreSQL without a word while the server goes on; how long it took until intake commits again.

@@ -275,7 +275,7 @@ impl Demo {
         let endpoint = json!({
             "name": "app", "url": self.receiver.url(), "connect_timeout_ms": 500, "timeout_ms": 1_000,
             "max_in_flight": 16,
-            "retry": { "strategy": "schedule", "attempts_max": 10,
+            "retry": { "strategy": "schedule", "attempts_max": 8,
                 "delays_ms": [200, 400, 800, 1_500, 3_000] },
             "breaker_settings": { "failures_to_open": 10, "pause_ms": 500, "pause_max_ms": 2_000 },
         });
@@ -411,7 +411,7 @@ impl Demo {
     async fn drain(&mut self) -> anyhow::Result<()> {
         let begin = Instant::now();
         while begin.elapsed() < DRAIN_WITHIN {
-            let open = self.jobs_open().await?;
+            let open = Api::open(&self.setup.data)?.jobs_not_over().await?;
             if open == 0 {
                 break;
             }
@@ -420,7 +420,7 @@ impl Demo {
                 "all sent; applied by the app {applied}  jobs open {}",
                 thousands(open)
             ));
-            sleep(Duration::from_millis(200)).await;
+            sleep(Duration::from_millis(500)).await;
         }
         Ok(())
     }

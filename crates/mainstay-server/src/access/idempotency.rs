@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// What the store calls the record; a conflict about it means that somebody else was faster.
-pub(crate) const RECORD: &str = "idempotent write";
+pub(crate) const RECORD: &str = "idempotency key";
 const HEADER: &str = "idempotency-key";
 const REPLAYED: &str = "idempotency-replayed";
 
@@ -124,6 +124,8 @@ pub(crate) type Outcome = Result<Done, Problem>;
 enum Ended {
     Fresh(Outcome),
     Again(Done),
+    /// A record of more than a day ago is in the way.
+    Expired,
 }
 
 /// Runs a write in one transaction, with its idempotency record.
@@ -153,14 +155,39 @@ where
     let _turn = app.in_progress.take(caller, &repeatable)?;
     let record = record(caller, &repeatable, app.clock.now());
     let work = Arc::new(work);
-    let ended = app
-        .store
+    let ended = once(app, scope, record.clone(), Arc::clone(&work)).await;
+    if matches!(ended, Ok(Ended::Expired)) {
+        expire(app).await?;
+        return answer(once(app, scope, record, work).await);
+    }
+    answer(ended)
+}
+
+async fn once<F>(
+    app: &App,
+    scope: Scope,
+    record: Option<IdempotentWrite>,
+    work: Arc<F>,
+) -> StoreResult<Ended>
+where
+    F: for<'t> Fn(&'t mut dyn Tx) -> BoxFuture<'t, StoreResult<Outcome>> + Send + Sync + 'static,
+{
+    app.store
         .transact(scope, move |tx| {
             let (record, work) = (record.clone(), Arc::clone(&work));
             Box::pin(async move { attempt(tx, record, &*work).await })
         })
-        .await;
-    answer(ended)
+        .await
+}
+
+/// Removes what has expired; cleaning does so too, in its own time.
+async fn expire(app: &App) -> StoreResult<()> {
+    let now = app.clock.now();
+    app.store
+        .transact(Scope::System("idempotency"), move |tx| {
+            Box::pin(async move { tx.access_expire(now, EXPIRE_STEP).await.map(drop) })
+        })
+        .await
 }
 
 /// For a write that takes several transactions and comes to the same end however often it is run: looks whether it was
@@ -192,7 +219,8 @@ where
     {
         Decision::Again(done) => return answer(Ok(Ended::Again(done))),
         Decision::Refuse(problem) => return Err(problem),
-        Decision::Run | Decision::Renew => {}
+        Decision::Renew => expire(app).await?,
+        Decision::Run => {}
     }
     let done = Done::json(StatusCode::OK, &work.await?)?;
     let kept = done.clone();
@@ -241,9 +269,7 @@ where
         match decide(&known, &record) {
             Decision::Again(done) => return Ok(Ended::Again(done)),
             Decision::Refuse(problem) => return Ok(Ended::Fresh(Err(problem))),
-            Decision::Renew => {
-                tx.access_expire(record.created_at, EXPIRE_STEP).await?;
-            }
+            Decision::Renew => return Ok(Ended::Expired),
             Decision::Run => {}
         }
     }
@@ -307,6 +333,8 @@ fn answer(ended: StoreResult<Ended>) -> Result<Response, Problem> {
                 .insert(REPLAYED, HeaderValue::from_static("true"));
             Ok(response)
         }
+        // Still in the way after what has expired was removed: a moment later it is not.
+        Ok(Ended::Expired) => Err(in_progress()),
         // Another node was faster by a moment; its answer is there when the caller asks again.
         Err(StoreError::Conflict { what: RECORD }) => Err(in_progress()),
         Err(error) => Err(error.into()),

@@ -158,6 +158,8 @@ async fn hash(app: &App, password: Option<String>) -> Result<Option<String>, Pro
 }
 
 /// Change a user
+///
+/// A new password ends all of their sessions.
 #[utoipa::path(patch, path = "/v1/users/{id}", tag = "access", params(("id" = String, Path, description = "`usr_…`")),
     request_body = UserChange, responses((status = 200, body = UserView)))]
 async fn user_update(
@@ -176,6 +178,7 @@ async fn user_update(
     let what = serde_json::json!({ "role": role, "password": password.is_some() });
     let hash = hash(&app, password).await?;
     let told = caller.audit(&app, "user.update", id, Some(what), None);
+    let changed = hash.is_some();
     write(&app, &caller, input.repeatable, move |tx| {
         let (hash, told) = (hash.clone(), told.clone());
         Box::pin(async move {
@@ -193,6 +196,9 @@ async fn user_update(
                 ..known.clone()
             };
             tx.user_update(&user).await?;
+            if changed {
+                tx.session_end_all(id).await?;
+            }
             tx.audit_insert(&told).await?;
             Done::json(StatusCode::OK, &UserView::from(user)).map(Ok)
         })

@@ -40,12 +40,18 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
         !args.held_snapshot || bench.place.url().is_some(),
         "a snapshot can be held open on PostgreSQL: --database postgres"
     );
-    ensure!(args.few >= 100 && args.many > args.few, "--few is at least 100 and --many larger than that");
+    ensure!(
+        args.few >= 100 && args.many > args.few,
+        "--few is at least 100 and --many larger than that"
+    );
     let ground = Ground::prepare(bench).await?;
     let mut runs = Vec::new();
     for run in 0..args.runs {
         let rate = drain(&ground, args.few, (0.1, 0.95)).await?.rate;
-        note(&format!("run {run}: {rate:.0} jobs/s with {} waiting", args.few));
+        note(&format!(
+            "run {run}: {rate:.0} jobs/s with {} waiting",
+            args.few
+        ));
         runs.push(rate);
     }
     let few = Spread::of(&runs).context("at least one run")?;
@@ -57,7 +63,11 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
     drop(held);
     let ratio = many.rate / few.median;
     let line = Line {
-        bench: if args.held_snapshot { "drain-held-snapshot" } else { "drain" },
+        bench: if args.held_snapshot {
+            "drain-held-snapshot"
+        } else {
+            "drain"
+        },
         database: bench.database(),
         value: many.rate,
         unit: "jobs/s",
@@ -82,7 +92,11 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
         ratio * 100.0,
         RATIO_BAR * 100.0,
         many.inserted,
-        if args.held_snapshot { ", with an old snapshot held open" } else { "" },
+        if args.held_snapshot {
+            ", with an old snapshot held open"
+        } else {
+            ""
+        },
         line.word()
     ));
     Ok(line)
@@ -107,7 +121,10 @@ async fn drain(ground: &Ground, count: usize, (from, to): (f64, f64)) -> anyhow:
         ground.done_reaches(&node, at(1.0)).await?;
     }
     node.stop().await;
-    ensure!(last > first && last_done > first_done, "too fast to be measured: use larger backlogs");
+    ensure!(
+        last > first && last_done > first_done,
+        "too fast to be measured: use larger backlogs"
+    );
     Ok(Drained {
         rate: (last_done - first_done) as f64 / (last - first).as_secs_f64(),
         inserted,
@@ -127,7 +144,10 @@ impl Snapshot {
             .spawn()
             .context("psql holds the snapshot, and could not be started")?;
         let input = session.stdin.as_mut().context("psql's input")?;
-        writeln!(input, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;")?;
+        writeln!(
+            input,
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;"
+        )?;
         input.flush()?;
         Ok(Self(session))
     }

@@ -40,9 +40,14 @@ pub(crate) async fn run(bench: &Bench, args: &LatencyArgs) -> anyhow::Result<Lin
         ground.done_reaches(&node, ground.inserted()).await?;
         let (attempts, _) = ground
             .store
-            .read(Scope::System("bench"), move |tx| Box::pin(async move { tx.job_attempts(id).await }))
+            .read(Scope::System("bench"), move |tx| {
+                Box::pin(async move { tx.job_attempts(id).await })
+            })
             .await?;
-        ensure!(attempts.len() == 1, "a job that does nothing is done at the first try");
+        ensure!(
+            attempts.len() == 1,
+            "a job that does nothing is done at the first try"
+        );
         // The first ones warm caches up.
         if number >= 20 {
             let micros = attempts[0].started_at.micros() - submitted.micros();

@@ -61,12 +61,21 @@ async fn open(bench: &Bench, folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
     let now = SystemClock.now();
     let Some(url) = bench.place.url() else {
         let directory = Arc::new(DataDirectory::lock(folder)?);
-        Migrator::embedded().up(Place::Sqlite(&directory), Mode::Apply, now).await?;
-        return Ok(Arc::new(SqliteStore::open_locked(directory, SqliteOptions::default())?));
+        Migrator::embedded()
+            .up(Place::Sqlite(&directory), Mode::Apply, now)
+            .await?;
+        return Ok(Arc::new(SqliteStore::open_locked(
+            directory,
+            SqliteOptions::default(),
+        )?));
     };
     let url: PostgresUrl = url.parse().context("the URL of the database")?;
-    Migrator::embedded().up(Place::Postgres(&url), Mode::Apply, now).await?;
-    Ok(Arc::new(PostgresStore::connect(PostgresOptions::new(url)).await?))
+    Migrator::embedded()
+        .up(Place::Postgres(&url), Mode::Apply, now)
+        .await?;
+    Ok(Arc::new(
+        PostgresStore::connect(PostgresOptions::new(url)).await?,
+    ))
 }
 
 impl Ground {
@@ -76,7 +85,12 @@ impl Ground {
         let store = open(bench, folder.path()).await?;
         let now = SystemClock.now();
         let tenant = TenantId::new(now, &SystemRandom);
-        let row = Tenant { id: tenant, name: "Bench".into(), slug: "bench".into(), created_at: now };
+        let row = Tenant {
+            id: tenant,
+            name: "Bench".into(),
+            slug: "bench".into(),
+            created_at: now,
+        };
         let queue = store
             .transact(Scope::System("bench"), move |tx| {
                 let row = row.clone();
@@ -86,7 +100,13 @@ impl Ground {
                 })
             })
             .await?;
-        Ok(Self { store, tenant, queue, inserted: AtomicI64::new(0), folder })
+        Ok(Self {
+            store,
+            tenant,
+            queue,
+            inserted: AtomicI64::new(0),
+            folder,
+        })
     }
 
     /// A job that does nothing.
@@ -128,7 +148,8 @@ impl Ground {
         let mut told = Instant::now();
         for done in (0..count).step_by(INSERT_AT_ONCE) {
             let some = INSERT_AT_ONCE.min(count - done);
-            self.insert((0..some).map(|_| self.job(SystemClock.now())).collect()).await?;
+            self.insert((0..some).map(|_| self.job(SystemClock.now())).collect())
+                .await?;
             if told.elapsed() > Duration::from_secs(5) {
                 told = Instant::now();
                 note(&format!("inserted {done} of {count} jobs"));
@@ -164,7 +185,10 @@ impl Ground {
     pub(super) async fn running(&self, node: &Mainstay) -> anyhow::Result<()> {
         let begin = Instant::now();
         while !node.engine.snapshot().running {
-            ensure!(begin.elapsed() < Duration::from_secs(60), "the engine does not start");
+            ensure!(
+                begin.elapsed() < Duration::from_secs(60),
+                "the engine does not start"
+            );
             sleep(STEP).await;
         }
         Ok(())
@@ -172,11 +196,18 @@ impl Ground {
 
     /// How many jobs that do nothing are done, by the engine's own count.
     pub(super) fn done(&self, node: &Mainstay) -> i64 {
-        node.engine.snapshot().queue(self.queue).map_or(0, |queue| queue.tally.done)
+        node.engine
+            .snapshot()
+            .queue(self.queue)
+            .map_or(0, |queue| queue.tally.done)
     }
 
     /// Waits until this many are done; the moment and the count at which that was seen.
-    pub(super) async fn done_reaches(&self, node: &Mainstay, wanted: i64) -> anyhow::Result<(Instant, i64)> {
+    pub(super) async fn done_reaches(
+        &self,
+        node: &Mainstay,
+        wanted: i64,
+    ) -> anyhow::Result<(Instant, i64)> {
         let (mut last, mut moved) = (self.done(node), Instant::now());
         loop {
             let done = self.done(node);
@@ -186,7 +217,10 @@ impl Ground {
             if done != last {
                 (last, moved) = (done, Instant::now());
             }
-            ensure!(moved.elapsed() < Duration::from_secs(60), "nothing was done for a minute, at {done} of {wanted}");
+            ensure!(
+                moved.elapsed() < Duration::from_secs(60),
+                "nothing was done for a minute, at {done} of {wanted}"
+            );
             sleep(STEP).await;
         }
     }

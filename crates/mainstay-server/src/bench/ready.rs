@@ -5,7 +5,12 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 
-use super::{Bench, child, line::{Line, Spread}, node::Ground, note};
+use super::{
+    Bench, child,
+    line::{Line, Spread},
+    node::Ground,
+    note,
+};
 
 /// On an empty database, in milliseconds.
 const EMPTY_BAR_MS: f64 = 1_000.0;

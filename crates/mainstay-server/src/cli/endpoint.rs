@@ -19,7 +19,8 @@ pub(crate) enum EndpointCommand {
         /// Its name
         name: String,
         /// Where requests go
-        url: String,
+        #[arg(value_name = "URL")]
+        target: String,
         /// Whose it is (default: the first tenant)
         #[arg(long)]
         tenant: Option<String>,
@@ -114,7 +115,7 @@ pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(
     match command {
         EndpointCommand::Create {
             name,
-            url,
+            target,
             tenant,
             settings,
         } => {
@@ -124,7 +125,7 @@ pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(
             };
             let mut body = Body::default();
             body.set("name", Some(name))
-                .set("url", Some(url))
+                .set("url", Some(target))
                 .set("tenant_id", tenant);
             settings.into_body(&mut body)?;
             let made = api.post(ENDPOINTS.path, &body.value()).await?;

@@ -73,6 +73,27 @@ mod tests {
     }
 
     #[test]
+    fn no_command_takes_the_name_of_a_flag_of_all() {
+        fn own(command: &Command, global: &[clap::Id]) {
+            for arg in command.get_arguments() {
+                assert!(
+                    !global.contains(arg.get_id()),
+                    "{} {}",
+                    command.get_name(),
+                    arg.get_id()
+                );
+            }
+            command.get_subcommands().for_each(|one| own(one, global));
+        }
+        let command = command();
+        let global: Vec<clap::Id> = command
+            .get_arguments()
+            .map(|arg| arg.get_id().clone())
+            .collect();
+        command.get_subcommands().for_each(|one| own(one, &global));
+    }
+
+    #[test]
     fn help_names_every_group() {
         let help = command().render_help().to_string();
         for (title, _) in GROUPS {

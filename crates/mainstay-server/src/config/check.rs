@@ -152,7 +152,6 @@ fn retention(layer: RetentionLayer) -> Result<Retention, ConfigError> {
             7,
         )?,
         samples_days: days("retention.samples_days", layer.samples_days, 90)?,
-        audit_days: days("retention.audit_days", layer.audit_days, 365)?,
     })
 }
 

@@ -127,8 +127,6 @@ pub(crate) struct RetentionLayer {
     pub(crate) receipts_refused_days: Option<u64>,
     /// Counts.
     pub(crate) samples_days: Option<u64>,
-    /// The audit log.
-    pub(crate) audit_days: Option<u64>,
 }
 
 impl Layer {
@@ -212,7 +210,6 @@ impl Layer {
                 receipts_refused_days: variables
                     .number("MAINSTAY_RETENTION_RECEIPTS_REFUSED_DAYS")?,
                 samples_days: variables.number("MAINSTAY_RETENTION_SAMPLES_DAYS")?,
-                audit_days: variables.number("MAINSTAY_RETENTION_AUDIT_DAYS")?,
             },
         })
     }
@@ -263,7 +260,6 @@ impl RetentionLayer {
             events_days: upper.events_days.or(self.events_days),
             receipts_refused_days: upper.receipts_refused_days.or(self.receipts_refused_days),
             samples_days: upper.samples_days.or(self.samples_days),
-            audit_days: upper.audit_days.or(self.audit_days),
         }
     }
 }

@@ -151,7 +151,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         match segment {
             Segment::Seq { index } => text = format!("{text}/{index}"),
             Segment::Map { key } => {
-                text = format!("{text}/{}", key.replace('~', "~0").replace('/', "~1"))
+                text = format!("{text}/{}", key.replace('~', "~0").replace('/', "~1"));
             }
             Segment::Enum { .. } | Segment::Unknown => {}
         }
@@ -346,7 +346,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only read")]
     struct Sample {
         name: String,
         #[serde(default)]
@@ -355,7 +354,6 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only read")]
     struct Inner {
         count: u8,
     }
@@ -364,6 +362,14 @@ mod tests {
         let problem = json::<Sample>(text.as_bytes()).expect_err("the input is wrong");
         let pointer = problem.body().errors.first().map(|one| one.pointer.clone());
         (problem.code(), pointer.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_body_that_is_right_is_read() {
+        let text = r#"{"name":"a","inner":[{"count":3}]}"#;
+        let sample = json::<Sample>(text.as_bytes()).expect("the input is right");
+        let counts: Vec<u8> = sample.inner.iter().map(|inner| inner.count).collect();
+        assert_eq!((sample.name.as_str(), counts), ("a", vec![3]));
     }
 
     #[test]
@@ -387,7 +393,6 @@ mod tests {
 
     #[derive(Debug, Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
-    #[expect(dead_code, reason = "only read")]
     struct Filter {
         limit: Option<u8>,
         q: Option<String>,

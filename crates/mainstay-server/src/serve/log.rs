@@ -1,6 +1,6 @@
 //! Logs on standard error, and the few lines on standard output that a person waits for.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use mainstay_domain::Store;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
@@ -19,7 +19,12 @@ pub(super) fn init(log: &Log) -> anyhow::Result<()> {
             .with(fmt::layer().json().with_writer(std::io::stderr))
             .try_init(),
         false => registry
-            .with(fmt::layer().with_target(false).with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .with_target(false)
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr),
+            )
             .try_init(),
     };
     // Somebody who embeds this may have set it up already.
@@ -38,19 +43,20 @@ pub(super) fn started(
         Some(_) => String::new(),
         None => format!(" in {}", config.data.display()),
     };
-    let mut text = format!(
-        "mainstay {} is listening on {} ({}{place})\n",
+    let sign_in = match link {
+        Some(link) => format!(
+            "sign in    {link}\n           works once, for 24 hours; a new start makes a new one\n"
+        ),
+        None => format!("sign in    {}/signin\n", app.url()),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "mainstay {} is listening on {} ({}{place})",
         env!("CARGO_PKG_VERSION"),
         app.address,
         store.database().as_str(),
-    );
-    text += &format!("dashboard  {}/\n", app.url());
-    if let Some(link) = link {
-        text += &format!(
-            "sign in    {link}\n           works once, for 24 hours; a new start makes a new one\n"
-        );
-    }
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    )?;
+    write!(out, "dashboard  {}/\n{sign_in}", app.url())?;
     Ok(out.flush()?)
 }

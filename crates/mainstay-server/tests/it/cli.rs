@@ -303,6 +303,32 @@ fn what_is_signed_is_verified_and_what_was_changed_is_explained() {
 }
 
 #[test]
+fn doctor_says_what_is_wrong_and_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut command = binary();
+    command
+        .args(["doctor", "--data", text(folder.path())])
+        .env(
+            "MAINSTAY_LISTEN",
+            taken.local_addr().expect("bound").to_string(),
+        )
+        .env("MAINSTAY_OUTBOUND_ALLOW", "169.254.0.0/16");
+    let ran = command.output().expect("the command runs");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    for part in [
+        "cannot be listened on",
+        "--listen",
+        "metadata service",
+        "outbound.allow",
+        "something is wrong",
+    ] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+}
+
+#[test]
 fn mistakes_are_told_apart_by_exit_code() {
     let table: [(&[&str], i32); 8] = [
         (&[], 0),

@@ -16,11 +16,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server on a database of its own. Ended when dropped.
 pub(crate) struct Server {
+    settings: Settings,
     child: Child,
     pub(crate) address: String,
+    /// What it printed when it had started.
+    said: String,
     folder: TempDir,
     // Dropped after the server has ended.
     database: Option<Scratch>,
+}
+
+/// What a server is told beside where its data is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// Variables.
+    pub(crate) env: Vec<(&'static str, String)>,
+    /// Flags.
+    pub(crate) args: Vec<String>,
 }
 
 struct Scratch {
@@ -53,21 +65,37 @@ impl Ran {
 
 impl Server {
     pub(crate) fn sqlite() -> Self {
-        Self::start(tempfile::tempdir().expect("a directory"), None)
+        Self::sqlite_with(Settings::default())
+    }
+
+    /// On SQLite, with settings.
+    pub(crate) fn sqlite_with(settings: Settings) -> Self {
+        Self::start(tempfile::tempdir().expect("a directory"), None, settings)
     }
 
     pub(crate) async fn postgres() -> Self {
+        Self::postgres_with(Settings::default()).await
+    }
+
+    /// On PostgreSQL, with settings.
+    pub(crate) async fn postgres_with(settings: Settings) -> Self {
         let database = Cluster::of_this_run().scratch().await;
         let scratch = Scratch {
             url: database.url_as("postgres"),
             _database: database,
         };
-        Self::start(tempfile::tempdir().expect("a directory"), Some(scratch))
+        Self::start(
+            tempfile::tempdir().expect("a directory"),
+            Some(scratch),
+            settings,
+        )
     }
 
-    fn start(folder: TempDir, database: Option<Scratch>) -> Self {
-        let (child, address) = spawn(&folder, database.as_ref());
+    fn start(folder: TempDir, database: Option<Scratch>, settings: Settings) -> Self {
+        let (child, address, said) = spawn(&folder, database.as_ref(), &settings);
         Self {
+            settings,
+            said,
             child,
             address,
             folder,
@@ -77,7 +105,31 @@ impl Server {
 
     /// After a stop, on the same data.
     pub(crate) fn start_again(&mut self) {
-        (self.child, self.address) = spawn(&self.folder, self.database.as_ref());
+        (self.child, self.address, self.said) =
+            spawn(&self.folder, self.database.as_ref(), &self.settings);
+    }
+
+    /// The one-time link that the server printed.
+    pub(crate) fn link(&self) -> &str {
+        let word = self.said.split_whitespace();
+        word.into_iter()
+            .find(|word| word.contains("/signin/link?token="))
+            .expect("the server prints a sign-in link")
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_none()
+    }
+
+    /// How the server ended, once it does by itself.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        self.child.wait().expect("the server ends").code()
     }
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
@@ -140,7 +192,11 @@ impl Drop for Server {
 }
 
 /// Starts a server and waits until it says where it listens.
-fn spawn(folder: &TempDir, database: Option<&Scratch>) -> (Child, String) {
+fn spawn(
+    folder: &TempDir,
+    database: Option<&Scratch>,
+    settings: &Settings,
+) -> (Child, String, String) {
     let mut command = binary();
     command
         .args([
@@ -152,24 +208,33 @@ fn spawn(folder: &TempDir, database: Option<&Scratch>) -> (Child, String) {
         ])
         .arg("--data")
         .arg(folder.path().join("data"))
+        .args(&settings.args)
         .env("MAINSTAY_LOG", "warn")
+        .envs(settings.env.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped());
     if let Some(scratch) = database {
         command.args(["--database", &scratch.url]);
     }
     let mut child = command.spawn().expect("the server starts");
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let line = lines
-        .map_while(Result::ok)
-        .find(|line| line.contains("listening on "))
+    let mut said = String::new();
+    // How to sign in comes last: a page, or a link and how long it works.
+    for line in lines.map_while(Result::ok) {
+        said += &line;
+        said += "\n";
+        if line.contains("works once") || line.ends_with("/signin") {
+            break;
+        }
+    }
+    let (_, address) = said
+        .split_once("listening on ")
         .expect("the server says where it listens");
-    let (_, address) = line.split_once("listening on ").expect("it was found");
     let address = address
         .split_whitespace()
         .next()
         .unwrap_or_default()
         .to_owned();
-    (child, address)
+    (child, address, said)
 }
 
 /// The binary, in an environment without any configuration of ours.

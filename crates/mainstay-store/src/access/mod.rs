@@ -157,6 +157,12 @@ impl AccessTx for SqlTx<'_> {
         self.changed(&q::SESSION_DELETE, values![&digest[..]]).await
     }
 
+    async fn session_end_all(&mut self, user: UserId) -> StoreResult<i64> {
+        self.system()?;
+        let ended = self.execute(&q::SESSION_END_ALL, values![user]).await?;
+        Ok(ended as i64)
+    }
+
     async fn access_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
         self.system()?;
         let limit = bounded(limit);

@@ -41,6 +41,7 @@ queries! {
         DELETE FROM session WHERE digest = $1 AND link = $2
         RETURNING id, user_id, digest, link, created_at, expires_at";
     SESSION_DELETE: Platform = "DELETE FROM session WHERE digest = $1";
+    SESSION_END_ALL: Platform = "DELETE FROM session WHERE user_id = $1";
     SESSION_EXPIRE: Platform = "
         DELETE FROM session WHERE id IN (SELECT id FROM session WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
 

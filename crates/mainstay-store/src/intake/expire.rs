@@ -1,7 +1,7 @@
-//! Retention of events: tenant by tenant, each tenant's oldest first, from where the last step ended.
+//! Retention: tenant by tenant, each tenant's oldest first, from where the last step ended.
 //!
-//! Events with unfinished jobs or dead letters are passed by. They are looked at again when all tenants have had their
-//! turn, not in every step: many of them do not make the steps slower.
+//! Events with unfinished jobs or dead letters, and jobs that have not ended, are passed by. They are looked at again
+//! when all tenants have had their turn, not in every step: many of them do not make the steps slower.
 
 use std::collections::HashMap;
 
@@ -14,19 +14,52 @@ use uuid::Uuid;
 use super::queries as q;
 use crate::{
     built::Built,
+    sql::{Row, Sql},
     tx::SqlTx,
     verbs::{bounded, id_floor, values},
 };
 
-/// Events looked at in one go.
+/// Rows looked at in one go.
 const PAGE: i64 = 200;
-/// Events that a step may pass by for each that it may remove.
+/// Rows that a step may pass by for each that it may remove.
 const PASSED_MAX: i64 = 20;
 
-/// How far retention has come.
+/// What is walked through.
+#[derive(Clone, Copy)]
+enum Walk {
+    /// Events, with what belongs to them.
+    Events,
+    /// Jobs without an event.
+    Jobs,
+}
+
+impl Walk {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "event",
+            Self::Jobs => "job",
+        }
+    }
+
+    const fn next_tenant(self) -> &'static Sql {
+        match self {
+            Self::Events => &q::EXPIRE_EVENT_TENANT,
+            Self::Jobs => &q::EXPIRE_JOB_TENANT,
+        }
+    }
+
+    const fn page(self) -> &'static Sql {
+        match self {
+            Self::Events => &q::EXPIRE_EVENTS,
+            Self::Jobs => &q::EXPIRE_JOBS,
+        }
+    }
+}
+
+/// How far a walk has come.
 struct Position {
     tenant: Uuid,
-    event: Uuid,
+    id: Uuid,
     /// Whether all tenants had their turn and it began again.
     around: bool,
 }
@@ -35,68 +68,85 @@ impl SqlTx<'_> {
     pub(super) async fn events_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
         self.system()?;
         let (limit, floor) = (bounded(limit), id_floor(until));
-        let mut position = self.position().await?;
+        let events = self.walk(Walk::Events, floor, limit).await?;
+        let jobs = self.walk(Walk::Jobs, floor, limit - events).await?;
+        self.execute(&q::RECEIPT_EXPIRE_ALONE, values![floor, limit])
+            .await?;
+        Ok(events + jobs)
+    }
+
+    async fn walk(&mut self, walk: Walk, floor: Uuid, limit: i64) -> StoreResult<i64> {
+        let mut position = self.position(walk).await?;
         let (mut removed, mut looked) = (0, 0);
         while removed < limit && looked < limit * PASSED_MAX {
             let size = PAGE.min(limit - removed);
-            let tenant = TenantId::from_uuid(position.tenant);
-            let params = values![tenant, position.event, floor, size];
-            let read =
-                |row: &crate::sql::Row| Ok((row.get::<EventId>(0)?, row.get::<ReceiptId>(1)?));
-            let events = self.list(&q::EXPIRE_EVENTS, params, read).await?;
-            looked += events.len() as i64;
-            if let Some((last, _)) = events.last() {
-                position.event = last.uuid();
-                removed += self.finished_remove(tenant, events).await?;
-            } else if !self.next_tenant(&mut position).await? {
+            let params = values![position.tenant, position.id, floor, size];
+            let rows = self.rows(walk.page(), params).await?;
+            looked += rows.len() as i64;
+            if let Some(last) = rows.last() {
+                position.id = last.get(0)?;
+                let tenant = TenantId::from_uuid(position.tenant);
+                removed += match walk {
+                    Walk::Events => self.events_remove_finished(tenant, &rows).await?,
+                    Walk::Jobs => self.jobs_remove_ended(tenant, &rows).await?,
+                };
+            } else if !self.next_tenant(walk, &mut position).await? {
                 break;
             }
         }
-        self.execute(&q::RETENTION_SET, values![position.tenant, position.event])
-            .await?;
-        self.execute(&q::RECEIPT_EXPIRE_ALONE, values![floor, limit])
-            .await?;
+        let params = values![walk.name(), position.tenant, position.id];
+        self.execute(&q::RETENTION_SET, params).await?;
         Ok(removed)
     }
 
-    async fn position(&mut self) -> StoreResult<Position> {
-        let read = |row: &crate::sql::Row| {
-            Ok(Position {
-                tenant: row.get(0)?,
-                event: row.get(1)?,
-                around: false,
-            })
-        };
-        let position = self.first(&q::RETENTION_GET, &[], read).await?;
-        Ok(position.unwrap_or(Position {
-            tenant: Uuid::nil(),
-            event: Uuid::nil(),
+    async fn position(&mut self, walk: Walk) -> StoreResult<Position> {
+        let read = |row: &Row| Ok((row.get(0)?, row.get(1)?));
+        let position = self
+            .first(&q::RETENTION_GET, values![walk.name()], read)
+            .await?;
+        let (tenant, id) = position.unwrap_or((Uuid::nil(), Uuid::nil()));
+        Ok(Position {
+            tenant,
+            id,
             around: false,
-        }))
+        })
     }
 
     /// False when every tenant has had its turn in this step.
-    async fn next_tenant(&mut self, position: &mut Position) -> StoreResult<bool> {
+    async fn next_tenant(&mut self, walk: Walk, position: &mut Position) -> StoreResult<bool> {
+        let next = values![position.tenant];
         let next = self
-            .first(&q::EXPIRE_TENANT, values![position.tenant], |row| {
-                row.get(0)
-            })
+            .first(walk.next_tenant(), next, |row| row.get(0))
             .await?;
         let ended = next.is_none();
         let again = ended && !position.around;
         *position = Position {
             tenant: next.unwrap_or(Uuid::nil()),
-            event: Uuid::nil(),
+            id: Uuid::nil(),
             around: position.around || ended,
         };
         Ok(!ended || again)
     }
 
-    async fn finished_remove(
-        &mut self,
-        tenant: TenantId,
-        events: Vec<(EventId, ReceiptId)>,
-    ) -> StoreResult<i64> {
+    async fn jobs_remove_ended(&mut self, tenant: TenantId, rows: &[Row]) -> StoreResult<i64> {
+        let jobs: StoreResult<Vec<JobId>> = rows.iter().map(|row| row.get(0)).collect();
+        let ended = self.built(jobs_ended(tenant, &jobs?)).await?;
+        let ended: StoreResult<Vec<JobId>> = ended.iter().map(|row| row.get(0)).collect();
+        let ended = ended?;
+        if !ended.is_empty() {
+            for removal in jobs_remove(tenant, &ended) {
+                self.built(removal).await?;
+            }
+        }
+        Ok(ended.len() as i64)
+    }
+
+    async fn events_remove_finished(&mut self, tenant: TenantId, rows: &[Row]) -> StoreResult<i64> {
+        let events: StoreResult<Vec<(EventId, ReceiptId)>> = rows
+            .iter()
+            .map(|row| Ok((row.get(0)?, row.get(1)?)))
+            .collect();
+        let events = events?;
         let ids: Vec<EventId> = events.iter().map(|(id, _)| *id).collect();
         let tallies = self.tallies(tenant, &ids).await?;
         let finished: Vec<(EventId, ReceiptId)> = events
@@ -144,7 +194,7 @@ impl SqlTx<'_> {
         Ok(())
     }
 
-    async fn built(&mut self, built: Built) -> StoreResult<Vec<crate::sql::Row>> {
+    async fn built(&mut self, built: Built) -> StoreResult<Vec<Row>> {
         self.conn().query_built(&built.text, &built.params).await
     }
 }
@@ -161,6 +211,16 @@ pub(crate) fn jobs_of(tenant: TenantId, events: &[EventId]) -> Built {
         vec![tenant.into()],
     );
     built.bind_list(" AND event_id IN", events.iter().copied());
+    built
+}
+
+/// Which of these jobs have ended, and not as dead letters.
+pub(crate) fn jobs_ended(tenant: TenantId, jobs: &[JobId]) -> Built {
+    let mut built = Built::new(
+        "SELECT j.id FROM job_state AS j WHERE j.tenant_id = $1 AND j.state IN ('done', 'cancelled')",
+        vec![tenant.into()],
+    );
+    built.bind_list(" AND j.id IN", jobs.iter().copied());
     built
 }
 

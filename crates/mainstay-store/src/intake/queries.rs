@@ -122,12 +122,16 @@ queries! {
             AND r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2)
         ORDER BY r.created_at DESC, r.id DESC";
 
-    RETENTION_GET: Platform = "SELECT after_tenant, after_event FROM retention WHERE id = 1";
-    RETENTION_SET: Platform = "UPDATE retention SET after_tenant = $1, after_event = $2 WHERE id = 1";
-    EXPIRE_TENANT: System = "
+    RETENTION_GET: Platform = "SELECT after_tenant, after_id FROM retention WHERE what = $1";
+    RETENTION_SET: Platform = "UPDATE retention SET after_tenant = $2, after_id = $3 WHERE what = $1";
+    EXPIRE_EVENT_TENANT: System = "
         SELECT e.tenant_id FROM event AS e WHERE e.tenant_id > $1 ORDER BY e.tenant_id LIMIT 1";
     EXPIRE_EVENTS: Tenant = "
         SELECT id, receipt_id FROM event WHERE tenant_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
+    EXPIRE_JOB_TENANT: System = "
+        SELECT j.tenant_id FROM job AS j WHERE j.event_id IS NULL AND j.tenant_id > $1 ORDER BY j.tenant_id LIMIT 1";
+    EXPIRE_JOBS: Tenant = "
+        SELECT id FROM job WHERE tenant_id = $1 AND event_id IS NULL AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
     RECEIPT_LET_GO: Platform = "UPDATE receipt SET events = events - $2 WHERE id = $1";
     RECEIPT_GONE: Platform = "DELETE FROM receipt WHERE id = $1 AND events <= 0";
     RECEIPT_EXPIRE_ALONE: Platform = "

@@ -56,12 +56,18 @@ pub(super) fn pool(
 }
 
 /// What every connection is told first. `synchronous_commit = off` would acknowledge what a crash can lose.
+///
+/// Plans are cached, and a table that was small when its plan was made may hold millions of rows before the server
+/// looks at it again: no plan reads a whole table where an index leads to the rows. The price that this puts on the
+/// other plans must not make the server compile them.
 fn session(options: &PostgresOptions, role: &str) -> String {
     format!(
         "SET statement_timeout = {};
          SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = {};
          SET timezone = 'UTC';
+         SET enable_seqscan = off;
+         SET jit = off;
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
          SET ROLE {role}",
         options.statement_timeout.as_millis(),

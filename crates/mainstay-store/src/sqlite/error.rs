@@ -40,7 +40,7 @@ fn map_constraint(extended: i32, message: String) -> StoreError {
         | ffi::SQLITE_CONSTRAINT_ROWID => StoreError::Conflict {
             what: thing(table_of(&message)),
         },
-        // SQLite does not say which reference it was.
+        // SQLite does not say which reference it was. `ON DELETE RESTRICT` is a trigger to it.
         ffi::SQLITE_CONSTRAINT_FOREIGNKEY => StoreError::Reference { what: "it" },
         // What a reference with ON DELETE RESTRICT answers.
         ffi::SQLITE_CONSTRAINT_TRIGGER if message.starts_with("FOREIGN KEY") => {
@@ -87,6 +87,17 @@ mod tests {
             "PRAGMA foreign_keys = ON; CREATE TABLE p (id INTEGER PRIMARY KEY);
              CREATE TABLE c (p INTEGER REFERENCES p (id))",
             "INSERT INTO c VALUES (7)",
+        );
+        assert!(matches!(error, StoreError::Reference { .. }));
+    }
+
+    #[test]
+    fn a_child_that_keeps_its_parent_is_a_reference() {
+        let error = failure(
+            "PRAGMA foreign_keys = ON; CREATE TABLE p (id INTEGER PRIMARY KEY);
+             CREATE TABLE c (p INTEGER REFERENCES p (id) ON DELETE RESTRICT);
+             INSERT INTO p VALUES (7); INSERT INTO c VALUES (7)",
+            "DELETE FROM p",
         );
         assert!(matches!(error, StoreError::Reference { .. }));
     }

@@ -165,7 +165,7 @@ fn finish(
     wal: &Wal,
     checkpoints: JoinHandle<()>,
     readers: readers::Readers,
-    directory: &DataDirectory,
+    directory: &Arc<DataDirectory>,
 ) {
     let (connection, stopping) = writer.run();
     wal.close();
@@ -184,7 +184,11 @@ fn finish(
         tracing::warn!(%error, "the write-ahead log could not be emptied at the end");
     }
     drop(connection);
-    directory.release();
+    // Whoever opened the store in a directory that was locked already goes on holding it: only this thread and the
+    // store itself have it otherwise.
+    if Arc::strong_count(directory) <= 2 {
+        directory.release();
+    }
     drop(stopping);
 }
 

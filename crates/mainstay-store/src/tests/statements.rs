@@ -73,6 +73,11 @@ fn lists() -> Vec<Statement> {
         Reach::Tenant,
         expire::jobs_of(tenant, &events),
     );
+    add(
+        "ended jobs",
+        Reach::Tenant,
+        expire::jobs_ended(tenant, &jobs),
+    );
     for built in expire::jobs_remove(tenant, &jobs) {
         add("removed jobs", Reach::Tenant, built);
     }

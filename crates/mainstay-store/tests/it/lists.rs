@@ -51,7 +51,7 @@ async fn tried(world: &World, job: NewJob, status: EventStatus) {
         EventStatus::Success => {
             world
                 .settle(vec![attempt(&job, 1, Outcome::Succeeded)])
-                .await
+                .await;
         }
         EventStatus::Error => {
             let letter = letter(&job, 1, job.created_at.plus_ms(20));

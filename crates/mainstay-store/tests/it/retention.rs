@@ -151,6 +151,31 @@ fn jobs_of(all: &[mainstay_domain::jobs::Job]) -> NewJob {
     }
 }
 
+on_both!(jobs_without_an_event_go_when_they_have_ended, |db| async {
+    let world = World::new(db).await;
+    let jobs: Vec<NewJob> = (0..30).map(|ms| world.job(ms)).collect();
+    world.insert(jobs.clone()).await;
+    let ended = jobs
+        .iter()
+        .filter(|job| job.created_at.micros() % 2_000 == 0);
+    let ended: Vec<Attempt> = ended
+        .map(|job| attempt(job, 1, Outcome::Succeeded))
+        .collect();
+    let dead = attempt(&jobs[1], 1, Outcome::Dead);
+    world
+        .settle(ended.iter().cloned().chain([dead]).collect())
+        .await;
+    let until = world.at(20);
+    assert_eq!(expire(&world, until, 6).await, 6);
+    assert_eq!(expire(&world, until, 6).await, 4);
+    assert_eq!(expire(&world, until, 6).await, 0);
+    let filter = JobFilter::default();
+    let left = run!(world.store, SYSTEM, [filter], |tx| tx
+        .job_list(&filter, 1_000))
+    .expect("it answers");
+    assert_eq!(left.len(), 20);
+});
+
 on_both!(receipts_go_with_the_last_of_their_events, |db| async {
     let world = World::new(db).await;
     let mut both = world.arrival("evt_1", 1);

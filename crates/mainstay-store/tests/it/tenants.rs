@@ -13,27 +13,26 @@ use crate::kit::{BEGIN, SYSTEM, World, attempt, letter, run};
 /// Everything that a tenant's scope can see, as text.
 async fn seen(world: &World, scope: Scope) -> String {
     run!(world.store, scope, [], |tx| async {
-        let mut all = format!(
-            "{:?} {:?} {:?} {:?}",
-            tx.tenant_list().await?,
-            tx.source_list().await?,
-            tx.binding_list().await?,
-            tx.endpoint_list().await?,
-        );
-        all += &format!("{:?}", tx.event_list(&EventFilter::default(), 100).await?);
-        all += &format!("{:?}", tx.job_list(&JobFilter::default(), 100).await?);
-        all += &format!(
-            "{:?}",
-            tx.dead_letter_list(&DeadLetterFilter::default(), 100)
-                .await?
-        );
-        all += &format!(
-            "{:?}",
-            tx.dead_letter_groups(&DeadLetterFilter::default()).await?
-        );
-        all += &format!("{:?}", tx.receipt_list(None, None, None, 100).await?);
-        all += &format!("{:?}", tx.audit_list(None, 100).await?);
-        Ok(all)
+        let all = [
+            format!("{:?}", tx.tenant_list().await?),
+            format!("{:?}", tx.source_list().await?),
+            format!("{:?}", tx.binding_list().await?),
+            format!("{:?}", tx.endpoint_list().await?),
+            format!("{:?}", tx.event_list(&EventFilter::default(), 100).await?),
+            format!("{:?}", tx.job_list(&JobFilter::default(), 100).await?),
+            format!(
+                "{:?}",
+                tx.dead_letter_list(&DeadLetterFilter::default(), 100)
+                    .await?
+            ),
+            format!(
+                "{:?}",
+                tx.dead_letter_groups(&DeadLetterFilter::default()).await?
+            ),
+            format!("{:?}", tx.receipt_list(None, None, None, 100).await?),
+            format!("{:?}", tx.audit_list(None, 100).await?),
+        ];
+        Ok(all.concat())
     })
     .expect("it answers")
 }

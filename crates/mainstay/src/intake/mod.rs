@@ -241,7 +241,11 @@ impl Intake {
 
     fn verify(&self, door: &Door, inbound: &Inbound) -> Result<Arrival, scheme::Refusal> {
         let verified = scheme::verify(door, inbound, self.clock.now())?;
-        let secret = door.source.secrets.get(verified.secret_index).map(|secret| secret.id);
+        let secret = door
+            .source
+            .secrets
+            .get(verified.secret_index)
+            .map(|secret| secret.id);
         let events: Vec<NewEvent> = verified
             .events
             .into_iter()

@@ -114,10 +114,7 @@ pub async fn run_in(
     Ok(replays)
 }
 
-async fn select(
-    tx: &mut dyn Tx,
-    filter: &EventFilter,
-) -> StoreResult<(Vec<Event>, bool)> {
+async fn select(tx: &mut dyn Tx, filter: &EventFilter) -> StoreResult<(Vec<Event>, bool)> {
     let mut events = tx.event_list(filter, EVENTS_MAX + 1).await?;
     let truncated = events.len() as i64 > EVENTS_MAX;
     events.truncate(EVENTS_MAX as usize);

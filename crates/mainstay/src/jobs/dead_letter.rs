@@ -102,7 +102,12 @@ async fn step(
 }
 
 /// The attempt row that ends a dead letter.
-pub fn attempt(letter: &DeadLetter, end: &End, by: &str, now: mainstay_domain::Timestamp) -> Attempt {
+pub fn attempt(
+    letter: &DeadLetter,
+    end: &End,
+    by: &str,
+    now: mainstay_domain::Timestamp,
+) -> Attempt {
     let (outcome, next_at, error) = match end {
         End::Retry => (Outcome::Requeued, Some(now), None),
         End::Discard(reason) => (Outcome::Discarded, None, Some(reason.clone())),

@@ -213,7 +213,7 @@ fn proven(dialect: &dyn Dialect) {
         match one.reach {
             Reach::Tenant => assert_eq!(found.named, found.held, "{}: {}", one.name, one.text),
             Reach::Platform => {
-                assert_eq!(found.named, [] as [&str; 0], "{}: {}", one.name, one.text)
+                assert_eq!(found.named, [] as [&str; 0], "{}: {}", one.name, one.text);
             }
             // Only ever run in the system's scope, which names itself.
             Reach::System => assert_ne!(found.named, [] as [&str; 0], "{}: {}", one.name, one.text),

@@ -1,0 +1,521 @@
+//! Every route of the OpenAPI document, tried by nobody, by a viewer and across tenants. A new route cannot be
+//! forgotten: what this file does not know how to call makes it fail.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Answer, Caller, World},
+    on_both_servers,
+    server::{Server, Settings},
+};
+
+/// Routes that anybody may call.
+const OPEN: [&str; 2] = ["session_create", "health_get"];
+/// Routes that are about the whole installation: a key of one tenant has no business there.
+const EVERYWHERE: [&str; 12] = [
+    "tenant_create",
+    "tenant_delete",
+    "user_list",
+    "user_create",
+    "user_update",
+    "user_delete",
+    "user_link",
+    "key_list",
+    "key_create",
+    "key_delete",
+    "stream_get",
+    "sql",
+];
+
+/// One operation of the document.
+struct Operation {
+    id: String,
+    method: Method,
+    path: String,
+    has_body: bool,
+    query: BTreeSet<String>,
+    body_fields: BTreeSet<String>,
+}
+
+fn operations() -> Vec<Operation> {
+    let document: Value =
+        serde_json::from_str(include_str!("../../../../docs/openapi.json")).expect("it is JSON");
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().expect("there are paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            all.push(Operation {
+                id: operation["operationId"]
+                    .as_str()
+                    .expect("it has an id")
+                    .to_owned(),
+                method: method.to_uppercase().parse().expect("a method"),
+                path: path.clone(),
+                has_body: operation.get("requestBody").is_some(),
+                query: query_of(operation),
+                body_fields: fields_of(&document, operation),
+            });
+        }
+    }
+    assert!(all.len() > 40, "the document is whole");
+    all
+}
+
+fn query_of(operation: &Value) -> BTreeSet<String> {
+    let parameters = operation["parameters"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let named = parameters.iter().filter(|one| one["in"] == "query");
+    named
+        .filter_map(|one| one["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+fn fields_of(document: &Value, operation: &Value) -> BTreeSet<String> {
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+    let Some(reference) = schema["$ref"].as_str() else {
+        return BTreeSet::new();
+    };
+    let schema = document
+        .pointer(&reference[1..])
+        .expect("the reference leads somewhere");
+    let fields = schema["properties"].as_object();
+    fields
+        .map(|fields| fields.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+impl Operation {
+    fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+
+    /// The path with the ids of this world.
+    fn path_in(&self, world: &World, user: &str) -> String {
+        let group = self.path.split('/').nth(2).unwrap_or_default();
+        let id = match group {
+            "tenants" => &world.tenant,
+            "users" => user,
+            "keys" => &world.key,
+            "sources" => &world.source,
+            "endpoints" => &world.endpoint,
+            "bindings" => &world.binding,
+            "events" => &world.event,
+            "jobs" => &world.job,
+            _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
+            _ => "",
+        };
+        self.path
+            .replace("{id}", id)
+            .replace("{secret_id}", &world.source_secret)
+    }
+
+    /// A body that is right, about the things of this world.
+    fn body_in(&self, world: &World) -> Option<Value> {
+        self.has_body.then(|| match self.id.as_str() {
+            "session_create" => json!({ "email": "nobody@example.com", "password": "not a password" }),
+            "tenant_create" => json!({ "name": "Another" }),
+            "user_create" => json!({ "email": "new@example.com", "role": "viewer" }),
+            "user_update" => json!({ "role": "owner" }),
+            "key_create" => json!({ "name": "another", "role": "viewer" }),
+            "source_create" => json!({ "name": "another", "scheme": "github" }),
+            "source_update" => json!({ "enabled": false }),
+            "source_secret_create" => json!({}),
+            "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
+            "endpoint_update" => json!({ "enabled": false }),
+            "binding_create" => json!({
+                "source_id": world.source, "endpoint_id": world.endpoint, "type_pattern": "*",
+            }),
+            "binding_update" => json!({ "enabled": false }),
+            "job_create" => json!({ "kind": "noop", "payload": {} }),
+            "job_cancel" => json!({}),
+            "replay_create" => json!({ "selection": { "event_ids": [world.event] }, "plan": false }),
+            "dead_letter_retry" => json!({ "selection": { "job_ids": [world.job] }, "plan": false }),
+            "dead_letter_discard" => {
+                json!({ "selection": { "job_ids": [world.job] }, "reason": "a test", "plan": false })
+            }
+            "sql" => json!({ "statement": "SELECT 1 AS one" }),
+            other => panic!("say here what the body of {other} is"),
+        })
+    }
+
+    async fn call(&self, caller: &Caller, world: &World, user: &str) -> Answer {
+        self.call_with(caller, &self.path_in(world, user), self.body_in(world))
+            .await
+    }
+
+    async fn call_with(&self, caller: &Caller, path: &str, body: Option<Value>) -> Answer {
+        let request = caller.request(self.method.clone(), path);
+        let request = match &body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        if self.id == "stream_get" {
+            // It does not end by itself.
+            let response = request.send().await.expect("the server answers");
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            let text = match status {
+                200 => String::new(),
+                _ => response.text().await.expect("a problem ends"),
+            };
+            return Answer {
+                status,
+                headers,
+                text,
+            };
+        }
+        caller.send(request).await
+    }
+}
+
+async fn a_user(owner: &Caller) -> String {
+    let new = json!({ "email": "somebody@example.com", "role": "viewer" });
+    crate::client::text(&owner.post("/v1/users", &new).await.ok(), "/id")
+}
+
+on_both_servers!(
+    nobody_gets_in_without_a_key,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let (world, user) = (World::make(&owner, "a").await, a_user(&owner).await);
+        let nobody = Caller::nobody(server);
+        let forged = nobody.with(&format!("msk_{}_{}", "0".repeat(26), "A".repeat(43)));
+        for operation in operations() {
+            if OPEN.contains(&operation.id.as_str()) {
+                continue;
+            }
+            for caller in [&nobody, &forged] {
+                let answer = operation.call(caller, &world, &user).await;
+                assert_eq!(
+                    answer.problem(),
+                    (401, "unauthenticated".into()),
+                    "{}",
+                    operation.id
+                );
+            }
+        }
+    }
+);
+
+on_both_servers!(
+    a_viewer_changes_nothing_and_sees_all,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let (world, user) = (World::make(&owner, "a").await, a_user(&owner).await);
+        let viewer = owner.key(json!({ "name": "eyes", "role": "viewer" })).await;
+        for operation in operations() {
+            if OPEN.contains(&operation.id.as_str()) {
+                continue;
+            }
+            let answer = operation.call(&viewer, &world, &user).await;
+            match operation.id.as_str() {
+                // Leaving is for everybody; a key has nothing to leave.
+                "session_delete" => assert_eq!(answer.status, 204),
+                _ if operation.is_write() => {
+                    assert_eq!(
+                        answer.problem(),
+                        (403, "role_forbidden".into()),
+                        "{}",
+                        operation.id
+                    );
+                }
+                _ => assert_eq!(answer.status, 200, "{}: {}", operation.id, answer.text),
+            }
+        }
+    }
+);
+
+on_both_servers!(
+    a_key_of_one_tenant_never_reaches_another,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let (own, other) = (
+            World::make(&owner, "own").await,
+            World::make(&owner, "other").await,
+        );
+        let user = a_user(&owner).await;
+        let bound = owner
+            .key(json!({ "name": "own", "role": "owner", "tenant_id": own.tenant }))
+            .await;
+        let before = picture(&owner, &other).await;
+        for operation in operations() {
+            if OPEN.contains(&operation.id.as_str()) || operation.id == "session_delete" {
+                continue;
+            }
+            let answer = operation.call(&bound, &other, &user).await;
+            judge(&operation, &answer);
+            sees_nothing(&operation, &answer, &other);
+            names_the_other(&operation, &bound, &own, &other).await;
+        }
+        let after = picture(&owner, &other).await;
+        assert_eq!(before, after, "nothing of the other tenant's has changed");
+    }
+);
+
+/// What a key of one tenant is answered when it names another tenant's things.
+fn judge(operation: &Operation, answer: &Answer) {
+    let id = operation.id.as_str();
+    if EVERYWHERE.contains(&id) {
+        assert_eq!(answer.problem(), (403, "tenant_forbidden".into()), "{id}");
+    } else if operation.path.contains('{') || id == "binding_create" {
+        assert_eq!(answer.problem(), (404, "not_found".into()), "{id}");
+    } else {
+        assert!(
+            answer.status < 300,
+            "{id}: {} {}",
+            answer.status,
+            answer.text
+        );
+    }
+}
+
+/// Nothing of the other tenant's stands in an answer.
+fn sees_nothing(operation: &Operation, answer: &Answer, other: &World) {
+    for trace in other.traces() {
+        assert!(
+            !answer.text.contains(trace),
+            "{} shows {trace}: {}",
+            operation.id,
+            answer.text
+        );
+    }
+    let count = |pointer: &str| answer.json().pointer(pointer).and_then(Value::as_i64);
+    match operation.id.as_str() {
+        "replay_create" => assert_eq!((count("/events"), count("/jobs")), (Some(0), Some(0))),
+        "dead_letter_retry" => {
+            assert_eq!((count("/matched"), count("/retried")), (Some(0), Some(0)));
+        }
+        "dead_letter_discard" => {
+            assert_eq!((count("/matched"), count("/discarded")), (Some(0), Some(0)));
+        }
+        _ => {}
+    }
+}
+
+/// The other tenant's id as a parameter or in a body is refused (SEC-06), and its slug tells nothing.
+async fn names_the_other(operation: &Operation, bound: &Caller, own: &World, other: &World) {
+    if operation.query.contains("tenant") {
+        for asked in [other.tenant.as_str(), "other", "nobody-s"] {
+            let path = format!("{}?tenant={asked}", operation.path);
+            let answer = operation.call_with(bound, &path, None).await;
+            assert_eq!(
+                answer.problem(),
+                (403, "tenant_forbidden".into()),
+                "{} {asked}",
+                operation.id
+            );
+        }
+    }
+    if operation.body_fields.contains("tenant_id") && !EVERYWHERE.contains(&operation.id.as_str()) {
+        let mut body = operation.body_in(own).expect("it has a body");
+        body["tenant_id"] = json!(other.tenant);
+        let answer = operation
+            .call_with(bound, &operation.path, Some(body))
+            .await;
+        assert_eq!(
+            answer.problem(),
+            (403, "tenant_forbidden".into()),
+            "{}",
+            operation.id
+        );
+    }
+    if operation.body_fields.contains("selection") {
+        let mut body = operation.body_in(own).expect("it has a body");
+        body["selection"] = json!({ "tenant": other.tenant });
+        let answer = operation
+            .call_with(bound, &operation.path, Some(body))
+            .await;
+        assert_eq!(
+            answer.problem(),
+            (403, "tenant_forbidden".into()),
+            "{}",
+            operation.id
+        );
+    }
+}
+
+/// Everything of a world, as its owner sees it.
+async fn picture(owner: &Caller, world: &World) -> Vec<Value> {
+    let mut seen = Vec::new();
+    for path in [
+        format!("/v1/tenants/{}", world.tenant),
+        format!("/v1/bindings/{}", world.binding),
+        format!("/v1/events/{}", world.event),
+        format!("/v1/jobs/{}", world.job),
+        format!("/v1/dead-letters?tenant={}", world.tenant),
+    ] {
+        seen.push(owner.get(&path).await.ok());
+    }
+    for path in [
+        format!("/v1/sources/{}", world.source),
+        format!("/v1/endpoints/{}", world.endpoint),
+    ] {
+        let mut found = owner.get(&path).await.ok();
+        // Counts go on by themselves.
+        found["stats"] = Value::Null;
+        found["breaker"] = Value::Null;
+        seen.push(found);
+    }
+    seen
+}
+
+on_both_servers!(
+    what_is_malformed_is_never_a_defect,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        for operation in operations() {
+            let id = operation.id.as_str();
+            for wrong in [
+                "x",
+                "%00",
+                "job_",
+                "src_00000000000000000000000000",
+                "ten_ZZZZZZZZZZZZZZZZZZZZZZZZZZ",
+                "%F0%9F%92%A9",
+            ] {
+                if !operation.path.contains("{id}") {
+                    break;
+                }
+                let path = operation
+                    .path
+                    .replace("{id}", wrong)
+                    .replace("{secret_id}", wrong);
+                let body = operation.has_body.then(|| json!({}));
+                let answer = operation.call_with(&owner, &path, body).await;
+                assert!(
+                    [400, 404].contains(&answer.status),
+                    "{id} {wrong}: {} {}",
+                    answer.status,
+                    answer.text
+                );
+                answer.problem();
+            }
+            for name in &operation.query {
+                for wrong in ["%00", "", "%FF", "\u{1F4A9}", "99999999999999999999", "-1"] {
+                    let path = format!("{}?{name}={wrong}", operation.path);
+                    let answer = operation.call_with(&owner, &path, None).await;
+                    assert!(
+                        answer.status < 500,
+                        "{id} {name}={wrong}: {} {}",
+                        answer.status,
+                        answer.text
+                    );
+                }
+            }
+            if !operation.query.is_empty() {
+                let answer = operation
+                    .call_with(&owner, &format!("{}?no_such=1", operation.path), None)
+                    .await;
+                assert_eq!(answer.problem(), (400, "validation_failed".into()), "{id}");
+            }
+            if operation.has_body && !operation.path.contains('{') {
+                let answer = operation
+                    .call_with(&owner, &operation.path, Some(json!({ "no_such": 1 })))
+                    .await;
+                assert_eq!(answer.problem(), (400, "validation_failed".into()), "{id}");
+                let answer = operation
+                    .call_with(&owner, &operation.path, Some(json!([1])))
+                    .await;
+                assert_eq!(answer.status, 400, "{id}");
+                let request = owner
+                    .request(operation.method.clone(), &operation.path)
+                    .body("{}");
+                assert_eq!(
+                    owner.send(request).await.problem(),
+                    (415, "media_type_unsupported".into()),
+                    "{id}"
+                );
+            }
+        }
+    }
+);
+
+on_both_servers!(
+    one_of_everything_is_shown,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let world = World::make(&owner, "a").await;
+        let event = owner.get(&format!("/v1/events/{}", world.event)).await.ok();
+        assert_eq!(event["type"], "order.made");
+        assert_eq!(event["status"], "error");
+        assert_eq!(event["payload"]["data"]["of"], "a");
+        assert_eq!(event["receipts"][0]["verdict"], "accepted");
+        assert!(
+            event["receipts"][0]["secret_hint"]
+                .as_str()
+                .is_some_and(|hint| hint.starts_with('…'))
+        );
+        assert_eq!(event["headers"]["webhook-id"], "msg_a");
+        let attempt = &event["jobs_list"][0]["attempts_list"][0];
+        assert_eq!(
+            (attempt["outcome"].as_str(), attempt["attempt"].as_i64()),
+            (Some("dead"), Some(1))
+        );
+        assert_eq!(attempt["code"], "connect_failed");
+        let payload = owner
+            .get(&format!("/v1/events/{}/payload", world.event))
+            .await;
+        assert_eq!(
+            payload.text,
+            json!({ "type": "order.made", "data": { "of": "a" } }).to_string()
+        );
+        assert_eq!(payload.header("content-disposition"), "attachment");
+        let again = owner
+            .webhook(
+                &world.source_name,
+                &world.secret,
+                "msg_a",
+                &event["payload"],
+            )
+            .await
+            .ok();
+        assert_eq!(again["event_ids"][0], world.event.as_str());
+        let groups = owner.get("/v1/dead-letters/groups").await.ok();
+        assert_eq!(groups["items"][0]["count"], 1);
+        let export = owner.get("/v1/dead-letters/export").await;
+        assert_eq!(export.text.lines().count(), 1);
+        assert!(export.text.contains(&world.job));
+        let retried = owner
+            .post(&format!("/v1/jobs/{}/retry", world.job), &json!({}))
+            .await
+            .ok();
+        assert_eq!(retried["id"], world.job.as_str());
+        let path = format!("/v1/jobs/{}", world.job);
+        let job = owner
+            .until(&path, |job| job["attempts"].as_i64() == Some(3))
+            .await;
+        assert_eq!(job["attempts_list"][1]["outcome"], "requeued");
+        assert_eq!(job["state"], "dead");
+        assert_eq!(job["max_attempts"], 1);
+        let counts = owner.get("/v1/job-counts").await.ok();
+        let queue = &counts["queues"][format!("endpoint:{}", world.endpoint)];
+        assert_eq!(queue["failed"], 1, "{counts}");
+        let actions: Vec<String> = owner.get("/v1/audit?limit=200").await.ok()["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|entry| entry["action"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        for action in [
+            "tenant.create",
+            "source.create",
+            "endpoint.create",
+            "binding.create",
+            "key.create",
+            "job.retry",
+        ] {
+            assert!(
+                actions.iter().any(|one| one == action),
+                "{action} is not in {actions:?}"
+            );
+        }
+    }
+);
