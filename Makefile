@@ -1,6 +1,5 @@
 # One command for each thing a person does. `make` alone lists them.
 SHELL := bash
-export DATABASE ONCE EVENTS RATE SEED ROUNDS MODE MINUTES
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
