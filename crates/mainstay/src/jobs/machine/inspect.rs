@@ -82,6 +82,16 @@ impl Machine {
             self.admit_truth(&truth);
             return;
         };
+        let asked_again = self.inspections.waiting.contains_key(&job);
+        let overtaken = match &held.stage {
+            Stage::Waiting => truth.attempt < held.job.attempt,
+            // The question was asked before the doubt arose; the one that it gave rise to is still to come.
+            Stage::Inspecting(_) => asked_again,
+            _ => false,
+        };
+        if overtaken {
+            return;
+        }
         let unchanged = held.job.attempt == truth.attempt;
         match std::mem::replace(&mut held.stage, Stage::Waiting) {
             Stage::Waiting if unchanged => {}
