@@ -1,7 +1,9 @@
 //! Group commit for arrivals: requests that are being verified at the same time are committed together.
 //!
 //! No timer: while one commit is under way the next batch gathers, so that an idle door answers at once and a busy
-//! one fills its batches. A batch that fails is run again one by one, so that no request fails for its neighbour.
+//! one fills its batches. A second commit begins beside the first only once there is enough for it: what a commit
+//! costs is shared by its members. A batch that fails is run again one by one, so that no request fails for its
+//! neighbour.
 
 use std::{
     collections::VecDeque,
@@ -20,6 +22,8 @@ const BATCH_MAX: usize = 256;
 const WAITING_MAX: usize = 8_192;
 /// Commits under way at once. PostgreSQL overlaps them; on SQLite they queue up at the one writer.
 const COMMITTERS: usize = 2;
+/// Arrivals that are worth a commit beside one that is under way.
+const BESIDE_MIN: usize = 24;
 
 struct Waiting {
     arrival: Arrival,
@@ -36,9 +40,25 @@ pub(crate) enum BatchError {
     Store(StoreError),
 }
 
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Commits under way. Whoever has finished one looks again.
+    committing: usize,
+}
+
+/// A commit under way.
+struct Committing<'a>(&'a Batcher);
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().committing -= 1;
+    }
+}
+
 /// Gathers arrivals and commits them.
 pub(crate) struct Batcher {
-    waiting: Mutex<VecDeque<Waiting>>,
+    queue: Mutex<Queue>,
     ready: Notify,
     store: Arc<dyn Store>,
 }
@@ -47,7 +67,7 @@ impl Batcher {
     /// Starts the committers. They run as long as the runtime: idle ones cost nothing.
     pub(crate) fn start(store: Arc<dyn Store>) -> Arc<Self> {
         let batcher = Arc::new(Self {
-            waiting: Mutex::new(VecDeque::new()),
+            queue: Mutex::default(),
             ready: Notify::new(),
             store,
         });
@@ -55,8 +75,9 @@ impl Batcher {
             let batcher = Arc::clone(&batcher);
             tokio::spawn(async move {
                 loop {
-                    let batch = batcher.next_batch().await;
+                    let (batch, committing) = batcher.next_batch().await;
                     commit(&*batcher.store, batch).await;
+                    drop(committing);
                 }
             });
         }
@@ -71,11 +92,11 @@ impl Batcher {
     ) -> Result<Vec<Appended>, BatchError> {
         let (answer, answered) = oneshot::channel();
         {
-            let mut waiting = self.lock();
-            if waiting.len() >= WAITING_MAX {
+            let mut queue = self.lock();
+            if queue.waiting.len() >= WAITING_MAX {
                 return Err(BatchError::Full);
             }
-            waiting.push_back(Waiting {
+            queue.waiting.push_back(Waiting {
                 arrival,
                 config_version,
                 answer,
@@ -90,36 +111,39 @@ impl Batcher {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn next_batch(&self) -> Vec<Waiting> {
+    async fn next_batch(&self) -> (Vec<Waiting>, Committing<'_>) {
         loop {
-            let (batch, more) = self.take();
-            if more {
-                self.ready.notify_one();
-            }
-            if !batch.is_empty() {
+            if let Some(batch) = self.take() {
                 return batch;
             }
             self.ready.notified().await;
         }
     }
 
-    /// The longest run of arrivals from the front that were matched with the same configuration.
-    fn take(&self) -> (Vec<Waiting>, bool) {
-        let mut waiting = self.lock();
-        let Some(version) = waiting.front().map(|first| first.config_version) else {
-            return (Vec::new(), false);
-        };
-        let count = waiting
+    /// The longest run of arrivals from the front that were matched with the same configuration, if they are to be
+    /// committed now.
+    fn take(&self) -> Option<(Vec<Waiting>, Committing<'_>)> {
+        let mut queue = self.lock();
+        let version = queue.waiting.front()?.config_version;
+        if queue.committing > 0 && queue.waiting.len() < BESIDE_MIN {
+            return None;
+        }
+        let count = queue
+            .waiting
             .iter()
             .take(BATCH_MAX)
             .take_while(|next| next.config_version == version)
             .count();
-        let batch = waiting.drain(..count).collect();
-        (batch, !waiting.is_empty())
+        let batch = queue.waiting.drain(..count).collect();
+        queue.committing += 1;
+        if queue.waiting.len() >= BESIDE_MIN {
+            self.ready.notify_one();
+        }
+        Some((batch, Committing(self)))
     }
 }
 

@@ -13,13 +13,14 @@ use bytes::Bytes;
 use mainstay_domain::{
     Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt,
     StoreResult, TenantId, Timestamp,
-    intake::{Appended, Arrival, Blob, NewEvent, NewReceipt, Verdict, payload_digest, settings},
+    intake::{Appended, Arrival, NewEvent, NewReceipt, Verdict, payload_digest},
     jobs::{Endpoint, NewJob},
     watch::Series,
 };
 
 mod answer;
 mod batch;
+mod blob;
 mod doors;
 mod refused;
 mod refusing;
@@ -27,11 +28,13 @@ pub mod replay;
 mod scheme;
 
 pub use answer::Answer;
+pub use blob::decompress;
 pub use doors::{BuiltinQueues, DELIVER};
 pub use scheme::check_source;
 
 use crate::watch::Samples;
 use batch::{BatchError, Batcher};
+use blob::{compress, headers_json};
 use doors::{Door, Doors};
 use refused::Refused;
 use refusing::{Episode, Refusing};
@@ -461,74 +464,4 @@ async fn load(store: &dyn Store, builtin: &BuiltinQueues) -> StoreResult<Doors> 
         })
         .await?;
     Ok(Doors::new(config, builtin))
-}
-
-/// Below this many bytes compression gains nothing.
-const COMPRESS_MIN_BYTES: usize = 256;
-/// The largest body that a frame may hold: what a source can be told to take, and an event's share of context.
-const BODY_BYTES_MAX: u64 = (settings::BODY_LIMIT_BYTES_MAX * 2) as u64;
-/// Fast enough for the request's own thread; see `docs/benchmarks.md`.
-const COMPRESS_LEVEL: i32 = 1;
-
-/// The bytes as the store keeps them: compressed where that makes them smaller.
-pub(crate) fn compress(bytes: &Bytes) -> Blob {
-    if bytes.len() >= COMPRESS_MIN_BYTES
-        && let Ok(packed) = zstd::bulk::compress(bytes, COMPRESS_LEVEL)
-        && packed.len() < bytes.len()
-    {
-        return Blob {
-            zstd: true,
-            bytes: packed.into(),
-        };
-    }
-    Blob {
-        zstd: false,
-        bytes: bytes.clone(),
-    }
-}
-
-/// The bytes of a blob. Its frame is bounded by the largest body that a source can be told to take.
-pub fn decompress(blob: &Blob) -> StoreResult<Bytes> {
-    if !blob.zstd {
-        return Ok(blob.bytes.clone());
-    }
-    let corrupt = |why: &dyn std::fmt::Display| {
-        StoreError::Corrupt(format!("a compressed body cannot be read: {why}"))
-    };
-    let size = match zstd::zstd_safe::get_frame_content_size(&blob.bytes) {
-        Ok(Some(size)) if size <= BODY_BYTES_MAX => size as usize,
-        _ => return Err(corrupt(&"its size is missing or too large")),
-    };
-    zstd::bulk::decompress(&blob.bytes, size)
-        .map(Bytes::from)
-        .map_err(|error| corrupt(&error))
-}
-
-/// Headers that carry credentials of the sender's; never kept.
-const HEADERS_SECRET: [&str; 4] = [
-    "authorization",
-    "cookie",
-    "proxy-authorization",
-    "x-api-key",
-];
-
-fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
-    let mut kept = serde_json::Map::new();
-    for (name, value) in headers {
-        if HEADERS_SECRET.contains(&name.as_str()) {
-            continue;
-        }
-        let text = String::from_utf8_lossy(value);
-        match kept.get_mut(name) {
-            Some(serde_json::Value::String(before)) => {
-                before.push_str(", ");
-                before.push_str(&text);
-            }
-            _ => drop(kept.insert(name.clone(), text.into_owned().into())),
-        }
-    }
-    Blob {
-        zstd: false,
-        bytes: serde_json::Value::Object(kept).to_string().into(),
-    }
 }
