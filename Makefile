@@ -10,7 +10,7 @@ help:
 	@echo "make build      $(TARGET_DIR)/release/mainstay, with the dashboard inside"
 	@echo "make dashboard  the dashboard alone, into dashboard/dist"
 	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
-	@echo "make bench      every bar, measured on both databases: [DATABASE=sqlite|postgres|both]"
+	@echo "make bench      every bar, measured on both databases: [DATABASE=…] [EVENTS=…] [MINUTES=…]"
 	@echo "make coverage   which lines the tests run"
 
 .PHONY: test

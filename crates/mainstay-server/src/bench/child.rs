@@ -9,14 +9,21 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::load::{LoadReport, SECRET};
 
 /// How long a process may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// The name of the source that takes the load.
-pub(crate) const SOURCE: &str = "bench";
+/// The source whose events bring jobs that wait.
+const SOURCE: &str = "bench";
+/// The source whose events bring jobs that are carried out.
+const BUSY_SOURCE: &str = "busy";
+/// Where webhooks come in whose jobs wait.
+pub(crate) const PATH: &str = "/in/bench";
+/// Where webhooks come in whose jobs are carried out.
+pub(crate) const BUSY_PATH: &str = "/in/busy";
 /// The environment variable that makes a server verify and commit nothing. Benches only.
 pub(crate) const VERIFY_ONLY: &str = "MAINSTAY_BENCH_VERIFY_ONLY";
 
@@ -122,45 +129,57 @@ pub(crate) async fn server(
     }
 }
 
-/// Declares the source that takes the load, and where its events go.
-pub(crate) async fn source_declare(data: &Path, secret: &str) -> anyhow::Result<()> {
+/// Declares the two sources that take the load: the events of [`SOURCE`] bring a job each that waits, for an endpoint
+/// that is disabled; those of [`BUSY_SOURCE`] bring one that is carried out at once by the handler that does nothing.
+pub(crate) async fn sources_declare(data: &Path, secret: &str) -> anyhow::Result<()> {
     let api: Value = serde_json::from_slice(&std::fs::read(data.join("api.json"))?)?;
     let (address, token) = (api["address"].as_str(), api["token"].as_str());
     let (address, token) = address.zip(token).context("address and token of the API")?;
-    let base = if address.contains("://") {
-        address.to_owned()
-    } else {
-        format!("http://{address}")
+    let api = Api {
+        client: reqwest::Client::new(),
+        base: match address.contains("://") {
+            true => address.to_owned(),
+            false => format!("http://{address}"),
+        },
+        token: token.to_owned(),
     };
-    let client = reqwest::Client::new();
-    // Each event brings one job: for the built-in handler that does nothing.
-    let bodies = [
-        (
-            "sources",
-            json!({ "name": SOURCE, "scheme": "stripe", "secret": secret }),
-        ),
-        (
-            "bindings",
-            json!({ "source": SOURCE, "type_pattern": "*",
-                "handler": { "kind": "builtin", "name": "noop" } }),
-        ),
-    ];
-    for (path, body) in bodies {
-        let url = format!("{base}/v1/{path}");
-        let answer = client
-            .post(url)
-            .bearer_auth(token)
-            .json(&body)
-            .send()
-            .await?;
-        let status = answer.status();
-        ensure!(
-            status.is_success(),
-            "POST /v1/{path}: {status} {}",
-            answer.text().await?
-        );
+    for source in [SOURCE, BUSY_SOURCE] {
+        let body = json!({ "name": source, "scheme": "stripe", "secret": secret });
+        api.send(Method::POST, "sources", body).await?;
     }
+    let body = json!({ "name": SOURCE, "url": "https://example.com/hook" });
+    let made = api.send(Method::POST, "endpoints", body).await?;
+    let endpoint = made["endpoint"]["id"]
+        .as_str()
+        .context("the id of an endpoint")?;
+    let path = format!("endpoints/{endpoint}");
+    api.send(Method::PATCH, &path, json!({ "enabled": false }))
+        .await?;
+    let waits = json!({ "source": SOURCE, "type_pattern": "*", "endpoint_id": endpoint });
+    api.send(Method::POST, "bindings", waits).await?;
+    let runs = json!({ "source": BUSY_SOURCE, "type_pattern": "*",
+        "handler": { "kind": "builtin", "name": "noop" } });
+    api.send(Method::POST, "bindings", runs).await?;
     Ok(())
+}
+
+struct Api {
+    client: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Api {
+    async fn send(&self, method: Method, path: &str, body: Value) -> anyhow::Result<Value> {
+        let request = self
+            .client
+            .request(method.clone(), format!("{}/v1/{path}", self.base));
+        let answer = request.bearer_auth(&self.token).json(&body).send().await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{method} /v1/{path}: {status} {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
 }
 
 /// Starts the handler that teams write today; `None` when it is not installed.

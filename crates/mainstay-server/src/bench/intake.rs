@@ -50,6 +50,7 @@ struct Measured {
     verify: Vec<f64>,
     durable: Vec<LoadReport>,
     naive: Vec<f64>,
+    busy: f64,
     half: LoadReport,
     rss_mib: f64,
 }
@@ -96,6 +97,7 @@ pub(crate) async fn run(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Line
     note(&format!(
         "intake on {}: {} connections, {} bytes, medians of {} interleaved runs\n\
          durable       {durable} requests/s; last run p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms\n\
+         carried out   {:.0} requests/s while their jobs are carried out as well\n\
          verify only   {verify} requests/s; durable is {:.0} % of it (bar {:.0} %)\n\
          naive handler {}\n\
          at half load  p50 {:.2} ms, p99 {:.2} ms (bar {P99_BAR_MS} ms), p99.9 {:.2} ms\n\
@@ -108,6 +110,7 @@ pub(crate) async fn run(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Line
         middle.p50_ms,
         middle.p99_ms,
         middle.p999_ms,
+        measured.busy,
         ratio * 100.0,
         RATIO_BAR * 100.0,
         naive.map_or_else(
@@ -135,7 +138,7 @@ async fn measure(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Measured> {
 
     let load = Load {
         address: "",
-        path: "/in/bench",
+        path: child::PATH,
         secret: LOAD_SECRET,
         seconds: args.seconds,
         connections: args.connections,
@@ -187,6 +190,14 @@ async fn measure(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Measured> {
             naive.push(report.per_second);
         }
     }
+    let busy = Load {
+        address: &durable.address,
+        path: child::BUSY_PATH,
+        run: "busy",
+        ..load.clone()
+    }
+    .put()
+    .await?;
     let rates: Vec<f64> = kept.iter().map(|report| report.per_second).collect();
     let half = Spread::of(&rates).context("at least one run")?.median / 2.0;
     let half = Load {
@@ -202,6 +213,7 @@ async fn measure(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Measured> {
         verify: verified,
         durable: kept,
         naive,
+        busy: busy.per_second,
         half,
         rss_mib,
     })
@@ -214,7 +226,7 @@ async fn started(
 ) -> anyhow::Result<Process> {
     std::fs::create_dir_all(data)?;
     let server = child::server(data, database, verify_only).await?;
-    child::source_declare(data, LOAD_SECRET).await?;
+    child::sources_declare(data, LOAD_SECRET).await?;
     Ok(server)
 }
 

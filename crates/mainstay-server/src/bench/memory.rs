@@ -34,10 +34,10 @@ pub(crate) struct MemoryArgs {
 pub(crate) async fn run(bench: &Bench, args: &MemoryArgs) -> anyhow::Result<Line> {
     let folder = tempfile::tempdir()?;
     let server = child::server(folder.path(), bench.place.url(), false).await?;
-    child::source_declare(folder.path(), LOAD_SECRET).await?;
+    child::sources_declare(folder.path(), LOAD_SECRET).await?;
     let load = Load {
         address: &server.address,
-        path: "/in/bench",
+        path: child::BUSY_PATH,
         secret: LOAD_SECRET,
         seconds: args.minutes * 60.0,
         connections: 64,

@@ -10,16 +10,19 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
 use mainstay::{
     Mainstay, Parts,
     clean::Retention,
     jobs::{NOOP, NOOP_QUEUE},
 };
 use mainstay_domain::{
-    Clock, JobId, Scope, Store, StoreExt, TenantId, Timestamp,
+    BindingId, Clock, EventId, JobId, Random, ReceiptId, Scope, SourceId, Store, StoreExt,
+    TenantId, Timestamp,
     access::Tenant,
+    intake::{Arrival, Blob, NewEvent, NewReceipt, payload_digest},
     jobs::{
-        NewJob, QueueNumber,
+        Attempt, NewJob, QueueNumber,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
     },
 };
@@ -37,6 +40,30 @@ const INSERT_AT_ONCE: usize = 1_000;
 /// The lane that the jobs wait in.
 const BAND: i16 = 1;
 const STEP: Duration = Duration::from_millis(1);
+
+/// Says how far a long filling has come.
+struct Told {
+    what: &'static str,
+    count: usize,
+    last: Instant,
+}
+
+impl Told {
+    fn new(what: &'static str, count: usize) -> Self {
+        Self {
+            what,
+            count,
+            last: Instant::now(),
+        }
+    }
+
+    fn at(&mut self, done: usize) {
+        if self.last.elapsed() > Duration::from_secs(5) {
+            self.last = Instant::now();
+            note(&format!("inserted {done} of {} {}", self.count, self.what));
+        }
+    }
+}
 
 /// A database with one tenant, whose jobs do nothing.
 pub(super) struct Ground {
@@ -145,17 +172,82 @@ impl Ground {
     /// Inserts this many jobs, many at a time; how many in a second.
     pub(super) async fn fill(&self, count: usize) -> anyhow::Result<f64> {
         let begin = Instant::now();
-        let mut told = Instant::now();
+        let mut told = Told::new("jobs", count);
         for done in (0..count).step_by(INSERT_AT_ONCE) {
             let some = INSERT_AT_ONCE.min(count - done);
             self.insert((0..some).map(|_| self.job(SystemClock.now())).collect())
                 .await?;
-            if told.elapsed() > Duration::from_secs(5) {
-                told = Instant::now();
-                note(&format!("inserted {done} of {count} jobs"));
-            }
+            told.at(done);
         }
         Ok(count as f64 / begin.elapsed().as_secs_f64())
+    }
+
+    /// Appends this many events, each with its receipt and a job, as intake does.
+    pub(super) async fn fill_events(&self, count: usize) -> anyhow::Result<()> {
+        let version = self
+            .store
+            .read(Scope::System("bench"), |tx| {
+                Box::pin(async move { tx.config_version().await })
+            })
+            .await?;
+        let mut told = Told::new("events", count);
+        for done in (0..count).step_by(INSERT_AT_ONCE) {
+            let some = INSERT_AT_ONCE.min(count - done);
+            let arrivals: Arc<[Arrival]> = (0..some).map(|_| self.arrival()).collect();
+            let appended = self.store.transact(Scope::System("bench"), move |tx| {
+                let arrivals = Arc::clone(&arrivals);
+                Box::pin(async move { tx.event_append(version, &arrivals).await })
+            });
+            ensure!(appended.await?.len() == some, "every event is appended");
+            told.at(done);
+        }
+        Ok(())
+    }
+
+    /// A webhook of a small body, with one event that brings one job.
+    fn arrival(&self) -> Arrival {
+        let now = SystemClock.now();
+        let source = SourceId::new(now, &SystemRandom);
+        let id = EventId::new(now, &SystemRandom);
+        let body = Bytes::from(format!(r#"{{"id":"{id}","type":"invoice.paid"}}"#));
+        let blob = |bytes: &Bytes| Blob {
+            zstd: false,
+            bytes: bytes.clone(),
+        };
+        let mut key = [0; 16];
+        SystemRandom.fill(&mut key);
+        let event = NewEvent {
+            id,
+            tenant: self.tenant,
+            source,
+            source_number: 1,
+            provider_id: id.to_string(),
+            kind: "invoice.paid".to_owned(),
+            occurred_at: Some(now),
+            dedup_keys: vec![key],
+            body_hash: payload_digest(&body),
+            payload: blob(&body),
+            payload_bytes: body.len() as i64,
+            jobs: vec![NewJob {
+                event: Some(id),
+                binding: Some(BindingId::new(now, &SystemRandom)),
+                ..self.job(now)
+            }],
+        };
+        Arrival {
+            receipt: NewReceipt {
+                id: ReceiptId::new(now, &SystemRandom),
+                source,
+                received_at: now,
+                remote: "127.0.0.1".to_owned(),
+                headers: blob(&Bytes::from_static(b"{}")),
+                body: Some(blob(&body)),
+                body_bytes: body.len() as i64,
+                secret: None,
+                refusal: None,
+            },
+            events: vec![event],
+        }
     }
 
     /// Starts the engine.
@@ -200,6 +292,24 @@ impl Ground {
             .snapshot()
             .queue(self.queue)
             .map_or(0, |queue| queue.tally.done)
+    }
+
+    /// Waits for the first attempt of a job. Asks the store: the engine's picture is renewed only now and then.
+    pub(super) async fn attempt(&self, job: JobId) -> anyhow::Result<Attempt> {
+        let begin = Instant::now();
+        loop {
+            let read = self.store.read(Scope::System("bench"), move |tx| {
+                Box::pin(async move { tx.job_attempts(job).await })
+            });
+            if let Some(attempt) = read.await?.0.into_iter().next() {
+                return Ok(attempt);
+            }
+            ensure!(
+                begin.elapsed() < Duration::from_secs(60),
+                "a job was not carried out for a minute"
+            );
+            sleep(STEP).await;
+        }
     }
 
     /// Waits until this many are done; the moment and the count at which that was seen.

@@ -20,9 +20,9 @@ const FULL_BAR_MS: f64 = 3_000.0;
 /// How to measure.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ReadyArgs {
-    /// How many jobs a full database holds, none of them done
+    /// How many events a full database holds, each with a job that is not done
     #[arg(long, default_value_t = 1_000_000)]
-    jobs: usize,
+    events: usize,
     /// How often each start is measured
     #[arg(long, default_value_t = 3)]
     runs: usize,
@@ -44,7 +44,7 @@ pub(crate) async fn run(bench: &Bench, args: &ReadyArgs) -> anyhow::Result<Line>
     let empty = Spread::of(&empty).context("at least one run")?;
     note(&format!("empty: ready after {empty} ms"));
     let ground = Ground::prepare(bench).await?;
-    ground.fill(args.jobs).await?;
+    ground.fill_events(args.events).await?;
     let folder = ground.close().await;
     let mut full = Vec::new();
     for _ in 0..args.runs {
@@ -67,10 +67,10 @@ pub(crate) async fn run(bench: &Bench, args: &ReadyArgs) -> anyhow::Result<Line>
     };
     note(&format!(
         "ready on {}: from starting the process until intake commits\n\
-         empty database       {empty} ms (bar {EMPTY_BAR_MS} ms)\n\
-         {:>9} jobs open  {full} ms (bar {FULL_BAR_MS} ms)\n{}",
+         empty database  {empty} ms (bar {EMPTY_BAR_MS} ms)\n\
+         {:>9} events, as many jobs open  {full} ms (bar {FULL_BAR_MS} ms)\n{}",
         bench.database(),
-        args.jobs,
+        args.events,
         line.word()
     ));
     Ok(line)
