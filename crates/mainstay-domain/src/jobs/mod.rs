@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Category, StoreResult},
-    id::{BindingId, EndpointId, EventId, JobId, ReplayId, TenantId},
+    id::{BindingId, EndpointId, EventId, JobId, ReceiptId, ReplayId, TenantId},
     intake::Blob,
     time::Timestamp,
 };
@@ -110,7 +110,9 @@ pub struct EventBody {
     pub occurred_at: Option<Timestamp>,
     /// The payload.
     pub payload: Blob,
-    /// The headers of the request that brought it: a JSON object.
+    /// The request that brought it.
+    pub receipt: ReceiptId,
+    /// The headers of that request: a JSON object.
     pub headers: Option<Blob>,
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod cli;
 mod client;
+mod deliveries;
 mod idempotency;
 mod receiver;
 mod routes;

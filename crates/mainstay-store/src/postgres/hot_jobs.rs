@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::future::try_join;
 use mainstay_domain::{
-    EndpointId, EventId, JobId, StoreError, StoreResult, TenantId, Timestamp,
+    EndpointId, EventId, JobId, ReceiptId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
@@ -155,7 +155,7 @@ static RETRIES: Sized = sized!(
 const BODIES: &str = "
     SELECT j.tenant_id, j.id, j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind,
         (SELECT s.name FROM source AS s WHERE s.tenant_id = e.tenant_id AND s.id = e.source_id),
-        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers
+        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers, e.receipt_id
     FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
     CROSS JOIN LATERAL (SELECT * FROM job WHERE job.tenant_id = k.tenant_id AND job.id = k.id LIMIT 1) AS j
     LEFT JOIN LATERAL (
@@ -715,6 +715,9 @@ fn event_body(row: &Row, id: EventId) -> EventBody {
             zstd: false,
             bytes: Bytes::new(),
         }),
+        receipt: row
+            .get::<_, Option<Uuid>>(17)
+            .map_or(ReceiptId::NIL, ReceiptId::from_uuid),
         headers: blob(15),
     }
 }
