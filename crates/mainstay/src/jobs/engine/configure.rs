@@ -12,7 +12,7 @@ use mainstay_domain::{
 };
 
 use super::Shared;
-use crate::jobs::machine::{QueueSettings, Runs};
+use crate::jobs::machine::{Input, QueueSettings, Runs};
 
 /// Built-in jobs of one queue under way at once: a bound on how much one transaction's failure repeats.
 const BUILTIN_IN_FLIGHT: u32 = 2_000;
@@ -27,7 +27,22 @@ struct Seen {
     endpoints: HashMap<QueueNumber, EndpointId>,
 }
 
-type Queues = Vec<(QueueNumber, QueueSettings)>;
+/// What was loaded.
+pub(super) struct Settings {
+    version: i64,
+    queues: Vec<(QueueNumber, QueueSettings)>,
+}
+
+impl Settings {
+    /// The answer to the request with this number; 0 when nobody asked.
+    pub(super) fn answer(self, request: u64) -> Input {
+        Input::Configured {
+            request,
+            version: self.version,
+            queues: self.queues,
+        }
+    }
+}
 
 impl Configured {
     /// The endpoint that this queue belongs to.
@@ -41,7 +56,7 @@ impl Configured {
     }
 
     /// Loads the settings if another version is in the store than the last that was loaded.
-    pub(super) async fn load_if_changed(&self, shared: &Shared) -> StoreResult<Option<Queues>> {
+    pub(super) async fn load_if_changed(&self, shared: &Shared) -> StoreResult<Option<Settings>> {
         let asked = shared.store.read(Scope::System("engine"), |tx| {
             Box::pin(async move { tx.config_version().await })
         });
@@ -58,7 +73,7 @@ impl Configured {
     }
 
     /// Loads the settings.
-    pub(super) async fn load(&self, shared: &Shared) -> StoreResult<Queues> {
+    pub(super) async fn load(&self, shared: &Shared) -> StoreResult<Settings> {
         let (config, names) = shared
             .store
             .read(Scope::System("engine"), |tx| {
@@ -69,7 +84,7 @@ impl Configured {
             .into_iter()
             .map(|(number, name)| (name, number))
             .collect();
-        let mut queues: Queues = shared
+        let mut queues: Vec<_> = shared
             .registry
             .policies()
             .filter_map(|(name, retry)| Some((*names.get(name)?, builtin(retry))))
@@ -82,7 +97,10 @@ impl Configured {
             .iter()
             .map(|endpoint| (endpoint.queue, endpoint.id))
             .collect();
-        Ok(queues)
+        Ok(Settings {
+            version: config.version,
+            queues,
+        })
     }
 }
 

@@ -184,8 +184,8 @@ impl Owner {
             let mut every = tokio::time::interval(CONFIGURE_EVERY);
             loop {
                 every.tick().await;
-                if let Ok(Some(queues)) = configured.load_if_changed(&shared).await {
-                    let _ = answers.send(Input::Configured { request: 0, queues });
+                if let Ok(Some(settings)) = configured.load_if_changed(&shared).await {
+                    let _ = answers.send(settings.answer(0));
                 }
             }
         });
@@ -271,9 +271,10 @@ impl Owner {
                 );
                 let answers = self.answers.clone();
                 self.tasks.spawn(async move {
-                    let input = shared.perform(action, &configured, &bodies).await;
-                    // The owner may have stopped meanwhile.
-                    let _ = answers.send(input);
+                    for input in shared.perform(action, &configured, &bodies).await {
+                        // The owner may have stopped meanwhile.
+                        let _ = answers.send(input);
+                    }
                 });
             }
         }

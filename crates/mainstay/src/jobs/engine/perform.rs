@@ -28,10 +28,13 @@ impl Shared {
         action: Action,
         configured: &Arc<Configured>,
         bodies: &Bodies,
-    ) -> Input {
-        match action {
+    ) -> Vec<Input> {
+        let answer = match action {
+            Action::Start { version, starts } => {
+                return self.start(version, starts, configured, bodies).await;
+            }
             Action::Configure { request } => match configured.load(self).await {
-                Ok(queues) => Input::Configured { request, queues },
+                Ok(settings) => settings.answer(request),
                 Err(error) => {
                     failed("the queues' settings could not be loaded", &error);
                     Input::ConfigureFailed { request }
@@ -57,12 +60,6 @@ impl Shared {
                 Input::Unfinished(
                     found.map_err(|error| failed("unfinished attempts could not be found", &error)),
                 )
-            }
-            Action::Start(starts) => {
-                let answers = self.start(starts.clone(), bodies).await;
-                let answers =
-                    answers.map_err(|error| failed("starts could not be recorded", &error));
-                Input::Started { starts, answers }
             }
             Action::RunBatch {
                 sequence,
@@ -90,7 +87,8 @@ impl Shared {
             }
             // The owner keeps these to itself.
             Action::Run(_) | Action::Abort(_) | Action::Stopped | Action::Replaced => Input::Tick,
-        }
+        };
+        vec![answer]
     }
 
     async fn discover(
@@ -152,12 +150,54 @@ impl Shared {
     }
 
     /// Records starts of the jobs whose bodies are there, and keeps the bodies of those that may go on.
-    async fn start(&self, starts: Vec<AttemptStart>, kept: &Bodies) -> StoreResult<Vec<Started>> {
-        let (answers, bodies) = self
+    async fn start(
+        &self,
+        version: i64,
+        starts: Vec<AttemptStart>,
+        configured: &Configured,
+        kept: &Bodies,
+    ) -> Vec<Input> {
+        let answers = match self.record_starts(version, starts.clone(), kept).await {
+            Ok(Some(answers)) => Ok(answers),
+            // Refused, and the settings to decide by are told first.
+            Ok(None) => match configured.load(self).await {
+                Ok(settings) => {
+                    let answers = Ok(vec![Started::Refused; starts.len()]);
+                    return vec![
+                        settings.answer(0),
+                        Input::Started {
+                            version,
+                            starts,
+                            answers,
+                        },
+                    ];
+                }
+                Err(error) => Err(failed("the queues' settings could not be loaded", &error)),
+            },
+            Err(error) => Err(failed("starts could not be recorded", &error)),
+        };
+        vec![Input::Started {
+            version,
+            starts,
+            answers,
+        }]
+    }
+
+    /// `None`: the configuration is not of this version any more, and nothing is recorded.
+    async fn record_starts(
+        &self,
+        version: i64,
+        starts: Vec<AttemptStart>,
+        kept: &Bodies,
+    ) -> StoreResult<Option<Vec<Started>>> {
+        let recorded = self
             .store
             .transact(Scope::System("engine"), move |tx| {
                 let starts = starts.clone();
                 Box::pin(async move {
+                    if tx.config_version().await? != version {
+                        return Ok(None);
+                    }
                     let keys: Vec<_> = starts
                         .iter()
                         .map(|start| (start.tenant, start.job))
@@ -176,19 +216,19 @@ impl Shared {
                         .iter()
                         .map(|start| started(allowed.get(&start.job)))
                         .collect();
-                    Ok((
-                        answers,
-                        bodies
-                            .into_iter()
-                            .filter(|body| allowed.get(&body.job) == Some(&true))
-                            .collect::<Vec<_>>(),
-                    ))
+                    let bodies = bodies
+                        .into_iter()
+                        .filter(|body| allowed.get(&body.job) == Some(&true));
+                    Ok(Some((answers, bodies.collect::<Vec<_>>())))
                 })
             })
             .await?;
+        let Some((answers, bodies)) = recorded else {
+            return Ok(None);
+        };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bodies.into_iter().map(|body| (body.job, body)));
-        Ok(answers)
+        Ok(Some(answers))
     }
 
     async fn inspect(&self, jobs: Vec<JobAt>) -> StoreResult<Vec<Truth>> {

@@ -11,6 +11,8 @@ use super::{
 /// Requests for settings.
 #[derive(Debug, Default)]
 pub(super) struct Configuring {
+    /// The version of the configuration that the settings come from.
+    pub(super) version: i64,
     /// The number of the last request.
     asked: u64,
     /// Whether it is unanswered.
@@ -49,10 +51,21 @@ impl Machine {
     }
 
     /// New settings, asked for by us (`request`) or found by the driver (an older number).
-    pub(super) fn configured(&mut self, request: u64, queues: Vec<(QueueNumber, QueueSettings)>) {
+    pub(super) fn configured(
+        &mut self,
+        request: u64,
+        version: i64,
+        queues: Vec<(QueueNumber, QueueSettings)>,
+    ) {
         if request == self.configuring.asked {
             self.configuring.flying = false;
         }
+        if version < self.configuring.version {
+            // Overtaken on its way. What it knows of new queues is asked for once more.
+            self.configuring.wanted = true;
+            return;
+        }
+        self.configuring.version = version;
         let mut named = std::collections::BTreeSet::new();
         for (number, settings) in queues {
             named.insert(number);

@@ -25,8 +25,8 @@ pub(super) struct Dispatch {
     builtin: Rotation,
     /// Attempts that leave the process, from their start until their outcome is recorded.
     pub(super) outbound_open: usize,
-    /// Starts of which we do not know whether they were recorded.
-    starts_again: Vec<AttemptStart>,
+    /// Starts of which we do not know whether they were recorded, by the configuration they were decided by.
+    starts_again: BTreeMap<i64, Vec<AttemptStart>>,
     /// Transactions of built-in jobs, by their number.
     batches: BTreeMap<i64, BatchFlight>,
     /// Parts of batches that failed, to be run again.
@@ -95,10 +95,12 @@ impl Machine {
 
     /// Asks once more for what the store failed to answer.
     fn send_again(&mut self, out: &mut Vec<Action>) {
-        let starts = std::mem::take(&mut self.dispatch.starts_again);
-        if !starts.is_empty() {
-            out.push(Action::Start(starts));
-        }
+        let again = std::mem::take(&mut self.dispatch.starts_again);
+        out.extend(
+            again
+                .into_iter()
+                .map(|(version, starts)| Action::Start { version, starts }),
+        );
         for (sequence, flight) in &mut self.dispatch.batches {
             if !flight.sent {
                 flight.sent = true;
@@ -125,7 +127,8 @@ impl Machine {
             self.look_at_queue(number);
         }
         if !starts.is_empty() {
-            out.push(Action::Start(starts));
+            let version = self.configuring.version;
+            out.push(Action::Start { version, starts });
         }
     }
 
@@ -158,13 +161,15 @@ impl Machine {
     /// The starts are recorded, or refused.
     pub(super) fn started(
         &mut self,
+        version: i64,
         starts: Vec<AttemptStart>,
         answers: Result<Vec<Started>, Failed>,
         out: &mut Vec<Action>,
     ) {
         let Ok(answers) = answers else {
             self.outage.failed(self.now, &self.limits);
-            self.dispatch.starts_again.extend(starts);
+            let again = self.dispatch.starts_again.entry(version).or_default();
+            again.extend(starts);
             return;
         };
         self.outage.answered();

@@ -162,12 +162,20 @@ impl Machine {
         match input {
             Input::Tick => {}
             Input::Woken => self.news.woken(),
-            Input::Configured { request, queues } => self.configured(request, queues),
+            Input::Configured {
+                request,
+                version,
+                queues,
+            } => self.configured(request, version, queues),
             Input::ConfigureFailed { request } => self.configure_failed(request),
             Input::Discovered(answer) => self.discovered(answer, out),
             Input::Refilled { refill, jobs } => self.refilled(&refill, jobs),
             Input::Unfinished(answer) => self.unfinished_found(answer),
-            Input::Started { starts, answers } => self.started(starts, answers, out),
+            Input::Started {
+                version,
+                starts,
+                answers,
+            } => self.started(version, starts, answers, out),
             Input::Ended { job, end, policy } => self.ended(job, end, policy),
             Input::BatchEnded { sequence, result } => self.batch_ended(sequence, result, out),
             Input::Settled { sequence, result } => self.settled(sequence, result, out),

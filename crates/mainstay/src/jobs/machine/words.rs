@@ -23,6 +23,8 @@ pub enum Input {
     Configured {
         /// The number of the request.
         request: u64,
+        /// The version of the configuration that they come from.
+        version: i64,
         /// All queues that anybody has settings for.
         queues: Vec<(QueueNumber, QueueSettings)>,
     },
@@ -44,6 +46,8 @@ pub enum Input {
     Unfinished(Result<Vec<Unfinished>, Failed>),
     /// The answer to [`Action::Start`], one for each start. On failure it is not known whether they were recorded.
     Started {
+        /// The version of the configuration by which they were decided on.
+        version: i64,
         /// What was asked for.
         starts: Vec<AttemptStart>,
         /// The answers, in the same order.
@@ -108,8 +112,14 @@ pub enum Action {
         /// Started at or after.
         since: Timestamp,
     },
-    /// Record starts, and load the jobs' bodies.
-    Start(Vec<AttemptStart>),
+    /// Record starts, and load the jobs' bodies; refuse all of them if the configuration is another by now. Then its
+    /// settings are told first ([`Input::Configured`]).
+    Start {
+        /// The version of the configuration by which they were decided on.
+        version: i64,
+        /// What is to be recorded.
+        starts: Vec<AttemptStart>,
+    },
     /// Carry out an attempt whose start is recorded.
     Run(AttemptStart),
     /// A person has stopped this job: end its attempt early if that is possible.
@@ -215,7 +225,7 @@ pub enum Runs {
 pub enum Started {
     /// It may.
     Go,
-    /// That attempt has a start or an outcome already.
+    /// That attempt has a start or an outcome already, or the configuration has changed.
     Refused,
     /// The job's body is gone.
     Gone,

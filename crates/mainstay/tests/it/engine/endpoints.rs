@@ -174,6 +174,9 @@ on_both!(
         let works = Works::new(db.store()).await;
         let engine = works.engine();
         let mut endpoint = works.endpoint(settings()).await;
+        works.insert(&works.pushes(&endpoint, 1)).await;
+        until_done(&engine, endpoint.queue, 1).await;
+        // The engine has seen it enabled, and has not been told.
         endpoint.enabled = false;
         works.endpoint_update(&endpoint).await;
         works.insert(&works.pushes(&endpoint, 3)).await;
@@ -182,10 +185,10 @@ on_both!(
                 .is_some_and(|queue| queue.waiting == 3)
         })
         .await;
-        assert_eq!(works.orders.pushes().len(), 0);
+        assert_eq!(works.orders.pushes().len(), 1);
         endpoint.enabled = true;
         works.endpoint_update(&endpoint).await;
-        until_done(&engine, endpoint.queue, 3).await;
+        until_done(&engine, endpoint.queue, 4).await;
         engine.stop().await;
     }
 );

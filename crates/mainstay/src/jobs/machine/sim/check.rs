@@ -36,7 +36,7 @@ pub(super) fn action(world: &World, epoch: i64, action: &Action) {
                 start.job
             );
         }
-        Action::Start(starts) => {
+        Action::Start { starts, .. } => {
             for start in starts {
                 let again = world.starts_sent.contains(&(start.job, start.attempt));
                 assert!(

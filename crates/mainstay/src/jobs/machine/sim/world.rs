@@ -19,7 +19,7 @@ use mainstay_domain::{
 use super::{
     super::{
         Action, BatchResult, End, Failed, Failure, Input, Limits, Machine, QueueSettings, Report,
-        Runs, SettleResult,
+        Runs, SettleResult, Started,
     },
     check,
     model::{Model, tenant},
@@ -55,6 +55,8 @@ enum Event {
     Timer { epoch: i64, generation: u64 },
     /// Something commits a job whose id was made a while ago.
     JobCommits(JobRef),
+    /// The owner hears of other settings.
+    Settings,
     /// Something happens to the world.
     Whim,
     /// The old owner's process dies at last.
@@ -93,6 +95,8 @@ pub(super) struct World {
     epoch: i64,
     down: BTreeSet<QueueNumber>,
     disabled: BTreeSet<QueueNumber>,
+    /// Of the settings.
+    version: i64,
     pub(super) starts_sent: BTreeSet<(JobId, i32)>,
     pub(super) steps: u64,
 }
@@ -116,6 +120,7 @@ impl World {
             epoch: 1,
             down: BTreeSet::new(),
             disabled: BTreeSet::new(),
+            version: 0,
             starts_sent: BTreeSet::new(),
             steps: 0,
         };
@@ -173,6 +178,7 @@ impl World {
                     self.step_owner(self.owner.epoch, vec![Input::Woken]);
                 }
             }
+            Event::Settings => self.tell_settings(),
             Event::Whim => self.whim(),
             Event::ZombieDies => self.zombie = None,
         }
@@ -240,7 +246,7 @@ impl World {
 
     fn perform(&mut self, epoch: i64, action: Action) {
         check::action(self, epoch, &action);
-        if let Action::Start(starts) = &action {
+        if let Action::Start { starts, .. } = &action {
             let sent = starts.iter().map(|start| (start.job, start.attempt));
             self.starts_sent.extend(sent);
         }
@@ -319,6 +325,7 @@ impl World {
         match &operation.action {
             Action::Configure { request } => Input::Configured {
                 request: *request,
+                version: self.version,
                 queues: self.settings(),
             },
             Action::Discover {
@@ -337,12 +344,10 @@ impl World {
                 Input::Inspected(Ok(jobs.iter().map(|at| self.model.inspect(*at)).collect()))
             }
             _ if lost => Input::Tick,
-            Action::Start(starts) => Input::Started {
+            Action::Start { version, starts } => Input::Started {
+                version: *version,
                 starts: starts.clone(),
-                answers: Ok(starts
-                    .iter()
-                    .map(|start| self.model.start(*start))
-                    .collect()),
+                answers: Ok(self.start(*version, starts)),
             },
             Action::RunBatch {
                 sequence, batch, ..
@@ -379,6 +384,22 @@ impl World {
             }
             Action::Run(_) | Action::Abort(_) | Action::Stopped | Action::Replaced => Input::Tick,
         }
+    }
+
+    /// Nothing starts by settings that are not in force any more.
+    fn start(&mut self, version: i64, starts: &[AttemptStart]) -> Vec<Started> {
+        if version != self.version {
+            self.later(0, Event::Settings);
+            return vec![Started::Refused; starts.len()];
+        }
+        let start = |start: &AttemptStart| {
+            assert!(
+                !self.disabled.contains(&start.queue),
+                "nothing starts in a queue that is disabled"
+            );
+            self.model.start(*start)
+        };
+        starts.iter().map(start).collect()
     }
 
     fn answer(&mut self, number: u64) {
@@ -458,6 +479,7 @@ impl World {
         if !self.in_trouble() {
             self.down.clear();
             self.disabled.clear();
+            self.version += 1;
             self.tell_settings();
             if self.zombie.is_some() {
                 self.later(0, Event::ZombieDies);
@@ -540,15 +562,21 @@ impl World {
         if !self.disabled.remove(&queue) {
             self.disabled.insert(queue);
         }
-        self.tell_settings();
+        self.version += 1;
+        let wait = self.between(0, 1_000 * MS);
+        self.later(wait, Event::Settings);
     }
 
     fn tell_settings(&mut self) {
-        let input = Input::Configured {
-            request: 0,
-            queues: self.settings(),
-        };
-        self.step_owner(self.owner.epoch, vec![input]);
+        let zombie = self.zombie.as_ref().map(|zombie| zombie.epoch);
+        for epoch in zombie.into_iter().chain([self.owner.epoch]) {
+            let input = Input::Configured {
+                request: 0,
+                version: self.version,
+                queues: self.settings(),
+            };
+            self.step_owner(epoch, vec![input]);
+        }
     }
 
     fn clock_jumps(&mut self) {
@@ -635,7 +663,8 @@ fn failed(action: &Action) -> Input {
             jobs: Err(Failed),
         },
         Action::FindUnfinished { .. } => Input::Unfinished(Err(Failed)),
-        Action::Start(starts) => Input::Started {
+        Action::Start { version, starts } => Input::Started {
+            version: *version,
             starts: starts.clone(),
             answers: Err(Failed),
         },
