@@ -1,7 +1,7 @@
 //! What the team's own application gets, byte for byte.
 
 use mainstay_domain::intake::scheme::{Message, Request, Scheme, Secret, sign, verify};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     client::{Caller, text},
@@ -83,5 +83,40 @@ on_both_servers!(
             .await
             .ok();
         assert_eq!(text(&again, "/event_ids/0"), event);
+    }
+);
+
+/// The times of an endpoint's answers, once there are any.
+async fn times(owner: &Caller) -> (i64, i64) {
+    let some = |list: &Value| list["items"][0]["stats"]["p50_ms"].is_i64();
+    let list = owner.until("/v1/endpoints", some).await;
+    let stats = &list["items"][0]["stats"];
+    let ms = |name: &str| stats[name].as_i64().expect("a number");
+    (ms("p50_ms"), ms("p99_ms"))
+}
+
+on_both_servers!(
+    how_long_an_endpoint_takes_is_known_after_a_restart_too,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let new = json!({ "name": "code", "scheme": "github", "secret": SECRET });
+        owner.post("/v1/sources", &new).await.ok();
+        let receiver = Receiver::answering(200);
+        endpoint(&owner, "app", &receiver, "standard_webhooks").await;
+        let body = "payload=%7B%22action%22%3A%22opened%22%7D";
+        let headers = as_github_sends_it("72d3162e", body);
+        owner.inbound("code", headers, body.into()).await.ok();
+        receiver.next();
+        let (p50, p99) = times(&owner).await;
+        assert!((0..60_000).contains(&p50) && p50 <= p99, "{p50} {p99}");
+        let metrics = owner.get("/metrics").await.text;
+        let counted = metrics.lines().find(|line| {
+            line.starts_with("mainstay_delivery_duration_seconds_count{") && line.ends_with("} 1")
+        });
+        assert!(counted.is_some(), "{metrics}");
+        assert_eq!(server.stop(), Some(0));
+        server.start_again();
+        assert_eq!(times(&Caller::owner(server)).await, (p50, p99));
     }
 );

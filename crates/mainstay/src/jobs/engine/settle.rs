@@ -107,6 +107,10 @@ impl Shared {
                 attempt,
                 endpoint.map_or(Uuid::nil(), |endpoint| endpoint.uuid()),
             );
+            if let Some(endpoint) = endpoint.filter(|_| is_answer(attempt)) {
+                self.samples
+                    .answered(attempt.queue, endpoint, took_ms(attempt));
+            }
             log_retry(attempt);
         }
         let shown = settlement.attempts.iter().take(SHOWN_MAX);
@@ -122,9 +126,9 @@ impl Shared {
     fn count(&self, attempt: &Attempt, subject: Uuid) {
         match attempt.outcome {
             Outcome::Succeeded => {
-                let took = attempt.finished_at.ms_since(attempt.started_at).max(0);
                 self.samples.count(Series::Done, subject, 1);
-                self.samples.count(Series::DurationMs, subject, took);
+                self.samples
+                    .count(Series::DurationMs, subject, took_ms(attempt));
             }
             Outcome::Failed | Outcome::Lost => self.samples.count(Series::Failed, subject, 1),
             Outcome::Dead => {
@@ -180,6 +184,15 @@ impl Shared {
             SettleResult::Replaced
         })
     }
+}
+
+/// Whether the endpoint answered, whatever it said, or was waited for until the timeout.
+fn is_answer(attempt: &Attempt) -> bool {
+    attempt.status.is_some() || attempt.category == Some(Category::Timeout)
+}
+
+fn took_ms(attempt: &Attempt) -> i64 {
+    attempt.finished_at.ms_since(attempt.started_at).max(0)
 }
 
 /// Neither the fence nor the store's being away: what is left is what was to be told.
