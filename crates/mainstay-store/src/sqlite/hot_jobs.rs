@@ -189,6 +189,8 @@ impl SqliteConn<'_> {
             signals: signals.into_iter().map(|(_, signal)| signal).collect(),
             cursor: known.write(),
             more,
+            // Rows keep their numbers in a backup, so a cursor means the same after a restore.
+            ..Discovery::default()
         })
     }
 
