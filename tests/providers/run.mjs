@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { after, describe, mock, test } from "node:test";
 
+import { Webhooks } from "@octokit/webhooks";
 import { sign as githubSign, verify as githubVerify } from "@octokit/webhooks-methods";
 import { Webhook as StandardWebhook } from "standardwebhooks";
 import Stripe from "stripe";
@@ -290,6 +291,45 @@ describe("stripe, thin events", () => {
     const headers = await ourSignature(provider, body, [provider.secret], Math.floor(Date.now() / 1000));
     const read = stripe.parseEventNotification(body, headers["stripe-signature"], provider.secret);
     assert.equal(read.id, "evt_test_65R");
+  });
+});
+
+describe("@octokit/webhooks, forms", () => {
+  const secret = "It's a Secret to Everybody";
+  const provider = { scheme: { scheme: "github" }, secret };
+  const webhooks = new Webhooks({ secret });
+  const json = JSON.stringify({ action: "opened", issue: { title: "1+1=2 & 100% Zoë 😀" } });
+  // GitHub's default content type, as URLSearchParams and as stricter encoders write it.
+  const forms = [new URLSearchParams({ payload: json }).toString(), `payload=${encodeURIComponent(json)}`];
+  const headers = (signature) => ({
+    "content-type": "application/x-www-form-urlencoded",
+    "x-hub-signature-256": signature,
+    "x-github-delivery": ID,
+    "x-github-event": "issues",
+  });
+
+  test("a form that the package signs is read by Mainstay as the event inside", async () => {
+    for (const form of forms) {
+      const verdict = await ourVerdict(provider, headers(await webhooks.sign(form)), form);
+      assert.equal(verdict.ok, true, JSON.stringify(verdict));
+      assert.deepEqual(verdict.events, [{ provider_id: ID, type: "issues.opened", occurred_at_micros: null }]);
+    }
+  });
+
+  test("a form that Mainstay signs verifies with the package", async () => {
+    for (const form of forms) {
+      const ours = await ourSignature(provider, form);
+      assert.equal(await webhooks.verify(form, ours["x-hub-signature-256"]), true);
+    }
+  });
+
+  test("what is signed is the form and not the event inside", async () => {
+    for (const form of forms) {
+      const verdict = await ourVerdict(provider, headers(await webhooks.sign(json)), form);
+      assert.equal(verdict.code, "signature_wrong");
+      const changed = form.replace("opened", "closed");
+      assert.equal((await ourVerdict(provider, headers(await webhooks.sign(form)), changed)).code, "signature_wrong");
+    }
   });
 });
 

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) trusted_proxies: Vec<Cidr>,
     /// Ranges that deliveries may go to although the guard would refuse them.
     pub(crate) outbound_allow: Vec<Cidr>,
+    /// A PEM file of certificate authorities that endpoints are trusted by beside the platform's.
+    pub(crate) outbound_ca_file: Option<PathBuf>,
     /// Bounds.
     pub(crate) limits: Limits,
     /// How long data is kept.

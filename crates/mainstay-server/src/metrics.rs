@@ -1,12 +1,14 @@
 //! `/metrics` for Prometheus. Labels come from fixed sets and from names that owners give, never from requests.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Extension, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use mainstay::watch::Durations;
+use mainstay_domain::jobs::QueueNumber;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -240,6 +242,45 @@ fn queues(text: &mut String, owner: bool, queues: &[Queue]) -> std::fmt::Result 
     writeln!(text, "mainstay_engine_owner {}", i32::from(owner))
 }
 
+/// How long endpoints took to answer, on this node since it started: only the engine's owner pushes to any.
+fn deliveries(
+    text: &mut String,
+    queues: &[Queue],
+    durations: &HashMap<QueueNumber, Durations>,
+) -> std::fmt::Result {
+    const NAME: &str = "mainstay_delivery_duration_seconds";
+    writeln!(
+        text,
+        "# HELP {NAME} From a push's start to the endpoint's answer, or to the timeout.\n# TYPE {NAME} histogram\n\
+         # UNIT {NAME} seconds"
+    )?;
+    for queue in queues {
+        let Some(all) = durations.get(&queue.number) else {
+            continue;
+        };
+        let (name, count) = (label(&queue.name), all.histogram.count());
+        // Powers of two, where buckets of what is kept begin: 4 ms to 131 s.
+        for ms in (2..18).map(|power| 1_i64 << power) {
+            let (le, below) = (ms as f64 / 1_000.0, all.histogram.below(ms));
+            writeln!(
+                text,
+                "{NAME}_bucket{{queue=\"{name}\",le=\"{le:?}\"}} {below}"
+            )?;
+        }
+        writeln!(
+            text,
+            "{NAME}_bucket{{queue=\"{name}\",le=\"+Inf\"}} {count}"
+        )?;
+        writeln!(
+            text,
+            "{NAME}_sum{{queue=\"{name}\"}} {:?}",
+            all.sum_ms as f64 / 1_000.0
+        )?;
+        writeln!(text, "{NAME}_count{{queue=\"{name}\"}} {count}")?;
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -263,6 +304,7 @@ pub(crate) async fn metrics(
     let end = "# EOF\n";
     text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
     queues(&mut text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
+    deliveries(&mut text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
     text.push_str(end);
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -271,7 +313,37 @@ pub(crate) async fn metrics(
 
 #[cfg(test)]
 mod tests {
+    use mainstay_domain::watch::bucket;
+
     use super::*;
+
+    #[test]
+    fn durations_are_a_histogram_of_their_queue() {
+        let mut durations = Durations::default();
+        for ms in [3, 5, 900] {
+            durations.histogram.add(bucket(ms), 1);
+            durations.sum_ms += ms;
+        }
+        let queue = Queue {
+            number: 7,
+            name: "shop".into(),
+            ..Queue::default()
+        };
+        let mut text = String::new();
+        deliveries(&mut text, &[queue], &HashMap::from([(7, durations)]))
+            .expect("a string takes everything");
+        for line in [
+            "bucket{queue=\"shop\",le=\"0.004\"} 1\n",
+            "bucket{queue=\"shop\",le=\"0.008\"} 2\n",
+            "bucket{queue=\"shop\",le=\"1.024\"} 3\n",
+            "bucket{queue=\"shop\",le=\"+Inf\"} 3\n",
+            "sum{queue=\"shop\"} 0.908\n",
+            "count{queue=\"shop\"} 3\n",
+        ] {
+            let line = format!("mainstay_delivery_duration_seconds_{line}");
+            assert!(text.contains(&line), "{line} {text}");
+        }
+    }
 
     #[test]
     fn queues_are_written_with_their_names_escaped() {

@@ -126,11 +126,17 @@ async fn start(
     random: &Arc<dyn Random>,
 ) -> anyhow::Result<Mainstay> {
     let guard = AddressGuard::new(config.outbound_allow.clone());
+    let outbound = match &config.outbound_ca_file {
+        None => Outbound::new(guard, Vec::new())?,
+        Some(path) => tls::chain(path)
+            .and_then(|authorities| Ok(Outbound::new(guard, authorities)?))
+            .with_context(|| format!("outbound.ca_file: {}", path.display()))?,
+    };
     let parts = Parts {
         store: Arc::clone(store),
         clock: Arc::clone(clock),
         random: Arc::clone(random),
-        http_out: Arc::new(Outbound::new(guard)),
+        http_out: Arc::new(outbound),
         retention: mainstay::clean::Retention {
             events_days: config.retention.events_days,
             refused_days: config.retention.receipts_refused_days,

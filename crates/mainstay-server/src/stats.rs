@@ -4,12 +4,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mainstay_domain::{
-    Scope, StoreExt, StoreResult, Timestamp,
+    EndpointId, Scope, StoreExt, StoreResult, Timestamp,
     jobs::{QueueNumber, QueueTally},
-    watch::{Sample, Series},
+    watch::{Histogram, Sample, Series},
 };
 use tokio::{sync::Mutex, time::Instant};
 use uuid::Uuid;
+
+use mainstay::watch::hour;
 
 use crate::{limits, state::App};
 
@@ -100,16 +102,30 @@ pub(crate) struct Queue {
 /// Everything, as of one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Figures {
-    /// By source or endpoint.
-    pub(crate) counted: HashMap<Uuid, Counted>,
+    /// What was counted in the last 24 hours.
+    pub(crate) day: Arc<Day>,
     /// All queues.
     pub(crate) queues: Vec<Queue>,
+}
+
+/// The last 24 hours.
+#[derive(Debug, Default)]
+pub(crate) struct Day {
+    /// By source or endpoint.
+    counted: HashMap<Uuid, Counted>,
+    /// How long endpoints took to answer.
+    durations: HashMap<EndpointId, Histogram>,
 }
 
 impl Figures {
     /// What was counted for this source or endpoint.
     pub(crate) fn of(&self, subject: Uuid) -> Counted {
-        self.counted.get(&subject).copied().unwrap_or_default()
+        self.day.counted.get(&subject).copied().unwrap_or_default()
+    }
+
+    /// The time that this share of the endpoint's answers did not exceed.
+    pub(crate) fn quantile_ms(&self, endpoint: EndpointId, share: f64) -> Option<i64> {
+        self.day.durations.get(&endpoint)?.quantile_ms(share)
     }
 
     /// How this queue stands.
@@ -123,7 +139,7 @@ impl Figures {
 }
 
 /// Figures, and when they were counted.
-type CountedAt = (Instant, Arc<HashMap<Uuid, Counted>>);
+type CountedAt = (Instant, Arc<Day>);
 
 /// The last figures.
 #[derive(Default)]
@@ -135,9 +151,8 @@ pub(crate) struct Stats {
 impl Stats {
     /// The figures, at most a moment old.
     pub(crate) async fn figures(&self, app: &App) -> StoreResult<Figures> {
-        let counted = self.counted(app).await?;
         Ok(Figures {
-            counted: (*counted).clone(),
+            day: self.day(app).await?,
             queues: self.queues(app).await?,
         })
     }
@@ -178,7 +193,7 @@ impl Stats {
         Ok(queues.collect())
     }
 
-    async fn counted(&self, app: &App) -> StoreResult<Arc<HashMap<Uuid, Counted>>> {
+    async fn day(&self, app: &App) -> StoreResult<Arc<Day>> {
         let mut last = self.counted.lock().await;
         if let Some((at, counted)) = &*last
             && at.elapsed() < limits::STATS_CACHE
@@ -186,18 +201,21 @@ impl Stats {
             return Ok(Arc::clone(counted));
         }
         let from = app.clock.now().minus_ms(WINDOW_MS);
-        let samples = app
+        let (samples, durations) = app
             .store
             .read(Scope::System("figures"), move |tx| {
-                Box::pin(async move { tx.samples_list(from).await })
+                Box::pin(async move {
+                    let samples = tx.samples_list(from).await?;
+                    Ok((samples, tx.durations_list(hour(from)).await?))
+                })
             })
             .await?;
         let mut counted: HashMap<Uuid, Counted> = HashMap::new();
         for sample in &samples {
             counted.entry(sample.subject).or_default().add(sample);
         }
-        let counted = Arc::new(counted);
-        *last = Some((Instant::now(), Arc::clone(&counted)));
-        Ok(counted)
+        let day = Arc::new(Day { counted, durations });
+        *last = Some((Instant::now(), Arc::clone(&day)));
+        Ok(day)
     }
 }

@@ -66,7 +66,14 @@ async fn clean(
     retention: Retention,
     stop: &mut watch::Receiver<bool>,
 ) -> StoreResult<()> {
-    for kind in [Kind::Events, Kind::Refused, Kind::Samples, Kind::Access] {
+    let kinds = [
+        Kind::Events,
+        Kind::Refused,
+        Kind::Samples,
+        Kind::Durations,
+        Kind::Access,
+    ];
+    for kind in kinds {
         let until = kind.until(clock.now(), retention);
         while !*stop.borrow() && step(store, kind, until).await? >= STEP {
             tokio::time::sleep(BREATH).await;
@@ -80,6 +87,7 @@ enum Kind {
     Events,
     Refused,
     Samples,
+    Durations,
     Access,
 }
 
@@ -88,7 +96,7 @@ impl Kind {
         match self {
             Self::Events => now.minus_ms(retention.events_days * DAY_MS),
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
-            Self::Samples => now.minus_ms(retention.samples_days * DAY_MS),
+            Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
             Self::Access => now,
         }
     }
@@ -102,6 +110,7 @@ async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i6
                     Kind::Events => tx.event_expire(until, STEP).await,
                     Kind::Refused => tx.receipt_expire(until, REFUSED_KEEP, STEP).await,
                     Kind::Samples => tx.samples_expire(until, STEP).await,
+                    Kind::Durations => tx.durations_expire(until, STEP).await,
                     Kind::Access => tx.access_expire(until, STEP).await,
                 }
             })

@@ -107,6 +107,7 @@ impl Mainstay {
             intake::DELIVER,
             Arc::new(jobs::Deliver {
                 intake: Arc::clone(&intake),
+                store: Arc::clone(&store),
                 http: http_out,
                 clock: Arc::clone(&clock),
             }),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mainstay_domain::{
-    Clock,
+    Clock, StoreResult,
     intake::{Arrival, OWN_SOURCE},
     jobs::{DeadLetter, breaker::Turn},
 };
@@ -28,7 +28,16 @@ pub(crate) struct Own {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
+#[async_trait::async_trait]
 impl Announcer for Own {
+    fn config_version(&self) -> Option<i64> {
+        Some(self.intake.config_version())
+    }
+
+    async fn refresh(&self) -> StoreResult<()> {
+        self.intake.refresh().await
+    }
+
     fn announce(&self, what: &Announcement) -> Option<Arrival> {
         match what {
             Announcement::Dead(letter) => self.dead(letter),

@@ -11,6 +11,7 @@
 mod challenge;
 mod explain;
 mod extracted;
+mod form;
 mod github;
 mod header;
 mod hmac_rule;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Category, StoreResult},
-    id::{BindingId, EndpointId, EventId, JobId, ReplayId, TenantId},
+    id::{BindingId, EndpointId, EventId, JobId, ReceiptId, ReplayId, TenantId},
     intake::Blob,
     time::Timestamp,
 };
@@ -110,7 +110,9 @@ pub struct EventBody {
     pub occurred_at: Option<Timestamp>,
     /// The payload.
     pub payload: Blob,
-    /// The headers of the request that brought it: a JSON object.
+    /// The request that brought it.
+    pub receipt: ReceiptId,
+    /// The headers of that request: a JSON object.
     pub headers: Option<Blob>,
 }
 
@@ -471,7 +473,7 @@ pub struct Discovery {
     /// Jobs, each exactly once over successive cursors; those that are ended already are left out
     /// when `recovering` was asked.
     pub jobs: Vec<JobRef>,
-    /// How many jobs were made, by queue: `jobs` plus those left out.
+    /// How many jobs were made, by queue: `jobs` plus those left out. None of those that are seen `again`.
     pub created: Vec<(QueueNumber, i64)>,
     /// Wishes about jobs.
     pub signals: Vec<Signal>,
@@ -479,6 +481,23 @@ pub struct Discovery {
     pub cursor: Cursor,
     /// Whether there is more to see at once.
     pub more: bool,
+    /// Whether jobs and wishes were seen before, by whoever wrote a cursor that means nothing here (after a restore
+    /// into another cluster). They are not to be counted a second time.
+    pub again: bool,
+    /// Where it begins anew: how the queues that have jobs stand by the rows that will be seen again. What was made or
+    /// wished for after the cursor was written is in no counter yet, and cannot be told from the rest any more.
+    pub standing: Option<Vec<Standing>>,
+}
+
+/// How a queue stands, counted from the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The queue.
+    pub queue: QueueNumber,
+    /// Jobs that have not ended.
+    pub unfinished: i64,
+    /// Dead letters that nobody has dealt with.
+    pub dead: i64,
 }
 
 /// A lane: the jobs of a tenant in one band of one queue, in the order of their ids.

@@ -1,9 +1,15 @@
 //! Watch: the series behind charts, and what retention and health ask of the store.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::StoreResult, time::Timestamp};
+mod histogram;
+
+pub use histogram::{BUCKETS, Histogram, bucket, bucket_start_ms};
+
+use crate::{error::StoreResult, id::EndpointId, time::Timestamp};
 
 /// A series of counts per minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +57,17 @@ pub struct Sample {
     pub count: i64,
 }
 
+/// How many answers of an endpoint fell into one bucket of durations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurationCount {
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Which bucket; see [`bucket`].
+    pub bucket: usize,
+    /// How many.
+    pub count: i64,
+}
+
 /// The store's verbs of watch.
 #[async_trait]
 pub trait WatchTx: Send {
@@ -60,6 +77,17 @@ pub trait WatchTx: Send {
     async fn samples_list(&mut self, from: Timestamp) -> StoreResult<Vec<Sample>>;
     /// Removes samples older than `until`.
     async fn samples_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
+    /// Adds to the durations of an hour, which is named by its start. System scope.
+    async fn durations_add(&mut self, hour: Timestamp, counts: &[DurationCount])
+    -> StoreResult<()>;
+    /// The durations of each endpoint that has any, from the hour `from` on. System scope; callers pick what a tenant
+    /// may see.
+    async fn durations_list(
+        &mut self,
+        from: Timestamp,
+    ) -> StoreResult<HashMap<EndpointId, Histogram>>;
+    /// Removes durations of hours before `until`.
+    async fn durations_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
     /// A trivial statement, to see whether the database answers (HLT-03).
     async fn ping(&mut self) -> StoreResult<()>;
 }

@@ -30,6 +30,9 @@ pub(crate) struct ServeArgs {
     /// A range of addresses that requests to endpoints may go to although it is not public
     #[arg(long, value_name = "CIDR")]
     outbound_allow: Vec<String>,
+    /// Certificate authorities that endpoints are trusted by beside the system's, as a PEM file
+    #[arg(long, value_name = "FILE")]
+    outbound_ca_file: Option<std::path::PathBuf>,
     /// A proxy whose X-Forwarded-For is believed
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
@@ -56,6 +59,7 @@ impl ServeArgs {
         layer.tls.cert = self.tls_cert;
         layer.tls.key = self.tls_key;
         layer.outbound.allow = given(self.outbound_allow);
+        layer.outbound.ca_file = self.outbound_ca_file;
         layer
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
         tls: tls(layer.tls)?,
         trusted_proxies: ranges("trusted_proxies", layer.trusted_proxies)?,
         outbound_allow: ranges("outbound.allow", layer.outbound.allow)?,
+        outbound_ca_file: layer.outbound.ca_file,
         limits: bounds(layer.limits)?,
         retention: retention(layer.retention)?,
         log: Log {

@@ -97,6 +97,8 @@ pub(crate) struct TlsLayer {
 pub(crate) struct OutboundLayer {
     /// Ranges that deliveries may go to.
     pub(crate) allow: Option<Vec<String>>,
+    /// Certificate authorities beside the platform's.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// The table `limits`.
@@ -195,6 +197,7 @@ impl Layer {
             },
             outbound: OutboundLayer {
                 allow: variables.list("MAINSTAY_OUTBOUND_ALLOW")?,
+                ca_file: variables.path("MAINSTAY_OUTBOUND_CA_FILE"),
             },
             limits: LimitsLayer {
                 body_bytes: variables.number("MAINSTAY_LIMITS_BODY_BYTES")?,
@@ -232,6 +235,7 @@ impl Layer {
             },
             outbound: OutboundLayer {
                 allow: upper.outbound.allow.or(self.outbound.allow),
+                ca_file: upper.outbound.ca_file.or(self.outbound.ca_file),
             },
             limits: self.limits.over(upper.limits),
             retention: self.retention.over(upper.retention),

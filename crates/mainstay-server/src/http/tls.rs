@@ -27,7 +27,8 @@ pub(crate) fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+/// Certificates in a PEM file: at least one.
+pub(crate) fn chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
     anyhow::ensure!(!chain.is_empty(), "holds no certificate");
     Ok(chain)

@@ -26,6 +26,7 @@ use hyper_util::{
     rt::TokioIo,
 };
 use mainstay_domain::jobs::http_out::OutError;
+use rustls::CertificateError;
 use tokio::{net::TcpStream, time::Instant};
 use tower::Service;
 
@@ -265,6 +266,39 @@ impl Service<Uri> for BoundedConnect {
 fn connect_error(error: BoxError) -> OutError {
     match error.downcast::<OutError>() {
         Ok(own) => *own,
-        Err(error) => OutError::Tls(error.to_string()),
+        Err(error) => OutError::Tls(match tls_error(&error) {
+            Some(rustls::Error::InvalidCertificate(problem)) => certificate_words(problem),
+            _ => error.to_string(),
+        }),
     }
+}
+
+/// What rustls said, wrapped in one or more errors of I/O.
+fn tls_error(error: &BoxError) -> Option<&rustls::Error> {
+    let mut wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
+    while let Some(inner) = wrapped.downcast_ref::<io::Error>() {
+        wrapped = inner.get_ref()?;
+    }
+    wrapped.downcast_ref()
+}
+
+/// What is usually wrong with a certificate, for people.
+fn certificate_words(problem: &CertificateError) -> String {
+    let words = match problem {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the endpoint's certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the endpoint's certificate is not valid yet"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the endpoint's certificate is for another host"
+        }
+        CertificateError::UnknownIssuer => {
+            "the endpoint's certificate was not signed by an authority that is trusted here; \
+             outbound.ca_file names more of them"
+        }
+        other => return format!("the endpoint's certificate is invalid: {other}"),
+    };
+    words.to_owned()
 }

@@ -32,7 +32,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use mainstay_domain::jobs::http_out::{HttpOut, OutAnswer, OutError, OutRequest};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::pki_types::CertificateDer;
+use rustls_platform_verifier::Verifier;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
@@ -75,9 +76,14 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// The system's resolver and the platform's certificate store.
-    pub(crate) fn new(guard: AddressGuard) -> Self {
-        Self::with(guard, Arc::new(SystemResolver::new()), tls_config())
+    /// The system's resolver, and the platform's certificate authorities with these besides. Fails when one of these
+    /// cannot be one.
+    pub(crate) fn new(
+        guard: AddressGuard,
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, rustls::Error> {
+        let tls = tls_config(authorities)?;
+        Ok(Self::with(guard, Arc::new(SystemResolver::new()), tls))
     }
 
     fn with(guard: AddressGuard, resolver: Arc<dyn Resolver>, tls: rustls::ClientConfig) -> Self {
@@ -254,15 +260,24 @@ fn client_error(error: ClientError) -> OutError {
     }
 }
 
-/// The platform's certificates. Without any, every https request fails with `tls_failed`, and says so.
-fn tls_config() -> rustls::ClientConfig {
-    match rustls::ClientConfig::builder().with_platform_verifier() {
-        Ok(builder) => builder.with_no_client_auth(),
+/// The platform's authorities and ours. Without any, every https request fails with `tls_failed`, and says so.
+fn tls_config(
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<rustls::ClientConfig, rustls::Error> {
+    let builder = rustls::ClientConfig::builder();
+    let wanted = !authorities.is_empty();
+    let provider = Arc::clone(builder.crypto_provider());
+    match Verifier::new_with_extra_roots(authorities, provider) {
+        Ok(verifier) => Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth()),
+        Err(error) if wanted => Err(error),
         Err(error) => {
             tracing::warn!(%error, "no certificate authorities found; requests to https endpoints will fail");
-            rustls::ClientConfig::builder()
+            Ok(builder
                 .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth()
+                .with_no_client_auth())
         }
     }
 }

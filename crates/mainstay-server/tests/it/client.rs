@@ -175,11 +175,21 @@ impl Caller {
         let secret = Secret::new(secret.to_owned());
         let headers =
             sign(&Scheme::StandardWebhooks, &secret, &message).expect("the secret is good");
+        self.inbound(source, headers, text).await
+    }
+
+    /// Sends a request to a source as a provider does.
+    pub(crate) async fn inbound(
+        &self,
+        source: &str,
+        headers: Vec<(String, String)>,
+        body: String,
+    ) -> Answer {
         let mut request = self.http.post(format!("{}/in/{source}", self.base));
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        self.send(request.body(text)).await
+        self.send(request.body(body)).await
     }
 
     /// Asks again with every tick of the stream until the answer is as wanted.

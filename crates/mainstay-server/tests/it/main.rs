@@ -1,8 +1,11 @@
 //! The real binary, from outside.
 
 mod access;
+mod certificates;
 mod cli;
 mod client;
+mod deliveries;
+mod encrypted;
 mod idempotency;
 mod receiver;
 mod routes;

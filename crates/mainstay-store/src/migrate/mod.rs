@@ -83,6 +83,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     3 "0003_jobs";
     4 "0004_billing_watch";
     5 "0005_views";
+    6 "0006_durations";
 };
 
 /// What happens to the outcome of a run.

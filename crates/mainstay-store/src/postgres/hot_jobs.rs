@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use futures_util::future::try_join;
 use mainstay_domain::{
-    EndpointId, EventId, JobId, StoreError, StoreResult, TenantId, Timestamp,
+    EndpointId, EventId, JobId, ReceiptId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
-        QueueNumber, Signal, TallyRecord,
+        QueueNumber, Signal, Standing, TallyRecord,
     },
 };
 use tokio_postgres::Row;
@@ -50,6 +50,18 @@ const JOBS_RESTAMP: &str = "
     UPDATE job SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())";
 const SIGNALS_RESTAMP: &str = "
     UPDATE signal SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())";
+
+/// Once after a restore, and only for the counters: whatever was counted was counted by another cluster's numbers.
+const STANDING: &str = "
+    SELECT j.queue, count(*) FILTER (WHERE a.outcome IS NULL OR a.outcome NOT IN (0, 2, 5, 7)),
+        count(*) FILTER (WHERE a.outcome = 2)
+    FROM job AS j
+    LEFT JOIN LATERAL (
+        SELECT l.outcome FROM attempt AS l WHERE l.tenant_id = j.tenant_id AND l.job_id = j.id
+        ORDER BY l.attempt DESC LIMIT 1
+    ) AS a ON true
+    WHERE pg_visible_in_snapshot(j.xid, $1::text::pg_snapshot)
+    GROUP BY j.queue ORDER BY j.queue";
 
 /// `$1` is the snapshot of the last look and `$2` that of this one; `$3` and `$4` the last row that was read. Rows of
 /// transactions that were under way then come first: their numbers are lower than all others.
@@ -155,7 +167,7 @@ static RETRIES: Sized = sized!(
 const BODIES: &str = "
     SELECT j.tenant_id, j.id, j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind,
         (SELECT s.name FROM source AS s WHERE s.tenant_id = e.tenant_id AND s.id = e.source_id),
-        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers
+        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers, e.receipt_id
     FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
     CROSS JOIN LATERAL (SELECT * FROM job WHERE job.tenant_id = k.tenant_id AND job.id = k.id LIMIT 1) AS j
     LEFT JOIN LATERAL (
@@ -205,6 +217,7 @@ pub(crate) fn texts() -> Vec<&'static str> {
         NOW,
         JOBS_RESTAMP,
         SIGNALS_RESTAMP,
+        STANDING,
         BODIES,
         START,
         SETTLE,
@@ -307,14 +320,23 @@ impl PgConn<'_> {
         recovering: bool,
         limit: i64,
     ) -> StoreResult<Discovery> {
-        let mut cursor = self.window(cursor).await?;
+        let before = cursor;
+        let mut cursor = self.window(before).await?;
         let Some(mut window) = cursor.window.take() else {
+            let restored = cursor == PgCursor::foreign();
             return Ok(Discovery {
-                more: cursor == PgCursor::foreign(),
+                more: restored,
+                again: restored,
                 cursor: cursor.write(),
                 ..Discovery::default()
             });
         };
+        let begins = PgCursor::read(before).is_none_or(|before| before.window.is_none());
+        let standing = match window.recovering && begins {
+            true => Some(self.standing(&window.end).await?),
+            false => None,
+        };
+        let again = window.recovering;
         let text = if recovering || window.recovering {
             &DISCOVER_RECOVERING
         } else {
@@ -341,7 +363,12 @@ impl PgConn<'_> {
         }
         let queues = jobs.iter().map(|row| row.get::<_, i32>(3));
         Ok(Discovery {
-            created: created(queues),
+            created: match again {
+                true => Vec::new(),
+                false => created(queues),
+            },
+            again,
+            standing,
             jobs: jobs
                 .iter()
                 .filter(|row| !row.get::<_, bool>(6))
@@ -403,6 +430,16 @@ impl PgConn<'_> {
         self.run(SIGNALS_RESTAMP, &[]).await?;
         tracing::warn!("jobs that were restored from another cluster are discovered again");
         Ok(())
+    }
+
+    async fn standing(&self, end: &str) -> StoreResult<Vec<Standing>> {
+        let rows = self.rows(STANDING, &[&end]).await?;
+        let standing = rows.iter().map(|row| Standing {
+            queue: row.get(0),
+            unfinished: row.get(1),
+            dead: row.get(2),
+        });
+        Ok(standing.collect())
     }
 
     async fn window_rows<K>(
@@ -715,6 +752,9 @@ fn event_body(row: &Row, id: EventId) -> EventBody {
             zstd: false,
             bytes: Bytes::new(),
         }),
+        receipt: row
+            .get::<_, Option<Uuid>>(17)
+            .map_or(ReceiptId::NIL, ReceiptId::from_uuid),
         headers: blob(15),
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mainstay_domain::{
-    EndpointId, EventId, JobId, StoreError, StoreResult, TenantId, Timestamp,
+    EndpointId, EventId, JobId, ReceiptId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
@@ -66,7 +66,7 @@ const RETRIES: &str = "
 
 const BODY: &str = "
     SELECT j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind, s.name,
-        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers
+        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers, e.receipt_id
     FROM job AS j
     LEFT JOIN event AS e ON e.tenant_id = j.tenant_id AND e.id = j.event_id
     LEFT JOIN receipt AS r ON r.id = e.receipt_id
@@ -189,6 +189,8 @@ impl SqliteConn<'_> {
             signals: signals.into_iter().map(|(_, signal)| signal).collect(),
             cursor: known.write(),
             more,
+            // Rows keep their numbers in a backup, so a cursor means the same after a restore.
+            ..Discovery::default()
         })
     }
 
@@ -395,6 +397,7 @@ fn event_body(row: &Row<'_>, id: EventId) -> rusqlite::Result<EventBody> {
             zstd: row.get(11)?,
             bytes: row.get::<_, Vec<u8>>(12)?.into(),
         },
+        receipt: ReceiptId::from_uuid(Uuid::from_bytes(row.get(15)?)),
         headers,
     })
 }

@@ -1,11 +1,11 @@
 //! Access, billing and watch: every verb there and back.
 
 use mainstay_domain::{
-    AuditId, KeyId, SessionId, StoreError, StoreExt, TenantId, UserId,
+    AuditId, EndpointId, KeyId, SessionId, StoreError, StoreExt, TenantId, UserId,
     access::{ApiKey, AuditEntry, IdempotentWrite, Role, Session, Tenant, User},
     billing::BillingEvent,
     intake::{HandlerRef, SourceSecret},
-    watch::{Sample, Series},
+    watch::{DurationCount, Histogram, Sample, Series},
 };
 use mainstay_testkit::on_both;
 use uuid::Uuid;
@@ -322,6 +322,34 @@ on_both!(
         assert_eq!(after.expect("it goes on"), 1);
     }
 );
+
+on_both!(durations_add_up_over_the_hours_asked_for, |db| async {
+    let store = db.store();
+    let counted = |endpoint: u128, bucket, count| DurationCount {
+        endpoint: EndpointId::from_uuid(Uuid::from_u128(endpoint)),
+        bucket,
+        count,
+    };
+    let hour = |hours: i64| BEGIN.plus_ms(hours * 3_600_000);
+    for (at, counts) in [
+        (hour(0), vec![counted(1, 3, 4)]),
+        (hour(1), vec![counted(1, 3, 2), counted(2, 127, 9)]),
+        (hour(1), vec![counted(1, 3, 1), counted(1, 0, 1)]),
+    ] {
+        run!(store, SYSTEM, [counts], |tx| tx.durations_add(at, &counts)).expect("they are added");
+    }
+    let mut wanted = Histogram::default();
+    wanted.add(3, 3);
+    wanted.add(0, 1);
+    let from = hour(1);
+    let listed = run!(store, SYSTEM, [], |tx| tx.durations_list(from)).expect("it answers");
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[&counted(1, 0, 0).endpoint], wanted);
+    let gone = run!(store, SYSTEM, [], |tx| tx.durations_expire(from, 10));
+    assert_eq!(gone.expect("it answers"), 1);
+    let listed = run!(store, SYSTEM, [], |tx| tx.durations_list(BEGIN)).expect("it answers");
+    assert_eq!(listed[&counted(1, 0, 0).endpoint], wanted);
+});
 
 on_both!(samples_add_up_by_minute, |db| async {
     let store = db.store();

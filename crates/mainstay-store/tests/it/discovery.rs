@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use mainstay_domain::{
     JobId, StoreExt, Timestamp,
-    jobs::{Cursor, DueKey, Lane, NewJob, Outcome, SignalKind},
+    jobs::{Cursor, DueKey, Lane, NewJob, Outcome, SignalKind, Standing},
 };
 use mainstay_testkit::{TestDatabase, on_both, run as runtime};
 use tokio::sync::Notify;
@@ -366,6 +366,24 @@ fn after_a_restore_into_another_cluster_everything_unfinished_is_found_again() {
         let look = run!(world.store, SYSTEM, [foreign], |tx| tx
             .job_discover(&foreign, false, 4))
         .expect("a look");
+        assert!(look.again && look.more && look.standing.is_none());
+        // The first look makes the rows this cluster's own, the second begins to read them.
+        let begun = look.cursor;
+        let look = run!(world.store, SYSTEM, [begun], |tx| tx
+            .job_discover(&begun, false, 4))
+        .expect("a look");
+        let standing = Standing {
+            queue: world.queue,
+            unfinished: 9,
+            dead: 0,
+        };
+        assert_eq!((look.again, look.standing), (true, Some(vec![standing])));
+        assert_eq!(look.created, [], "they were counted before");
+        let going = look.cursor.clone();
+        let more = run!(world.store, SYSTEM, [going], |tx| tx
+            .job_discover(&going, false, 4))
+        .expect("a look");
+        assert_eq!((more.again, more.standing), (true, None));
         let (found, next) = world.discover(look.cursor, 4).await;
         let all: HashSet<JobId> = ids(&look.jobs).into_iter().chain(ids(&found)).collect();
         assert_eq!(
@@ -374,6 +392,10 @@ fn after_a_restore_into_another_cluster_everything_unfinished_is_found_again() {
             "but those that have ended"
         );
         world.insert(vec![world.job(99)]).await;
+        let look = run!(world.store, SYSTEM, [next], |tx| tx
+            .job_discover(&next, false, 4))
+        .expect("a look");
+        assert_eq!((look.again, look.created), (false, vec![(world.queue, 1)]));
         assert_eq!(world.discover(next, 4).await.0.len(), 1);
         db.finish().await;
     });

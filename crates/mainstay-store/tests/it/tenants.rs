@@ -395,6 +395,14 @@ on_both!(
             run!(store, scope, [], |tx| tx.samples_list(until)),
             "samples_list",
         );
+        refused(
+            run!(store, scope, [], |tx| tx.durations_add(until, &[])),
+            "durations_add",
+        );
+        refused(
+            run!(store, scope, [], |tx| tx.durations_list(until)),
+            "durations_list",
+        );
         let tenant = world.tenant;
         refused(
             run!(store, scope, [], |tx| tx.tenant_delete(tenant)),

@@ -114,7 +114,7 @@ fn money(event: &EventBody) -> Result<Option<Money>, HandlerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mainstay_domain::{EventId, Timestamp, intake::Blob};
+    use mainstay_domain::{EventId, ReceiptId, Timestamp, intake::Blob};
 
     fn event(kind: &str, payload: &'static str) -> EventBody {
         EventBody {
@@ -128,6 +128,7 @@ mod tests {
                 zstd: false,
                 bytes: payload.into(),
             },
+            receipt: ReceiptId::NIL,
             headers: None,
         }
     }

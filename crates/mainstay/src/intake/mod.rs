@@ -183,6 +183,11 @@ impl Intake {
         self.reload().await
     }
 
+    /// The version of the configuration that this node knows.
+    pub(crate) fn config_version(&self) -> i64 {
+        self.doors().version
+    }
+
     /// Whether the store takes commits: what `/readyz` asks.
     pub async fn ready(&self) -> StoreResult<()> {
         self.store
@@ -375,17 +380,31 @@ impl Intake {
         };
         let intake = Arc::clone(self);
         tokio::spawn(async move {
-            if let Some(arrival) = intake.refusal_events(episode) {
-                let version = intake.doors().version;
-                if let Err(error) = intake.batcher.append(arrival, version).await {
-                    tracing::warn!(
-                        ?error,
-                        ?episode,
-                        "that intake had refused requests could not be told as an event"
-                    );
-                }
+            if let Err(error) = intake.refusals_append(episode).await {
+                tracing::warn!(
+                    ?error,
+                    ?episode,
+                    "that intake had refused requests could not be told as an event"
+                );
             }
         });
+    }
+
+    async fn refusals_append(&self, episode: Episode) -> Result<(), BatchError> {
+        let mut tries = 1..=MATCHES_MAX;
+        loop {
+            // Before anything is matched: what is learned meanwhile counts as a change.
+            let version = self.config_version();
+            let Some(arrival) = self.refusal_events(episode) else {
+                return Ok(());
+            };
+            match self.batcher.append(arrival, version).await {
+                Err(BatchError::Store(StoreError::ConfigChanged)) if tries.next().is_some() => {
+                    self.reload().await.map_err(BatchError::Store)?;
+                }
+                other => return other.map(drop),
+            }
+        }
     }
 
     fn refusal_events(&self, episode: Episode) -> Option<Arrival> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Category, Clock, StoreResult,
+    Category, Clock, Scope, Store, StoreExt, StoreResult,
     intake::{
         Blob,
         scheme::{Message, PreparedScheme, Scheme, Secret},
@@ -45,6 +45,7 @@ const HEADERS_HOP: [&str; 14] = [
 /// Pushes jobs to endpoints.
 pub(crate) struct Deliver {
     pub(crate) intake: Arc<Intake>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) http: Arc<dyn HttpOut>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -76,7 +77,10 @@ impl Deliver {
             serde_json::from_str(&endpoint.settings).map_err(|error| {
                 Failure::new(Category::Bug, "settings_unreadable", error.to_string())
             })?;
-        let request = self.request(job, attempt, &endpoint, &settings)?;
+        let body = self.body(job, settings.signing).await.map_err(|error| {
+            Failure::new(Category::Database, "payload_unreadable", error.to_string())
+        })?;
+        let request = self.request(job, body, attempt, &endpoint, &settings)?;
         let sent = json!({
             "method": "POST",
             "url": request.url,
@@ -92,13 +96,11 @@ impl Deliver {
     fn request(
         &self,
         job: &JobBody,
+        body: Bytes,
         attempt: &AttemptInfo,
         endpoint: &Endpoint,
         settings: &EndpointSettings,
     ) -> Result<OutRequest, Failure> {
-        let body = body(job).map_err(|error| {
-            Failure::new(Category::Database, "payload_unreadable", error.to_string())
-        })?;
         let id = job.job.to_string();
         let mut headers = match (settings.signing, &job.event) {
             (Signing::Original, Some(event)) => original_headers(event),
@@ -130,6 +132,28 @@ impl Deliver {
 }
 
 impl Deliver {
+    async fn body(&self, job: &JobBody, signing: Signing) -> StoreResult<Bytes> {
+        match (&job.payload, &job.event) {
+            (Some(payload), _) => Ok(payload.clone()),
+            (None, Some(event)) if signing == Signing::Original => self.original_body(event).await,
+            (None, Some(event)) => decompress(&event.payload),
+            (None, None) => Ok(Bytes::new()),
+        }
+    }
+
+    /// The bytes that the provider signed: kept with the request where they are not the event's own, because the
+    /// event stood inside a form or was one of several.
+    async fn original_body(&self, event: &EventBody) -> StoreResult<Bytes> {
+        let receipt = event.receipt;
+        let kept = self
+            .store
+            .read(Scope::System("deliver"), move |tx| {
+                Box::pin(async move { tx.receipt_body(receipt).await })
+            })
+            .await?;
+        decompress(kept.as_ref().unwrap_or(&event.payload))
+    }
+
     /// A signature of every secret, so that the receiver can change to a new one when it likes.
     fn signature(
         &self,
@@ -152,14 +176,6 @@ impl Deliver {
             timestamp_secs: self.clock.now().secs(),
             body,
         }))
-    }
-}
-
-fn body(job: &JobBody) -> StoreResult<Bytes> {
-    match (&job.payload, &job.event) {
-        (Some(payload), _) => Ok(payload.clone()),
-        (None, Some(event)) => decompress(&event.payload),
-        (None, None) => Ok(Bytes::new()),
     }
 }
 

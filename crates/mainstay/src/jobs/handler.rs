@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use mainstay_domain::{
-    Category, StoreError, Tx,
+    Category, StoreError, StoreResult, Tx,
     intake::Arrival,
     jobs::{DeadLetter, JobBody, breaker::Turn, retry::RetryPolicy},
 };
@@ -73,9 +73,15 @@ pub enum Announcement {
 }
 
 /// Turns announcements into events of our own.
+#[async_trait]
 pub trait Announcer: Send + Sync {
+    /// The version of the configuration that [`Self::announce`] goes by, or an older one; `None` when it goes by none.
+    /// What is announced is recorded only while this is the store's, so that no binding misses an event.
+    fn config_version(&self) -> Option<i64>;
     /// The event to append in the transaction of what is announced; `None` when nobody needs to be told.
     fn announce(&self, what: &Announcement) -> Option<Arrival>;
+    /// Reads the configuration again: it is another one by now.
+    async fn refresh(&self) -> StoreResult<()>;
 }
 
 /// A built-in job kind.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use mainstay_domain::{
-    EventId, JobId, Scope, SecretId, Store, StoreExt, StoreResult, Timestamp,
-    watch::{Sample, Series},
+    EndpointId, EventId, JobId, Scope, SecretId, Store, StoreExt, StoreResult, Timestamp,
+    jobs::QueueNumber,
+    watch::{DurationCount, Histogram, Sample, Series, bucket},
 };
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -22,6 +23,23 @@ const CHANGE_IDS_MAX: usize = 20;
 /// Changes and ticks that a slow reader may fall behind before it is told that it missed some.
 const LIVE_BACKLOG: usize = 64;
 const MINUTE_MICROS: i64 = 60 * 1_000_000;
+const HOUR_MICROS: i64 = 60 * MINUTE_MICROS;
+/// Queues of endpoints whose durations this process adds up for metrics: a kibibyte each.
+const DURATION_QUEUES_MAX: usize = 10_000;
+
+/// The start of the hour, by which durations are kept.
+pub fn hour(at: Timestamp) -> Timestamp {
+    Timestamp::from_micros(at.micros().div_euclid(HOUR_MICROS) * HOUR_MICROS)
+}
+
+/// How long the endpoint of a queue took to answer since this process started.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Durations {
+    /// How they are spread.
+    pub histogram: Histogram,
+    /// All of them together.
+    pub sum_ms: i64,
+}
 
 /// Something that somebody who watches wants to hear of at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +64,8 @@ pub struct Live {
 #[derive(Default)]
 struct Pending {
     counts: HashMap<(Series, Uuid), i64>,
+    /// By endpoint and bucket.
+    durations: HashMap<(EndpointId, usize), i64>,
     secrets: HashMap<SecretId, Timestamp>,
     changes: HashMap<&'static str, (BTreeSet<String>, bool)>,
 }
@@ -54,6 +74,7 @@ struct Pending {
 pub struct Samples {
     pending: Mutex<Pending>,
     touched: Mutex<HashMap<SecretId, Timestamp>>,
+    durations: Mutex<HashMap<QueueNumber, Durations>>,
     live: broadcast::Sender<Arc<Live>>,
 }
 
@@ -62,6 +83,7 @@ impl Default for Samples {
         Self {
             pending: Mutex::default(),
             touched: Mutex::default(),
+            durations: Mutex::default(),
             live: broadcast::channel(LIVE_BACKLOG).0,
         }
     }
@@ -71,6 +93,23 @@ impl Samples {
     /// Counts.
     pub fn count(&self, series: Series, subject: Uuid, count: i64) {
         *self.lock().counts.entry((series, subject)).or_default() += count;
+    }
+
+    /// Notes how long an endpoint took to answer.
+    pub fn answered(&self, queue: QueueNumber, endpoint: EndpointId, took_ms: i64) {
+        let bucket = bucket(took_ms);
+        *self.lock().durations.entry((endpoint, bucket)).or_default() += 1;
+        let mut all = self.durations_lock();
+        if all.len() < DURATION_QUEUES_MAX || all.contains_key(&queue) {
+            let durations = all.entry(queue).or_default();
+            durations.histogram.add(bucket, 1);
+            durations.sum_ms += took_ms.max(0);
+        }
+    }
+
+    /// How long endpoints took to answer since this process started, by queue.
+    pub fn durations(&self) -> HashMap<QueueNumber, Durations> {
+        self.durations_lock().clone()
     }
 
     /// Notes that a secret matched.
@@ -121,15 +160,25 @@ impl Samples {
             })
             .collect();
         samples.sort_by_key(|sample| (sample.series, sample.subject));
+        let durations = pending.durations.iter();
+        let durations: Vec<DurationCount> = durations
+            .map(|((endpoint, bucket), count)| DurationCount {
+                endpoint: *endpoint,
+                bucket: *bucket,
+                count: *count,
+            })
+            .collect();
         let used = self.secrets_due(&pending.secrets);
-        if samples.is_empty() && used.is_empty() {
+        if samples.is_empty() && durations.is_empty() && used.is_empty() {
             return Ok(());
         }
         let written = store
             .transact(Scope::System("samples"), move |tx| {
                 let (samples, used) = (samples.clone(), used.clone());
+                let durations = durations.clone();
                 Box::pin(async move {
                     tx.samples_add(&samples).await?;
+                    tx.durations_add(hour(now), &durations).await?;
                     tx.source_secret_touch(&used).await
                 })
             })
@@ -139,8 +188,17 @@ impl Samples {
             for (key, count) in pending.counts {
                 *again.counts.entry(key).or_default() += count;
             }
+            for (key, count) in pending.durations {
+                *again.durations.entry(key).or_default() += count;
+            }
         }
         written
+    }
+
+    fn durations_lock(&self) -> MutexGuard<'_, HashMap<QueueNumber, Durations>> {
+        self.durations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {

@@ -2,4 +2,5 @@
 
 mod engine;
 mod intake;
+mod own;
 mod world;

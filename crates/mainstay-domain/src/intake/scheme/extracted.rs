@@ -32,7 +32,7 @@ pub struct Extracted {
 pub enum Payload {
     /// The whole body, as it arrived.
     Body,
-    /// A part of the body, in the provider's own shape.
+    /// What stands inside the body, in the provider's own shape: a part of it, or the field of a form.
     Part(Vec<u8>),
 }
 

@@ -4,6 +4,9 @@
 //! person redelivers) nor `X-GitHub-Event`. So whoever once saw a request could send it again under another id,
 //! and a digest of the body is a second key to deduplicate by. Meta signs in the same way. Source:
 //! docs.github.com, "Validating webhook deliveries".
+//!
+//! GitHub's default content type is a form whose field `payload` is the JSON. The signature covers the form as it
+//! is sent; the event is the JSON inside, so that whoever handles it need not know how the webhook was set up.
 
 use aws_lc_rs::hmac;
 use serde::Deserialize;
@@ -12,6 +15,7 @@ use serde_json::value::RawValue;
 use super::{
     Verified,
     extracted::{self, Extracted, Payload},
+    form,
     header::Request,
     json,
     mac::{self, Encoding, Mismatch},
@@ -22,6 +26,8 @@ pub(super) const HEADER: &str = "X-Hub-Signature-256";
 pub(super) const DELIVERY: &str = "X-GitHub-Delivery";
 pub(super) const EVENT: &str = "X-GitHub-Event";
 pub(super) const PREFIX: &str = "sha256=";
+/// The field of the form.
+const FIELD: &str = "payload";
 const ACTION_BYTES_MAX: usize = 100;
 
 pub(super) fn verify(keys: &[hmac::Key], request: &Request<'_>) -> Result<Verified, Refusal> {
@@ -64,12 +70,11 @@ pub(super) fn extract(request: &Request<'_>) -> Result<Extracted, Refusal> {
     let event = request.text(EVENT)?.ok_or(Refusal::HeaderMissing {
         header: EVENT.into(),
     })?;
-    if request.body.starts_with(b"payload=") {
-        return Err(Refusal::body(
-            "is a form; set the webhook's content type to application/json",
-        ));
-    }
-    let body: Event<'_> = json::object(request.body)?;
+    let payload = match form::only_field(FIELD, request.body)? {
+        Some(inside) => Payload::Part(inside),
+        None => Payload::Body,
+    };
+    let body: Event<'_> = json::object(payload.bytes(request.body))?;
     let kind = kind(event, body.action).ok_or(Refusal::HeaderMalformed {
         header: EVENT.into(),
         problem: "is not an event type",
@@ -82,7 +87,7 @@ pub(super) fn extract(request: &Request<'_>) -> Result<Extracted, Refusal> {
         provider_id,
         kind,
         occurred_at_micros: None,
-        payload: Payload::Body,
+        payload,
     })
 }
 

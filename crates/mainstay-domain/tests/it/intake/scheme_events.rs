@@ -161,8 +161,39 @@ fn a_github_event_without_an_action_has_its_bare_type() {
     let refused = |headers: &[(&str, &str)]| read(&Scheme::Github, headers, body).map(drop);
     assert_eq!(refused(&headers[1..]), Err("provider_id_missing"));
     assert_eq!(refused(&headers[..1]), Err("header_missing"));
-    let form = read(&Scheme::Github, &headers, "payload=%7B%7D").map(drop);
-    assert_eq!(form, Err("body_malformed"));
+}
+
+#[test]
+fn a_github_event_that_is_sent_as_a_form_is_the_json_inside() {
+    let headers = [
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("X-GitHub-Delivery", "72d3162e"),
+        ("X-GitHub-Event", "issues"),
+    ];
+    let inside = r#"{"action":"opened","issue":{"title":"1+1=2 & é"}}"#;
+    let form = "payload=%7B%22action%22%3A%22opened%22%2C%22issue%22%3A%7B%22title%22%3A%221%2B1%3D2+%26+%C3%A9%22%7D%7D";
+    let event = read(&Scheme::Github, &headers, form).expect("an event");
+    assert_eq!(event.kind, "issues.opened");
+    assert_eq!(event.payload, Payload::Part(inside.into()));
+    // The content type can be changed for a webhook while a delivery of it is sent again.
+    let json = read(&Scheme::Github, &headers, inside).expect("an event");
+    assert_eq!(event.dedup_keys[0], json.dedup_keys[0]);
+    // What was signed is the form, so a copy of it under another id is a duplicate.
+    let forged = [("X-GitHub-Delivery", "other"), ("X-GitHub-Event", "push")];
+    let forged = read(&Scheme::Github, &forged, form).expect("an event");
+    assert_eq!(event.dedup_keys[1], forged.dedup_keys[1]);
+    for wrong in [
+        "payload=",
+        "payload=%7B",
+        "payload=%7B%7",
+        "payload=%5B%5D",
+        "payload=%7B%7D&more=1",
+        "payload=%FF",
+        "other=%7B%7D",
+    ] {
+        let read = read(&Scheme::Github, &headers, wrong).map(drop);
+        assert_eq!(read, Err("body_malformed"), "{wrong}");
+    }
 }
 
 #[test]

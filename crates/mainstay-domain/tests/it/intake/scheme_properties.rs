@@ -34,6 +34,7 @@ fn any_body() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
         "\\{\"id\":\"[a-z]{1,5}\",\"type\":\"[a-zé😀\\\\]{0,5}\"\\}".prop_map(String::into_bytes),
+        "payload=(%7[bBdD]|%22|%[0-9a-g]{0,2}|[a-z+&=:]){0,20}".prop_map(String::into_bytes),
         ".{0,100}".prop_map(String::into_bytes),
     ]
 }

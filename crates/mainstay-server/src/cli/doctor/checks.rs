@@ -25,7 +25,9 @@ use super::{
     },
     report::Report,
 };
-use crate::{config::Config, outbound::AddressGuard, time::SystemClock};
+use crate::{
+    config::Config, http::tls::chain as tls_chain, outbound::AddressGuard, time::SystemClock,
+};
 
 /// Less room than this is too little for a database that grows.
 const ROOM_BYTES_DOUBTFUL: u64 = 1_024 * 1_024 * 1_024;
@@ -333,8 +335,32 @@ pub(super) async fn listen(report: &mut Report, config: &Config, running: bool) 
     }
 }
 
+fn authorities(path: &Path) -> Result<usize, String> {
+    let chain = tls_chain(path).map_err(|error| format!("{error:#}"))?;
+    let mut store = rustls::RootCertStore::empty();
+    for authority in &chain {
+        store
+            .add(authority.clone())
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(chain.len())
+}
+
 /// The guard is closed where it must be, and names can be resolved at all.
 pub(super) async fn outbound(report: &mut Report, config: &Config) {
+    if let Some(path) = &config.outbound_ca_file {
+        match authorities(path) {
+            Ok(count) => report.fine(
+                "outbound authorities",
+                format!("{count} besides the system's"),
+            ),
+            Err(problem) => report.wrong(
+                "outbound authorities",
+                format!("{}: {problem}", path.display()),
+                "outbound.ca_file is a PEM file of certificate authorities",
+            ),
+        }
+    }
     let guard = AddressGuard::new(config.outbound_allow.clone());
     let opened: Vec<String> = guard.allowed().iter().map(ToString::to_string).collect();
     if guard.admit(METADATA.into()).is_ok() {

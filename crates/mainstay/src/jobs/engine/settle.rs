@@ -18,6 +18,10 @@ use crate::jobs::{
 /// Ids of jobs that those who watch are told of, for each settlement.
 const SHOWN_MAX: usize = 32;
 
+/// How often an outcome is written again because the configuration changed while it was to be told of. After that the
+/// machine tries again, later.
+const ANNOUNCE_TRIES: usize = 5;
+
 /// Whether anybody is told of dead letters and breakers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Announce {
@@ -31,7 +35,7 @@ impl Shared {
         settlement: &Arc<Settlement>,
         configured: &Arc<Configured>,
     ) -> SettleResult {
-        let mut settled = self.try_settle(settlement, configured, Announce::Yes).await;
+        let mut settled = self.settle_and_tell(settlement, configured).await;
         if let Err(error) = &settled
             && is_about_telling(error)
         {
@@ -47,6 +51,21 @@ impl Shared {
             self.count_settled(settlement, configured);
         }
         result
+    }
+
+    /// Our own events are matched with bindings before the transaction and checked in it, as intake does it.
+    async fn settle_and_tell(
+        self: &Arc<Self>,
+        settlement: &Arc<Settlement>,
+        configured: &Arc<Configured>,
+    ) -> StoreResult<()> {
+        for _ in 1..ANNOUNCE_TRIES {
+            match self.try_settle(settlement, configured, Announce::Yes).await {
+                Err(StoreError::ConfigChanged) => self.announcer.refresh().await?,
+                other => return other,
+            }
+        }
+        self.try_settle(settlement, configured, Announce::Yes).await
     }
 
     async fn try_settle(
@@ -89,14 +108,22 @@ impl Shared {
                 told.push(Announcement::Dead(letter));
             }
         }
-        let arrivals = told.iter().filter_map(|what| self.announcer.announce(what));
-        let arrivals: Vec<_> = arrivals.collect();
-        if arrivals.is_empty() || announce == Announce::No {
+        if told.is_empty() || announce == Announce::No {
             return Ok(false);
         }
-        // Our own events go by the configuration that this node knows: a binding made this moment may miss one.
-        let version = tx.config_version().await?;
-        tx.event_append(version, &arrivals).await?;
+        // Before anything is matched: what is learned meanwhile counts as a change.
+        let known = self.announcer.config_version();
+        let arrivals = told.iter().filter_map(|what| self.announcer.announce(what));
+        let arrivals: Vec<_> = arrivals.collect();
+        // Also where nobody is told: a binding that is not known yet may want to be.
+        let current = tx.config_version().await?;
+        if known.is_some_and(|known| known != current) {
+            return Err(StoreError::ConfigChanged);
+        }
+        if arrivals.is_empty() {
+            return Ok(false);
+        }
+        tx.event_append(current, &arrivals).await?;
         Ok(true)
     }
 
@@ -107,6 +134,10 @@ impl Shared {
                 attempt,
                 endpoint.map_or(Uuid::nil(), |endpoint| endpoint.uuid()),
             );
+            if let Some(endpoint) = endpoint.filter(|_| is_answer(attempt)) {
+                self.samples
+                    .answered(attempt.queue, endpoint, took_ms(attempt));
+            }
             log_retry(attempt);
         }
         let shown = settlement.attempts.iter().take(SHOWN_MAX);
@@ -122,9 +153,9 @@ impl Shared {
     fn count(&self, attempt: &Attempt, subject: Uuid) {
         match attempt.outcome {
             Outcome::Succeeded => {
-                let took = attempt.finished_at.ms_since(attempt.started_at).max(0);
                 self.samples.count(Series::Done, subject, 1);
-                self.samples.count(Series::DurationMs, subject, took);
+                self.samples
+                    .count(Series::DurationMs, subject, took_ms(attempt));
             }
             Outcome::Failed | Outcome::Lost => self.samples.count(Series::Failed, subject, 1),
             Outcome::Dead => {
@@ -180,6 +211,15 @@ impl Shared {
             SettleResult::Replaced
         })
     }
+}
+
+/// Whether the endpoint answered, whatever it said, or was waited for until the timeout.
+fn is_answer(attempt: &Attempt) -> bool {
+    attempt.status.is_some() || attempt.category == Some(Category::Timeout)
+}
+
+fn took_ms(attempt: &Attempt) -> i64 {
+    attempt.finished_at.ms_since(attempt.started_at).max(0)
 }
 
 /// Neither the fence nor the store's being away: what is left is what was to be told.

@@ -2,7 +2,7 @@
 
 use mainstay_domain::{
     Timestamp,
-    jobs::{Cursor, Discovery, Signal, SignalKind},
+    jobs::{Cursor, Discovery, Signal, SignalKind, Standing},
 };
 
 use super::{
@@ -97,6 +97,9 @@ impl Machine {
         if !discovery.created.is_empty() || !discovery.signals.is_empty() {
             self.checkpoints.change();
         }
+        if let Some(standing) = discovery.standing {
+            self.count_anew(&standing);
+        }
         for (queue, count) in discovery.created {
             self.queue(queue).tally.created += count;
         }
@@ -108,6 +111,9 @@ impl Machine {
             self.admit(job);
         }
         for signal in discovery.signals {
+            if !discovery.again {
+                self.count_wish(&signal);
+            }
             self.heed(signal, out);
         }
         self.news.cursor = discovery.cursor;
@@ -115,22 +121,42 @@ impl Machine {
         self.news.catching_up &= discovery.more;
     }
 
-    /// A person has done something to a job.
-    fn heed(&mut self, signal: Signal, out: &mut Vec<Action>) {
+    /// After a restore into another cluster: outcomes are counted exactly, by their records. Jobs and wishes are
+    /// counted as they are discovered, and those between the last checkpoint and the backup were not. So what was
+    /// made is what has ended and what has not, and what was revived is what died and is no longer dead.
+    fn count_anew(&mut self, standing: &[Standing]) {
+        self.checkpoints.change();
+        for one in standing {
+            self.queue(one.queue);
+        }
+        for (number, queue) in &mut self.queues {
+            let found = standing.iter().find(|one| one.queue == *number);
+            let (unfinished, dead) = found.map_or((0, 0), |one| (one.unfinished, one.dead));
+            let tally = &mut queue.tally;
+            tally.dead = tally.dead.max(dead);
+            tally.revived = tally.dead - dead;
+            tally.created = tally.done + tally.cancelled + dead + unfinished;
+        }
+    }
+
+    fn count_wish(&mut self, signal: &Signal) {
         let tally = &mut self.queue(signal.queue).tally;
         match signal.kind {
-            SignalKind::Requeued => {
-                tally.revived += 1;
-                self.recheck(&signal);
-            }
-            SignalKind::Cancelled => {
-                tally.cancelled += 1;
-                self.cancel(&signal, out);
-            }
+            SignalKind::Requeued => tally.revived += 1,
+            SignalKind::Cancelled => tally.cancelled += 1,
             SignalKind::Discarded => {
                 tally.dead -= 1;
                 tally.cancelled += 1;
             }
+        }
+    }
+
+    /// A person has done something to a job.
+    fn heed(&mut self, signal: Signal, out: &mut Vec<Action>) {
+        match signal.kind {
+            SignalKind::Requeued => self.recheck(&signal),
+            SignalKind::Cancelled => self.cancel(&signal, out),
+            SignalKind::Discarded => {}
         }
     }
 

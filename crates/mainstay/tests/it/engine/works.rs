@@ -165,7 +165,16 @@ impl Outbound for Push {
     }
 }
 
+#[async_trait]
 impl Announcer for Orders {
+    fn config_version(&self) -> Option<i64> {
+        None
+    }
+
+    async fn refresh(&self) -> StoreResult<()> {
+        Ok(())
+    }
+
     fn announce(&self, what: &Announcement) -> Option<Arrival> {
         lock(&self.told).push(what.clone());
         None
