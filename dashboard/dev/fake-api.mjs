@@ -220,14 +220,14 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     [crm.name]: [
       { category: "network", code: "connect_failed", error: "connection refused (crm.northwind.example:443)", status: null, body: null },
       { category: "network", code: "connect_failed", error: "connection refused (crm.northwind.example:443)", status: null, body: null },
-      { category: "provider", code: "http_503", error: "the endpoint answered 503 Service Unavailable", status: 503, body: "<html><head><title>503 Service Temporarily Unavailable</title></head><body>nginx</body></html>" },
+      { category: "provider", code: "server_error", error: "the endpoint answered 503 Service Unavailable", status: 503, body: "<html><head><title>503 Service Temporarily Unavailable</title></head><body>nginx</body></html>" },
       { category: "timeout", code: "timed_out", error: "no answer within 8 s", status: null, body: null },
     ],
     [mailer.name]: [
-      { category: "rate_limited", code: "http_429", error: "the endpoint answered 429 Too Many Requests, and asks to wait 30 s", status: 429, body: '{"error":"rate limit exceeded","retry_after":30}' },
-      { category: "validation", code: "http_422", error: "the endpoint answered 422 Unprocessable Content: a retry cannot help", status: 422, body: '{"error":"no e-mail address","field":"customer_email"}' },
+      { category: "rate_limited", code: "rate_limited", error: "the endpoint answered 429 Too Many Requests, and asks to wait 30 s", status: 429, body: '{"error":"rate limit exceeded","retry_after":30}' },
+      { category: "validation", code: "rejected", error: "the endpoint answered 422 Unprocessable Content: a retry cannot help", status: 422, body: '{"error":"no e-mail address","field":"customer_email"}' },
     ],
-    [shop.name]: [{ category: "provider", code: "http_500", error: "the endpoint answered 500 Internal Server Error", status: 500, body: '{"error":"TypeError: Cannot read properties of undefined (reading \'items\')"}' }],
+    [shop.name]: [{ category: "provider", code: "server_error", error: "the endpoint answered 500 Internal Server Error", status: 500, body: '{"error":"TypeError: Cannot read properties of undefined (reading \'items\')"}' }],
     [analytics.name]: [{ category: "timeout", code: "timed_out", error: "no answer within 15 s", status: null, body: null }],
     builtin: [{ category: "bug", code: "panicked", error: "the handler broke; its message is in the log under this job's id", status: null, body: null }],
   };
@@ -273,8 +273,8 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     const job = {
       id: id("job", at),
       tenant_id: event.tenant_id,
-      kind: endpoint_id ? "endpoint.push" : binding.handler.name,
-      queue: endpoint_id ? "push" : "default",
+      kind: endpoint_id ? "endpoint.deliver" : binding.handler.name,
+      queue: endpoint_id ? `endpoint:${endpoint_id}` : binding.handler.name.split(".")[0],
       state: "waiting",
       event_id: event.id,
       binding_id: binding.id,

@@ -6,15 +6,17 @@ import { refreshAll, useLive, useTick } from "../api/live-provider";
 import { queries, useSession } from "../api/queries";
 import type { Connection } from "../api/stream";
 import { compact, plural } from "../lib/format";
-import { help, isTyping, Keys, moveInList } from "../lib/keyboard";
-import { applyTheme, chooseTheme, storedTheme, type Theme } from "../lib/theme";
+import { help } from "../lib/keyboard";
+import { applyTheme, storedTheme } from "../lib/theme";
 import { Button } from "../ui/basics";
 import { Dialog } from "../ui/dialog";
 import { Icon, type IconName } from "../ui/icon";
 import ui from "../ui/ui.module.css";
+import { Who } from "./account-menu";
 import { arrive } from "./arrival";
 import { Mark } from "./mark";
 import css from "./shell.module.css";
+import { useKeyboard } from "./use-keyboard";
 
 interface Place {
   path: string;
@@ -149,72 +151,6 @@ function Stale() {
   );
 }
 
-const themes: { value: Theme; label: string; icon: IconName }[] = [
-  { value: "system", label: "As the system", icon: "screen" },
-  { value: "light", label: "Light", icon: "sun" },
-  { value: "dark", label: "Dark", icon: "moon" },
-];
-
-function Who({ compact: small, onHelp }: { compact?: boolean; onHelp: () => void }) {
-  const session = useSession();
-  const [theme, setTheme] = useState<Theme>(storedTheme);
-  const signOut = useRef<HTMLFormElement>(null);
-  const landmark = useRef<HTMLDivElement>(null);
-  const name = session?.user?.email ?? session?.key?.name ?? "";
-  return (
-    <>
-      {/* The menu stays inside its landmark, where a screen reader expects it. */}
-      <div ref={landmark} />
-      <Menu.Root>
-        <Menu.Trigger className={css.who} aria-label={`Account and appearance${name ? `: ${name}` : ""}`}>
-          <Icon name="user" />
-          {!small && <span className="truncate">{name}</span>}
-          {!small && <Icon name="more" />}
-        </Menu.Trigger>
-        <Menu.Portal container={landmark}>
-          <Menu.Positioner positionMethod="fixed" side={small ? "bottom" : "top"} align={small ? "end" : "start"} sideOffset={6} style={{ zIndex: 40 }}>
-            <Menu.Popup className={ui.menu}>
-              <div className={ui.menuLabel}>
-                {name}
-                {session && <> · {session.role}</>}
-              </div>
-              <div className={ui.menuLine} />
-              <Menu.RadioGroup
-                value={theme}
-                aria-label="Appearance"
-                onValueChange={(next: Theme) => {
-                  setTheme(next);
-                  chooseTheme(next);
-                }}
-              >
-                {themes.map((each) => (
-                  <Menu.RadioItem key={each.value} value={each.value} className={ui.menuItem} closeOnClick>
-                    <Icon name={each.icon} />
-                    {each.label}
-                    {each.value === theme && <Icon name="check" />}
-                  </Menu.RadioItem>
-                ))}
-              </Menu.RadioGroup>
-              <div className={ui.menuLine} />
-              <Menu.Item className={ui.menuItem} onClick={onHelp}>
-                <Icon name="question" />
-                Keyboard
-              </Menu.Item>
-              {session?.user && (
-                <Menu.Item className={ui.menuItem} onClick={() => signOut.current?.submit()}>
-                  <Icon name="signout" />
-                  Sign out
-                </Menu.Item>
-              )}
-            </Menu.Popup>
-          </Menu.Positioner>
-        </Menu.Portal>
-      </Menu.Root>
-      <form ref={signOut} method="post" action="/signout" hidden />
-    </>
-  );
-}
-
 function MoreTab({ location, navigate }: { location: string; navigate: (to: string) => void }) {
   const rest = places.slice(inTabs);
   const landmark = useRef<HTMLDivElement>(null);
@@ -254,54 +190,6 @@ function Help({ open, onClose }: { open: boolean; onClose: () => void }) {
       </dl>
     </Dialog>
   );
-}
-
-function useKeyboard(navigate: (to: string) => void, onHelp: () => void): void {
-  const latest = useRef({ navigate, onHelp });
-  latest.current = { navigate, onHelp };
-  useEffect(() => {
-    const keys = new Keys();
-    const onKey = (event: KeyboardEvent) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-      if (isTyping(event.target)) {
-        if (event.key === "Escape") (event.target as HTMLElement).blur();
-        return;
-      }
-      if (document.querySelector("[role=dialog],[role=alertdialog],[role=menu]")) return;
-      const intent = keys.press(event.key, event.timeStamp);
-      if (intent === null) return;
-      if (intent.type === "go") {
-        event.preventDefault();
-        latest.current.navigate(intent.path);
-        return;
-      }
-      switch (intent.key) {
-        case "/": {
-          const search = document.querySelector<HTMLInputElement>("main [data-search]");
-          if (search === null) return;
-          event.preventDefault();
-          search.focus();
-          search.select();
-          return;
-        }
-        case "j":
-        case "k":
-          if (moveInList(intent.key === "j" ? 1 : -1)) event.preventDefault();
-          return;
-        case "x":
-          document.activeElement?.closest("[data-row]")?.querySelector<HTMLInputElement>("[data-row-check]")?.click();
-          return;
-        case ".":
-          document.querySelector<HTMLButtonElement>("main [data-show-fresh]")?.click();
-          return;
-        case "?":
-          event.preventDefault();
-          latest.current.onHelp();
-      }
-    };
-    document.addEventListener("keydown", onKey);
-    return () => document.removeEventListener("keydown", onKey);
-  }, []);
 }
 
 /** A new page begins at its top and is announced; going back keeps the browser's own position. */

@@ -1,16 +1,18 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
+import { TenantFilter, useTenantColumn } from "../access/tenant-filter";
 import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
-import { LIST_LIMIT, queries, useCanWrite, useTenants } from "../api/queries";
+import { LIST_LIMIT, queries, useCanWrite } from "../api/queries";
 import type { Event, EventStatus, Source } from "../api/types";
 import { commands } from "../lib/commands";
 import { plural } from "../lib/format";
-import { oneOf, text, useParamsInUrl } from "../lib/search-params";
-import { Ago, Button, ButtonLink, Empty, PageHead, Panel, ProblemCard, Segments } from "../ui/basics";
+import { given, oneOf, text, useFilters } from "../lib/search-params";
+import { Ago, Button, ButtonLink, Empty, PageHead, Panel, Segments } from "../ui/basics";
 import { ChoiceFilter, FilterBar, Fresh, PeriodFilter, periodParams, periodQuery, SearchBox, SecondBar, TextFilter } from "../ui/filters";
+import { LiveTable } from "../ui/live-table";
 import { EventStatusBadge, eventLooks } from "../ui/status";
-import { type Column, ListFoot, Table } from "../ui/table";
+import type { Column } from "../ui/table";
 import { ReplayDialog, type ReplaySelection } from "./replay-dialog";
 
 const statuses = ["", "pending", "processing", "success", "error", "unhandled"] as const;
@@ -24,38 +26,22 @@ const params = {
 };
 
 export function EventsPage() {
-  const [values, change] = useParamsInUrl(params);
+  const filters = useFilters(params);
+  const { values, change } = filters;
   const sources = useQuery(queries.sources()).data?.items ?? [];
-  const tenants = useTenants();
+  const tenantColumn = useTenantColumn<Event>();
   const canWrite = useCanWrite();
   const [replaying, setReplaying] = useState<ReplaySelection | null>(null);
 
+  const { q, source, type, status, tenant } = values;
+  const selection = () => ({ ...given({ source, type, status, tenant }), ...periodQuery(values, Date.now()) });
   const list = useLiveList<Event>({
     area: "events",
     filters: values,
     idOf: (event) => event.id,
     fetchPage: (cursor) =>
-      unwrap(
-        client.GET("/v1/events", {
-          params: {
-            query: {
-              cursor,
-              limit: LIST_LIMIT,
-              q: values.q || undefined,
-              source: values.source || undefined,
-              type: values.type || undefined,
-              status: values.status || undefined,
-              tenant: values.tenant || undefined,
-              ...periodQuery(values, Date.now()),
-            },
-          },
-        }),
-      ),
+      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...selection() } } })),
   });
-
-  const filtered =
-    values.q !== "" || values.source !== "" || values.type !== "" || values.status !== "" || values.tenant !== "" || values.period !== "all";
-  const clear = () => change({ q: "", source: "", type: "", status: "", tenant: "", period: "all", from: "", to: "" });
 
   const columns: Column<Event>[] = [
     {
@@ -68,16 +54,14 @@ export function EventsPage() {
     },
     { key: "status", label: "Status", width: "128px", card: "status", cell: (event) => <EventStatusBadge status={event.status} /> },
     { key: "source", label: "Source", width: "14%", cell: (event) => event.source_name },
-    ...(tenants.many
-      ? [{ key: "tenant", label: "Tenant", width: "12%", cell: (event: Event) => tenants.nameOf(event.tenant_id) }]
-      : []),
+    ...tenantColumn,
     {
       key: "provider_id",
       label: "Provider's id",
       card: "wide",
       cell: (event) => <span className="mono secondary" title={event.provider_id}>{event.provider_id}</span>,
     },
-    { key: "jobs", label: "Jobs", width: "86px", cell: (event) => <JobTally event={event} /> },
+    { key: "jobs", label: "Jobs", width: "92px", end: true, cell: (event) => <JobTally event={event} /> },
     { key: "received", label: "Received", width: "96px", end: true, cell: (event) => <Ago at={event.received_at} /> },
   ];
 
@@ -85,24 +69,13 @@ export function EventsPage() {
     <>
       <PageHead
         title="Events"
-        sub="Every webhook that was verified, kept for good, with what became of it."
+        sub="Every webhook that was verified and kept, with what became of it."
         actions={
           // By source, type, status, tenant and period, as the API selects; and never everything by accident.
           canWrite &&
-          filtered &&
-          values.q === "" && (
-            <Button
-              icon="retry"
-              onClick={() =>
-                setReplaying({
-                  source: values.source || undefined,
-                  type: values.type || undefined,
-                  status: values.status || undefined,
-                  tenant: values.tenant || undefined,
-                  ...periodQuery(values, Date.now()),
-                })
-              }
-            >
+          q === "" &&
+          Object.values(selection()).some((value) => value !== undefined) && (
+            <Button icon="retry" onClick={() => setReplaying(selection())}>
               Replay these…
             </Button>
           )
@@ -110,59 +83,41 @@ export function EventsPage() {
       />
       <Panel label="Events" padded={false}>
         <FilterBar>
-          <SearchBox label="Search by provider's id or evt_…" value={values.q} onChange={(q) => change({ q }, { replace: true })} />
+          <SearchBox label="Search by provider's id or evt_…" value={q} onChange={(q) => change({ q }, { replace: true })} />
           <ChoiceFilter
             label="Source"
             any="Any source"
-            value={values.source}
+            value={source}
             onChange={(source) => change({ source })}
             options={sources.map(({ name }) => ({ value: name, label: name }))}
           />
-          <TextFilter label="Type, e.g. invoice.*" value={values.type} onChange={(type) => change({ type }, { replace: true })} />
-          {tenants.many && (
-            <ChoiceFilter
-              label="Tenant"
-              any="Any tenant"
-              value={values.tenant}
-              onChange={(tenant) => change({ tenant })}
-              options={tenants.list.map(({ id, name }) => ({ value: id, label: name }))}
-            />
-          )}
+          <TextFilter label="Type, e.g. invoice.*" value={type} onChange={(type) => change({ type }, { replace: true })} />
+          <TenantFilter value={tenant} onChange={change} />
           <PeriodFilter values={values} onChange={change} />
         </FilterBar>
         <SecondBar>
           <Segments<EventStatus | "">
             label="Status"
-            value={values.status}
+            value={status}
             onChange={(status) => change({ status })}
             options={statuses.map((status) => ({ value: status, label: status === "" ? "All" : eventLooks[status].label }))}
           />
-          <Fresh fresh={list.fresh} atLeast={list.freshIsAtLeast} noun={list.fresh === 1 ? "event" : "events"} onShow={list.showFresh} />
+          <Fresh list={list} noun="event" />
         </SecondBar>
-        {list.error ? (
-          <ProblemCard error={list.error} onRetry={list.reload} what="Events could not be read" />
-        ) : list.rows?.length === 0 ? (
-          filtered ? (
-            <Empty icon="filter" title="No event matches these filters" actions={<Button onClick={clear}>Clear all filters</Button>}>
-              Types match exactly, or by their beginning with a star at the end: <code>invoice.*</code>.
-            </Empty>
-          ) : (
-            <NoEvents source={sources.find(({ scheme }) => scheme !== "mainstay")} />
-          )
-        ) : (
-          <>
-            <Table
-              label="Events"
-              columns={columns}
-              rows={list.rows}
-              idOf={(event) => event.id}
-              hrefOf={(event) => `/events/${event.id}`}
-              skeleton={12}
-              goneIds={list.gone}
-            />
-            {list.rows && <ListFoot shown={list.rows.length} noun="events" more={list.more} />}
-          </>
-        )}
+        <LiveTable
+          list={list}
+          label="Events"
+          noun="event"
+          columns={columns}
+          idOf={(event) => event.id}
+          hrefOf={(event) => `/events/${event.id}`}
+          skeleton={12}
+          filters={{
+            ...filters,
+            hint: <>Types match exactly, or by their beginning with a star at the end: <code>invoice.*</code>.</>,
+          }}
+          none={<NoEvents source={sources.find(({ scheme }) => scheme !== "mainstay")} />}
+        />
       </Panel>
       {replaying && <ReplayDialog selection={replaying} onClose={() => setReplaying(null)} />}
     </>

@@ -4,7 +4,8 @@ import { useLocation } from "wouter";
 import { client, unwrap } from "../api/client";
 import { queries, useCanWrite, useTenants } from "../api/queries";
 import type { Breaker, Endpoint } from "../api/types";
-import { absolute, compact, count, duration, percent, plural, span, words } from "../lib/format";
+import { absolute, count, duration, figure, percent, plural, setting, waitWords, words } from "../lib/format";
+import { useNow } from "../lib/now";
 import { Bindings } from "../intake/bindings";
 import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, Notice, PageHead, Panel, ProblemCard, Since, Skeleton, TitleSkeleton } from "../ui/basics";
 import detail from "../ui/detail.module.css";
@@ -67,7 +68,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
             </ButtonLink>
             {canWrite && (
               <>
-                <Button onClick={() => setDoing("edit")}>Change…</Button>
+                <Button icon="settings" onClick={() => setDoing("edit")}>Change…</Button>
                 {endpoint.enabled ? (
                   <Button icon="pause" onClick={() => setDoing("disable")}>Disable…</Button>
                 ) : (
@@ -81,13 +82,13 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
       <div className={detail.stack}>
         <Panel label="Numbers" padded={false}>
           <dl className={detail.figures}>
-            <div><dt>Success</dt><dd>{percent(stats.success_rate)}</dd></div>
-            <div><dt>Waiting</dt><dd title={count(stats.waiting)}>{compact(stats.waiting)}</dd></div>
+            <div><dt>Success, 24 h</dt><dd>{percent(stats.success_rate)}</dd></div>
+            <div><dt>Waiting</dt><dd title={count(stats.waiting)}>{figure(stats.waiting)}</dd></div>
             <div><dt>In flight</dt><dd>{stats.in_flight} of {endpoint.max_in_flight}</dd></div>
-            <div><dt>Succeeded</dt><dd title={count(stats.succeeded)}>{compact(stats.succeeded)}</dd></div>
-            <div><dt>Failed tries</dt><dd title={count(stats.failed)}>{compact(stats.failed)}</dd></div>
-            <div><dt>p50</dt><dd>{duration(stats.p50_ms)}</dd></div>
-            <div><dt>p99</dt><dd>{duration(stats.p99_ms)}</dd></div>
+            <div><dt>Done, 24 h</dt><dd title={count(stats.succeeded)}>{figure(stats.succeeded)}</dd></div>
+            <div><dt>Failed tries, 24 h</dt><dd title={count(stats.failed)}>{figure(stats.failed)}</dd></div>
+            {stats.p50_ms != null && <div><dt>p50</dt><dd>{duration(stats.p50_ms)}</dd></div>}
+            {stats.p99_ms != null && <div><dt>p99</dt><dd>{duration(stats.p99_ms)}</dd></div>}
           </dl>
         </Panel>
         <div className={detail.columns}>
@@ -100,7 +101,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
                 items={[
                   ["Id", <Id key="id" value={endpoint.id} full />],
                   ["Signed with", endpoint.signing === "original" ? "the provider's original signature" : "Standard Webhooks"],
-                  ["Timeout", `${duration(endpoint.timeout_ms)}, ${duration(endpoint.connect_timeout_ms)} to connect`],
+                  ["Timeout", `${setting(endpoint.timeout_ms)}, ${setting(endpoint.connect_timeout_ms)} to connect`],
                   ["At most in flight", count(endpoint.max_in_flight)],
                   ["Retries", retryWords(endpoint.retry)],
                   ["Last success", <Ago key="success" at={stats.last_success_at} />],
@@ -185,8 +186,8 @@ function BreakerState({ breaker, waiting }: { breaker: Breaker; waiting: number 
       <Notice tone={breaker.state === "open" ? "bad" : "warn"} icon={breaker.state === "open" ? "broken" : "half"}>
         {breaker.state === "open" ? (
           <>
-            Open{breaker.opened_at && <> for <Since at={breaker.opened_at} /></>} after {plural(breaker.failures, "failure")}. {plural(waiting, "job")} wait
-            {waiting === 1 ? "s" : ""}, none is lost.{breaker.probe_at && <> The next probe is <Ago at={breaker.probe_at} />.</>}
+            Open{breaker.opened_at && <> for <Since at={breaker.opened_at} /></>} after {plural(breaker.failures, "failure")}; {waitWords(waiting)}{waiting > 0 && ", none is lost"}.
+            {breaker.probe_at && <> <NextProbe at={breaker.probe_at} /></>}
           </>
         ) : (
           "Half open: a few pushes go through to see whether it is back."
@@ -197,11 +198,17 @@ function BreakerState({ breaker, waiting }: { breaker: Breaker; waiting: number 
   );
 }
 
+/** When it is tried again. Once the time has come, it takes a job to try it with. */
+function NextProbe({ at }: { at: string }) {
+  const due = Date.parse(at) <= useNow();
+  return due ? <>The next job will show whether it is back.</> : <>The next probe is <Ago at={at} />.</>;
+}
+
 function retryWords(retry: Endpoint["retry"]): string {
   if (!retry) return "the default";
   const tries = retry.attempts_max ? `at most ${retry.attempts_max} tries` : "";
   if (retry.delays_ms && retry.delays_ms.length > 0) {
-    return `${tries}, after ${retry.delays_ms.map((ms) => span(ms / 1000)).join(", ")}`.replace(/^, /, "");
+    return `${tries}, after ${retry.delays_ms.map(setting).join(", ")}`.replace(/^, /, "");
   }
   return [words(retry.strategy), tries].filter(Boolean).join(", ");
 }

@@ -14,6 +14,8 @@ export function EndpointsPage() {
   const tenants = useTenants();
   const canWrite = useCanWrite();
   const [creating, setCreating] = useState(false);
+  // Columns of dashes only would tell nobody anything.
+  const timed = endpoints.data?.items.some(({ stats }) => stats.p99_ms != null) ?? false;
   const columns: Column<Endpoint>[] = [
     {
       key: "name",
@@ -33,8 +35,12 @@ export function EndpointsPage() {
     { key: "waiting", label: "Waiting", width: "76px", end: true, cell: ({ stats }) => <span title={count(stats.waiting)}>{compact(stats.waiting)}</span> },
     { key: "flight", label: "In flight", width: "76px", end: true, cell: ({ stats, max_in_flight }) => `${stats.in_flight}/${max_in_flight}` },
     { key: "dead", label: "Dead", width: "60px", end: true, cell: ({ stats }) => <span title={count(stats.dead)}>{compact(stats.dead)}</span> },
-    { key: "p50", label: "p50", width: "76px", end: true, cell: ({ stats }) => duration(stats.p50_ms) },
-    { key: "p99", label: "p99", width: "76px", end: true, cell: ({ stats }) => duration(stats.p99_ms) },
+    ...(timed
+      ? [
+          { key: "p50", label: "p50", width: "76px", end: true, cell: ({ stats }: Endpoint) => duration(stats.p50_ms) },
+          { key: "p99", label: "p99", width: "76px", end: true, cell: ({ stats }: Endpoint) => duration(stats.p99_ms) },
+        ]
+      : []),
     { key: "last", label: "Last success", width: "106px", end: true, cell: ({ stats }) => <Ago at={stats.last_success_at} /> },
   ];
   return (

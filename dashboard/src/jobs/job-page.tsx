@@ -1,6 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
 import { queries, useTenants } from "../api/queries";
 import { absolute } from "../lib/format";
+import { endpointOfQueue } from "../lib/queue";
 import { Ago, ButtonLink, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton, TitleSkeleton } from "../ui/basics";
 import { Body } from "../ui/body";
 import { JobStateBadge } from "../ui/status";
@@ -49,7 +51,7 @@ export function JobPage({ id }: { id: string }) {
         }
         sub={
           <>
-            In queue {job.queue}
+            {endpoint && endpointOfQueue(job.queue) ? <>In the queue of <Link href={`/endpoints/${endpoint.id}`}>{endpoint.name}</Link></> : <>In queue {job.queue}</>}
             {tenants.many && <> for {tenants.nameOf(job.tenant_id)}</>}, made <Ago at={job.created_at} />
           </>
         }
@@ -66,7 +68,7 @@ export function JobPage({ id }: { id: string }) {
             <Facts
               items={[
                 ["Id", <Id key="id" value={job.id} full />],
-                ["Event", job.event_id ? <Id key="event" value={job.event_id} href={`/events/${job.event_id}`} /> : <span key="none" className="muted">none</span>],
+                ["Event", job.event_id ? <Id key="event" value={job.event_id} href={`/events/${job.event_id}`} full /> : <span key="none" className="muted">none</span>],
                 [
                   "Endpoint",
                   job.endpoint_id ? (
@@ -76,6 +78,7 @@ export function JobPage({ id }: { id: string }) {
                   ),
                 ],
                 ...(job.replay_id ? ([["Replay", <Id key="replay" value={job.replay_id} />]] as [string, React.ReactNode][]) : []),
+                ["Queue", <span key="queue">{job.queue}</span>],
                 ["Made", absolute(job.created_at)],
                 ...(job.run_at ? ([["Not before", absolute(job.run_at)]] as [string, React.ReactNode][]) : []),
                 ["Finished", job.finished_at ? absolute(job.finished_at) : <span key="not" className="muted">not yet</span>],
@@ -85,7 +88,11 @@ export function JobPage({ id }: { id: string }) {
           <Panel title="Payload">
             {job.payload == null ? (
               <p className="muted">
-                {job.event_id ? "The payload is the event's: it is kept once." : "This job has none."}
+                {job.event_id ? (
+                  <>It is the payload of <Link href={`/events/${job.event_id}`}>the event</Link>, which is kept once.</>
+                ) : (
+                  "This job has none."
+                )}
               </p>
             ) : (
               <Body label="JSON" json={job.payload} />

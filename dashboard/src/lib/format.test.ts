@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { absolute, bytes, compact, duration, offset, percent, plural, rate, relative, shortId, span } from "./format";
+import { absolute, bytes, compact, duration, figure, offset, percent, plural, rate, relative, setting, shortId, span, waitWords } from "./format";
 
 /** Narrow no-break spaces read as spaces here. */
 const plain = (text: string) => text.replaceAll("\u202f", " ");
@@ -60,4 +60,18 @@ describe("times", () => {
 it("shortens an id in the middle, not beyond recognition", () => {
   expect(shortId("evt_01jx8k2m3n4p5q6r7s8t9v0wxy")).toBe("evt_01jx…9v0wxy");
   expect(shortId("src_short")).toBe("src_short");
+});
+
+describe("words for people", () => {
+  it("say a duration as it was set", () => {
+    expect([0, 200, 1_000, 1_500, 300_000].map((ms) => plain(setting(ms)))).toEqual(["0 ms", "200 ms", "1 s", "1.5 s", "5 min"]);
+  });
+
+  it("count the jobs that wait", () => {
+    expect([0, 1, 2].map(waitWords)).toEqual(["no job waits", "1 job waits", "2 jobs wait"]);
+  });
+
+  it("keep a number exact where there is room", () => {
+    expect([999, 12_345, 1_200_000].map(figure)).toEqual(["999", "12,345", "1.2M"]);
+  });
 });

@@ -21,6 +21,9 @@ export function compact(value: number): string {
   return count(value);
 }
 
+/** A number with room around it: exact up to a million. */
+export const figure = (value: number): string => (Math.abs(value) < 1e6 ? count(value) : compact(value));
+
 export function rate(perSecond: number): string {
   if (perSecond === 0) return "0";
   if (perSecond < 0.1) return "<0.1";
@@ -67,6 +70,10 @@ export function duration(ms: number | null | undefined): string {
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)}${NARROW}s`;
   return span(ms / 1000);
 }
+
+/** A duration that somebody has set, as it was set: 500 ms, 1.5 s, 5 min. */
+export const setting = (ms: number): string =>
+  ms % 1000 === 0 && ms > 0 ? span(ms / 1000) : ms < 1000 ? `${ms}${NARROW}ms` : `${ms / 1000}${NARROW}s`;
 
 /** A span of time in its two largest units: 45 s, 3 min 20 s, 2 h 5 min, 4 d 3 h. */
 export function span(secs: number): string {
@@ -141,6 +148,12 @@ export function shortId(id: string): string {
 
 export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${Math.round(value) === 1 ? one : many}`;
+
+/** How many jobs wait, as the end of a sentence. */
+export const waitWords = (jobs: number): string => (jobs === 0 ? "no job waits" : `${plural(jobs, "job")} wait${jobs === 1 ? "s" : ""}`);
+
+/** Words as the beginning of something. */
+export const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** rate_limited becomes "rate limited". */
 export const words = (code: string): string => code.replaceAll("_", " ");

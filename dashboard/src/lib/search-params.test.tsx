@@ -1,6 +1,6 @@
 import { act, renderHook } from "@testing-library/react";
 import { beforeEach, describe, expect, it } from "vitest";
-import { instant, oneOf, readParams, text, useParamsInUrl, writeParams } from "./search-params";
+import { given, instant, oneOf, readParams, text, useFilters, useParamsInUrl, writeParams } from "./search-params";
 
 const spec = { q: text(), status: oneOf(["", "error", "success"], ""), from: instant() };
 
@@ -47,5 +47,21 @@ describe("parameters in the URL", () => {
       });
       expect(result.current[0]).toEqual({ q: "a", status: "success", from: "" });
     });
+  });
+});
+
+describe("filters", () => {
+  beforeEach(() => history.replaceState(null, "", "/events?status=error&other=1"));
+
+  it("know whether any is set, and are cleared all at once", () => {
+    const { result } = renderHook(() => useFilters(spec));
+    expect(result.current.filtered).toBe(true);
+    act(() => result.current.clear());
+    expect(result.current.filtered).toBe(false);
+    expect(location.search).toBe("?other=1");
+  });
+
+  it("ask the API only for what is set", () => {
+    expect(given({ q: "", status: "error" })).toEqual({ status: "error" });
   });
 });

@@ -32,6 +32,11 @@ export const instant = (): Param<string> => ({
   write: (value) => value,
 });
 
+/** What is set, as a query for the API: an empty value asks for nothing. */
+export function given<V extends Record<string, string>>(values: V): { [K in keyof V]?: Exclude<V[K], ""> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== "")) as { [K in keyof V]?: Exclude<V[K], ""> };
+}
+
 export function readParams<S extends Record<string, Param<any>>>(spec: S, search: string): Values<S> {
   const given = new URLSearchParams(search);
   const values: Record<string, unknown> = {};
@@ -75,4 +80,16 @@ export function useParamsInUrl<S extends Record<string, Param<any>>>(
     [path, navigate],
   );
   return [values, change];
+}
+
+/** The filters of a list: parameters of which any may be set, and all can be cleared. */
+export function useFilters<S extends Record<string, Param<any>>>(spec: S) {
+  const [values, change] = useParamsInUrl(spec);
+  const fallbacks = Object.fromEntries(Object.entries(spec).map(([name, { fallback }]) => [name, fallback])) as Values<S>;
+  return {
+    values,
+    change,
+    filtered: Object.keys(spec).some((name) => values[name] !== fallbacks[name]),
+    clear: () => change(fallbacks),
+  };
 }

@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import type { LiveList } from "../api/live-list";
 import { count } from "../lib/format";
 import { instant, oneOf, type Values } from "../lib/search-params";
 import { Button } from "./basics";
@@ -62,7 +63,7 @@ export function SearchBox({ label, value, onChange }: { label: string; value: st
   );
 }
 
-export function TextFilter({ label, value, onChange, search }: { label: string; value: string; onChange: (value: string) => void; search?: boolean }) {
+export function TextFilter({ label, value, onChange }: { label: string; value: string; onChange: (value: string) => void }) {
   const [typed, setTyped, flush] = useTyped(value, onChange);
   return (
     <div>
@@ -73,7 +74,6 @@ export function TextFilter({ label, value, onChange, search }: { label: string; 
         value={typed}
         onChange={setTyped}
         onBlur={flush}
-        data-search={search ? "" : undefined}
         onKeyDown={(event) => {
           if (event.key === "Enter") flush();
         }}
@@ -185,21 +185,18 @@ export function toLocalInput(at: string): string {
 
 /** New rows wait here until they are asked for, so that nothing moves under the pointer. Its place is kept free. */
 export function Fresh({
-  fresh,
-  atLeast,
+  list: { fresh, freshIsAtLeast, showFresh },
   noun,
-  onShow,
 }: {
-  fresh: number;
-  atLeast: boolean;
+  list: Pick<LiveList<unknown>, "fresh" | "freshIsAtLeast" | "showFresh">;
+  /** One of them. */
   noun: string;
-  onShow: () => void;
 }) {
   return (
     <div className={css.fresh}>
       {fresh > 0 ? (
-        <Button small icon="plus" onClick={onShow} data-show-fresh="">
-          {`${count(fresh)}${atLeast ? " or more" : ""} new ${noun}`}
+        <Button small icon="plus" onClick={showFresh} data-show-fresh="">
+          {`${count(fresh)}${freshIsAtLeast ? " or more" : ""} new ${fresh === 1 ? noun : `${noun}s`}`}
         </Button>
       ) : (
         <span>Newest first</span>

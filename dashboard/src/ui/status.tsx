@@ -80,8 +80,8 @@ export const EnabledBadge = ({ enabled }: { enabled: boolean }) => (
 export function Reason({ category, code }: { category?: string | null; code?: string | null }) {
   if (!category && !code) return null;
   return (
-    <span className="nowrap">
-      {category && <>{words(category)} </>}
+    <span className={css.reason}>
+      {category && words(category)}
       {code && <span className={css.chip}>{code}</span>}
     </span>
   );

@@ -1,5 +1,6 @@
 import { type ReactNode, useRef } from "react";
 import { Link } from "wouter";
+import { plural } from "../lib/format";
 import { Button, cx, Skeleton } from "./basics";
 import css from "./table.module.css";
 
@@ -24,16 +25,7 @@ export interface Selection {
   label: (id: string) => string;
 }
 
-export function Table<T>({
-  label,
-  columns,
-  rows,
-  idOf,
-  hrefOf,
-  selection,
-  skeleton,
-  goneIds,
-}: {
+export interface TableProps<T> {
   label: string;
   columns: Column<T>[];
   /** Not there yet: `skeleton` rows of the same height hold their place. */
@@ -44,7 +36,18 @@ export function Table<T>({
   skeleton?: number;
   /** Rows that the list no longer holds: still shown, but dimmed. */
   goneIds?: ReadonlySet<string>;
-}) {
+}
+
+export function Table<T>({
+  label,
+  columns,
+  rows,
+  idOf,
+  hrefOf,
+  selection,
+  skeleton,
+  goneIds,
+}: TableProps<T>) {
   const lastToggled = useRef<string | null>(null);
   const ids = rows?.map(idOf) ?? [];
   const all = ids.length > 0 && selection !== undefined && ids.every((id) => selection.has(id));
@@ -175,13 +178,14 @@ export function ListFoot({
   more,
 }: {
   shown: number;
+  /** One of them. */
   noun: string;
   more: { has: boolean; loading: boolean; load: () => void; failed?: boolean };
 }) {
   return (
     <div className={css.foot}>
       <span>
-        {more.has ? `The first ${shown} ${noun}` : `${shown} ${noun}, all there are`}
+        {more.has ? `The first ${plural(shown, noun)}` : shown === 1 ? `1 ${noun}, the only one` : `${plural(shown, noun)}, all there are`}
       </span>
       {more.has && (
         <Button small onClick={more.load} disabled={more.loading}>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Endpoint, Overview } from "../api/types";
 import { mattersOf } from "./attention";
-import { pointsToDraw } from "./overview-page";
+import { pointsToDraw } from "./volume";
 
 const endpoint = (name: string, state: "closed" | "open" | "half_open", enabled = true) =>
   ({ id: `ep_${name}`, name, enabled, breaker: { state }, stats: { waiting: 3 } }) as unknown as Endpoint;

@@ -1,6 +1,6 @@
 // What somebody who opens the page at night has to know first, the worst on top.
 import type { Overview } from "../api/types";
-import { plural, span } from "../lib/format";
+import { plural, span, waitWords } from "../lib/format";
 
 export interface Matter {
   tone: "bad" | "warn";
@@ -21,7 +21,7 @@ export function mattersOf(overview: Overview): Matter[] {
     const [endpoint] = open as [(typeof open)[number]];
     matters.push({
       tone: "bad",
-      text: `${endpoint.name} is cut off, ${plural(endpoint.stats.waiting, "job")} wait${endpoint.stats.waiting === 1 ? "s" : ""}`,
+      text: `${endpoint.name} is cut off, ${waitWords(endpoint.stats.waiting)}`,
       href: `/endpoints/${endpoint.id}`,
     });
   } else if (open.length > 1) {

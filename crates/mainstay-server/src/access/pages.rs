@@ -36,7 +36,7 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
 </head>
 <body>
 <main>
-<p class="brand"><svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true"><path d="M10 1v18M3 6h14M3 19 10 6l7 13" fill="none" stroke="currentColor" stroke-width="1.75" stroke-linecap="round" stroke-linejoin="round"/></svg>Mainstay</p>
+<p class="brand"><svg width="20" height="20" viewBox="0 0 20 20" aria-hidden="true"><path d="M8.3 2v14.5M8.3 2.6 16.8 16M8.3 7 2.8 16M1.5 16.8h17" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round"/></svg>Mainstay</p>
 {body}
 </main>
 </body>

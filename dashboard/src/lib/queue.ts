@@ -1,0 +1,11 @@
+/** What the server puts before an endpoint's id to name the endpoint's own queue. */
+const OWN = "endpoint:";
+
+/** The endpoint whose own queue it is, if it is one's. */
+export const endpointOfQueue = (queue: string): string | null => (queue.startsWith(OWN) ? queue.slice(OWN.length) : null);
+
+/** A queue as people know it: an endpoint's own is named by the endpoint, which the server names by its id. */
+export function queueName(queue: string, endpoints: readonly { id: string; name: string }[]): string {
+  const endpoint = endpointOfQueue(queue);
+  return endpoints.find(({ id }) => id === endpoint)?.name ?? queue;
+}
