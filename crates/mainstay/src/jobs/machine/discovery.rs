@@ -22,8 +22,6 @@ pub(super) struct News {
     woken: bool,
     /// When to look in any case.
     poll_at: Timestamp,
-    /// No look before this: there is so much news that it is taken in bunches.
-    gathers_until: Timestamp,
     /// Whether a predecessor may have ended what we are about to see.
     catching_up: bool,
 }
@@ -35,7 +33,6 @@ impl News {
             looking: false,
             woken: true,
             poll_at: now,
-            gathers_until: now,
             catching_up: true,
         }
     }
@@ -50,30 +47,25 @@ impl News {
 
     pub(super) fn clock_set_back(&mut self, now: Timestamp, limits: &Limits) {
         self.poll_at = self.poll_at.min(now.plus_ms(limits.poll_ms));
-        self.gathers_until = self.gathers_until.min(now.plus_ms(limits.gather_ms));
     }
 
-    fn look_at(&self) -> Timestamp {
-        if self.woken {
-            self.gathers_until
-        } else {
-            self.poll_at
-        }
+    fn wants_a_look(&self, now: Timestamp) -> bool {
+        !self.looking && (self.woken || self.poll_at <= now)
     }
 }
 
 impl Machine {
     /// When to look for news, unless something wakes us before.
     pub(super) fn look_at(&self) -> Option<Timestamp> {
-        self.may_look().then(|| self.news.look_at())
+        (self.may_look() && !self.news.looking).then_some(self.news.poll_at)
     }
 
     fn may_look(&self) -> bool {
-        self.phase == Phase::Running && !self.news.looking && !self.inspections_are_many()
+        self.phase == Phase::Running && !self.inspections_are_many()
     }
 
     pub(super) fn discover(&mut self, out: &mut Vec<Action>) {
-        if !self.may_look() || self.news.look_at() > self.now {
+        if !self.may_look() || !self.news.wants_a_look(self.now) {
             return;
         }
         self.news.looking = true;
@@ -102,10 +94,6 @@ impl Machine {
         }
         for (queue, count) in discovery.created {
             self.queue(queue).tally.created += count;
-        }
-        // Not while there is more: a backlog is taken in as fast as it can be.
-        if discovery.jobs.len() >= self.limits.gather_min && !discovery.more {
-            self.news.gathers_until = self.now.plus_ms(self.limits.gather_ms);
         }
         for job in discovery.jobs {
             self.admit(job);

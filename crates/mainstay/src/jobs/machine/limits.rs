@@ -11,11 +11,6 @@ pub struct Limits {
     pub held_max: usize,
     /// Jobs that one look at the store's news brings.
     pub discover_batch: usize,
-    /// Jobs in one look that are so many that the next look can wait until more have come: many in one transaction cost
-    /// a fraction of what they cost one by one.
-    pub gather_min: usize,
-    /// How long it then waits, in milliseconds.
-    pub gather_ms: i64,
     /// Jobs that one refill brings.
     pub refill_batch: usize,
     /// Refills under way at once.
@@ -55,8 +50,6 @@ impl Default for Limits {
             reserve: 16,
             held_max: 200_000,
             discover_batch: 5_000,
-            gather_min: 16,
-            gather_ms: 10,
             refill_batch: 2_000,
             refills_max: 4,
             batch_max: 500,

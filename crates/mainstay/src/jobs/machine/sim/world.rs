@@ -639,7 +639,6 @@ pub(super) fn limits() -> Limits {
         reserve: 2,
         held_max: 30,
         discover_batch: 5,
-        gather_min: 2,
         refill_batch: 4,
         refills_max: 2,
         batch_max: 4,
