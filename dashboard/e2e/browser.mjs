@@ -164,6 +164,8 @@ export async function axe(page, where, of = {}) {
 }
 
 export async function noSidewaysScroll(page) {
+  // A chart follows a new width a frame or two later.
+  await page.waitForFunction(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth, null, { timeout: 3000 }).catch(() => {});
   const { scroll, client } = await page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, client: document.documentElement.clientWidth }));
   if (scroll > client) {
     const wide = await page.evaluate(() =>
