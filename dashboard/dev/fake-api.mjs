@@ -615,7 +615,10 @@ const invalid = (pointer, detail) => new Refused(422, "validation_failed", "The 
 
 export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } = {}) {
   let world = createWorld();
-  const mode = { failing: false, stream: true, latency: 0 };
+  const mode = { latency: 0 };
+  /** Browsers, by their cookie `fake`, that hear nothing: each for itself, so that tests do not disturb one another. */
+  const cutOff = new Set();
+  const fakeOf = (request) => /(?:^|; )fake=([^;]+)/.exec(request.headers.cookie ?? "")?.[1];
   const streams = new Set();
 
   const timer = setInterval(() => {
@@ -904,7 +907,11 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       const wish = JSON.parse(text || "{}");
       if (wish.world) world = createWorld({ empty: wish.world === "empty", now: Date.now() });
       Object.assign(mode, wish.mode ?? {});
-      if (mode.stream === false) for (const stream of streams) stream.destroy();
+      if (wish.reconnect) cutOff.delete(wish.reconnect);
+      if (wish.cutOff) {
+        cutOff.add(wish.cutOff);
+        for (const stream of streams) if (stream.fake === wish.cutOff) stream.destroy();
+      }
       return json(200, { keys: [...world.idempotency.keys()].length, mode });
     }
     if (url.pathname === "/signin" || url.pathname === "/signin/link") {
@@ -923,16 +930,17 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       return json(401, { type: "about:blank", title: "Nobody is signed in", status: 401, code: "unauthenticated", detail: "Sign in, or send an API key." }, "application/problem+json");
     }
     if (url.pathname === "/v1/stream") {
-      if (!mode.stream) return json(503, { title: "Starting", status: 503, code: "starting" }, "application/problem+json");
+      if (cutOff.has(fakeOf(request))) return json(503, { title: "Starting", status: 503, code: "starting" }, "application/problem+json");
       response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
       response.write(": hello\n\n");
+      response.fake = fakeOf(request);
       streams.add(response);
       request.on("close", () => streams.delete(response));
       response.on("close", () => streams.delete(response));
       return;
     }
     if (mode.latency) await new Promise((resolve) => setTimeout(resolve, mode.latency));
-    if (mode.failing && url.pathname !== "/v1/session") {
+    if (fakeOf(request) === "failing" && url.pathname !== "/v1/session") {
       return json(503, { type: "about:blank", title: "The database is not available", status: 503, code: "database_unavailable", detail: "Nothing is lost: providers are asked to deliver again. Look at the database, then try again." }, "application/problem+json");
     }
     const payload = /^\/v1\/events\/([^/]+)\/payload$/.exec(url.pathname);

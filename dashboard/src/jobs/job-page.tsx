@@ -51,7 +51,7 @@ export function JobPage({ id }: { id: string }) {
         }
         sub={
           <>
-            {endpoint && endpointOfQueue(job.queue) ? <>In the queue of <Link href={`/endpoints/${endpoint.id}`}>{endpoint.name}</Link></> : <>In queue {job.queue}</>}
+            {endpointOfQueue(job.queue) ? "In its endpoint's queue" : `In queue ${job.queue}`}
             {tenants.many && <> for {tenants.nameOf(job.tenant_id)}</>}, made <Ago at={job.created_at} />
           </>
         }

@@ -1,0 +1,201 @@
+// What changes something, or needs the one clipboard that there is: one after the other.
+import { api, assert, axe, first, go, skip, test, withPage } from "./browser.mjs";
+
+await test("an event is told from its request to its answers", () =>
+  withPage({}, async (page) => {
+    await go(page, "/events");
+    const event = await first(page, "/v1/events", "event that was pushed", ({ jobs }) => jobs.done > 0);
+    await go(page, `/events/${event.id}`);
+    const story = page.getByRole("list", { name: "What happened to this event" });
+    await story.getByText("Request received").waitFor();
+    await story.getByText(/Signature verified/).waitFor();
+    await page.getByText(event.id, { exact: true }).first().waitFor();
+    const attempt = story.locator("details summary").first();
+    if ((await attempt.count()) > 0) {
+      const details = story.locator("details").first();
+      if (!(await details.evaluate((each) => each.open))) await attempt.click();
+      await details.getByText("Request", { exact: true }).waitFor();
+      await details.getByText(/^Answer/).waitFor();
+    }
+    await page.getByRole("button", { name: `Copy ${event.id}` }).first().click();
+    await page.getByRole("button", { name: "Copied" }).first().waitFor();
+    const copied = await page.evaluate(() => navigator.clipboard.readText());
+    assert(copied === event.id, `copied ${copied}`);
+  }));
+
+await test("a replay is planned before it is run", () =>
+  withPage({}, async (page) => {
+    await go(page, "/events");
+    const event = await first(page, "/v1/events", "event with jobs", ({ jobs }) => jobs.total > 0 && jobs.total === jobs.done);
+    await go(page, `/events/${event.id}`);
+    const jobs = (await api(page, `/v1/events/${event.id}`)).jobs_list.length;
+    await page.getByRole("button", { name: "Replay…" }).click();
+    const run = page.getByRole("dialog").getByRole("button", { name: /^Make \d+ jobs?$/ });
+    await run.waitFor();
+    await axe(page, "the plan of a replay");
+    assert((await api(page, `/v1/events/${event.id}`)).jobs_list.length === jobs, "the plan made jobs");
+    await run.click();
+    await page.getByText(/made from 1 event/).waitFor();
+    assert((await api(page, `/v1/events/${event.id}`)).jobs_list.length > jobs, "no job was made");
+    await page.getByRole("button", { name: "Close" }).last().click();
+    await page.getByText(/^Replayed by/).waitFor({ timeout: 10_000 });
+  }));
+
+await test("dead letters are run again in bulk: reasons, plan, confirmation", () =>
+  withPage({}, async (page) => {
+    await go(page, "/dead-letters");
+    const groups = (await api(page, "/v1/dead-letters/groups")).items;
+    if (groups.length === 0) skip("there are no dead letters");
+    const group = groups.at(-1);
+    await page.getByRole("list", { name: "Reasons" }).getByRole("button").last().click();
+    await page.waitForURL((url) => url.searchParams.get("code") === group.code);
+    await page.reload();
+    await page.waitForSelector("[data-row]");
+    await page.getByRole("button", { name: /^Run all again/ }).click();
+    const dialog = page.getByRole("dialog", { name: "Run dead letters again" });
+    const confirm = dialog.getByRole("button", { name: /^Run [\d,]+ again$/ });
+    await confirm.waitFor();
+    await axe(page, "the plan");
+    const planned = Number((await confirm.innerText()).replace(/\D/g, ""));
+    assert(planned >= 1 && planned <= group.count + 5, `the plan says ${planned}, the group has ${group.count}`);
+    await dialog.getByText(group.code, { exact: true }).waitFor();
+    const before = (await api(page, `/v1/dead-letters?code=${encodeURIComponent(group.code)}&category=${group.category}&limit=200`)).items.length;
+    assert(before >= Math.min(planned, 200), "the plan has already run something");
+    await confirm.click();
+    await page.getByText(/will be tried again/).waitFor();
+    await page.getByRole("button", { name: "Close" }).last().click();
+    await page.getByText("No dead letter matches these filters").or(page.locator("[data-row]").first()).waitFor();
+  }));
+
+await test("chosen dead letters are run again with the keyboard alone", () =>
+  withPage({}, async (page) => {
+    await go(page, "/dead-letters");
+    if ((await page.locator("[data-row]").count()) < 2) skip("there are not enough dead letters");
+    await page.keyboard.press("j");
+    await page.keyboard.press("x");
+    await page.keyboard.press("j");
+    await page.keyboard.press("x");
+    const run = page.getByRole("button", { name: "Run 2 again…" });
+    await run.focus();
+    await page.keyboard.press("Enter");
+    const confirm = page.getByRole("dialog").getByRole("button", { name: "Run 2 again" });
+    await confirm.waitFor();
+    await confirm.focus();
+    await page.keyboard.press("Enter");
+    await page.getByText("2 jobs will be tried again", { exact: false }).waitFor();
+  }));
+
+await test("discarding dead letters needs a reason", () =>
+  withPage({}, async (page) => {
+    await go(page, "/dead-letters");
+    if ((await page.locator("[data-row]").count()) < 1) skip("there are no dead letters");
+    await page.locator("[data-row-check]").first().check();
+    await page.getByRole("button", { name: "Discard 1…" }).click();
+    const confirm = page.getByRole("dialog").getByRole("button", { name: "Discard 1" });
+    await confirm.waitFor();
+    assert(await confirm.isDisabled(), "it can be done without a reason");
+    await page.getByRole("textbox", { name: "Reason" }).fill("a browser test");
+    await confirm.click();
+    await page.getByText("1 dead letter discarded").waitFor();
+  }));
+
+const stamp = Date.now().toString(36);
+
+await test("a source is made on the page; its secret is shown once and can be copied", () =>
+  withPage({}, async (page) => {
+    await go(page, "/sources");
+    await page.getByRole("button", { name: "New source" }).first().click();
+    await page.getByLabel("Provider").selectOption("github");
+    await page.getByLabel("Name").fill(`e2e-${stamp}`);
+    await page.getByRole("button", { name: "Create source" }).click();
+    const dialog = page.getByRole("dialog", { name: /is there/ });
+    await dialog.waitFor();
+    await axe(page, "a secret");
+    const copy = dialog.getByRole("button", { name: "Copy secret" });
+    if ((await copy.count()) > 0) {
+      await copy.click();
+      await dialog.getByRole("button", { name: "Copied" }).waitFor();
+      assert((await page.evaluate(() => navigator.clipboard.readText())).length >= 16, "what was copied is no secret");
+      await dialog.getByRole("button", { name: "I have kept it" }).click();
+    } else {
+      await dialog.getByRole("button", { name: "To the source" }).click();
+    }
+    await page.locator("main h1", { hasText: `e2e-${stamp}` }).waitFor();
+    const secrets = page.getByRole("button", { name: /^Remove the secret/ });
+    await secrets.first().waitFor();
+    const before = await secrets.count();
+    await page.getByRole("button", { name: "Add secret" }).click();
+    await page.getByLabel("Signing secret").fill(`a-secret-of-the-browser-test-${stamp}`);
+    await page.getByRole("dialog").getByRole("button", { name: "Add secret" }).click();
+    await page.waitForFunction((count) => document.querySelectorAll("[aria-label^='Remove the secret']").length === count, before + 1);
+    await secrets.last().click();
+    await page.getByRole("dialog").getByRole("button", { name: "Remove secret" }).click();
+    await page.waitForFunction((count) => document.querySelectorAll("[aria-label^='Remove the secret']").length === count, before);
+  }));
+
+await test("a field that the server does not accept says why, at the field", () =>
+  withPage({}, async (page) => {
+    await go(page, "/sources");
+    await page.getByRole("button", { name: "New source" }).first().click();
+    await page.getByLabel("Provider").selectOption("github");
+    await page.getByLabel("Name").fill("Not A Name!");
+    await page.getByRole("button", { name: "Create source" }).click();
+    await page.getByRole("dialog").getByRole("alert").first().waitFor();
+    assert((await page.getByLabel("Name").getAttribute("aria-invalid")) === "true", "the field is not marked");
+    await axe(page, "a form with a mistake");
+  }));
+
+await test("an endpoint and a binding are made on the page, and taken away again", () =>
+  withPage({}, async (page) => {
+    await go(page, "/endpoints");
+    await page.getByRole("button", { name: "New endpoint" }).first().click();
+    await page.getByLabel("Name").fill(`e2e-${stamp}`);
+    await page.getByLabel("URL").fill("https://example.com/hooks");
+    await page.getByRole("button", { name: "Create endpoint" }).click();
+    await page.getByRole("button", { name: "I have kept it" }).click();
+    await page.locator("main h1", { hasText: `e2e-${stamp}` }).waitFor();
+
+    await page.getByRole("button", { name: "New binding" }).click();
+    await page.getByLabel("Event types").fill("e2e.nothing");
+    await page.getByLabel("Name").fill(`e2e-${stamp}`);
+    await page.getByRole("dialog").getByRole("button", { name: "Create binding" }).click();
+    await page.getByRole("button", { name: `Disable e2e-${stamp}` }).click();
+    await page.getByRole("button", { name: `Enable e2e-${stamp}` }).waitFor();
+    await page.getByRole("button", { name: `Delete e2e-${stamp}` }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete binding" }).click();
+    await page.getByText("No bindings", { exact: true }).waitFor();
+
+    await page.getByRole("button", { name: "Delete endpoint…" }).click();
+    const confirm = page.getByRole("dialog").getByRole("button", { name: "Delete endpoint" });
+    assert(await confirm.isDisabled(), "it can be deleted without typing its name");
+    await page.getByRole("dialog").getByRole("textbox").fill(`e2e-${stamp}`);
+    await confirm.click();
+    await page.waitForURL(/\/endpoints$/);
+  }));
+
+await test("the source made above can be deleted", () =>
+  withPage({}, async (page) => {
+    await go(page, "/sources");
+    const source = await first(page, "/v1/sources?limit=200", "source of this run", ({ name }) => name === `e2e-${stamp}`);
+    await go(page, `/sources/${source.id}`);
+    await page.getByRole("button", { name: "Delete source…" }).click();
+    await page.getByRole("dialog").getByRole("textbox").fill(source.name);
+    await page.getByRole("dialog").getByRole("button", { name: "Delete source" }).click();
+    await page.waitForURL(/\/sources$/);
+  }));
+
+await test("an API key is shown once, with a copy button, and can be deleted", () =>
+  withPage({}, async (page) => {
+    await go(page, "/settings/keys");
+    await page.getByRole("button", { name: "New API key" }).click();
+    await page.getByLabel("Name").fill(`e2e ${stamp}`);
+    await page.getByRole("button", { name: "Create key" }).click();
+    const dialog = page.getByRole("dialog", { name: /API key/ });
+    await dialog.getByRole("button", { name: "Copy secret" }).click();
+    await dialog.getByRole("button", { name: "Copied" }).waitFor();
+    assert(/^msk_/.test(await page.evaluate(() => navigator.clipboard.readText())), "what was copied is no key");
+    await dialog.getByRole("button", { name: "I have kept it" }).click();
+    await page.getByRole("button", { name: `Delete e2e ${stamp}` }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete API key" }).click();
+    await page.getByRole("button", { name: `Delete e2e ${stamp}` }).waitFor({ state: "detached" });
+  }));

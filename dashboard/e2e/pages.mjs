@@ -1,0 +1,115 @@
+// Every page: what has to hold on all of them, in both themes, wide and narrow, at rest, live and failing.
+import { api, assert, axe, fake, first, go, NARROW, noSidewaysScroll, settled, skip, WIDE, withPage } from "./browser.mjs";
+
+const CLS_MAX = 0.01;
+const LIVE_MS = Number(process.env.E2E_LIVE_MS ?? 5000);
+
+/** Every page of the dashboard; those of one thing need one to be there. */
+export const pages = [
+  ["overview", () => "/"],
+  ["overview of 7 days", () => "/?window=7d"],
+  ["events", () => "/events"],
+  ["events, filtered to none", () => "/events?q=there-is-no-such-event"],
+  ["an event", async (page) => `/events/${(await first(page, "/v1/events?status=success", "event")).id}`],
+  ["an event that failed", async (page) => `/events/${(await first(page, "/v1/events?status=error", "event with an error")).id}`],
+  ["jobs", () => "/jobs"],
+  ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
+  ["dead letters", () => "/dead-letters"],
+  ["sources", () => "/sources"],
+  ["a source", async (page) => `/sources/${(await first(page, "/v1/sources", "source", ({ scheme }) => scheme !== "mainstay")).id}`],
+  ["endpoints", () => "/endpoints"],
+  ["an endpoint", async (page) => `/endpoints/${(await first(page, "/v1/endpoints", "endpoint")).id}`],
+  ["users", () => "/settings/users"],
+  ["keys", () => "/settings/keys"],
+  ["tenants", () => "/settings/tenants"],
+  ["audit", () => "/settings/audit"],
+  ["system", () => "/settings/system"],
+  ["no such page", () => "/no/such/page"],
+  ["no such event", () => "/events/evt_00000000000000000000000000"],
+];
+
+
+/** What a table and a time owe to the reader. */
+async function readable(page) {
+  const wrong = await page.evaluate(() => {
+    const numbers = [...document.querySelectorAll("[data-row] td")].filter((cell) => /^\d[\d,]*(\.\d+)?(%|[kMB])?$/.test(cell.innerText.trim()) && getComputedStyle(cell).textAlign !== "right");
+    const times = [...document.querySelectorAll("main time")].filter(({ title }) => title === "");
+    const past = [...document.querySelectorAll("main time")].filter((time) => /ago$/.test(time.innerText) && /(next|due)[^.]*$/i.test(time.previousSibling?.textContent ?? ""));
+    const raw = [...document.querySelectorAll("main td, main li, main header")].filter(({ innerText }) => /endpoint:ep_/.test(innerText));
+    const tell = (what) => (each) => `${what}: ${each.outerHTML.slice(0, 160)}`;
+    return [
+      ...numbers.map(tell("a number that is not right-aligned")),
+      ...times.map(tell("a time without the exact one")),
+      ...past.map(tell("something to come that is past")),
+      ...raw.map(tell("a queue named by an id")),
+    ];
+  });
+  assert(wrong.length === 0, wrong.slice(0, 4).join("\n"));
+}
+
+export const looks = pages.map(([name, path]) => [
+  `${name}: wide and narrow, light and dark: accessible, readable, nothing sideways`,
+  () =>
+    withPage({}, async (page) => {
+      await go(page, await path(page));
+      await noSidewaysScroll(page);
+      await readable(page);
+      await axe(page, `${name}, wide`);
+      await page.emulateMedia({ colorScheme: "dark" });
+      await axe(page, `${name}, wide, dark`, { only: ["color-contrast"] });
+      // Measuring contrast is most of the work. The content's is the same at every width; the frame is another one.
+      const frame = { only: ["color-contrast"], inside: "header, nav" };
+      await page.setViewportSize(NARROW);
+      await noSidewaysScroll(page);
+      await axe(page, `${name}, narrow, dark`, frame);
+      await page.emulateMedia({ colorScheme: "light" });
+      await axe(page, `${name}, narrow`, { without: ["color-contrast"] });
+      await axe(page, `${name}, narrow`, frame);
+    }),
+]);
+
+const livePages = pages.slice(0, 13).filter(([each]) => !each.includes("none"));
+
+export const live = [WIDE, NARROW].flatMap((viewport) =>
+  livePages.map(([name, path]) => [
+    `${name}: ${viewport.width} px: nothing moves while it is live`,
+    () =>
+      withPage({ viewport }, async (page) => {
+        await go(page, await path(page));
+        // Both waits are what is measured: for how long nothing moves.
+        await page.waitForTimeout(600);
+        const loading = await page.evaluate(() => ({ shift: window.__shift, shifts: window.__shifts }));
+        await page.evaluate(() => {
+          window.__shift = 0;
+          window.__shifts = [];
+        });
+        await page.waitForTimeout(LIVE_MS);
+        const { shift, shifts } = await page.evaluate(() => ({ shift: window.__shift, shifts: window.__shifts }));
+        assert(shift < CLS_MAX, `layout shift ${shift.toFixed(4)} while live\n${shifts.slice(0, 4).join("\n")}`);
+        assert(loading.shift < 0.1, `layout shift ${loading.shift.toFixed(4)} while loading\n${loading.shifts.join("\n")}`);
+      }),
+  ]),
+);
+
+export const failing = pages
+  .filter(([each]) => !/^(an?|no) /.test(each))
+  .map(([name, path]) => [
+    `${name}: a server that fails is shown in its own words, with a way to try again`,
+    async () => {
+      if (!fake) skip("needs the fake API");
+      await withPage({ viewport: NARROW, fakeMode: "failing" }, async (page) => {
+        await page.goto(new URL(await path(page), fake.base).href);
+        await page.getByText("The database is not available", { exact: false }).first().waitFor({ timeout: 30_000 });
+        await page.getByText("database_unavailable").first().waitFor();
+        await noSidewaysScroll(page);
+        await axe(page, name);
+        await page.context().clearCookies({ name: "fake" });
+        const again = page.getByRole("button", { name: "Try again" });
+        for (let left = await again.count(); left > 0; left = await again.count()) {
+          await again.first().click();
+          await page.waitForFunction((before) => [...document.querySelectorAll("button")].filter(({ innerText }) => innerText.trim() === "Try again").length < before, left);
+        }
+        await settled(page);
+      });
+    },
+  ]);
