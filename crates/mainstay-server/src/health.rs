@@ -197,12 +197,18 @@ impl Ready {
     }
 }
 
-/// `GET /livez`: the process runs.
+/// Whether the process runs
+#[utoipa::path(get, path = "/livez", tag = "watch",
+    responses((status = 200, description = "It runs: `ok`", body = String, content_type = "text/plain")))]
 pub(crate) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: intake can commit, and the server is not about to stop.
+/// Whether intake can commit, and the server is not about to stop
+#[utoipa::path(get, path = "/readyz", tag = "watch", responses(
+    (status = 200, description = "It can: `ready`", body = String, content_type = "text/plain"),
+    (status = 503, description = "It cannot, or the server is about to stop"),
+))]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     if *app.stop.borrow() {
         return Problem::new(Code::Overloaded, "the server is about to stop").into_response();

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::{Extension, Path, RawQuery, State},
+    extract::{Extension, Path, RawQuery, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
 use mainstay::intake::{Answer, Inbound};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     http::{
@@ -31,13 +33,64 @@ pub(crate) fn router(verify_only: bool) -> Router<Arc<App>> {
     Router::new().route("/in/{source}", take.get(challenge))
 }
 
-async fn accept(
+/// The name of a source in the path; what cannot be read is the name of none.
+type Name = Result<Path<String>, PathRejection>;
+
+fn name(path: Name) -> String {
+    path.map(|path| path.0).unwrap_or_default()
+}
+
+/// What became of a request that was taken.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the engine writes it; here it is described")]
+pub(crate) enum TakenStatus {
+    /// Something in it is new, and on its way to the bindings.
+    Queued,
+    /// Everything in it is known.
+    Duplicate,
+    /// Something in it is known with other content.
+    Conflict,
+}
+
+/// The answer to a request that was taken.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Taken {
+    /// Always true: it is committed.
+    received: bool,
+    status: TakenStatus,
+    /// The events in it.
+    event_ids: Vec<String>,
+}
+
+/// Bring a webhook
+///
+/// For providers, who sign the body as the source's scheme asks. 2xx only after everything is committed; everything else
+/// ends in a status that makes the provider send again when, and only when, that can help.
+#[utoipa::path(post, path = "/in/{source}", tag = "intake", operation_id = "intake_accept",
+    params(("source" = String, Path, description = "The source's name")),
+    request_body(description = "Whatever the provider sends; the signature is over these bytes",
+        content((serde_json::Value = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, description = "Kept. A source's `settings.answer` can put another status from 200 to 299, media \
+            type and body in its place", content((Taken = "application/json"), (String = "*/*"))),
+        (status = "2XX", description = "Kept; answered as the source's `settings.answer` says", body = String,
+            content_type = "*/*"),
+        (status = 400, description = "There is no signature, or what is signed cannot be read"),
+        (status = 401, description = "The signature is wrong or too old, or the source has no secret"),
+        (status = 404, description = "There is no source of this name"),
+        (status = 408, description = "The body did not arrive in time"),
+        (status = 413, description = "The body is larger than the source takes"),
+        (status = 503, description = "It could not be kept, or the source is disabled; to be sent again"),
+    ))]
+pub(crate) async fn accept(
     State(app): State<Arc<App>>,
-    Path(source): Path<String>,
+    path: Name,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let source = name(path);
     let inbound = match inbound(&app, &source, client, headers, body).await {
         Ok(inbound) => inbound,
         Err(problem) => return problem.into_response(),
@@ -49,11 +102,12 @@ async fn accept(
 /// Everything but the commit: what `mainstay bench intake` compares with.
 async fn verify(
     State(app): State<Arc<App>>,
-    Path(source): Path<String>,
+    path: Name,
     Extension(client): Extension<Client>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let source = name(path);
     let inbound = match inbound(&app, &source, client, headers, body).await {
         Ok(inbound) => inbound,
         Err(problem) => return problem.into_response(),
@@ -86,11 +140,29 @@ async fn inbound(
     })
 }
 
-async fn challenge(
+/// Ask whether the URL is ours
+///
+/// What Meta asks when somebody enters the URL: answered with `hub.challenge` where `hub.verify_token` is the source's.
+#[utoipa::path(get, path = "/in/{source}", tag = "intake", operation_id = "intake_challenge",
+    params(
+        ("source" = String, Path, description = "The source's name"),
+        ("hub.mode" = Option<String>, Query, description = "`subscribe`"),
+        ("hub.verify_token" = Option<String>, Query, description = "What the source was told to expect"),
+        ("hub.challenge" = Option<String>, Query, description = "What is answered"),
+    ),
+    responses(
+        (status = 200, description = "The challenge", body = String, content_type = "text/plain"),
+        (status = 400, description = "The question cannot be understood"),
+        (status = 403, description = "The verify token is another one"),
+        (status = 404, description = "There is no source of this name"),
+        (status = 405, description = "Only sources of the scheme `meta` are asked"),
+    ))]
+pub(crate) async fn challenge(
     State(app): State<Arc<App>>,
-    Path(source): Path<String>,
+    path: Name,
     RawQuery(query): RawQuery,
 ) -> Response {
+    let source = name(path);
     let query = form_pairs(query.as_deref().unwrap_or_default());
     let answer = app.mainstay.intake.challenge(&source, &query).await;
     answered(&app, &source, answer)
@@ -108,6 +180,14 @@ fn answered(app: &App, source: &str, answer: Answer) -> Response {
     );
     if let Some(secs) = answer.retry_after_secs {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+    }
+    // HTTP wants them with these statuses; a provider makes nothing of them.
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let signed = HeaderValue::from_static("Signature");
+        headers.insert(header::WWW_AUTHENTICATE, signed);
     }
     response
 }

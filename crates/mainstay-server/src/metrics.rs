@@ -287,7 +287,14 @@ fn label(text: &str) -> String {
         .replace('\n', "\\n")
 }
 
-/// `GET /metrics`: from this machine without a key; from elsewhere with one that is not bound to a tenant.
+/// Metrics, as OpenMetrics
+///
+/// From this machine without a key; from elsewhere with one that is not bound to a tenant.
+#[utoipa::path(get, path = "/metrics", tag = "watch", security((), ("key" = []), ("session" = [])), responses(
+    (status = 200, body = String, content_type = "application/openmetrics-text"),
+    (status = 401, description = "Nobody is signed in, or the key is unknown"),
+    (status = 403, description = "The key is bound to one tenant"),
+))]
 pub(crate) async fn metrics(
     State(app): State<Arc<App>>,
     Extension(client): Extension<Client>,

@@ -19,6 +19,7 @@ use mainstay_domain::watch::Series;
 use serde::Serialize;
 use tokio::sync::{broadcast, watch};
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
+use utoipa::ToSchema;
 
 use crate::{
     api::watch::{Backlog, oldest_waiting_secs},
@@ -71,15 +72,37 @@ impl Hub {
     }
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-struct Rates {
+/// What a message is about.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only described, never made")]
+pub(crate) enum StreamEvent {
+    /// A second has passed.
+    Tick,
+    /// Something changed.
+    Change,
+}
+
+/// One message of the stream.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StreamMessage {
+    event: StreamEvent,
+    /// JSON: a `Tick` or a `Change`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// What happened in the last second.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Rates {
     received: i64,
     done: i64,
     failed: i64,
 }
 
-#[derive(Debug, Serialize)]
-struct Tick {
+/// How things stand, every second.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tick {
     at: Time,
     rates: Rates,
     backlog: Backlog,
@@ -87,11 +110,30 @@ struct Tick {
     oldest_waiting_secs: Option<i64>,
 }
 
-#[derive(Debug, Serialize)]
-struct ChangeView<'a> {
+/// Things that changed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Change)]
+pub(crate) struct ChangeView<'a> {
+    /// What they are.
+    #[schema(value_type = ChangeKind)]
     kind: &'a str,
+    /// At most 20 of them.
     ids: &'a [String],
+    /// Whether there are more, or it is not known which.
     more: bool,
+}
+
+/// What can change.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "the engine names them; here they are described")]
+pub(crate) enum ChangeKind {
+    Event,
+    Job,
+    DeadLetter,
+    Endpoint,
+    Source,
+    Binding,
 }
 
 fn rates(live: &Live) -> Rates {

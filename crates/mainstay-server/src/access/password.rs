@@ -118,7 +118,7 @@ pub(crate) fn email(checks: &mut Checks, pointer: &str, text: &str) -> String {
         .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'));
     let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control());
     checks.ensure(
-        plausible && clean && email.len() <= EMAIL_MAX,
+        plausible && clean && email.chars().count() <= EMAIL_MAX,
         pointer,
         "must be an e-mail address",
     );

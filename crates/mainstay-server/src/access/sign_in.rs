@@ -392,11 +392,26 @@ mod tests {
 
     #[test]
     fn after_signing_in_one_stays_on_this_site() {
-        assert_eq!(next("/events?status=error"), "/events?status=error");
+        for own in [
+            "/",
+            "/events?status=error",
+            "/jobs/job_1?next=//evil.example",
+        ] {
+            assert_eq!(next(own), own);
+        }
         for foreign in [
             "",
             "https://evil.example",
             "//evil.example",
+            "///evil.example",
+            "\\\\evil.example",
+            "\\evil.example",
+            "/\t/evil.example",
+            "/\u{0}",
+            "/\u{7f}",
+            "/\u{2028}",
+            "javascript:alert(1)",
+            "events",
             "/\\evil.example",
             "/a b",
             "/\r\nset-cookie:x",

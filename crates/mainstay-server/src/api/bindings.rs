@@ -24,6 +24,7 @@ use crate::{
     http::{
         Problem,
         extract::{Checks, Id, Input, NoInput, Params},
+        text::{Name, Text},
     },
     state::App,
     time::Time,
@@ -101,23 +102,19 @@ pub(crate) struct BindingView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewBinding {
     /// For people; made from the rule when it is left out.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(value_type = Option<Name<100>>)]
     name: Option<String>,
     /// The source's id.
-    #[schema(max_length = 100)]
-    source_id: Option<String>,
+    source_id: Option<Text<100>>,
     /// The source's name or id.
-    #[schema(max_length = 100)]
-    source: Option<String>,
+    source: Option<Text<100>>,
     /// Exact types, `prefix.*` or `*`, several separated by commas.
     #[schema(min_length = 1, max_length = 6500)]
     type_pattern: String,
     /// The endpoint's id.
-    #[schema(max_length = 100)]
-    endpoint_id: Option<String>,
+    endpoint_id: Option<Text<100>>,
     /// The endpoint's name or id.
-    #[schema(max_length = 100)]
-    endpoint: Option<String>,
+    endpoint: Option<Text<100>>,
     handler: Option<NewHandler>,
 }
 
@@ -125,7 +122,7 @@ pub(crate) struct NewBinding {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BindingChange {
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(value_type = Option<Name<100>>)]
     name: Option<String>,
     #[schema(min_length = 1, max_length = 6500)]
     type_pattern: Option<String>,
@@ -246,7 +243,7 @@ async fn binding_create(
         checks.text("/name", name, 100);
     }
     let type_pattern = pattern(&mut checks, "/type_pattern", &type_pattern);
-    let sources: Vec<String> = source_id.into_iter().chain(source).collect();
+    let sources: Vec<Text<100>> = source_id.into_iter().chain(source).collect();
     let source = only_one(
         &mut checks,
         "/source_id",
@@ -256,7 +253,9 @@ async fn binding_create(
     let endpoints = endpoint_id
         .into_iter()
         .chain(endpoint)
-        .map(|endpoint_id| NewHandler::Endpoint { endpoint_id });
+        .map(|asked| NewHandler::Endpoint {
+            endpoint_id: asked.into(),
+        });
     let handlers: Vec<NewHandler> = endpoints.chain(handler).collect();
     let handler = only_one(
         &mut checks,

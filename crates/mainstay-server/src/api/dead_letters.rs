@@ -32,6 +32,7 @@ use crate::{
     http::{
         Problem,
         extract::{Checks, Input, Params},
+        text::{JobIdText, Name, Text},
     },
     limits,
     state::App,
@@ -235,27 +236,27 @@ pub(crate) struct DeadLetterGroups {
 #[into_params(parameter_in = Query)]
 pub(crate) struct DeadLetterQuery {
     /// A tenant's id or slug.
-    #[param(max_length = 100)]
-    tenant: Option<String>,
+    #[param(inline)]
+    tenant: Option<Text<100>>,
     /// What was to be done.
-    #[param(max_length = 100)]
-    kind: Option<String>,
+    #[param(inline)]
+    kind: Option<Text<100>>,
     /// An endpoint's name or id.
-    #[param(max_length = 100)]
-    endpoint: Option<String>,
+    #[param(inline)]
+    endpoint: Option<Text<100>>,
     /// An event's id.
-    #[param(max_length = 100)]
-    event: Option<String>,
+    #[param(inline)]
+    event: Option<Text<100>>,
     category: Option<CategoryName>,
     /// The stable code of the last failure.
-    #[param(max_length = 100)]
-    code: Option<String>,
+    #[param(inline)]
+    code: Option<Text<100>>,
     /// Died at or after.
     from: Option<Time>,
     /// Died before.
     to: Option<Time>,
     /// Where the last page ended: its `next_cursor`.
-    #[param(max_length = 64)]
+    #[param(min_length = 32, max_length = 32, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// How many items at the most.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -268,12 +269,12 @@ impl DeadLetterQuery {
         Ok(DeadLetterFilter {
             tenant: resolve::tenant_filter(app, caller, self.tenant.as_deref()).await?,
             jobs: Vec::new(),
-            kind: self.kind,
+            kind: self.kind.map(Into::into),
             endpoint: resolve::endpoint_filter(app, caller, self.endpoint).await?,
             // What is no id belongs to no dead letter.
             event: self.event.map(|text| text.parse().unwrap_or(EventId::NIL)),
             category: self.category.map(Into::into),
-            code: self.code,
+            code: self.code.map(Into::into),
             from: self.from.map(|time| time.0),
             to: self.to.map(|time| time.0),
             before: cursor.map(|cursor| (cursor.at, JobId::from_uuid(cursor.id))),
@@ -334,23 +335,21 @@ async fn dead_letter_groups(
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DeadLetterSelection {
     /// Exactly these; of the rest only what they match as well.
-    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    #[schema(value_type = Option<Vec<JobIdText>>, min_items = 1, max_items = 1000)]
     job_ids: Option<Vec<JobId>>,
     /// A tenant's id or slug.
-    #[schema(max_length = 100)]
-    tenant: Option<String>,
+    tenant: Option<Text<100>>,
     /// What was to be done.
-    #[schema(max_length = 100)]
+    #[schema(value_type = Option<Name<100>>)]
     kind: Option<String>,
     /// An endpoint's name or id.
-    #[schema(max_length = 100)]
-    endpoint: Option<String>,
+    endpoint: Option<Text<100>>,
     /// An event's id.
-    #[schema(value_type = Option<String>, pattern = "^evt_[0-9a-z]{26}$")]
+    #[schema(value_type = Option<String>, pattern = "^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     event: Option<EventId>,
     category: Option<CategoryName>,
     /// The stable code of the last failure.
-    #[schema(max_length = 100)]
+    #[schema(value_type = Option<Name<100>>)]
     code: Option<String>,
     /// Died at or after.
     from: Option<Time>,
@@ -413,7 +412,7 @@ pub(crate) struct DeadLetterRetry {
 pub(crate) struct DeadLetterDiscard {
     selection: DeadLetterSelection,
     /// Why: it stays in the jobs' histories.
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(value_type = Name<500>)]
     reason: String,
     /// Only say what would happen.
     plan: bool,

@@ -12,14 +12,14 @@ use utoipa::{
         Components, ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OpenApi, PathItem,
         Ref, RefOr, Response as Described, ResponseBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
-        schema::Type,
+        schema::{AdditionalProperties, Schema, Type},
         security::{
             ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
         },
     },
 };
 
-use crate::http::problem::ProblemBody;
+use crate::{http::problem::ProblemBody, stream};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -30,7 +30,15 @@ use crate::http::problem::ProblemBody;
             in `/docs/errors`. Lists are pages: pass `next_cursor` as `cursor` until it is null.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    components(schemas(ProblemBody)),
+    paths(
+        crate::intake::accept,
+        crate::intake::challenge,
+        crate::health::livez,
+        crate::health::readyz,
+        crate::metrics::metrics,
+        openapi_get,
+    ),
+    components(schemas(ProblemBody, stream::Tick, stream::ChangeView)),
     tags(
         (name = "access", description = "Who may do what: sessions, tenants, users, keys, the audit log"),
         (name = "intake", description = "Sources, bindings, events, requests that were refused, replay"),
@@ -39,6 +47,12 @@ use crate::http::problem::ProblemBody;
     )
 )]
 struct Base;
+
+/// This document
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "watch",
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value)))]
+#[expect(dead_code, reason = "the route is made where the document is known")]
+fn openapi_get() {}
 
 /// The document before any route is in it.
 pub(crate) fn base() -> OpenApi {
@@ -85,10 +99,24 @@ pub(crate) fn complete(openapi: &mut OpenApi) {
             "A browser's session; over TLS the cookie is named `__Host-mainstay`. Writes need an `Origin` of our own.",
         ))),
     );
+    for name in CLOSED {
+        if let Some(RefOr::T(Schema::OneOf(variants))) = components.schemas.get_mut(name) {
+            variants.items.iter_mut().for_each(close);
+        }
+    }
     for (path, item) in &mut openapi.paths.paths {
         for (method, operation) in operations(item) {
             frame(path, &method, operation);
         }
+    }
+}
+
+/// Schemas with variants whose unknown fields are refused: the derive describes that of structs alone.
+const CLOSED: [&str; 2] = ["NewHandler", "RetryPolicy"];
+
+fn close(variant: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::Object(object)) = variant {
+        object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
     }
 }
 
@@ -106,6 +134,67 @@ fn operations(item: &mut PathItem) -> Vec<(HttpMethod, &mut Operation)> {
 }
 
 fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
+    for (status, description) in problems(path, method, operation) {
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| ResponseBuilder::new().description(description).into());
+    }
+    let remembered = *method != HttpMethod::Get && path.starts_with("/v1/");
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response {
+            answer(status, remembered, response);
+        }
+    }
+}
+
+/// What every answer of a status has.
+fn answer(status: &str, remembered: bool, response: &mut Described) {
+    let mut header = |name: &str, kind: Type, description: &str| {
+        let header = HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(kind)))
+            .description(Some(description));
+        response
+            .headers
+            .entry(name.to_owned())
+            .or_insert_with(|| header.build().into());
+    };
+    header(
+        "x-request-id",
+        Type::String,
+        "The request's name in our log",
+    );
+    match status {
+        "401" => header("www-authenticate", Type::String, "What to come with"),
+        "405" => header("allow", Type::String, "What is possible instead"),
+        "429" | "503" => header(
+            "retry-after",
+            Type::Integer,
+            "Seconds to wait, where they are known",
+        ),
+        _ if remembered && status.starts_with('2') => header(
+            "idempotency-replayed",
+            Type::String,
+            "`true` where the answer is the one that was given before",
+        ),
+        _ => {}
+    }
+    if response.content.is_empty() && status >= "400" {
+        let content = ContentBuilder::new()
+            .schema(Some(RefOr::Ref(Ref::from_schema_name("Problem"))))
+            .build();
+        response
+            .content
+            .insert("application/problem+json".into(), content.into());
+    }
+}
+
+fn problems(
+    path: &str,
+    method: &HttpMethod,
+    operation: &mut Operation,
+) -> Vec<(&'static str, &'static str)> {
     let write = *method != HttpMethod::Get;
     let open = crate::access::OPEN
         .iter()
@@ -115,7 +204,7 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
         .parameters
         .as_ref()
         .is_some_and(|list| !list.is_empty());
-    let mut problems: Vec<(&str, &str)> = vec![
+    let mut problems = vec![
         (
             "500",
             "A defect of ours; the log has the details under the answer's `x-request-id`",
@@ -125,6 +214,10 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
             "The database does not answer, or there is too much at once; try again later",
         ),
     ];
+    // Outside of the API each operation says itself what else it answers.
+    if !path.starts_with("/v1/") {
+        return problems;
+    }
     if with_body || parameters || write {
         problems.push((
             "400",
@@ -164,13 +257,7 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
             .get_or_insert_default()
             .push(idempotency_key());
     }
-    for (status, description) in problems {
-        operation
-            .responses
-            .responses
-            .entry(status.to_owned())
-            .or_insert_with(|| problem(description));
-    }
+    problems
 }
 
 fn same(own: &axum::http::Method, method: &HttpMethod) -> bool {
@@ -196,23 +283,6 @@ fn idempotency_key() -> RefOr<Parameter> {
              remembered.",
         ))
         .schema(Some(schema))
-        .build()
-        .into()
-}
-
-fn problem(description: &str) -> RefOr<Described> {
-    let content = ContentBuilder::new()
-        .schema(Some(RefOr::Ref(Ref::from_schema_name("Problem"))))
-        .build();
-    ResponseBuilder::new()
-        .description(description)
-        .content("application/problem+json", content)
-        .header(
-            "x-request-id",
-            HeaderBuilder::new()
-                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
-                .build(),
-        )
         .build()
         .into()
 }

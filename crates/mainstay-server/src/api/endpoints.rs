@@ -30,6 +30,7 @@ use crate::{
     http::{
         Problem,
         extract::{Checks, Id, Input, NoInput, Params},
+        text::Name,
     },
     state::App,
     stats::Figures,
@@ -259,13 +260,13 @@ impl EndpointView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewEndpoint {
     /// Unique in the tenant.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(value_type = Name<100>)]
     name: String,
     /// `http` or `https`. Private addresses are refused unless an administrator allows them.
     #[schema(max_length = 2048, format = "uri")]
     url: String,
     /// Whose it is. Left out: the key's tenant, else the default one.
-    #[schema(value_type = Option<String>, pattern = "^ten_[0-9a-z]{26}$")]
+    #[schema(value_type = Option<String>, pattern = "^ten_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     tenant_id: Option<TenantId>,
     signing: Option<SigningName>,
     #[schema(minimum = 100, maximum = 60000)]
@@ -290,7 +291,7 @@ pub(crate) struct CreatedEndpoint {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndpointChange {
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(value_type = Option<Name<100>>)]
     name: Option<String>,
     #[schema(max_length = 2048, format = "uri")]
     url: Option<String>,

@@ -31,6 +31,7 @@ use crate::{
     http::{
         Problem,
         extract::{Id, Params},
+        text::Text,
     },
     limits,
     state::App,
@@ -265,25 +266,25 @@ pub(crate) struct EventDetail {
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventQuery {
     /// A source's name or id.
-    #[param(max_length = 100)]
-    source: Option<String>,
+    #[param(inline)]
+    source: Option<Text<100>>,
     /// A type; with a trailing `*` all that begin so.
     #[serde(rename = "type")]
-    #[param(max_length = 200)]
-    kind: Option<String>,
+    #[param(inline)]
+    kind: Option<Text<200>>,
     status: Option<EventStatusName>,
     /// A tenant's id or slug.
-    #[param(max_length = 100)]
-    tenant: Option<String>,
+    #[param(inline)]
+    tenant: Option<Text<100>>,
     /// An event's id, or the provider's.
-    #[param(max_length = 300)]
-    q: Option<String>,
+    #[param(inline)]
+    q: Option<Text<300>>,
     /// Received at or after.
     from: Option<Time>,
     /// Received before.
     to: Option<Time>,
     /// Where the last page ended: its `next_cursor`.
-    #[param(max_length = 64)]
+    #[param(min_length = 32, max_length = 32, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// How many items at the most.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -307,9 +308,9 @@ async fn event_list(
     let filter = EventFilter {
         tenant: resolve::tenant_filter(&app, &caller, query.tenant.as_deref()).await?,
         source: resolve::source_filter(&app, &caller, query.source).await?,
-        kind: query.kind,
+        kind: query.kind.map(Into::into),
         status: query.status.map(Into::into),
-        provider_id: if id.is_none() { query.q } else { None },
+        provider_id: query.q.filter(|_| id.is_none()).map(Into::into),
         ids: id.into_iter().collect(),
         from: query.from.map(|time| time.0),
         to: query.to.map(|time| time.0),
@@ -507,12 +508,12 @@ impl From<Receipt> for ReceiptView {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ReceiptQuery {
     /// A source's name or id.
-    #[param(max_length = 100)]
-    source: Option<String>,
+    #[param(inline)]
+    source: Option<Text<100>>,
     /// Left out: those that were refused.
     verdict: Option<VerdictName>,
     /// Where the last page ended: its `next_cursor`.
-    #[param(max_length = 64)]
+    #[param(min_length = 32, max_length = 32, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// How many items at the most.
     #[param(minimum = 1, maximum = 200, default = 50)]

@@ -35,6 +35,7 @@ use crate::{
     http::{
         Code, Problem,
         extract::{Checks, Id, Input, NoInput, OptionalInput, Params},
+        text::{Name, Text},
     },
     limits,
     state::App,
@@ -372,19 +373,19 @@ impl JobWithAttempts {
 pub(crate) struct JobQuery {
     state: Option<JobStateName>,
     /// A queue's name.
-    #[param(max_length = 100)]
-    queue: Option<String>,
+    #[param(inline)]
+    queue: Option<Text<100>>,
     /// What is to be done.
-    #[param(max_length = 100)]
-    kind: Option<String>,
+    #[param(inline)]
+    kind: Option<Text<100>>,
     /// A tenant's id or slug.
-    #[param(max_length = 100)]
-    tenant: Option<String>,
+    #[param(inline)]
+    tenant: Option<Text<100>>,
     /// An event's id.
-    #[param(max_length = 100)]
-    event: Option<String>,
+    #[param(inline)]
+    event: Option<Text<100>>,
     /// Where the last page ended: its `next_cursor`.
-    #[param(max_length = 64)]
+    #[param(min_length = 32, max_length = 32, pattern = "^[A-Za-z0-9_-]+$")]
     cursor: Option<String>,
     /// How many items at the most.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -394,7 +395,7 @@ pub(crate) struct JobQuery {
 /// A queue that there is not: no job can be in it.
 const NO_QUEUE: QueueNumber = -1;
 
-async fn queue_filter(app: &App, name: Option<String>) -> Result<Option<QueueNumber>, Problem> {
+async fn queue_filter(app: &App, name: Option<Text<100>>) -> Result<Option<QueueNumber>, Problem> {
     let Some(name) = name else { return Ok(None) };
     let all = app
         .store
@@ -402,7 +403,7 @@ async fn queue_filter(app: &App, name: Option<String>) -> Result<Option<QueueNum
             Box::pin(async move { tx.queue_list().await })
         })
         .await?;
-    let found = all.into_iter().find(|(_, own)| *own == name);
+    let found = all.into_iter().find(|(_, own)| **own == *name);
     Ok(Some(found.map_or(NO_QUEUE, |(number, _)| number)))
 }
 
@@ -419,7 +420,7 @@ async fn job_list(
         tenant: resolve::tenant_filter(&app, &caller, query.tenant.as_deref()).await?,
         state: query.state.map(Into::into),
         queue: queue_filter(&app, query.queue).await?,
-        kind: query.kind,
+        kind: query.kind.map(Into::into),
         // What is no id belongs to no job.
         event: query.event.map(|text| text.parse().unwrap_or(EventId::NIL)),
         before: cursor.map(|cursor| JobId::from_uuid(cursor.id)),
@@ -482,7 +483,7 @@ pub(crate) struct NewJobInput {
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
     queue: Option<String>,
     /// Whose it is. Left out: the key's tenant, else the default one.
-    #[schema(value_type = Option<String>, pattern = "^ten_[0-9a-z]{26}$")]
+    #[schema(value_type = Option<String>, pattern = "^ten_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     tenant_id: Option<TenantId>,
     /// Handed to the handler as it is.
     #[schema(value_type = Option<serde_json::Value>)]
@@ -644,7 +645,7 @@ async fn job_retry(
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CancelInput {
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(value_type = Option<Name<500>>)]
     reason: Option<String>,
 }
 

@@ -21,6 +21,7 @@ use crate::{
     http::{
         Problem,
         extract::{Checks, Id, Input, NoInput, Params},
+        text::Name,
     },
     state::App,
     time::Time,
@@ -70,11 +71,11 @@ impl From<&ApiKey> for KeyView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKey {
     /// For people.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(value_type = Name<100>)]
     name: String,
     role: RoleName,
     /// The one tenant that it is to reach.
-    #[schema(value_type = Option<String>, pattern = "^ten_[0-9a-z]{26}$")]
+    #[schema(value_type = Option<String>, pattern = "^ten_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     tenant_id: Option<TenantId>,
     /// When it is to stop working.
     expires_at: Option<Time>,

@@ -23,7 +23,7 @@ pub(crate) struct Page<T> {
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// Where the last page ended: its `next_cursor`.
-    #[param(max_length = 64)]
+    #[param(min_length = 32, max_length = 32, pattern = "^[A-Za-z0-9_-]+$")]
     pub(crate) cursor: Option<String>,
     /// How many items at the most.
     #[param(minimum = 1, maximum = 200, default = 50)]

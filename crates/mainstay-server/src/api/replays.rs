@@ -23,6 +23,7 @@ use crate::{
     http::{
         Problem,
         extract::{Checks, Input},
+        text::{EventIdText, Name, Text},
     },
     limits,
     state::App,
@@ -38,14 +39,13 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ReplaySelection {
     /// Exactly these; of the rest only what they match as well.
-    #[schema(value_type = Option<Vec<String>>, max_items = 1000)]
+    #[schema(value_type = Option<Vec<EventIdText>>, min_items = 1, max_items = 1000)]
     event_ids: Option<Vec<EventId>>,
     /// A source's name or id.
-    #[schema(max_length = 100)]
-    source: Option<String>,
+    source: Option<Text<100>>,
     /// A type; with a trailing `*` all that begin so.
     #[serde(rename = "type")]
-    #[schema(max_length = 200)]
+    #[schema(value_type = Option<Name<200>>)]
     kind: Option<String>,
     status: Option<EventStatusName>,
     /// Received at or after.
@@ -53,8 +53,7 @@ pub(crate) struct ReplaySelection {
     /// Received before.
     to: Option<Time>,
     /// A tenant's id or slug.
-    #[schema(max_length = 100)]
-    tenant: Option<String>,
+    tenant: Option<Text<100>>,
 }
 
 /// A replay to plan or to run.
@@ -63,7 +62,7 @@ pub(crate) struct ReplaySelection {
 pub(crate) struct ReplayRequest {
     selection: ReplaySelection,
     /// The one binding that the events go to. Left out: every enabled one of their source that matches.
-    #[schema(value_type = Option<String>, pattern = "^bnd_[0-9a-z]{26}$")]
+    #[schema(value_type = Option<String>, pattern = "^bnd_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     binding_id: Option<BindingId>,
     /// Only say what would happen.
     plan: bool,
@@ -162,8 +161,17 @@ async fn filter(
     caller: &Caller,
     selection: ReplaySelection,
 ) -> Result<EventFilter, Problem> {
-    let ids = selection.event_ids.unwrap_or_default();
     let mut checks = Checks::default();
+    // An empty list means none of them, and must not mean all.
+    checks.ensure(
+        selection
+            .event_ids
+            .as_ref()
+            .is_none_or(|ids| !ids.is_empty()),
+        "/selection/event_ids",
+        "is empty",
+    );
+    let ids = selection.event_ids.unwrap_or_default();
     let few = ids.len() <= limits::SELECTION_IDS_MAX;
     checks.ensure(
         few,

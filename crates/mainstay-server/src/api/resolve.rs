@@ -5,7 +5,11 @@ use mainstay_domain::{
     intake::Source, jobs::Endpoint,
 };
 
-use crate::{access::Caller, http::Problem, state::App};
+use crate::{
+    access::Caller,
+    http::{Problem, text::Text},
+    state::App,
+};
 
 /// The slug of the tenant that is there from the first start on.
 pub(crate) const DEFAULT_TENANT: &str = "default";
@@ -92,7 +96,7 @@ pub(crate) async fn endpoint(
 pub(crate) async fn source_filter(
     app: &App,
     caller: &Caller,
-    asked: Option<String>,
+    asked: Option<Text<100>>,
 ) -> Result<Option<SourceId>, Problem> {
     let Some(asked) = asked else { return Ok(None) };
     let found = app
@@ -109,7 +113,7 @@ pub(crate) async fn source_filter(
 pub(crate) async fn endpoint_filter(
     app: &App,
     caller: &Caller,
-    asked: Option<String>,
+    asked: Option<Text<100>>,
 ) -> Result<Option<EndpointId>, Problem> {
     let Some(asked) = asked else { return Ok(None) };
     let tenant = caller.tenant;

@@ -52,7 +52,7 @@ pub(crate) enum Retry {
         #[schema(minimum = 1, maximum = 100)]
         attempts_max: i32,
         /// The delays, in milliseconds.
-        #[schema(min_items = 1, max_items = 100)]
+        #[schema(value_type = Vec<DelayMs>, min_items = 1, max_items = 100)]
         delays_ms: Vec<i64>,
     },
 }
@@ -72,6 +72,12 @@ const fn factor() -> f64 {
 const fn jitter() -> f64 {
     0.1
 }
+
+/// A delay as the document describes it, in milliseconds.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only described, never made")]
+#[schema(minimum = 0, maximum = 604800000)]
+pub(crate) struct DelayMs(i64);
 
 impl Retry {
     /// The policy, checked.

@@ -21,7 +21,7 @@ use crate::{
     access::{Caller, Who, session, sign_in},
     http::{
         Problem,
-        extract::{Input, Params},
+        extract::{Input, NoInput, Params},
         proxies::Client,
     },
     state::App,
@@ -150,12 +150,9 @@ pub(crate) struct SignIn {
 #[utoipa::path(post, path = "/v1/session", tag = "access", request_body = SignIn, responses(
     (status = 204, description = "Signed in; the session is in the cookie",
         headers(("set-cookie" = String, description = "The session"))),
-    (status = 401, description = "Address and password do not go together", content_type = "application/problem+json",
-        body = crate::http::problem::ProblemBody),
-    (status = 403, description = "The request comes from another site", content_type = "application/problem+json",
-        body = crate::http::problem::ProblemBody),
-    (status = 429, description = "Too many attempts failed", content_type = "application/problem+json",
-        body = crate::http::problem::ProblemBody, headers(("retry-after" = i64, description = "Seconds"))),
+    (status = 401, description = "Address and password do not go together"),
+    (status = 403, description = "The request comes from another site"),
+    (status = 429, description = "Too many attempts failed"),
 ))]
 async fn session_create(
     State(app): State<Arc<App>>,
@@ -176,6 +173,8 @@ async fn session_delete(
     State(app): State<Arc<App>>,
     _caller: Caller,
     headers: HeaderMap,
+    // Safe to repeat as it is; a key that came along is only looked at.
+    _: NoInput,
 ) -> Result<Response, Problem> {
     sign_in::end(&app, &headers).await?;
     let cookie = session::cookie_removed(app.secure);

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    hmac::HmacRule,
     page::{Page, PageQuery, page_of_all},
     resolve,
 };
@@ -98,8 +99,8 @@ pub(crate) struct SettingsView {
     /// The largest body, in bytes.
     #[schema(minimum = 1, maximum = 16777216)]
     body_limit_bytes: usize,
-    /// The rule of the scheme `hmac`: required there, refused elsewhere. `docs/sources.md` explains its fields.
-    #[schema(value_type = Option<Object>)]
+    /// The rule of the scheme `hmac`: required there, refused elsewhere.
+    #[schema(value_type = Option<HmacRule>)]
     hmac: Option<serde_json::Value>,
     /// What an accepted request is answered with, where the provider reads it.
     answer: Option<AnswerView>,
@@ -272,7 +273,7 @@ pub(crate) struct NewSource {
     name: String,
     scheme: Scheme,
     /// Whose events come in here. Left out: the key's tenant, else the default one.
-    #[schema(value_type = Option<String>, pattern = "^ten_[0-9a-z]{26}$")]
+    #[schema(value_type = Option<String>, pattern = "^ten_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     tenant_id: Option<TenantId>,
     /// The signing secret that the provider shows. Left out: made for the schemes where it is ours to choose.
     #[schema(min_length = 1, max_length = 1024, format = Password)]

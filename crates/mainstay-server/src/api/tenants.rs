@@ -17,6 +17,7 @@ use crate::{
     http::{
         Problem,
         extract::{Checks, Id, Input, NoInput, Params, SLUG_MAX},
+        text::Name,
     },
     state::App,
     time::Time,
@@ -57,7 +58,7 @@ impl From<Tenant> for TenantView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewTenant {
     /// For people.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(value_type = Name<100>)]
     name: String,
     /// For commands; made from the name when it is left out.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]

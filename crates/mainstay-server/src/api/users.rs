@@ -74,7 +74,10 @@ impl From<User> for UserView {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewUser {
-    #[schema(max_length = 254, pattern = r"^[^\s@]+@[^\s@]+$")]
+    #[schema(
+        max_length = 254,
+        pattern = r"^[^\s@\x00-\x1f\x7f-\x9f]+@[^\s@\x00-\x1f\x7f-\x9f]+$"
+    )]
     email: String,
     /// Left out: they sign in by link.
     #[schema(min_length = 10, max_length = 256, format = Password)]

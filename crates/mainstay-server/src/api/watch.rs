@@ -234,11 +234,10 @@ fn totals(counts: &Counts) -> OverviewTotals {
 
 /// What is live, as server-sent events
 ///
-/// `event: tick` every second: `{at, rates: {received, done, failed}, backlog: {waiting, running, retrying, scheduled},
-/// dead_letters, oldest_waiting_secs}`. `event: change` when something changed: `{kind, ids, more}` with `kind` one of
-/// `event`, `job`, `dead_letter`, `endpoint`, `source`, `binding`, and at most 20 ids. Not for keys of one tenant.
+/// `event: tick` every second, with a `Tick` as its data; `event: change` when something changed, with a `Change`. Not
+/// for keys of one tenant.
 #[utoipa::path(get, path = "/v1/stream", tag = "watch",
-    responses((status = 200, body = String, content_type = "text/event-stream")))]
+    responses((status = 200, body = stream::StreamMessage, content_type = "text/event-stream")))]
 async fn stream_get(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
     caller.everywhere()?;
     stream::open(&app)

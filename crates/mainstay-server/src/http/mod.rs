@@ -8,6 +8,7 @@ pub(crate) mod origin;
 pub(crate) mod problem;
 pub(crate) mod proxies;
 pub(crate) mod server;
+pub(crate) mod text;
 pub(crate) mod tls;
 
 pub(crate) use problem::{Code, Problem};

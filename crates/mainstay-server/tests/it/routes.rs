@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Routes that anybody may call.
-const OPEN: [&str; 2] = ["session_create", "health_get"];
+const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
 const EVERYWHERE: [&str; 12] = [
     "tenant_create",
@@ -44,7 +44,9 @@ fn operations() -> Vec<Operation> {
     let document: Value =
         serde_json::from_str(include_str!("../../../../docs/openapi.json")).expect("it is JSON");
     let mut all = Vec::new();
-    for (path, item) in document["paths"].as_object().expect("there are paths") {
+    let paths = document["paths"].as_object().expect("there are paths");
+    // What stands outside of the API knows no callers: intake's signatures and the probes have tests of their own.
+    for (path, item) in paths.iter().filter(|(path, _)| path.starts_with("/v1/")) {
         for (method, operation) in item.as_object().expect("operations") {
             all.push(Operation {
                 id: operation["operationId"]

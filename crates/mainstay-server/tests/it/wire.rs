@@ -133,6 +133,34 @@ fn a_body_that_is_too_large_is_cut_while_it_streams() {
     });
 }
 
+#[test]
+fn a_refusal_says_what_http_wants_to_hear() {
+    mainstay_testkit::run(async {
+        let server = Server::sqlite();
+        let (owner, nobody) = (Caller::owner(&server), Caller::nobody(&server));
+        let source = json!({ "name": "github", "scheme": "github" });
+        owner.post("/v1/sources", &source).await.ok();
+        let asked = nobody.get("/in/github").await;
+        assert_eq!(asked.problem(), (405, "challenge_unsupported".into()));
+        assert_eq!(asked.header("allow"), "POST");
+        let forged = nobody
+            .request(Method::POST, "/in/github")
+            .header("x-github-event", "push")
+            .header("x-github-delivery", "1")
+            .header("x-hub-signature-256", format!("sha256={}", "0".repeat(64)));
+        let forged = nobody.send(forged.json(&json!({}))).await;
+        assert_eq!(forged.problem(), (401, "signature_wrong".into()));
+        assert_eq!(forged.header("www-authenticate"), "Signature");
+        let wrong = json!({ "email": "anna@example.com", "password": "not a password" });
+        let signed_in = nobody.post("/v1/session", &wrong).await;
+        assert_eq!(signed_in.problem(), (401, "sign_in_failed".into()));
+        assert_eq!(signed_in.header("www-authenticate"), "Bearer");
+        // What is no text at all is the name of no source.
+        let unreadable = nobody.post("/in/%ff", &json!({})).await;
+        assert_eq!(unreadable.problem(), (404, "source_unknown".into()));
+    });
+}
+
 on_both_servers!(
     an_open_stream_does_not_hold_up_the_end,
     Settings::default(),
@@ -344,6 +372,17 @@ fn every_error_is_a_problem_and_every_answer_is_protected() {
             .map(|one| one["pointer"].clone())
             .collect();
         assert_eq!(pointers, ["/name", "/slug"]);
+        // A list of nothing is not everything.
+        let nothing = json!({ "selection": { "event_ids": [] }, "plan": true });
+        assert_eq!(
+            owner.post("/v1/replays", &nothing).await.problem(),
+            (400, "validation_failed".into())
+        );
+        let long = format!("/v1/jobs?tenant={}", "x".repeat(101));
+        assert_eq!(
+            owner.get(&long).await.problem(),
+            (400, "validation_failed".into())
+        );
         for path in ["/", "/events", "/signin", "/v1/session", "/livez"] {
             let answer = owner.get(path).await;
             assert_eq!(answer.status, 200, "{path}");

@@ -1,0 +1,177 @@
+//! The rule of the scheme `hmac` as the document describes it. What is given goes to the domain's own form as it is,
+//! which checks it and has the defaults; a test holds the two together.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How a provider signs that has no scheme of its own. Only `header` is needed; the rest defaults to lower-case
+/// hexadecimal HMAC-SHA256 over the body, keyed with the secret's text. `docs/sources.md` has examples.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HmacRule {
+    /// The header with the signature.
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+    )]
+    header: String,
+    #[serde(default)]
+    algorithm: HmacAlgorithm,
+    #[serde(default)]
+    encoding: SignatureEncoding,
+    /// What stands before the signature, e.g. `sha256=`.
+    #[serde(default)]
+    #[schema(max_length = 64, pattern = r"^[\x00-\x7f]*$")]
+    prefix: String,
+    /// For a header made of fields, such as `ts=…;h1=…`: which they are.
+    #[serde(default)]
+    parts: Option<HeaderParts>,
+    /// What is signed: `{body}`, and `{timestamp}` and `{id}` where the rule says where they stand.
+    #[serde(default = "body")]
+    signed: String,
+    #[serde(default)]
+    key_encoding: KeyEncoding,
+    /// The header with the time of the signature, in seconds since 1970.
+    #[serde(default)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+    )]
+    timestamp_header: Option<String>,
+    /// Where the event's id stands. Where it is absent from a request, a digest of the body takes its place.
+    #[serde(default)]
+    id: IdFrom,
+    /// Where the event's type stands.
+    #[serde(default, rename = "type")]
+    kind: Option<KindFrom>,
+}
+
+fn body() -> String {
+    "{body}".into()
+}
+
+/// The hash of an HMAC.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HmacAlgorithm {
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    #[default]
+    Sha256,
+    /// SHA-512.
+    Sha512,
+}
+
+/// How a signature is written.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SignatureEncoding {
+    /// Hexadecimal.
+    #[default]
+    Hex,
+    /// Base64.
+    Base64,
+}
+
+/// How the text of a secret stands for the key's bytes.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeyEncoding {
+    /// The text itself.
+    #[default]
+    Utf8,
+    /// Base64.
+    Base64,
+    /// Hexadecimal.
+    Hex,
+}
+
+/// The fields of a signature header like Stripe's or Paddle's.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HeaderParts {
+    /// What stands between two fields.
+    #[schema(value_type = String, pattern = "^[,;& |]$")]
+    separator: char,
+    /// The name of the field with the signature; it may stand there several times, and any may match.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]+$")]
+    signature: String,
+    /// The name of the field with the time.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]+$")]
+    timestamp: Option<String>,
+}
+
+/// Where an event's id stands.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IdFrom {
+    /// In a header.
+    Header(String),
+    /// In the body: a JSON pointer to a string or a whole number.
+    Pointer(String),
+    /// Nowhere: equal bodies are one event.
+    #[default]
+    Digest,
+}
+
+/// Where an event's type stands.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KindFrom {
+    /// In a header.
+    Header(String),
+    /// In the body: a JSON pointer.
+    Pointer(String),
+    /// Every event has this one.
+    Fixed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use mainstay_domain::intake::scheme::HmacRule as Own;
+    use serde_json::{Value, json};
+
+    use super::HmacRule;
+
+    /// The rule as each of the two forms reads it and writes it again.
+    fn both(rule: &Value) -> [Option<Value>; 2] {
+        let own = serde_json::from_value::<Own>(rule.clone()).ok();
+        let described = serde_json::from_value::<HmacRule>(rule.clone()).ok();
+        [
+            own.and_then(|rule| serde_json::to_value(rule).ok()),
+            described.and_then(|rule| serde_json::to_value(rule).ok()),
+        ]
+    }
+
+    #[test]
+    fn the_described_rule_is_the_domains_own() {
+        for rule in [
+            json!({ "header": "X-Signature" }),
+            json!({
+                "header": "X-Slack-Signature", "prefix": "v0=", "signed": "v0:{timestamp}:{body}",
+                "timestamp_header": "X-Slack-Request-Timestamp", "algorithm": "sha512", "encoding": "base64",
+                "key_encoding": "hex", "id": { "pointer": "/event_id" }, "type": { "fixed": "message" },
+            }),
+            json!({
+                "header": "Paddle-Signature", "signed": "{timestamp}:{body}", "id": { "header": "X-Id" },
+                "parts": { "separator": ";", "signature": "h1", "timestamp": "ts" }, "type": { "pointer": "/type" },
+            }),
+        ] {
+            let [own, described] = both(&rule);
+            assert!(own.is_some(), "{rule}");
+            assert_eq!(own, described, "{rule}");
+        }
+        for wrong in [
+            json!({}),
+            json!({ "header": "X", "other": 1 }),
+            json!({ "header": "X", "parts": { "separator": ";;", "signature": "v1" } }),
+            json!({ "header": "X", "id": { "fixed": "x" } }),
+        ] {
+            assert_eq!(both(&wrong), [None, None], "{wrong}");
+        }
+    }
+}
