@@ -3,7 +3,7 @@ import { useState } from "react";
 import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
 import { LIST_LIMIT, queries, useCanWrite, useTenants } from "../api/queries";
-import type { Event, EventStatus, Source } from "../api/types";
+import type { Event, EventStatus, Source, ReplaySelection } from "../api/types";
 import { commands } from "../lib/commands";
 import { plural } from "../lib/format";
 import { oneOf, text, useParamsInUrl } from "../lib/search-params";
@@ -11,7 +11,7 @@ import { Ago, Button, ButtonLink, Empty, PageHead, Panel, ProblemCard, Segments 
 import { ChoiceFilter, FilterBar, Fresh, PeriodFilter, periodParams, periodQuery, SearchBox, SecondBar, TextFilter } from "../ui/filters";
 import { EventStatusBadge, eventLooks } from "../ui/status";
 import { type Column, ListFoot, Table } from "../ui/table";
-import { ReplayDialog, type ReplaySelection } from "./replay-dialog";
+import { ReplayDialog } from "./replay-dialog";
 
 const statuses = ["", "pending", "processing", "success", "error", "unhandled"] as const;
 const params = {

@@ -4,7 +4,7 @@ import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
 import { useConnection } from "../api/live-provider";
 import { LIST_LIMIT, queries, useCanWrite, useTenants } from "../api/queries";
-import type { DeadLetter, DeadLetterGroup, DeadLetterSelection } from "../api/types";
+import type { Category, DeadLetter, DeadLetterGroup, DeadLetterSelection } from "../api/types";
 import { count, words } from "../lib/format";
 import { text, useParamsInUrl } from "../lib/search-params";
 import { useStableOrder } from "../lib/stable-order";
@@ -29,7 +29,7 @@ export function DeadLettersPage() {
   const [acting, setActing] = useState<{ what: "retry" | "discard"; selection: DeadLetterSelection } | null>(null);
 
   const query = () => ({
-    category: values.category || undefined,
+    category: (values.category || undefined) as Category | undefined,
     code: values.code || undefined,
     endpoint: values.endpoint || undefined,
     kind: values.kind || undefined,

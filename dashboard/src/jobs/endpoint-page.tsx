@@ -200,7 +200,7 @@ function BreakerState({ breaker, waiting }: { breaker: Breaker; waiting: number 
 function retryWords(retry: Endpoint["retry"]): string {
   if (!retry) return "the default";
   const tries = retry.attempts_max ? `at most ${retry.attempts_max} tries` : "";
-  if (retry.delays_ms && retry.delays_ms.length > 0) {
+  if (retry.strategy === "schedule") {
     return `${tries}, after ${retry.delays_ms.map((ms) => span(ms / 1000)).join(", ")}`.replace(/^, /, "");
   }
   return [words(retry.strategy), tries].filter(Boolean).join(", ");

@@ -63,6 +63,25 @@ pub(crate) enum Scheme {
     Hmac,
 }
 
+/// How what comes in by a source is signed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only described: the store has the name")]
+pub(crate) enum SourceScheme {
+    /// `Stripe-Signature`.
+    Stripe,
+    /// Standard Webhooks, and Svix.
+    StandardWebhooks,
+    /// `X-Hub-Signature-256`, as GitHub sends it.
+    Github,
+    /// WhatsApp, Messenger, Instagram.
+    Meta,
+    /// Any HMAC, described by `settings.hmac`.
+    Hmac,
+    /// Our own events, which no request can bring.
+    Mainstay,
+}
+
 impl Scheme {
     const fn as_str(self) -> &'static str {
         match self {
@@ -211,7 +230,7 @@ pub(crate) struct SourceView {
     name: String,
     #[schema(value_type = String)]
     tenant_id: TenantId,
-    /// `stripe`, `standard_webhooks`, `github`, `meta`, `hmac`, or `mainstay` for our own events.
+    #[schema(value_type = SourceScheme)]
     scheme: String,
     /// Whether requests are taken. While it is not, providers are asked to send again later.
     enabled: bool,
