@@ -171,7 +171,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       name: "orders",
       scheme: "hmac",
       tenant_id: north.id,
-      settings: { hmac: { header: "X-Orders-Signature", algorithm: "sha256", encoding: "hex", prefix: "sha256=", template: "{timestamp}.{body}", timestamp_header: "X-Orders-Time", id_pointer: "/id", type_pointer: "/event", key_encoding: "utf8" } },
+      settings: { hmac: { header: "X-Orders-Signature", algorithm: "sha256", encoding: "hex", prefix: "sha256=", signed: "{timestamp}.{body}", timestamp_header: "X-Orders-Time", id: { pointer: "/id" }, type: { pointer: "/event" }, key_encoding: "utf8" } },
     },
     now - 75 * DAY,
   );

@@ -20,7 +20,7 @@ const overview = (over: Partial<Overview> = {}): Overview => ({
 const tick = (secs: number, over: Partial<Tick> = {}): Tick => ({
   at: at(secs),
   rates: { received: 3, done: 2, failed: 1 },
-  backlog: { waiting: 10, running: 2, retrying: 0 },
+  backlog: { waiting: 10, running: 2, retrying: 0, scheduled: 4 },
   dead_letters: 6,
   oldest_waiting_secs: null,
   ...over,

@@ -24,6 +24,7 @@ export class ApiError extends Error {
 
 export const unreachable = (): ApiError =>
   new ApiError({
+    type: "about:blank",
     title: "Mainstay did not answer",
     status: 0,
     code: "unreachable",
@@ -42,6 +43,7 @@ export async function problemOf(response: Response): Promise<ApiError> {
   }
   return new ApiError(
     {
+      type: "about:blank",
       title: response.statusText || `HTTP ${response.status}`,
       status: response.status,
       code: `http_${response.status}`,
@@ -58,6 +60,7 @@ function isProblem(body: unknown): body is Problem {
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   return new ApiError({
+    type: "about:blank",
     title: "The page could not do this",
     status: -1,
     code: "page_error",

@@ -12,7 +12,8 @@ export type Key = Schemas["Key"];
 export type AuditEntry = Schemas["AuditEntry"];
 
 export type Scheme = Schemas["Scheme"];
-export type HmacSettings = Schemas["HmacSettings"];
+export type SourceScheme = Schemas["SourceScheme"];
+export type HmacRule = Schemas["HmacRule"];
 export type SourceSettings = Schemas["SourceSettings"];
 export type Source = Schemas["Source"];
 export type NewSource = Schemas["NewSource"];
@@ -28,6 +29,7 @@ export type EventStatus = Schemas["EventStatus"];
 export type Event = Schemas["Event"];
 export type EventDetail = Schemas["EventDetail"];
 export type EventReceipt = Schemas["EventReceipt"];
+export type ReplaySelection = Schemas["ReplaySelection"];
 export type ReplayAnswer = Schemas["ReplayAnswer"];
 
 export type JobState = Schemas["JobState"];
@@ -37,6 +39,7 @@ export type Attempt = Schemas["Attempt"];
 export type Outcome = Schemas["Outcome"];
 export type JobCounts = Schemas["JobCounts"];
 export type DeadLetter = Schemas["DeadLetter"];
+export type Category = Schemas["Category"];
 export type DeadLetterGroup = Schemas["DeadLetterGroup"];
 export type DeadLetterSelection = Schemas["DeadLetterSelection"];
 export type ReasonCount = Schemas["ReasonCount"];
@@ -44,36 +47,14 @@ export type ReasonCount = Schemas["ReasonCount"];
 export type Overview = Schemas["Overview"];
 export type OverviewPoint = Schemas["OverviewPoint"];
 export type Health = Schemas["Health"];
-export type Window = "1h" | "24h" | "7d";
+export type Window = Schemas["Window"];
 
 export interface Page<T> {
   items: T[];
   next_cursor?: string | null;
 }
 
-/** A new source comes alone, or beside the secret that was made for it. */
-export function createdSource(answer: Schemas["CreatedSource"]): { source: Source; secret: string | null } {
-  return "source" in answer
-    ? { source: answer.source, secret: answer.secret ?? null }
-    : { source: answer, secret: null };
-}
-
-// What /v1/stream sends. Server-sent events are not in the OpenAPI document.
-
-export interface Tick {
-  at: string;
-  /** Per second, over the last second. */
-  rates: { received: number; done: number; failed: number };
-  backlog: { waiting: number; running: number; retrying: number };
-  dead_letters: number;
-  oldest_waiting_secs?: number | null;
-}
-
-export type ChangeKind = "event" | "job" | "dead_letter" | "endpoint" | "source";
-
-export interface Change {
-  kind: ChangeKind;
-  ids: string[];
-  /** There were more than `ids` names. */
-  more: boolean;
-}
+// What /v1/stream sends, as the data of its messages.
+export type Tick = Schemas["Tick"];
+export type ChangeKind = Schemas["ChangeKind"];
+export type Change = Schemas["Change"];

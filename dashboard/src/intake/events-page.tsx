@@ -4,7 +4,7 @@ import { TenantFilter, useTenantColumn } from "../access/tenant-filter";
 import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
 import { LIST_LIMIT, queries, useCanWrite } from "../api/queries";
-import type { Event, EventStatus, Source } from "../api/types";
+import type { Event, EventStatus, ReplaySelection, Source } from "../api/types";
 import { commands } from "../lib/commands";
 import { plural } from "../lib/format";
 import { given, oneOf, text, useFilters } from "../lib/search-params";
@@ -13,7 +13,7 @@ import { ChoiceFilter, FilterBar, Fresh, PeriodFilter, periodParams, periodQuery
 import { LiveTable } from "../ui/live-table";
 import { EventStatusBadge, eventLooks } from "../ui/status";
 import type { Column } from "../ui/table";
-import { ReplayDialog, type ReplaySelection } from "./replay-dialog";
+import { ReplayDialog } from "./replay-dialog";
 
 const statuses = ["", "pending", "processing", "success", "error", "unhandled"] as const;
 const params = {

@@ -2,22 +2,12 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { client, unwrap } from "../api/client";
 import { queries } from "../api/queries";
-import type { ReplayAnswer } from "../api/types";
+import type { ReplayAnswer, ReplaySelection } from "../api/types";
 import { count, plural } from "../lib/format";
 import { usePlan } from "../lib/use-plan";
 import { Button, Facts, Id, Notice, ProblemCard, Skeleton } from "../ui/basics";
 import { Dialog } from "../ui/dialog";
 import { Field, Select } from "../ui/form";
-
-export interface ReplaySelection {
-  event_ids?: string[];
-  source?: string;
-  type?: string;
-  status?: string;
-  from?: string;
-  to?: string;
-  tenant?: string;
-}
 
 interface Request {
   selection: ReplaySelection;
@@ -27,7 +17,7 @@ interface Request {
 /** Runs the bindings of kept events again: first the plan, then a press on the button that names its numbers. */
 export function ReplayDialog({
   selection,
-  sourceName = selection.source,
+  sourceName = selection.source ?? undefined,
   onClose,
 }: {
   selection: ReplaySelection;

@@ -1,4 +1,4 @@
-import type { Scheme } from "../api/types";
+import type { Scheme, SourceScheme } from "../api/types";
 
 interface SchemeWords {
   label: string;
@@ -8,7 +8,7 @@ interface SchemeWords {
   generates: boolean;
 }
 
-export const schemes: Record<Scheme, SchemeWords> = {
+export const schemes: Record<SourceScheme, SchemeWords> = {
   stripe: {
     label: "Stripe",
     secret: "Stripe shows it as “Signing secret” of the webhook endpoint: whsec_…",
@@ -31,8 +31,8 @@ export const schemes: Record<Scheme, SchemeWords> = {
   },
   hmac: {
     label: "HMAC, described by you",
-    secret: "The shared key. Leave it empty and one is made for you.",
-    generates: true,
+    secret: "The shared key, as the provider shows it.",
+    generates: false,
   },
   mainstay: { label: "Mainstay’s own events", secret: "", generates: false },
 };

@@ -3,29 +3,42 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { client, unwrap } from "../api/client";
 import { useTenants } from "../api/queries";
-import { createdSource, type HmacSettings, type Scheme, type Source } from "../api/types";
+import type { HmacRule, Scheme, Source } from "../api/types";
 import { Button, Command, Notice, ProblemCard } from "../ui/basics";
 import { Dialog, SecretDialog } from "../ui/dialog";
 import { columnsClass, Field, formClass, Input, Select, useSubmit } from "../ui/form";
 import { creatable, schemes } from "./schemes";
 
-const plainHmac: HmacSettings = {
+export const plainHmac = {
   header: "X-Signature",
-  algorithm: "sha256",
-  encoding: "hex",
+  algorithm: "sha256" as NonNullable<HmacRule["algorithm"]>,
+  encoding: "hex" as NonNullable<HmacRule["encoding"]>,
   prefix: "",
-  template: "{body}",
+  signed: "{body}",
   timestamp_header: "",
   id_header: "",
   id_pointer: "/id",
   type_header: "",
   type_pointer: "/type",
-  key_encoding: "utf8",
+  key_encoding: "utf8" as NonNullable<HmacRule["key_encoding"]>,
 };
 
-/** Empty fields are not sent: absent is what they mean. */
-function trimmed(hmac: HmacSettings): HmacSettings {
-  return Object.fromEntries(Object.entries(hmac).filter(([, value]) => value !== "")) as unknown as HmacSettings;
+export type HmacForm = typeof plainHmac;
+
+/** The rule that the form describes. Empty fields are not sent: absent is what they mean. A header goes before the body. */
+export function hmacRule(form: HmacForm): HmacRule {
+  const where = (header: string, pointer: string) => (header ? { header } : pointer ? { pointer } : undefined);
+  return {
+    header: form.header,
+    algorithm: form.algorithm,
+    encoding: form.encoding,
+    prefix: form.prefix || undefined,
+    signed: form.signed || undefined,
+    timestamp_header: form.timestamp_header || undefined,
+    id: where(form.id_header, form.id_pointer),
+    type: where(form.type_header, form.type_pointer),
+    key_encoding: form.key_encoding,
+  };
 }
 
 export function CreateSource({ onClose }: { onClose: () => void }) {
@@ -41,22 +54,20 @@ export function CreateSource({ onClose }: { onClose: () => void }) {
   const [made, setMade] = useState<{ source: Source; secret: string | null } | null>(null);
 
   const form = useSubmit(async () => {
-    const answer = createdSource(
-      await unwrap(
-        client.POST("/v1/sources", {
-          body: {
-            name: name.trim(),
-            scheme,
-            tenant_id: tenant || tenants.list[0]?.id,
-            secret: secret.trim() || undefined,
-            verify_token: scheme === "meta" ? verifyToken.trim() || undefined : undefined,
-            settings: scheme === "hmac" ? { hmac: trimmed(hmac) } : undefined,
-          },
-        }),
-      ),
+    const answer = await unwrap(
+      client.POST("/v1/sources", {
+        body: {
+          name: name.trim(),
+          scheme,
+          tenant_id: tenant || tenants.list[0]?.id,
+          secret: secret.trim() || undefined,
+          verify_token: scheme === "meta" ? verifyToken.trim() || undefined : undefined,
+          settings: scheme === "hmac" ? { hmac: hmacRule(hmac) } : undefined,
+        },
+      }),
     );
     void queryClient.invalidateQueries({ queryKey: ["sources"] });
-    setMade(answer);
+    setMade({ source: answer.source, secret: answer.secret ?? null });
   });
 
   if (made) {
@@ -89,7 +100,7 @@ export function CreateSource({ onClose }: { onClose: () => void }) {
   }
 
   const words = schemes[scheme];
-  const set = (key: keyof HmacSettings) => (value: string) => setHmac((before) => ({ ...before, [key]: value }));
+  const set = (key: keyof HmacForm) => (value: string) => setHmac((before) => ({ ...before, [key]: value }));
   return (
     <Dialog
       open
@@ -135,16 +146,16 @@ export function CreateSource({ onClose }: { onClose: () => void }) {
           <>
             <div className={columnsClass}>
               <Field label="Signature header" error={form.errorAt("header")}><Input value={hmac.header} onChange={set("header")} /></Field>
-              <Field label="Algorithm"><Select value={hmac.algorithm} onChange={set("algorithm")} options={["sha256", "sha512", "sha1"].map((value) => ({ value, label: value }))} /></Field>
-              <Field label="Encoding"><Select value={hmac.encoding} onChange={set("encoding")} options={["hex", "base64"].map((value) => ({ value, label: value }))} /></Field>
-              <Field label="Prefix" hint="e.g. sha256="><Input value={hmac.prefix ?? ""} onChange={set("prefix")} /></Field>
-              <Field label="What is signed" hint="{body}, or {timestamp}.{body}" error={form.errorAt("template")}><Input value={hmac.template} onChange={set("template")} /></Field>
-              <Field label="Timestamp header" error={form.errorAt("timestamp_header")}><Input value={hmac.timestamp_header ?? ""} onChange={set("timestamp_header")} /></Field>
-              <Field label="Id header"><Input value={hmac.id_header ?? ""} onChange={set("id_header")} /></Field>
-              <Field label="… or id in the body" hint="JSON pointer"><Input value={hmac.id_pointer ?? ""} onChange={set("id_pointer")} /></Field>
-              <Field label="Type header"><Input value={hmac.type_header ?? ""} onChange={set("type_header")} /></Field>
-              <Field label="… or type in the body" hint="JSON pointer"><Input value={hmac.type_pointer ?? ""} onChange={set("type_pointer")} /></Field>
-              <Field label="The key is written in"><Select value={hmac.key_encoding ?? "utf8"} onChange={set("key_encoding")} options={["utf8", "base64", "hex"].map((value) => ({ value, label: value }))} /></Field>
+              <Field label="Algorithm"><Select value={hmac.algorithm} onChange={(value) => setHmac((before) => ({ ...before, algorithm: value as HmacForm["algorithm"] }))} options={["sha256", "sha512", "sha1"].map((value) => ({ value, label: value }))} /></Field>
+              <Field label="Encoding"><Select value={hmac.encoding} onChange={(value) => setHmac((before) => ({ ...before, encoding: value as HmacForm["encoding"] }))} options={["hex", "base64"].map((value) => ({ value, label: value }))} /></Field>
+              <Field label="Prefix" hint="e.g. sha256="><Input value={hmac.prefix} onChange={set("prefix")} /></Field>
+              <Field label="What is signed" hint="{body}, or {timestamp}.{body}" error={form.errorAt("signed")}><Input value={hmac.signed} onChange={set("signed")} /></Field>
+              <Field label="Timestamp header" error={form.errorAt("timestamp_header")}><Input value={hmac.timestamp_header} onChange={set("timestamp_header")} /></Field>
+              <Field label="Id header"><Input value={hmac.id_header} onChange={set("id_header")} /></Field>
+              <Field label="… or id in the body" hint="JSON pointer"><Input value={hmac.id_pointer} onChange={set("id_pointer")} /></Field>
+              <Field label="Type header"><Input value={hmac.type_header} onChange={set("type_header")} /></Field>
+              <Field label="… or type in the body" hint="JSON pointer"><Input value={hmac.type_pointer} onChange={set("type_pointer")} /></Field>
+              <Field label="The key is written in"><Select value={hmac.key_encoding} onChange={(value) => setHmac((before) => ({ ...before, key_encoding: value as HmacForm["key_encoding"] }))} options={["utf8", "base64", "hex"].map((value) => ({ value, label: value }))} /></Field>
             </div>
             <Notice>The id makes an event unique. Without one from the provider, nothing can tell a duplicate from a new event.</Notice>
           </>

@@ -3,7 +3,7 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { client, unwrap } from "../api/client";
 import { queries, useCanWrite, useTenants } from "../api/queries";
-import type { Source } from "../api/types";
+import type { HmacRule, Source } from "../api/types";
 import { commands } from "../lib/commands";
 import { absolute, bytes, count, figure, span } from "../lib/format";
 import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, PageHead, Panel, ProblemCard, Skeleton, TitleSkeleton } from "../ui/basics";
@@ -104,10 +104,10 @@ function Loaded({ source }: { source: Source }) {
                   ["Largest body", settings.body_limit_bytes ? bytes(settings.body_limit_bytes) : "as the server says"],
                   ...(settings.hmac
                     ? ([
-                        ["Signature", <code key="header">{settings.hmac.header}: {settings.hmac.prefix ?? ""}{"<"}{settings.hmac.encoding}{">"}</code>],
-                        ["Signed", <code key="template">HMAC-{settings.hmac.algorithm.toUpperCase()} of {settings.hmac.template}</code>],
-                        ["Event id", <code key="id">{settings.hmac.id_header ?? settings.hmac.id_pointer ?? "–"}</code>],
-                        ["Event type", <code key="type">{settings.hmac.type_header ?? settings.hmac.type_pointer ?? "–"}</code>],
+                        ["Signature", <code key="header">{settings.hmac.header}: {settings.hmac.prefix ?? ""}{"<"}{settings.hmac.encoding ?? "hex"}{">"}</code>],
+                        ["Signed", <code key="signed">HMAC-{(settings.hmac.algorithm ?? "sha256").toUpperCase()} of {settings.hmac.signed ?? "{body}"}</code>],
+                        ["Event id", <code key="id">{placeOf(settings.hmac.id)}</code>],
+                        ["Event type", <code key="type">{placeOf(settings.hmac.type)}</code>],
                       ] as [string, React.ReactNode][])
                     : []),
                   ["Answer", settings.answer ? `HTTP ${settings.answer.status}` : "as the scheme says"],
@@ -151,4 +151,11 @@ function Loaded({ source }: { source: Source }) {
       </Confirm>
     </>
   );
+}
+
+/** Where a rule says that an id or a type stands. */
+function placeOf(place: HmacRule["id"] | HmacRule["type"]): string {
+  if (place === "digest") return "the body’s digest";
+  if (!place) return "–";
+  return Object.values(place).join();
 }

@@ -48,7 +48,7 @@ function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: b
             <pre className={css.headers} tabIndex={0} role="group" aria-label={`Request of attempt ${attempt.attempt}`}>
               {attempt.request.method} {attempt.request.url}
               {"\n"}
-              <HeaderLines headers={attempt.request.headers} />
+              <HeaderLines headers={attempt.request.headers ?? {}} />
             </pre>
           </div>
         )}

@@ -4,7 +4,7 @@ import { TenantFilter, useTenantColumn } from "../access/tenant-filter";
 import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
 import { LIST_LIMIT, queries, useCanWrite } from "../api/queries";
-import type { DeadLetter, DeadLetterSelection } from "../api/types";
+import type { Category, DeadLetter, DeadLetterSelection } from "../api/types";
 import { count, words } from "../lib/format";
 import { given, text, useFilters } from "../lib/search-params";
 import { Ago, Button, ButtonLink, buttonClass, Empty, PageHead, Panel, Skeleton } from "../ui/basics";
@@ -30,7 +30,11 @@ export function DeadLettersPage() {
   const [acting, setActing] = useState<{ what: "retry" | "discard"; selection: DeadLetterSelection } | null>(null);
 
   const { category, code, endpoint, kind, tenant } = values;
-  const query = () => ({ ...given({ category, code, endpoint, kind, tenant }), ...periodQuery(values, Date.now()) });
+  const query = () => ({
+    ...given({ code, endpoint, kind, tenant }),
+    category: (category || undefined) as Category | undefined,
+    ...periodQuery(values, Date.now()),
+  });
   const reasons = useReasons(values);
   const list = useLiveList<DeadLetter>({
     area: "dead-letters",

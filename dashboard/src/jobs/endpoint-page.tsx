@@ -207,7 +207,7 @@ function NextProbe({ at }: { at: string }) {
 function retryWords(retry: Endpoint["retry"]): string {
   if (!retry) return "the default";
   const tries = retry.attempts_max ? `at most ${retry.attempts_max} tries` : "";
-  if (retry.delays_ms && retry.delays_ms.length > 0) {
+  if (retry.strategy === "schedule") {
     return `${tries}, after ${retry.delays_ms.map(setting).join(", ")}`.replace(/^, /, "");
   }
   return [words(retry.strategy), tries].filter(Boolean).join(", ");

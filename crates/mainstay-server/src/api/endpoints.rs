@@ -9,6 +9,7 @@ use mainstay_domain::{
     jobs::{
         Endpoint,
         breaker::{Breaker, BreakerPolicy},
+        http_out::OutError,
         settings::{EndpointSettings, SettingError, Signing},
     },
 };
@@ -32,6 +33,7 @@ use crate::{
         extract::{Checks, Id, Input, NoInput, Params},
         text::Name,
     },
+    outbound::url_parse,
     state::App,
     stats::Figures,
     time::Time,
@@ -43,6 +45,9 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(endpoint_get, endpoint_update, endpoint_delete))
         .routes(routes!(endpoint_secret_rotate))
 }
+
+/// How long a URL may be.
+const URL_MAX: usize = 2_048;
 
 /// Secrets that requests are signed with at the same time: the new one and the one before it.
 const SECRETS_KEPT: usize = 2;
@@ -379,21 +384,27 @@ fn outside(error: &SettingError) -> Problem {
     )
 }
 
+/// What a delivery could never be sent to is refused when it is declared, by the deliveries' own rule. Beyond it, a URL is
+/// taken only as it will be used: the rule overlooks white space around a URL and drops a fragment.
 fn check_url(checks: &mut Checks, pointer: &str, text: &str) {
-    let fits = text.len() <= 2_048 && !text.chars().any(|c| c.is_control() || c.is_whitespace());
-    let parsed = reqwest::Url::parse(text).ok().filter(|_| fits);
-    let usable = parsed.is_some_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.fragment().is_none()
-    });
     checks.ensure(
-        usable,
+        text.chars().count() <= URL_MAX,
         pointer,
-        "must be an http or https URL without credentials and without a fragment",
+        &format!("must have at most {URL_MAX} characters"),
     );
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        checks.fail(pointer, "has white space or control characters in it");
+    } else if text.contains('#') {
+        checks.fail(pointer, "has a fragment, which no request carries");
+    } else {
+        match url_parse(text) {
+            Ok(_) => {}
+            Err(OutError::Url(reason)) => {
+                checks.fail(pointer, format!("cannot be pushed to: {reason}"));
+            }
+            Err(error) => checks.fail(pointer, format!("cannot be pushed to: {error}")),
+        }
+    }
 }
 
 /// A signing secret as Standard Webhooks has it.
@@ -655,5 +666,42 @@ mod tests {
             change.check().expect_err("none").body().errors[0].pointer,
             "/breaker_settings/failures_to_open"
         );
+    }
+
+    fn refusal(url: &str) -> Option<String> {
+        let mut checks = Checks::default();
+        check_url(&mut checks, "/url", url);
+        checks
+            .done()
+            .err()
+            .map(|problem| problem.detail().to_owned())
+    }
+
+    #[test]
+    fn a_url_that_nothing_could_be_sent_to_is_refused_when_it_is_declared() {
+        for usable in [
+            "https://example.com/hooks?a=b",
+            "http://127.0.0.1:9/",
+            "http://[::1]:80",
+        ] {
+            assert_eq!(refusal(usable), None, "{usable}");
+        }
+        for (wrong, why) in [
+            ("", "cannot be pushed to"),
+            ("ftp://example.com/", "must begin with http:// or https://"),
+            ("https://anna:secret@example.com/", "carries credentials"),
+            ("http://example.com:0/", "port 0"),
+            ("http://", "cannot be pushed to"),
+            (" http://example.com/", "white space"),
+            ("http://example.com/#top", "fragment"),
+            (
+                &format!("http://example.com/{}", "a".repeat(2_048)),
+                "at most 2048",
+            ),
+        ] {
+            let refusal = refusal(wrong).unwrap_or_default();
+            assert!(refusal.contains(why), "{wrong}: {refusal}");
+            assert!(!refusal.contains("secret"), "{refusal}");
+        }
     }
 }

@@ -13,7 +13,6 @@ pub(crate) mod dead_letters;
 pub(crate) mod document;
 pub(crate) mod endpoints;
 pub(crate) mod events;
-pub(crate) mod hmac;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod page;

@@ -1,0 +1,263 @@
+//! Sources and their settings as the API shows them and takes them.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use mainstay_domain::{
+    Random, SecretId, SourceId, TenantId,
+    intake::{
+        OWN_SOURCE, Source,
+        settings::{AnswerSettings, BODY_LIMIT_BYTES, SourceSettings, TOLERANCE_SECS},
+    },
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::hmac::HmacRule;
+use crate::{stats::Figures, time::Time};
+
+/// How a provider signs its webhooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Scheme {
+    /// `Stripe-Signature`.
+    Stripe,
+    /// Standard Webhooks, and Svix.
+    StandardWebhooks,
+    /// `X-Hub-Signature-256`, as GitHub sends it.
+    Github,
+    /// WhatsApp, Messenger, Instagram.
+    Meta,
+    /// Any HMAC, described by `settings.hmac`.
+    Hmac,
+}
+
+/// How what comes in by a source is signed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only described: the store has the name")]
+pub(crate) enum SourceScheme {
+    /// `Stripe-Signature`.
+    Stripe,
+    /// Standard Webhooks, and Svix.
+    StandardWebhooks,
+    /// `X-Hub-Signature-256`, as GitHub sends it.
+    Github,
+    /// WhatsApp, Messenger, Instagram.
+    Meta,
+    /// Any HMAC, described by `settings.hmac`.
+    Hmac,
+    /// Our own events, which no request can bring.
+    Mainstay,
+}
+
+impl Scheme {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stripe => "stripe",
+            Self::StandardWebhooks => "standard_webhooks",
+            Self::Github => "github",
+            Self::Meta => "meta",
+            Self::Hmac => "hmac",
+        }
+    }
+
+    /// A fresh secret, where it is ours to choose.
+    pub(super) fn secret(self, random: &dyn Random) -> Option<String> {
+        let mut bytes = [0; 32];
+        match self {
+            Self::StandardWebhooks => {
+                random.fill(&mut bytes);
+                Some(format!("whsec_{}", STANDARD.encode(bytes)))
+            }
+            Self::Github => Some(crate::time::random_hex(random, 32)),
+            Self::Stripe | Self::Meta | Self::Hmac => None,
+        }
+    }
+}
+
+/// What a source can be told beside its scheme.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schema(as = SourceSettings)]
+pub(crate) struct SettingsView {
+    /// How old, and how far in the future, a signature's time may be, in seconds.
+    #[schema(minimum = 1, maximum = 86400)]
+    tolerance_secs: i64,
+    /// The largest body, in bytes.
+    #[schema(minimum = 1, maximum = 16777216)]
+    body_limit_bytes: usize,
+    /// The rule of the scheme `hmac`: required there, refused elsewhere.
+    #[schema(value_type = Option<HmacRule>)]
+    hmac: Option<serde_json::Value>,
+    /// What an accepted request is answered with, where the provider reads it.
+    answer: Option<AnswerView>,
+}
+
+impl Default for SettingsView {
+    fn default() -> Self {
+        Self {
+            tolerance_secs: TOLERANCE_SECS,
+            body_limit_bytes: BODY_LIMIT_BYTES,
+            hmac: None,
+            answer: None,
+        }
+    }
+}
+
+/// The answer to an accepted request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SourceAnswer)]
+pub(crate) struct AnswerView {
+    /// 200 to 299: anything else would make the provider send again.
+    #[schema(minimum = 200, maximum = 299)]
+    status: u16,
+    #[serde(default = "plain_text")]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[ -~]+$")]
+    content_type: String,
+    #[serde(default)]
+    #[schema(max_length = 4096)]
+    body: String,
+}
+
+fn plain_text() -> String {
+    "text/plain; charset=utf-8".into()
+}
+
+impl SettingsView {
+    fn of(settings: SourceSettings) -> Self {
+        Self {
+            tolerance_secs: settings.tolerance_secs,
+            body_limit_bytes: settings.body_limit_bytes,
+            hmac: settings.hmac,
+            answer: settings.answer.map(|answer| AnswerView {
+                status: answer.status,
+                content_type: answer.content_type,
+                body: answer.body,
+            }),
+        }
+    }
+
+    pub(super) fn settings(self, verify_token: Option<String>) -> SourceSettings {
+        SourceSettings {
+            tolerance_secs: self.tolerance_secs,
+            body_limit_bytes: self.body_limit_bytes,
+            hmac: self.hmac,
+            verify_token,
+            answer: self.answer.map(|answer| AnswerSettings {
+                status: answer.status,
+                content_type: answer.content_type,
+                body: answer.body,
+            }),
+        }
+    }
+}
+
+/// A signing secret, without itself.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SourceSecret)]
+pub(crate) struct SecretView {
+    #[schema(value_type = String)]
+    id: SecretId,
+    /// The last four characters.
+    hint: String,
+    created_at: Time,
+    /// When it last matched, to the minute.
+    last_used_at: Option<Time>,
+}
+
+/// The last four characters, of a secret that is long enough to lose them.
+pub(crate) fn hint(secret: &str) -> String {
+    let count = secret.chars().count();
+    let shown = if count >= 12 { 4 } else { 0 };
+    let tail: String = secret.chars().skip(count - shown).collect();
+    format!("…{tail}")
+}
+
+/// Counts of the last 24 hours.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SourceStats {
+    /// Requests in all.
+    received: i64,
+    /// Requests that brought something new.
+    events: i64,
+    /// Requests that brought nothing new.
+    duplicates: i64,
+    /// Requests that were refused.
+    refused: i64,
+    /// The last minute in which something new came; null when none did in these 24 hours.
+    last_event_at: Option<Time>,
+}
+
+/// A named door for inbound webhooks.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Source)]
+pub(crate) struct SourceView {
+    #[schema(value_type = String)]
+    id: SourceId,
+    name: String,
+    #[schema(value_type = String)]
+    tenant_id: TenantId,
+    #[schema(value_type = SourceScheme)]
+    scheme: String,
+    /// Whether requests are taken. While it is not, providers are asked to send again later.
+    enabled: bool,
+    /// Where the provider sends to; empty for our own events, which no request can reach.
+    url: String,
+    settings: SettingsView,
+    /// Newest first. Any of them may match: that is how one is rotated.
+    secrets: Vec<SecretView>,
+    created_at: Time,
+    updated_at: Time,
+    stats: SourceStats,
+}
+
+impl SourceView {
+    pub(crate) fn of(source: Source, figures: &Figures) -> Self {
+        let counted = figures.of(source.id.uuid());
+        let settings: SourceSettings = serde_json::from_str(&source.settings).unwrap_or_default();
+        Self {
+            id: source.id,
+            url: if source.scheme == OWN_SOURCE {
+                String::new()
+            } else {
+                format!("/in/{}", source.name)
+            },
+            name: source.name,
+            tenant_id: source.tenant,
+            scheme: source.scheme,
+            enabled: source.enabled,
+            settings: SettingsView::of(settings),
+            secrets: source
+                .secrets
+                .iter()
+                .map(|secret| SecretView {
+                    id: secret.id,
+                    hint: hint(&secret.secret),
+                    created_at: secret.created_at.into(),
+                    last_used_at: secret.last_used_at.map(Into::into),
+                })
+                .collect(),
+            created_at: source.created_at.into(),
+            updated_at: source.updated_at.into(),
+            stats: SourceStats {
+                received: counted.received + counted.duplicates + counted.refused,
+                events: counted.received,
+                duplicates: counted.duplicates,
+                refused: counted.refused,
+                last_event_at: counted.received_at.map(Into::into),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_never_gives_much_of_a_secret_away() {
+        assert_eq!(hint("whsec_abcdefgh1234"), "…1234");
+        assert_eq!(hint("short"), "…");
+        assert_eq!(hint(""), "…");
+    }
+}
