@@ -1178,12 +1178,13 @@ export interface components {
             last_success_at?: components["schemas"]["Time"] | null;
             /**
              * Format: int64
-             * @description The median of the last answers' times.
+             * @description The median time to an answer in 24 hours, whatever the answer was, to about 6 %. Requests that were given up
+             *     after the timeout count; those without a connection do not. Null when there were none.
              */
             p50_ms?: number | null;
             /**
              * Format: int64
-             * @description The 99th percentile of the last answers' times.
+             * @description The 99th percentile of the same.
              */
             p99_ms?: number | null;
             /**
