@@ -192,8 +192,19 @@ impl Caller {
         self.send(request.body(body)).await
     }
 
-    /// Asks again with every tick of the stream until the answer is as wanted.
+    /// Asks again with every tick of the stream until what is answered is as wanted.
     pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_answer(path, |answer| wanted(&answer.ok()))
+            .await
+            .ok()
+    }
+
+    /// Asks again with every tick of the stream until the answer is as wanted.
+    pub(crate) async fn until_answer(
+        &self,
+        path: &str,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Answer {
         let stream = self
             .request(Method::GET, "/v1/stream")
             .send()
@@ -203,7 +214,7 @@ impl Caller {
         let mut ticks = stream.bytes_stream();
         let asked = async {
             loop {
-                let found = self.get(path).await.ok();
+                let found = self.get(path).await;
                 if wanted(&found) {
                     return found;
                 }

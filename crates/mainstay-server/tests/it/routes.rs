@@ -497,9 +497,9 @@ on_both_servers!(
         assert_eq!(job["attempts_list"][1]["outcome"], "requeued");
         assert_eq!(job["state"], "dead");
         assert_eq!(job["max_attempts"], 1);
-        let counts = owner.get("/v1/job-counts").await.ok();
-        let queue = &counts["queues"][format!("endpoint:{}", world.endpoint)];
-        assert_eq!(queue["failed"], 1, "{counts}");
+        let name = format!("endpoint:{}", world.endpoint);
+        let failed = |counts: &Value| counts["queues"][&name]["failed"] == 1;
+        owner.until("/v1/job-counts", failed).await;
         let actions: Vec<String> = owner.get("/v1/audit?limit=200").await.ok()["items"]
             .as_array()
             .expect("a list")
