@@ -698,7 +698,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.type || (selection.type.endsWith("*") ? event.type.startsWith(selection.type.slice(0, -1)) : event.type === selection.type)) &&
           (!selection.status || short.status === selection.status) &&
           (!selection.tenant || event.tenant_id === selection.tenant) &&
-          (!selection.q || event.id.startsWith(selection.q) || event.provider_id.startsWith(selection.q)) &&
+          (!selection.q || event.id === selection.q || event.provider_id === selection.q) &&
           (!selection.from || event.received_at >= selection.from) &&
           (!selection.to || event.received_at < selection.to),
       );

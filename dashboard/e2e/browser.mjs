@@ -134,7 +134,7 @@ export async function go(page, path) {
 
 /** Loaded: nothing says that it is busy any more, and a frame has been painted. */
 export async function settled(page) {
-  await page.waitForFunction(() => !document.querySelector("main [aria-busy=true]"), null, { timeout: 10_000 });
+  await page.waitForFunction(() => !document.querySelector("main [aria-busy=true]"));
   await page.evaluate(() => document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))));
 }
 

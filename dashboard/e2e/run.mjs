@@ -4,12 +4,13 @@
 //
 // Tests that need the fake API's own switches (an empty installation, a failing one) are left out on a real server;
 // tests that need data that is not there say so. Both count as skipped, not as passed.
+import { availableParallelism } from "node:os";
 import { assert, base, finish, hasSession, keepSession, link, signInQuietly, test, together, withPage } from "./browser.mjs";
 import { failing, live, looks } from "./pages.mjs";
 import { uses } from "./use.mjs";
 
-/** Most of the time of most tests is waiting. */
-const AT_ONCE = Number(process.env.E2E_AT_ONCE ?? 6);
+/** One more than can run: some of the time is waiting. */
+const AT_ONCE = Number(process.env.E2E_AT_ONCE ?? availableParallelism() + 1);
 
 await test("signing in by link leads to the overview", () =>
   withPage({ signedIn: false }, async (page) => {
@@ -25,7 +26,7 @@ if (!hasSession()) keepSession(await signInQuietly());
 await test("without a session the dashboard leads to the sign-in page and remembers the way back", () =>
   withPage({ signedIn: false }, async (page) => {
     await page.goto(`${base}/events?status=error`);
-    await page.waitForURL(/\/signin\?next=/, { timeout: 10_000 });
+    await page.waitForURL(/\/signin\?next=/);
     assert(new URL(page.url()).searchParams.get("next") === "/events?status=error", page.url());
   }));
 

@@ -5,9 +5,9 @@ export const uses = [
   ["the overview is live: numbers change without a reload, and it says so", () =>
     withPage({}, async (page) => {
       await go(page, "/");
-      await page.getByText("Live", { exact: true }).first().waitFor({ timeout: 10_000 });
+      await page.getByText("Live", { exact: true }).first().waitFor();
       const tiles = page.getByRole("group", { name: "Now" });
-      await page.waitForFunction(() => !document.body.innerText.includes("waiting for the live connection"), null, { timeout: 10_000 });
+      await page.waitForFunction(() => !document.body.innerText.includes("waiting for the live connection"));
       if (!fake) return;
       const before = await tiles.innerText();
       await page.waitForFunction((old) => document.querySelector("[role=group][aria-label=Now]").innerText !== old, before, { timeout: 15_000 });
@@ -50,14 +50,17 @@ export const uses = [
       await page.goBack();
       await page.waitForURL((now) => !now.searchParams.has("period"));
     })],
-  ["a search finds an event by the beginning of its provider's id", () =>
+  ["a search finds an event by its provider's id, and no other", () =>
     withPage({}, async (page) => {
       await go(page, "/events");
       const event = await first(page, "/v1/events", "event");
       await page.keyboard.press("/");
-      await page.keyboard.type(event.provider_id.slice(0, Math.max(8, event.provider_id.length - 3)));
-      await page.locator(`[data-row="${event.id}"]`).waitFor({ timeout: 10_000 });
-      await page.waitForURL((url) => url.searchParams.has("q"));
+      await page.keyboard.type(event.provider_id);
+      await page.waitForURL((url) => url.searchParams.get("q") === event.provider_id);
+      await page.waitForFunction(
+        (id) => [...document.querySelectorAll("[data-row]")].map((row) => row.dataset.row).join() === id,
+        event.id,
+      );
     })],
   ["more of a list is loaded on demand", () =>
     withPage({}, async (page) => {
@@ -74,7 +77,7 @@ export const uses = [
       await go(page, "/events");
       const top = await page.locator("[data-row]").first().getAttribute("data-row");
       const button = page.locator("[data-show-fresh]");
-      await button.waitFor({ timeout: 20_000 });
+      await button.waitFor();
       assert((await page.locator("[data-row]").first().getAttribute("data-row")) === top, "the list moved by itself");
       await page.keyboard.press(".");
       await page.waitForFunction((old) => document.querySelector("[data-row]").dataset.row !== old, top);
