@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use mainstay_domain::Clock;
 
 use super::{
     Bench,
@@ -13,6 +14,7 @@ use super::{
     node::Ground,
     note,
 };
+use crate::time::SystemClock;
 
 /// What the rate with many waiting has to reach of the rate with few.
 const RATIO_BAR: f64 = 0.9;
@@ -107,26 +109,23 @@ struct Drained {
     inserted: f64,
 }
 
-/// Inserts jobs while no engine runs, starts one, and takes the rate between two shares of them done: neither
-/// the start nor the last incomplete batch belongs to it. Leaves nothing of a small backlog behind.
+/// Inserts jobs while no engine runs, starts one, and takes the rate between two shares of them done, as their attempts
+/// tell it: neither the start nor the last incomplete batch belongs to it. Leaves nothing of a small backlog behind.
 async fn drain(ground: &Ground, count: usize, (from, to): (f64, f64)) -> anyhow::Result<Drained> {
     // All of them are done: only the large backlog leaves any, and it is the last.
     let done_before = ground.inserted();
     let inserted = ground.fill(count).await?;
+    let begin = SystemClock.now();
     let node = ground.start().await?;
-    let at = |share: f64| done_before + (count as f64 * share) as i64;
-    let (first, first_done) = ground.done_reaches(&node, at(from)).await?;
-    let (last, last_done) = ground.done_reaches(&node, at(to)).await?;
-    if to > 0.5 {
-        ground.done_reaches(&node, at(1.0)).await?;
-    }
+    let at = |share: f64| (count as f64 * share) as i64;
+    let enough = if to > 0.5 { 1.0 } else { to };
+    ground.done_reaches(&node, done_before + at(enough)).await?;
     node.stop().await;
-    ensure!(
-        last > first && last_done > first_done,
-        "too fast to be measured: use larger backlogs"
-    );
+    let (first, last) = (at(from), at(to));
+    let took = ground.done_at(begin, last).await? - ground.done_at(begin, first).await?;
+    ensure!(took > 0, "too fast to be measured: use larger backlogs");
     Ok(Drained {
-        rate: (last_done - first_done) as f64 / (last - first).as_secs_f64(),
+        rate: (last - first) as f64 / (took as f64 / 1_000_000.0),
         inserted,
     })
 }

@@ -312,17 +312,25 @@ impl Ground {
         }
     }
 
-    /// Waits until this many are done; the moment and the count at which that was seen.
-    pub(super) async fn done_reaches(
-        &self,
-        node: &Mainstay,
-        wanted: i64,
-    ) -> anyhow::Result<(Instant, i64)> {
+    /// When so many of those that were carried out since then were done, in microseconds.
+    pub(super) async fn done_at(&self, since: Timestamp, count: i64) -> anyhow::Result<i64> {
+        let statement = format!(
+            "SELECT finished_at FROM attempt WHERE finished_at >= {} ORDER BY finished_at LIMIT 1 OFFSET {count}",
+            since.micros()
+        );
+        let found = self.store.query(Scope::System("bench"), statement, 1);
+        let found = found.await?;
+        let at = found.rows.first().and_then(|row| row.first()?.as_i64());
+        at.context("as many attempts as jobs that are done")
+    }
+
+    /// Waits until this many are done.
+    pub(super) async fn done_reaches(&self, node: &Mainstay, wanted: i64) -> anyhow::Result<()> {
         let (mut last, mut moved) = (self.done(node), Instant::now());
         loop {
             let done = self.done(node);
             if done >= wanted {
-                return Ok((Instant::now(), done));
+                return Ok(());
             }
             if done != last {
                 (last, moved) = (done, Instant::now());
