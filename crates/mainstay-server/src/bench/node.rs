@@ -315,8 +315,9 @@ impl Ground {
     /// When so many of those that were carried out since then were done, in microseconds.
     pub(super) async fn done_at(&self, since: Timestamp, count: i64) -> anyhow::Result<i64> {
         let statement = format!(
-            "SELECT finished_at FROM attempt WHERE finished_at >= {} ORDER BY finished_at LIMIT 1 OFFSET {count}",
-            since.micros()
+            "SELECT finished_at FROM attempt WHERE finished_at >= {} ORDER BY finished_at LIMIT 1 OFFSET {}",
+            since.micros(),
+            count - 1
         );
         let found = self.store.query(Scope::System("bench"), statement, 1);
         let found = found.await?;
