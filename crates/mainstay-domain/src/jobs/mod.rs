@@ -16,8 +16,11 @@ use crate::{
 
 pub mod breaker;
 pub mod http_out;
+pub mod loss;
 pub mod retry;
 pub mod settings;
+
+pub use loss::Loss;
 
 /// A queue's small number; its name is kept once, in its own table.
 pub type QueueNumber = i32;
@@ -70,6 +73,8 @@ pub struct JobRef {
     pub attempt: i32,
     /// Tries that count towards the policy's maximum; starts again at 0 when a person runs it again.
     pub tries: i32,
+    /// Whether its last attempts were lost with their process.
+    pub loss: Loss,
 }
 
 /// A job's body, loaded to carry it out.

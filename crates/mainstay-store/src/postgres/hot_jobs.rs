@@ -6,8 +6,8 @@ use mainstay_domain::{
     EndpointId, EventId, JobId, ReceiptId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
-        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
-        QueueNumber, Signal, Standing, TallyRecord,
+        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, Loss,
+        NewJob, QueueNumber, Signal, Standing, TallyRecord,
     },
 };
 use tokio_postgres::Row;
@@ -154,7 +154,8 @@ static DELAYED: Sized = sized!(
 );
 static RETRIES: Sized = sized!(
     "SELECT a.tenant_id, a.job_id, a.queue,
-        (SELECT j.band FROM job AS j WHERE j.tenant_id = a.tenant_id AND j.id = a.job_id), a.next_at, a.attempt, a.tries
+        (SELECT j.band FROM job AS j WHERE j.tenant_id = a.tenant_id AND j.id = a.job_id), a.next_at, a.attempt, a.tries,
+        a.code
     FROM attempt AS a
     WHERE a.queue = $1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > ($2, $3, $4)
         AND a.next_at <= $5
@@ -534,7 +535,7 @@ impl PgConn<'_> {
         let rows = self
             .rows(text, &[&queue, &due, &tenant, &job, &until.micros()])
             .await?;
-        Ok(rows.iter().take(most).filter_map(job_ref).collect())
+        Ok(rows.iter().take(most).filter_map(retry_ref).collect())
     }
 
     pub(crate) async fn job_bodies(&self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>> {
@@ -689,6 +690,7 @@ fn discovered(row: &Row) -> JobRef {
         due: row.get::<_, Option<i64>>(5).map(Timestamp::from_micros),
         attempt: 0,
         tries: 0,
+        loss: Loss::None,
     }
 }
 
@@ -711,6 +713,15 @@ fn job_ref(row: &Row) -> Option<JobRef> {
         due: row.get::<_, Option<i64>>(4).map(Timestamp::from_micros),
         attempt: row.get(5),
         tries: row.get(6),
+        loss: Loss::None,
+    })
+}
+
+/// The same with the code of the last attempt.
+fn retry_ref(row: &Row) -> Option<JobRef> {
+    Some(JobRef {
+        loss: Loss::of(row.get(7)),
+        ..job_ref(row)?
     })
 }
 

@@ -5,8 +5,8 @@ use mainstay_domain::{
     EndpointId, EventId, JobId, ReceiptId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
-        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, NewJob,
-        QueueNumber, Signal, TallyRecord,
+        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, Loss,
+        NewJob, QueueNumber, Signal, TallyRecord,
     },
 };
 use rusqlite::{CachedStatement, OptionalExtension, Params, Row, params};
@@ -56,7 +56,7 @@ const DELAYED: &str = concat!(
     " ORDER BY j.run_at, j.tenant_id, j.id LIMIT ?7"
 );
 const RETRIES: &str = "
-    SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries FROM attempt AS a
+    SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, a.code FROM attempt AS a
     CROSS JOIN job AS j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
     WHERE a.queue = ?1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > (?2, ?3, ?4)
         AND a.next_at <= ?5
@@ -164,6 +164,7 @@ impl SqliteConn<'_> {
                 due: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
                 attempt: 0,
                 tries: 0,
+                loss: Loss::None,
             };
             Ok((row.get::<_, i64>(0)?, tried, job))
         })?;
@@ -252,7 +253,12 @@ impl SqliteConn<'_> {
             until.micros(),
             bounded(limit)
         ];
-        self.read(RETRIES, params, job_ref)
+        self.read(RETRIES, params, |row| {
+            Ok(JobRef {
+                loss: Loss::of(row.get_ref(7)?.as_str_or_null()?),
+                ..job_ref(row)?
+            })
+        })
     }
 
     pub(crate) fn job_bodies(&self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>> {
@@ -357,6 +363,7 @@ fn job_ref(row: &Row<'_>) -> rusqlite::Result<JobRef> {
         due: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_micros),
         attempt: row.get(5)?,
         tries: row.get(6)?,
+        loss: Loss::None,
     })
 }
 

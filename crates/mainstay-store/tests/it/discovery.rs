@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use mainstay_domain::{
     JobId, StoreExt, Timestamp,
-    jobs::{Cursor, DueKey, Lane, NewJob, Outcome, SignalKind, Standing},
+    jobs::{Cursor, DueKey, Lane, Loss, NewJob, Outcome, SignalKind, Standing},
 };
 use mainstay_testkit::{TestDatabase, on_both, run as runtime};
 use tokio::sync::Notify;
@@ -184,6 +184,7 @@ on_both!(retries_are_found_by_their_last_attempt, |db| async {
     // Some went on: one is done, one failed again and is due later.
     let mut later = attempt(&jobs[1], 2, Outcome::Failed);
     later.next_at = Some(world.at(5_000));
+    later.code = Some(Loss::Again.code().into());
     world
         .settle(vec![attempt(&jobs[0], 2, Outcome::Succeeded), later])
         .await;
@@ -203,6 +204,7 @@ on_both!(retries_are_found_by_their_last_attempt, |db| async {
         (last.attempt, last.tries, last.due, last.band),
         (2, 2, Some(world.at(5_000)), 1)
     );
+    assert_eq!((all[0].loss, last.loss), (Loss::None, Loss::Again));
     assert_eq!(
         page(DueKey::MIN, world.at(1_010), 100).await.len(),
         9,

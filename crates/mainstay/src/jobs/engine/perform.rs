@@ -7,14 +7,14 @@ use std::{
 
 use mainstay_domain::{
     JobId, Scope, StoreError, StoreExt, StoreResult, Timestamp, Tx,
-    jobs::{Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobBody, JobRef},
+    jobs::{Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobBody, JobRef, Loss},
     store::BoxFuture,
 };
 
 use super::{Shared, configure::Configured};
 use crate::jobs::machine::{
-    Action, After, Failed, Input, JobAt, Key, LOST, Refill, SettleResult, Started, Truth,
-    Unfinished, WindowId,
+    Action, After, Failed, Input, JobAt, Key, Refill, SettleResult, Started, Truth, Unfinished,
+    WindowId,
 };
 
 /// Starts without an outcome that one take-over reads: more than a predecessor can have had under way.
@@ -137,11 +137,11 @@ impl Shared {
                 Box::pin(async move {
                     let mut found = Vec::new();
                     for start in tx.attempt_unfinished(since, UNFINISHED_MAX).await? {
-                        let lost = match start.attempt {
-                            1 => 0,
-                            _ => lost_in_a_row(&tx.job_attempts(start.job).await?.0),
+                        let before = match start.attempt {
+                            1 => Loss::None,
+                            _ => loss(&tx.job_attempts(start.job).await?.0),
                         };
-                        found.push(Unfinished { start, lost });
+                        found.push(Unfinished { start, before });
                     }
                     Ok(found)
                 })
@@ -309,13 +309,11 @@ async fn truth(tx: &mut dyn Tx, at: JobAt) -> StoreResult<Truth> {
         attempt: last.map_or(0, |last| last.attempt),
         next,
         start,
-        lost: lost_in_a_row(&attempts),
+        loss: loss(&attempts),
     })
 }
 
-/// How many of the last attempts were lost with their process.
-fn lost_in_a_row(attempts: &[Attempt]) -> i32 {
-    let last = attempts.iter().rev();
-    last.take_while(|one| one.code.as_deref() == Some(LOST))
-        .count() as i32
+/// Whether the last of these attempts were lost with their process.
+fn loss(attempts: &[Attempt]) -> Loss {
+    Loss::of(attempts.last().and_then(|last| last.code.as_deref()))
 }

@@ -35,6 +35,9 @@ pub struct CheckpointBody {
     /// No attempt without an outcome began before, unless the clock was set back: then it is found when its job's
     /// turn comes.
     pub starts_since: Timestamp,
+    /// The deaths of owners in a row that a successor must reckon with.
+    #[serde(default)]
+    pub deaths: u32,
 }
 
 /// A queue in a checkpoint.
@@ -237,6 +240,9 @@ impl Machine {
             lanes: lanes.into_iter().collect(),
             inspect: inspect.map(|at| (at.tenant, at.job, at.queue)).collect(),
             starts_since,
+            deaths: self
+                .caution
+                .deaths_for_successor(self.phase == Phase::Stopping),
         }
     }
 }

@@ -13,6 +13,8 @@ use super::{
 pub(super) struct Configuring {
     /// The version of the configuration that the settings come from.
     pub(super) version: i64,
+    /// Whether there was any answer.
+    pub(super) known: bool,
     /// The number of the last request.
     asked: u64,
     /// Whether it is unanswered.
@@ -66,6 +68,7 @@ impl Machine {
             return;
         }
         self.configuring.version = version;
+        self.configuring.known = true;
         let mut named = std::collections::BTreeSet::new();
         for (number, settings) in queues {
             named.insert(number);

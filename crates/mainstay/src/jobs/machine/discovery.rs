@@ -165,7 +165,9 @@ impl Machine {
         };
         match held.stage {
             Stage::Waiting => self.drop_waiting(signal.job),
-            Stage::Starting(_) | Stage::Batched | Stage::Inspecting(Doubt::Start(_)) => {
+            Stage::Starting(_)
+            | Stage::Batched(_)
+            | Stage::Inspecting(Doubt::Start(_) | Doubt::Batch(Some(_))) => {
                 held.cancelled = true;
             }
             Stage::Running(_) => {

@@ -15,6 +15,7 @@ use super::{
     Machine, Phase,
     held::{Doubt, Slot, Stage},
     memory::window_of,
+    queue::Pick,
     words::{Action, Batch, BatchResult, End, Failed, Report, Runs, Started},
 };
 
@@ -25,11 +26,17 @@ pub(super) struct Dispatch {
     builtin: Rotation,
     /// Attempts that leave the process, from their start until their outcome is recorded.
     pub(super) outbound_open: usize,
+    /// The same of built-in jobs, where starts are recorded.
+    pub(super) builtin_open: usize,
+    /// Built-in jobs whose start is being recorded.
+    recording: BTreeSet<JobId>,
+    /// Built-in jobs whose start is recorded, to be run.
+    recorded: VecDeque<JobRef>,
     /// Starts of which we do not know whether they were recorded, by the configuration they were decided by.
     starts_again: BTreeMap<i64, Vec<AttemptStart>>,
     /// Transactions of built-in jobs, by their number.
     batches: BTreeMap<i64, BatchFlight>,
-    /// Parts of batches that failed, to be run again.
+    /// Parts of batches that failed, to be run again, and suspects, each alone.
     parts: VecDeque<Vec<JobRef>>,
 }
 
@@ -42,13 +49,13 @@ struct BatchFlight {
 
 /// Queues that may run something, in turns.
 #[derive(Debug, Default)]
-struct Rotation {
+pub(super) struct Rotation {
     runnable: BTreeSet<QueueNumber>,
     last: Option<QueueNumber>,
 }
 
 impl Rotation {
-    fn next(&mut self) -> Option<QueueNumber> {
+    pub(super) fn next(&mut self) -> Option<QueueNumber> {
         let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
         let next = self
             .runnable
@@ -60,7 +67,11 @@ impl Rotation {
         next
     }
 
-    fn note(&mut self, queue: QueueNumber, runnable: bool) {
+    pub(super) fn is_empty(&self) -> bool {
+        self.runnable.is_empty()
+    }
+
+    pub(super) fn note(&mut self, queue: QueueNumber, runnable: bool) {
         if runnable {
             self.runnable.insert(queue);
         } else {
@@ -80,7 +91,7 @@ impl Dispatch {
 
     /// Whether nothing runs.
     pub(super) fn is_quiet(&self) -> bool {
-        self.outbound_open == 0 && self.batches.is_empty()
+        self.outbound_open == 0 && self.builtin_open == 0 && self.batches.is_empty()
     }
 }
 
@@ -88,9 +99,11 @@ impl Machine {
     pub(super) fn dispatch(&mut self, out: &mut Vec<Action>) {
         self.send_again(out);
         if self.phase == Phase::Running {
+            self.dispatch_suspect(out);
             self.dispatch_outbound(out);
-            self.dispatch_builtin(out);
+            self.record_builtin(out);
         }
+        self.dispatch_builtin(out);
     }
 
     /// Asks once more for what the store failed to answer.
@@ -121,7 +134,7 @@ impl Machine {
             let Some(number) = self.dispatch.outbound.next() else {
                 break;
             };
-            if let Some(start) = self.start_next(number) {
+            if let Some(start) = self.start_next(number, Pick::Ordinary) {
                 starts.push(start);
             }
             self.look_at_queue(number);
@@ -133,9 +146,9 @@ impl Machine {
     }
 
     /// Takes the next job of a queue and gives it a place.
-    fn start_next(&mut self, number: QueueNumber) -> Option<AttemptStart> {
+    pub(super) fn start_next(&mut self, number: QueueNumber, pick: Pick) -> Option<AttemptStart> {
         let at = self.now;
-        let job = self.pop(number)?;
+        let job = self.pop(number, pick)?;
         let held = self.held.get_mut(&job)?;
         let queue = self.queues.get_mut(&number)?;
         queue.in_flight += 1;
@@ -144,14 +157,19 @@ impl Machine {
         if guarded {
             queue.breaker.started();
         }
-        self.dispatch.outbound_open += 1;
-        held.outbound = true;
+        held.open = queue.runs();
+        if held.open == Some(Runs::Builtin) {
+            self.dispatch.builtin_open += 1;
+            self.dispatch.recording.insert(job);
+        } else {
+            self.dispatch.outbound_open += 1;
+        }
         held.stage = Stage::Starting(Slot { at, probe });
         Some(start_of(&held.job, at))
     }
 
-    fn pop(&mut self, number: QueueNumber) -> Option<JobId> {
-        let job = self.queues.get_mut(&number)?.pop(self.now)?;
+    fn pop(&mut self, number: QueueNumber, pick: Pick) -> Option<JobId> {
+        let job = self.queues.get_mut(&number)?.pop(pick, self.now)?;
         if let Some(held) = self.held.get(&job) {
             self.want(window_of(&held.job));
         }
@@ -179,6 +197,7 @@ impl Machine {
     }
 
     fn start_answered(&mut self, start: AttemptStart, answer: Started, out: &mut Vec<Action>) {
+        self.dispatch.recording.remove(&start.job);
         let Some(held) = self.held.get_mut(&start.job) else {
             return;
         };
@@ -205,9 +224,19 @@ impl Machine {
 
     /// A recorded start is carried out.
     pub(super) fn go(&mut self, start: AttemptStart, slot: Slot, out: &mut Vec<Action>) {
-        if let Some(held) = self.held.get_mut(&start.job) {
+        let Some(held) = self.held.get_mut(&start.job) else {
+            return;
+        };
+        if held.open != Some(Runs::Builtin) {
             held.stage = Stage::Running(slot);
             out.push(Action::Run(start));
+            return;
+        }
+        held.stage = Stage::Batched(Some(slot.at));
+        if held.job.loss.is_suspect() {
+            self.dispatch.parts.push_back(vec![held.job]);
+        } else {
+            self.dispatch.recorded.push_back(held.job);
         }
     }
 
@@ -240,6 +269,37 @@ impl Machine {
         }
     }
 
+    /// Records the starts of the next built-in jobs, when it must be known which were under way. One batch ahead of what
+    /// runs.
+    fn record_builtin(&mut self, out: &mut Vec<Action>) {
+        let ahead = !self.dispatch.recording.is_empty() || !self.dispatch.recorded.is_empty();
+        if !self.caution.records() || ahead {
+            return;
+        }
+        let Some(number) = self.dispatch.builtin.next() else {
+            return;
+        };
+        let most = self.next_batch_max(number);
+        let mut starts = Vec::with_capacity(most);
+        while starts.len() < most
+            && let Some(start) = self.start_next(number, Pick::Ordinary)
+        {
+            starts.push(start);
+        }
+        self.look_at_queue(number);
+        if !starts.is_empty() {
+            let version = self.configuring.version;
+            out.push(Action::Start { version, starts });
+        }
+    }
+
+    /// How many jobs the next batch of a queue may have.
+    fn next_batch_max(&mut self, number: QueueNumber) -> usize {
+        let queue = self.queues.get_mut(&number);
+        let allowed = queue.map_or(0, |queue| queue.allowance(self.now)) as usize;
+        allowed.min(self.limits.batch_max)
+    }
+
     fn dispatch_builtin(&mut self, out: &mut Vec<Action>) {
         while self.dispatch.batches.len() < self.limits.batches_max {
             let Some(jobs) = self.next_batch() else {
@@ -267,7 +327,8 @@ impl Machine {
         }
     }
 
-    /// Built-in jobs that are run together: a part of a batch that failed, else the next of a queue.
+    /// Built-in jobs that are run together: a part of a batch that failed, else those whose start is recorded, else the
+    /// next of a queue, while no starts need to be recorded.
     fn next_batch(&mut self) -> Option<Vec<JobRef>> {
         while let Some(part) = self.dispatch.parts.pop_front() {
             let part = self.without_cancelled(part);
@@ -275,15 +336,21 @@ impl Machine {
                 return Some(part);
             }
         }
+        if let Some(jobs) = self.next_recorded() {
+            return Some(jobs);
+        }
+        if self.caution.records() || self.phase != Phase::Running {
+            return None;
+        }
         let number = self.dispatch.builtin.next()?;
-        let allowed = self.queues.get_mut(&number)?.allowance(self.now) as usize;
-        let mut jobs = Vec::with_capacity(allowed.min(self.limits.batch_max));
-        while jobs.len() < allowed.min(self.limits.batch_max) {
-            let Some(job) = self.pop(number) else {
+        let most = self.next_batch_max(number);
+        let mut jobs = Vec::with_capacity(most);
+        while jobs.len() < most {
+            let Some(job) = self.pop(number, Pick::Ordinary) else {
                 break;
             };
             if let Some(held) = self.held.get_mut(&job) {
-                held.stage = Stage::Batched;
+                held.stage = Stage::Batched(None);
                 jobs.push(held.job);
             }
         }
@@ -292,11 +359,34 @@ impl Machine {
         (!jobs.is_empty()).then_some(jobs)
     }
 
+    /// The next jobs of one queue whose start is recorded.
+    fn next_recorded(&mut self) -> Option<Vec<JobRef>> {
+        loop {
+            let queue = self.dispatch.recorded.front()?.queue;
+            let recorded = &self.dispatch.recorded;
+            let same = recorded.iter().take_while(|job| job.queue == queue);
+            let count = same.take(self.limits.batch_max).count();
+            let jobs = self.dispatch.recorded.drain(..count).collect();
+            let jobs = self.without_cancelled(jobs);
+            if !jobs.is_empty() {
+                return Some(jobs);
+            }
+        }
+    }
+
+    /// A job whose batch was refused, and whose start is recorded, is run again where it was.
+    pub(super) fn batch_again(&mut self, job: JobId, at: Timestamp) {
+        if let Some(held) = self.held.get_mut(&job) {
+            held.stage = Stage::Batched(Some(at));
+            self.dispatch.parts.push_back(vec![held.job]);
+        }
+    }
+
     fn without_cancelled(&mut self, mut jobs: Vec<JobRef>) -> Vec<JobRef> {
         jobs.retain(|job| {
             let cancelled = self.held.get(&job.job).is_none_or(|held| held.cancelled);
             if cancelled {
-                self.unbatch(job);
+                self.unbatch(job.job);
                 self.release(job.job);
             }
             !cancelled
@@ -305,9 +395,20 @@ impl Machine {
     }
 
     /// The job's place in its queue is free again.
-    fn unbatch(&mut self, job: &JobRef) {
-        let queue = self.queue(job.queue);
-        queue.in_flight = queue.in_flight.saturating_sub(1);
+    pub(super) fn unbatch(&mut self, job: JobId) {
+        if let Some(number) = self.held.get(&job).map(|held| held.job.queue) {
+            let queue = self.queue(number);
+            queue.in_flight = queue.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// The place of a job that is in a batch.
+    fn slot_in(&self, batch: &Batch, job: JobId) -> Slot {
+        let at = match self.held.get(&job).map(|held| &held.stage) {
+            Some(Stage::Batched(Some(at))) => *at,
+            _ => batch.started_at,
+        };
+        Slot { at, probe: false }
     }
 
     pub(super) fn batch_ended(
@@ -337,10 +438,8 @@ impl Machine {
             } => {
                 self.sequences.give_back(sequence);
                 self.split(jobs, |other| other == job);
-                let slot = Slot {
-                    at: flight.batch.started_at,
-                    probe: false,
-                };
+                self.caution.builtin_ended(1);
+                let slot = self.slot_in(&flight.batch, job);
                 let end = End::Reported(Report::Failure(*failure));
                 self.conclude(job, slot, end, policy);
             }
@@ -348,18 +447,15 @@ impl Machine {
                 self.sequences.give_back(sequence);
                 self.split(jobs, |other| gone.contains(&other));
                 for job in jobs.iter().filter(|job| gone.contains(&job.job)) {
-                    self.unbatch(job);
-                    let slot = Slot {
-                        at: flight.batch.started_at,
-                        probe: false,
-                    };
+                    self.unbatch(job.job);
+                    let slot = self.slot_in(&flight.batch, job.job);
                     self.settle_gone(job.job, slot);
                 }
             }
             BatchResult::Conflict => {
                 self.sequences.give_back(sequence);
                 for job in jobs {
-                    self.doubt_batched(job);
+                    self.doubt_batched(job.job);
                 }
             }
             BatchResult::Replaced => self.replaced(out),
@@ -370,9 +466,11 @@ impl Machine {
     fn batch_committed(&mut self, sequence: i64, batch: &Batch) {
         self.sequences.used(sequence);
         self.checkpoints.change();
+        self.caution.builtin_ended(batch.jobs.len());
         for job in &batch.jobs {
-            self.unbatch(job);
-            self.queue(job.queue).tally.done += 1;
+            let queue = self.queue(job.queue);
+            queue.in_flight = queue.in_flight.saturating_sub(1);
+            queue.tally.done += 1;
             self.release(job.job);
         }
     }
@@ -385,12 +483,19 @@ impl Machine {
         self.dispatch.parts.extend(parts.map(<[JobRef]>::to_vec));
     }
 
-    fn doubt_batched(&mut self, job: &JobRef) {
-        self.unbatch(job);
-        if let Some(held) = self.held.get_mut(&job.job) {
-            held.stage = Stage::Inspecting(Doubt::Batch);
-            self.inspect_held(job.job);
+    fn doubt_batched(&mut self, job: JobId) {
+        let Some(held) = self.held.get_mut(&job) else {
+            return;
+        };
+        let at = match held.stage {
+            Stage::Batched(at) => at,
+            _ => None,
+        };
+        held.stage = Stage::Inspecting(Doubt::Batch(at));
+        if at.is_none() {
+            self.unbatch(job);
         }
+        self.inspect_held(job);
     }
 }
 

@@ -5,6 +5,8 @@ use mainstay_domain::{
     jobs::{Attempt, DueKey, JobRef},
 };
 
+use super::words::Runs;
+
 /// A job in memory. While it is here, it is nowhere else: admission is idempotent by its id.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -15,8 +17,8 @@ pub(super) struct Held {
     pub(super) cancelled: bool,
     /// A person has done something to it: how it stands must be looked up once it is no longer busy.
     pub(super) recheck: bool,
-    /// It counts among the attempts that leave the process.
-    pub(super) outbound: bool,
+    /// It counts among the attempts whose start is recorded, of this kind.
+    pub(super) open: Option<Runs>,
 }
 
 /// The stream of the store's that a job came from; a new owner finds it there again.
@@ -39,8 +41,8 @@ pub(super) enum Stage {
     Starting(Slot),
     /// It is carried out, outside.
     Running(Slot),
-    /// It is in a batch of built-in jobs.
-    Batched,
+    /// It is in a batch of built-in jobs, or about to be. When it began, if its start is recorded.
+    Batched(Option<Timestamp>),
     /// Its attempt has ended; the outcome is being recorded.
     Settling(Slot),
     /// It must be looked up how it stands.
@@ -63,8 +65,8 @@ pub(super) enum Doubt {
     Start(Slot),
     /// Its outcome was refused.
     Outcome(Slot, Box<Attempt>),
-    /// Its batch was refused.
-    Batch,
+    /// Its batch was refused. It keeps its place if its start is recorded.
+    Batch(Option<Timestamp>),
 }
 
 impl Origin {
@@ -85,7 +87,7 @@ impl Held {
             stage: Stage::Waiting,
             cancelled: false,
             recheck: false,
-            outbound: false,
+            open: None,
         }
     }
 
@@ -96,7 +98,8 @@ impl Held {
             | Stage::Running(slot)
             | Stage::Settling(slot)
             | Stage::Inspecting(Doubt::Start(slot) | Doubt::Outcome(slot, _)) => Some(slot.at),
-            Stage::Waiting | Stage::Batched | Stage::Inspecting(Doubt::Batch) => None,
+            Stage::Batched(at) | Stage::Inspecting(Doubt::Batch(at)) => *at,
+            Stage::Waiting => None,
         }
     }
 }

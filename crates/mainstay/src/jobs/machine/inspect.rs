@@ -115,7 +115,9 @@ impl Machine {
         match doubt {
             Doubt::Start(slot) => self.resume_start(truth, slot, out),
             Doubt::Outcome(slot, attempt) => self.settle_again(*attempt, slot),
-            Doubt::Batch => self.back_to_waiting(job, Doubt::Batch),
+            Doubt::Batch(None) => self.back_to_waiting(job, doubt),
+            // It has its place, and its start is recorded already.
+            Doubt::Batch(Some(at)) => self.batch_again(job, at),
         }
     }
 
@@ -133,7 +135,7 @@ impl Machine {
                     at: start.at,
                     probe: false,
                 };
-                self.settle_lost(job, slot, truth.lost);
+                self.settle_lost(job, slot, truth.loss, false);
             }
             None => self.back_to_waiting(job, Doubt::Start(slot)),
         }
@@ -147,8 +149,10 @@ impl Machine {
 
     /// The job leaves memory; what it took up is free.
     fn abandon(&mut self, job: JobId, doubt: Doubt) -> Option<JobRef> {
-        if let Doubt::Start(slot) = &doubt {
-            self.vacate(job, *slot);
+        match &doubt {
+            Doubt::Start(slot) => self.vacate(job, *slot),
+            Doubt::Batch(Some(_)) => self.unbatch(job),
+            Doubt::Batch(None) | Doubt::Outcome(..) => {}
         }
         if let Some(held) = self.held.get_mut(&job) {
             held.stage = Stage::Inspecting(doubt);

@@ -39,8 +39,11 @@ pub struct Limits {
     pub backoff_ms: i64,
     /// The longest pause after the store failed, in milliseconds.
     pub backoff_max_ms: i64,
-    /// An attempt that was lost with its process so many times in a row is not tried again.
-    pub lost_max: i32,
+    /// An owner that took over from a dead one lives for so long before it runs a suspect, and a suspect that has run for
+    /// so long keeps the next from starting no more, in milliseconds.
+    pub suspect_ms: i64,
+    /// An owner that has lived for so long has nothing to do with deaths before it, in milliseconds.
+    pub calm_ms: i64,
 }
 
 impl Default for Limits {
@@ -64,7 +67,8 @@ impl Default for Limits {
             checkpoint_ms: 2_000,
             backoff_ms: 50,
             backoff_max_ms: 2_000,
-            lost_max: 3,
+            suspect_ms: 5_000,
+            calm_ms: 600_000,
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     held::{Held, Origin, Stage, due_key},
     queue::Timetable,
     window::Offer,
-    words::{JobAt, WindowId},
+    words::{JobAt, Runs, WindowId},
 };
 
 impl Machine {
@@ -72,8 +72,13 @@ impl Machine {
     pub(super) fn release(&mut self, job: JobId) -> Option<JobRef> {
         let held = self.held.remove(&job)?;
         debug_assert!(!matches!(held.stage, Stage::Waiting));
-        if held.outbound {
-            self.dispatch.outbound_open -= 1;
+        if let Some(runs) = held.open {
+            let open = match runs {
+                Runs::Outbound => &mut self.dispatch.outbound_open,
+                Runs::Builtin => &mut self.dispatch.builtin_open,
+            };
+            *open -= 1;
+            self.caution.released(job);
         }
         if held.recheck {
             self.inspect_later(JobAt {

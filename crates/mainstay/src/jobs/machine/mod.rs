@@ -15,7 +15,9 @@
 //!    transaction is known to be committed; a checkpoint names the cursor and the numbers that its counters include.
 //! 5. *A place is held from the start to the end of an attempt.* So limits hold, and an open breaker lets nothing
 //!    through but one probe.
-//! 6. *Everything is bounded* by [`Limits`], and what waits costs nothing: queues that may not run are not looked at
+//! 6. *No job kills for ever.* One that kills the process is isolated after a bounded number of deaths; those that were
+//!    only there are not blamed for them ([`poison`]).
+//! 7. *Everything is bounded* by [`Limits`], and what waits costs nothing: queues that may not run are not looked at
 //!    until something happens to them or their timer comes.
 //!
 //! The clock may jump. Due times are compared with whatever the clock says; the machine's own pauses are cut when the
@@ -42,6 +44,7 @@ mod inspect;
 mod limits;
 mod memory;
 mod outage;
+mod poison;
 mod queue;
 mod recovery;
 mod refill;
@@ -58,7 +61,6 @@ pub use checkpoint::{CheckpointBody, TallyBody};
 pub use limits::Limits;
 pub use recovery::Legacy;
 pub use sequence::IN_FLIGHT_MAX;
-pub use settle::LOST;
 pub use snapshot::{EngineSnapshot, QueueSnapshot};
 pub use window::Key;
 pub use words::*;
@@ -71,6 +73,7 @@ use held::Held;
 use id_hash::IdMap;
 use inspect::Inspections;
 use outage::Outage;
+use poison::Caution;
 use queue::Queue;
 use recovery::Lost;
 use refill::Refills;
@@ -114,6 +117,7 @@ pub struct Machine {
     checkpoints: Checkpoints,
     outage: Outage,
     lost: Lost,
+    caution: Caution,
 }
 
 impl Machine {
@@ -149,6 +153,7 @@ impl Machine {
             self.timers.first().map(|(at, _)| *at),
             self.look_at(),
             self.checkpoint_at(),
+            self.caution_at(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -186,6 +191,7 @@ impl Machine {
     }
 
     fn decide(&mut self, out: &mut Vec<Action>) {
+        self.bury_found();
         self.look_at_queues();
         if !self.outage.holds(self.now) {
             self.configure(out);
@@ -207,8 +213,10 @@ impl Machine {
             self.news.clock_set_back(now, &self.limits);
             self.checkpoints.clock_set_back(now, &self.limits);
             self.breakers_set_back(now);
+            self.caution.clock_set_back(now, &self.limits);
         }
         self.now = now;
+        self.calm_down();
     }
 
     /// Looks at every queue that something has happened to or whose time has come.
@@ -242,12 +250,16 @@ impl Machine {
         if let Some(at) = wake {
             self.timers.insert((at, number));
         }
+        let suspect = queue.suspect_runnable(self.now);
         self.dispatch.note(number, queue.runs(), runnable);
+        self.caution.note(number, suspect);
     }
 
     fn stop(&mut self) {
         if self.phase == Phase::Running {
             self.phase = Phase::Stopping;
+            // The last checkpoint says that this owner did not die, also when nothing else has changed.
+            self.checkpoints.change();
         }
     }
 

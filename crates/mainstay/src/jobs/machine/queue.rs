@@ -1,7 +1,8 @@
 //! A queue in memory: what is ready, by band and tenant, what is due later, and what may run.
 //!
 //! Order: bands strictly, lowest first; inside a band tenants take turns; inside a tenant what had a time of its own,
-//! then retries (while the budget lasts), then the rest, each by job id, that is by age.
+//! then retries (while the budget lasts), then the rest, each by job id, that is by age. Suspects stand apart: they are
+//! started one at a time, of all queues.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +47,7 @@ pub(super) struct Queue {
     budget: Budget,
     first_ready: usize,
     again_ready: usize,
+    suspects_ready: usize,
     due_ready: usize,
 }
 
@@ -55,6 +57,7 @@ struct Band {
     lanes: BTreeMap<TenantId, Lane>,
     first: Turns,
     again: Turns,
+    suspects: Turns,
 }
 
 /// The ready jobs of a tenant in a band.
@@ -64,6 +67,7 @@ pub(super) struct Lane {
     pub(super) fresh: Window<JobId>,
     timed: BTreeSet<JobId>,
     again: BTreeSet<JobId>,
+    suspects: BTreeSet<JobId>,
 }
 
 /// Those who have something take turns.
@@ -85,6 +89,15 @@ impl Turns {
         self.last = next;
         next
     }
+}
+
+/// Which of the ready jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// Those that run beside one another.
+    Ordinary,
+    /// Those that may be what kills the process.
+    Suspect,
 }
 
 /// Which of a queue's two timetables.
@@ -135,8 +148,18 @@ impl Queue {
         ready && self.allowance(now) > 0
     }
 
-    /// Takes the job that is next. Answers whether it is a retry.
-    pub(super) fn pop(&mut self, now: Timestamp) -> Option<JobId> {
+    /// Whether a suspect could begin now, as far as the queue is concerned. One at a time needs no budget.
+    pub(super) fn suspect_runnable(&mut self, now: Timestamp) -> bool {
+        self.suspects_ready > 0 && self.allowance(now) > 0
+    }
+
+    /// Takes the job that is next.
+    pub(super) fn pop(&mut self, pick: Pick, now: Timestamp) -> Option<JobId> {
+        if pick == Pick::Suspect {
+            let job = self.bands.values_mut().find_map(Band::pop_suspect)?;
+            self.count(Class::Suspect, -1);
+            return Some(job);
+        }
         let again_allowed = self.again_ready > 0 && self.budget.allows(now);
         let bands = self.bands.values_mut();
         let (job, class) = bands.filter_map(|band| band.pop(again_allowed)).next()?;
@@ -152,7 +175,7 @@ impl Queue {
             .flatten()
             .map(|key| key.due);
         let probe = (self.breaker.state == BreakerState::Open
-            && self.first_ready + self.again_ready > 0)
+            && self.first_ready + self.again_ready + self.suspects_ready > 0)
             .then_some(self.breaker.probe_at)
             .flatten()
             .filter(|at| *at > now);
@@ -198,7 +221,10 @@ impl Queue {
     pub(super) fn push_due(&mut self, job: &JobRef) {
         let band = self.bands.entry(job.band).or_default();
         let lane = band.lanes.entry(job.tenant).or_default();
-        let class = if job.tries > 0 {
+        let class = if job.loss.is_suspect() {
+            lane.suspects.insert(job.job);
+            Class::Suspect
+        } else if job.tries > 0 {
             lane.again.insert(job.job);
             Class::Again
         } else {
@@ -249,6 +275,7 @@ impl Queue {
                     lane.fresh.first(),
                     lane.timed.first().copied(),
                     lane.again.first().copied(),
+                    lane.suspects.first().copied(),
                 ]
             })
             .flatten()
@@ -293,11 +320,10 @@ impl Queue {
     }
 
     fn count(&mut self, class: Class, by: isize) {
-        let first = class != Class::Again;
-        let ready = if first {
-            &mut self.first_ready
-        } else {
-            &mut self.again_ready
+        let ready = match class {
+            Class::Timed | Class::Fresh => &mut self.first_ready,
+            Class::Again => &mut self.again_ready,
+            Class::Suspect => &mut self.suspects_ready,
         };
         *ready = ready.saturating_add_signed(by);
         if class != Class::Fresh {
@@ -311,6 +337,7 @@ impl Queue {
 enum Class {
     Timed,
     Again,
+    Suspect,
     Fresh,
 }
 
@@ -340,12 +367,25 @@ impl Band {
         popped
     }
 
+    fn pop_suspect(&mut self) -> Option<JobId> {
+        let tenant = self.suspects.next()?;
+        let lane = self.lanes.get_mut(&tenant)?;
+        let job = lane.suspects.pop_first();
+        // As above, the lane stays.
+        if lane.suspects.is_empty() {
+            self.suspects.waiting.remove(&tenant);
+        }
+        job
+    }
+
     fn remove(&mut self, job: &JobRef) -> Option<Class> {
         let lane = self.lanes.get_mut(&job.tenant)?;
         let class = if lane.timed.remove(&job.job) {
             Some(Class::Timed)
         } else if lane.again.remove(&job.job) {
             Some(Class::Again)
+        } else if lane.suspects.remove(&job.job) {
+            Some(Class::Suspect)
         } else if lane.fresh.remove(job.job) {
             Some(Class::Fresh)
         } else {
@@ -370,7 +410,13 @@ impl Band {
         } else {
             self.again.waiting.insert(tenant);
         }
-        let idle = lane.timed.is_empty() && lane.again.is_empty() && lane.fresh.is_idle();
+        if lane.suspects.is_empty() {
+            self.suspects.waiting.remove(&tenant);
+        } else {
+            self.suspects.waiting.insert(tenant);
+        }
+        let ready = [&lane.timed, &lane.again, &lane.suspects];
+        let idle = ready.iter().all(|jobs| jobs.is_empty()) && lane.fresh.is_idle();
         if idle {
             self.lanes.remove(&tenant);
         }

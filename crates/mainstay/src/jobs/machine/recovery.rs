@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use mainstay_domain::{
-    Random, Timestamp,
+    JobId, Random, Timestamp,
     jobs::{Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
 };
 
@@ -13,6 +13,7 @@ use super::{
     discovery::News,
     held::{Held, Slot, Stage},
     limits::Limits,
+    poison::{Caution, last_suspect},
     queue::Timetable,
     sequence::{IN_FLIGHT_MAX, Sequences},
     words::{Action, Failed, JobAt, Unfinished, WindowId},
@@ -48,10 +49,14 @@ impl Legacy {
             body: encode(&CheckpointBody::default()),
             ..Checkpoint::default()
         };
-        Checkpoint {
-            epoch,
-            ..self.checkpoint.clone().unwrap_or_else(empty)
+        let mut claimed = self.checkpoint.clone().unwrap_or_else(empty);
+        claimed.epoch = epoch;
+        // Should it die before it writes one of its own.
+        if let Ok(mut body) = serde_json::from_str::<CheckpointBody>(&claimed.body) {
+            body.deaths = body.deaths.saturating_add(1);
+            claimed.body = encode(&body);
         }
+        claimed
     }
 
     /// The record that takes a number of the fence.
@@ -107,12 +112,15 @@ pub(super) struct Lost {
     search: Search,
     /// Those whose jobs are not in memory yet.
     starts: JobMap<Unfinished>,
+    /// The suspect that had begun last when the predecessor died.
+    suspect: Option<JobId>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Search {
     Wanted,
     UnderWay,
+    Found(Vec<Unfinished>),
     Done,
 }
 
@@ -128,6 +136,7 @@ impl Machine {
     ) -> Result<Self, serde_json::Error> {
         let recovered = Recovered::read(&legacy)?;
         let body = recovered.checkpoint;
+        let caution = Caution::new(body.deaths, now, &limits);
         let mut machine = Self {
             limits,
             random,
@@ -151,7 +160,9 @@ impl Machine {
                 since: body.starts_since,
                 search: Search::Wanted,
                 starts: JobMap::default(),
+                suspect: None,
             },
+            caution,
         };
         machine.restore(body);
         for tally in recovered.tallies {
@@ -211,7 +222,20 @@ impl Machine {
             return;
         };
         self.outage.answered();
-        self.lost.search = Search::Done;
+        self.lost.search = Search::Found(found);
+    }
+
+    /// Records what was found as lost, once it is known what carries the jobs out: a loss means something else to a
+    /// built-in job.
+    pub(super) fn bury_found(&mut self) {
+        let able = self.configuring.known && matches!(self.lost.search, Search::Found(_));
+        if !able {
+            return;
+        }
+        let Search::Found(found) = std::mem::replace(&mut self.lost.search, Search::Done) else {
+            return;
+        };
+        self.lost.suspect = last_suspect(&found);
         self.checkpoints.change();
         for unfinished in found {
             let job = unfinished.start.job;
@@ -246,7 +270,14 @@ impl Machine {
             at: unfinished.start.at,
             probe: false,
         };
-        self.settle_lost(unfinished.start.job, slot, unfinished.lost);
+        let job = unfinished.start.job;
+        let alone = self.lost.suspect == Some(job);
+        self.settle_lost(job, slot, unfinished.before, alone);
+    }
+
+    /// Whether what a predecessor left was looked for.
+    pub(super) fn all_lost_are_known(&self) -> bool {
+        self.lost.search == Search::Done
     }
 
     /// The earliest start that is still to be recorded as lost.

@@ -8,7 +8,8 @@ use std::{
 use mainstay_domain::{
     Category, JobId,
     jobs::{
-        Attempt, JobRef, Outcome, QueueNumber, TallyRecord,
+        Attempt, JobRef, Loss, Outcome, QueueNumber, TallyRecord,
+        loss::LOST_REPEATEDLY,
         retry::{Next, RetryPolicy, decide},
     },
 };
@@ -17,11 +18,10 @@ use super::{
     Machine,
     checkpoint::TallyBody,
     held::{Doubt, Slot, Stage},
-    words::{Action, BreakerTurn, End, Failure, Report, SettleResult, Settlement},
+    poison::said_of,
+    queue::Queue,
+    words::{Action, BreakerTurn, End, Failure, Report, Runs, SettleResult, Settlement},
 };
-
-/// The code of an attempt whose process died.
-pub const LOST: &str = "lost";
 
 /// Outcomes that are not committed yet.
 #[derive(Debug, Default)]
@@ -109,32 +109,37 @@ impl Machine {
         self.settle_later(attempt, slot);
     }
 
-    /// An attempt whose process died. `lost_before` attempts right before it went the same way.
-    pub(super) fn settle_lost(&mut self, job: JobId, slot: Slot, lost_before: i32) {
+    /// An attempt whose process died. `before` says how the ones right before it went, `alone` whether it was the suspect
+    /// that had begun last.
+    pub(super) fn settle_lost(&mut self, job: JobId, slot: Slot, before: Loss, alone: bool) {
         let Some(held) = self.held.get(&job) else {
             return;
         };
         let job = held.job;
-        let repeatedly = lost_before + 1 >= self.limits.lost_max;
-        let (code, error) = if repeatedly {
-            ("lost_repeatedly", "its process died each time it was tried")
-        } else {
-            (LOST, "its process died before it could tell")
-        };
+        let loss = before.and_again(alone);
         let mut attempt = Attempt {
             category: Some(Category::Unknown),
-            code: Some(code.into()),
-            error: Some(error.into()),
+            code: Some(loss.map_or(LOST_REPEATEDLY, Loss::code).into()),
+            error: Some(said_of(loss).into()),
             ..self.attempt_of(&job, slot, Outcome::Dead)
         };
-        let policy = self.policy_of(job.queue);
-        if let Next::Retry(at) = self.decide_next(&policy, &attempt, None)
-            && !repeatedly
+        if loss.is_some() && self.is_builtin(job.queue) {
+            // All that it did was undone with its process: that is no try of the job's.
+            attempt.tries = job.tries;
+            attempt.outcome = Outcome::Lost;
+            attempt.next_at = Some(self.now);
+        } else if loss.is_some()
+            && let Next::Retry(at) = self.decide_next(&self.policy_of(job.queue), &attempt, None)
         {
             attempt.outcome = Outcome::Lost;
             attempt.next_at = Some(at);
         }
         self.settle_later(attempt, slot);
+    }
+
+    fn is_builtin(&self, queue: QueueNumber) -> bool {
+        let queue = self.queues.get(&queue);
+        queue.and_then(Queue::runs) == Some(Runs::Builtin)
     }
 
     fn failed_attempt(
@@ -393,6 +398,7 @@ impl Machine {
             due: Some(next_at),
             attempt: attempt.attempt,
             tries: attempt.tries,
+            loss: Loss::of(attempt.code.as_deref()),
             ..job
         };
         self.admit(next);

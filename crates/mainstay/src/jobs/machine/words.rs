@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mainstay_domain::{
     Category, JobId, TenantId, Timestamp,
     jobs::{
-        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobRef, Lane, QueueNumber,
-        TallyRecord,
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobRef, Lane, Loss,
+        QueueNumber, TallyRecord,
         breaker::{Breaker, BreakerPolicy, Turn},
         retry::RetryPolicy,
     },
@@ -381,8 +381,8 @@ pub struct Truth {
     pub next: Option<JobRef>,
     /// A start without an outcome.
     pub start: Option<AttemptStart>,
-    /// How many attempts in a row, the last ones, were lost.
-    pub lost: i32,
+    /// Whether its last attempts were lost.
+    pub loss: Loss,
 }
 
 /// An attempt that was started and has no outcome.
@@ -390,6 +390,6 @@ pub struct Truth {
 pub struct Unfinished {
     /// Its start.
     pub start: AttemptStart,
-    /// How many attempts in a row, right before it, were lost as well.
-    pub lost: i32,
+    /// Whether those right before it were lost as well.
+    pub before: Loss,
 }

@@ -4,5 +4,6 @@ mod endpoints;
 mod ends;
 mod faults;
 mod owners;
+mod poison;
 mod speed;
 mod works;

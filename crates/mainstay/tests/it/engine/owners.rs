@@ -74,32 +74,6 @@ on_both!(
     }
 );
 
-on_both!(
-    a_job_that_dies_with_its_process_each_time_is_not_tried_for_ever,
-    |db| async {
-        let works = Works::new(db.store()).await;
-        let endpoint = works.endpoint(EndpointSettings::default()).await;
-        let _gate = works.orders.hold();
-        let _ticking = works.let_time_pass(1_000);
-        let job = works.pushes(&endpoint, 1).remove(0);
-        works.insert(std::slice::from_ref(&job)).await;
-        for death in 1..=3 {
-            let engine = works.engine();
-            works.orders.pushed(death).await;
-            drop(engine);
-            works.clock.advance_ms(120_000);
-        }
-        let engine = works.engine();
-        until(&engine, "it dies", |seen| {
-            seen.queue(endpoint.queue)
-                .is_some_and(|queue| queue.dead == 1)
-        })
-        .await;
-        assert_eq!(works.letters().await[0].code, "lost_repeatedly");
-        engine.stop().await;
-    }
-);
-
 on_both!(two_engines_on_one_database_do_each_job_once, |db| async {
     let works = Works::new(db.store()).await;
     let (one, two) = (works.engine(), works.engine_on(db.second().await));

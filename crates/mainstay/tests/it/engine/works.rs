@@ -1,7 +1,7 @@
 //! An engine with handlers that do what a test tells them, and a clock that stands still until it is told.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -59,6 +59,9 @@ pub(crate) struct Orders {
     /// Pushes wait until they are let go, if any permit was ever taken away.
     gate: Mutex<Option<Arc<Semaphore>>>,
     told: Mutex<Vec<Announcement>>,
+    /// Jobs that kill the process, as far as a test can.
+    deadly: Mutex<HashSet<JobId>>,
+    died: watch::Sender<usize>,
 }
 
 /// How a try goes.
@@ -103,6 +106,26 @@ impl Orders {
             .expect("orders live");
     }
 
+    /// From now on this job kills the process that tries it: whoever waits in [`Self::death`] must drop the engine.
+    pub(crate) fn kill_with(&self, job: JobId) {
+        lock(&self.deadly).insert(job);
+    }
+
+    /// Waits until a job kills the process.
+    pub(crate) async fn death(&self) {
+        let mut died = self.died.subscribe();
+        died.mark_unchanged();
+        died.changed().await.expect("orders live");
+    }
+
+    fn kills(&self, job: JobId) -> bool {
+        let kills = lock(&self.deadly).contains(&job);
+        if kills {
+            self.died.send_modify(|count| *count += 1);
+        }
+        kills
+    }
+
     fn next(&self, job: JobId) -> Option<Order> {
         lock(&self.effects).get_mut(&job)?.pop()
     }
@@ -115,6 +138,11 @@ impl Handler for Effect {
     async fn run(&self, tx: &mut dyn Tx, job: &JobBody) -> Result<(), HandlerError> {
         // The effect comes first, so that a failure proves that it is undone.
         tx.billing_event_insert(&effect_of(job)).await?;
+        if self.0.kills(job.job) {
+            // What the store does when the process is gone: it undoes everything.
+            let gone = StoreError::Unavailable("the process died".into());
+            return Err(HandlerError::Store(gone));
+        }
         match self.0.next(job.job) {
             None => Ok(()),
             Some(Order::Fail(category)) => {
@@ -144,6 +172,9 @@ impl Outbound for Push {
     async fn run(&self, job: JobBody, attempt: AttemptInfo) -> Report {
         lock(&self.0.pushes).push((job.job, attempt));
         self.0.pushed.send_modify(|count| *count += 1);
+        if self.0.kills(job.job) {
+            std::future::pending::<()>().await;
+        }
         let gate = lock(&self.0.gate).clone();
         if let Some(gate) = gate {
             gate.acquire().await.expect("the gate stays").forget();

@@ -1,6 +1,6 @@
 //! What must hold after every step, and at the end.
 
-use mainstay_domain::jobs::{DueKey, JobRef, Outcome, QueueNumber};
+use mainstay_domain::jobs::{DueKey, JobRef, Loss, Outcome, QueueNumber, loss::LOST_REPEATEDLY};
 
 use super::{
     super::{
@@ -8,6 +8,7 @@ use super::{
         held::{Doubt, Slot, Stage, due_key},
     },
     model::{Row, position},
+    plan::{BUILTIN, DEATHS_MAX},
     world::{World, is_shut, limits},
 };
 
@@ -19,6 +20,7 @@ pub(super) fn step(world: &World) {
         assert!(in_sight(world, row, found), "out of sight: {row:?}");
     }
     limits_hold(world);
+    suspects_run_one_at_a_time(world);
     memory_is_bounded(world);
 }
 
@@ -72,12 +74,48 @@ pub(super) fn counters(world: &World) {
         .model
         .jobs
         .values()
-        .filter(|row| row.job.queue == 4 && succeeded(row))
+        .filter(|row| row.job.queue == BUILTIN && succeeded(row))
         .count();
     assert_eq!(
         effects, done,
         "an effect for every built-in job that is done, and for no other"
     );
+}
+
+/// At the end: what kills was isolated in time, and what did not was not blamed.
+pub(super) fn verdicts(world: &World) {
+    for (job, poison) in &world.poison {
+        let row = &world.model.jobs[job];
+        let last = row.last().map(|last| (last.outcome, last.code.as_deref()));
+        let isolated = Some((Outcome::Dead, Some(LOST_REPEATEDLY)));
+        let most = match (world.plan.strict, row.job.queue == BUILTIN) {
+            // Two losses in company, two alone.
+            (true, false) => 4,
+            // The same, and one that nobody recorded; each owner takes turns anew.
+            (true, true) => 6,
+            (false, _) => DEATHS_MAX,
+        };
+        if world.plan.strict && poison.deaths > 0 {
+            assert_eq!(last, isolated, "what kills is isolated: {row:?}");
+        }
+        assert!(poison.deaths <= most, "{} deaths by {row:?}", poison.deaths);
+    }
+    let innocent = world.model.jobs.values();
+    for row in innocent.filter(|row| !world.poison.contains_key(&row.job.job)) {
+        for attempt in row.attempts() {
+            let code = attempt.code.as_deref();
+            let lost = Loss::of(code) != Loss::None && attempt.outcome == Outcome::Dead;
+            let blamed = code == Some(LOST_REPEATEDLY);
+            assert!(
+                !(blamed && world.plan.strict),
+                "who was only there is not blamed: {row:?}"
+            );
+            assert!(
+                !(lost && row.job.queue == BUILTIN),
+                "a loss is no try of a built-in job: {row:?}"
+            );
+        }
+    }
 }
 
 /// The jobs that have not ended, for the message of a failure.
@@ -144,10 +182,15 @@ fn limits_hold(world: &World) {
             outbound += places.len();
         }
     }
-    let open = machine.held.values().filter(|held| held.outbound).count();
+    let open = |runs| {
+        let open = machine.held.values();
+        open.filter(|held| held.open == Some(runs)).count()
+    };
+    let counted = &machine.dispatch;
     assert_eq!(
-        open, machine.dispatch.outbound_open,
-        "attempts that leave are counted"
+        (open(Runs::Outbound), open(Runs::Builtin)),
+        (counted.outbound_open, counted.builtin_open),
+        "attempts whose start is recorded are counted"
     );
     assert!(outbound <= limits().outbound_max);
 }
@@ -160,10 +203,24 @@ fn places(world: &World, queue: QueueNumber) -> Vec<Option<Slot>> {
             Stage::Starting(slot)
             | Stage::Running(slot)
             | Stage::Inspecting(Doubt::Start(slot)) => Some(Some(*slot)),
-            Stage::Batched => Some(None),
+            Stage::Batched(_) | Stage::Inspecting(Doubt::Batch(Some(_))) => Some(None),
             _ => None,
         })
         .collect()
+}
+
+/// But for one that has run for long.
+fn suspects_run_one_at_a_time(world: &World) {
+    if world.plan.clock_jumps {
+        return;
+    }
+    let machine = &world.owner.machine;
+    let long_ago = world.now().plus_ms(-limits().suspect_ms);
+    let running = machine.held.values().filter(|held| {
+        let open = held.open.is_some() && held.job.loss.is_suspect();
+        open && held.open_start().is_some_and(|at| at > long_ago)
+    });
+    assert!(running.count() <= 1, "suspects run one at a time");
 }
 
 fn memory_is_bounded(world: &World) {

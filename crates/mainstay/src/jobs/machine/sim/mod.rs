@@ -11,6 +11,7 @@ use world::World;
 
 mod check;
 mod model;
+mod plan;
 mod world;
 
 const SEEDS: u64 = 1_000;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
-        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, JobRef, Lane, Outcome, QueueNumber,
-        QueueTally, Signal, SignalKind, TallyRecord, breaker::Breaker,
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, JobRef, Lane, Loss, Outcome,
+        QueueNumber, QueueTally, Signal, SignalKind, TallyRecord, breaker::Breaker,
     },
 };
 
@@ -41,6 +41,10 @@ impl Row {
         self.attempts.last()
     }
 
+    pub(super) fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
     /// The job as it is to be tried again.
     pub(super) fn next(&self) -> Option<JobRef> {
         let last = self.last()?;
@@ -48,6 +52,7 @@ impl Row {
             due: Some(last.next_at?),
             attempt: last.attempt,
             tries: last.tries,
+            loss: Loss::of(last.code.as_deref()),
             ..self.job
         })
     }
@@ -181,16 +186,13 @@ impl Model {
         });
         open.map(|start| Unfinished {
             start: *start,
-            lost: self.lost_in_a_row(start.job),
+            before: self.loss(start.job),
         })
         .collect()
     }
 
-    fn lost_in_a_row(&self, job: JobId) -> i32 {
-        let attempts = self.jobs[&job].attempts.iter().rev();
-        attempts
-            .take_while(|one| one.code.as_deref() == Some("lost"))
-            .count() as i32
+    fn loss(&self, job: JobId) -> Loss {
+        Loss::of(self.last(job).and_then(|last| last.code.as_deref()))
     }
 
     pub(super) fn inspect(&self, at: JobAt) -> Truth {
@@ -200,7 +202,7 @@ impl Model {
             attempt,
             next: self.jobs[&at.job].next(),
             start: self.starts.get(&(at.job, attempt + 1)).copied(),
-            lost: self.lost_in_a_row(at.job),
+            loss: self.loss(at.job),
         }
     }
 

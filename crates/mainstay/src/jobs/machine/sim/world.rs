@@ -9,7 +9,7 @@ use std::{
 use mainstay_domain::{
     Category, JobId, Random, Timestamp,
     jobs::{
-        AttemptStart, JobRef, Outcome, QueueNumber,
+        AttemptStart, JobRef, Loss, Outcome, QueueNumber,
         breaker::{BreakerPolicy, BreakerState},
         retry::RetryPolicy,
     },
@@ -23,6 +23,7 @@ use super::{
     },
     check,
     model::{Model, tenant},
+    plan::{Plan, Poison},
 };
 
 const MS: i64 = 1_000;
@@ -61,6 +62,10 @@ enum Event {
     Whim,
     /// The old owner's process dies at last.
     ZombieDies,
+    /// A job kills the process that tries it.
+    Kills { epoch: i64, job: JobId },
+    /// The power goes.
+    PowerCut,
 }
 
 struct Operation {
@@ -97,6 +102,8 @@ pub(super) struct World {
     disabled: BTreeSet<QueueNumber>,
     /// Of the settings.
     version: i64,
+    pub(super) plan: Plan,
+    pub(super) poison: BTreeMap<JobId, Poison>,
     pub(super) starts_sent: BTreeSet<(JobId, i32)>,
     pub(super) steps: u64,
 }
@@ -121,10 +128,15 @@ impl World {
             down: BTreeSet::new(),
             disabled: BTreeSet::new(),
             version: 0,
+            plan: Plan::of(seed),
+            poison: BTreeMap::new(),
             starts_sent: BTreeSet::new(),
             steps: 0,
         };
         world.later(0, Event::Whim);
+        if world.plan.power_cuts {
+            world.later(world.power_lasts(), Event::PowerCut);
+        }
         world.step_owner(1, vec![]);
         world
     }
@@ -145,12 +157,16 @@ impl World {
             assert!(self.time < PATIENCE, "a stop comes to its end");
             self.next();
         }
+        let deaths = self.owner.machine.caution.deaths_for_successor(true);
         self.replace();
+        let after = self.owner.machine.caution.deaths_for_successor(true);
+        assert_eq!(after, deaths, "a clean stop is no death");
         let until = self.time + 5_000 * MS;
         while self.time < until {
             self.next();
         }
         check::counters(self);
+        check::verdicts(self);
     }
 
     fn is_quiet(&self) -> bool {
@@ -181,6 +197,8 @@ impl World {
             Event::Settings => self.tell_settings(),
             Event::Whim => self.whim(),
             Event::ZombieDies => self.zombie = None,
+            Event::Kills { epoch, job } => self.kills(epoch, job),
+            Event::PowerCut => self.power_cut(),
         }
     }
 
@@ -260,7 +278,14 @@ impl World {
                 if let Some(owner) = self.owner_of(epoch) {
                     owner.running.insert(start.job, start);
                 }
-                self.later(takes, Event::Ends { epoch, start });
+                let ends = match self.poison.contains_key(&start.job) {
+                    true => Event::Kills {
+                        epoch,
+                        job: start.job,
+                    },
+                    false => Event::Ends { epoch, start },
+                };
+                self.later(takes, ends);
             }
             Action::Abort(_) => {}
             Action::Stopped => {
@@ -308,6 +333,10 @@ impl World {
         let Some(mut operation) = self.operations.remove(&number) else {
             return;
         };
+        if let Some(job) = self.poison_in(&operation.action) {
+            self.kills(operation.epoch, job);
+            return;
+        }
         let answer = self.carry_out(&operation);
         operation.answer = Some(match operation.fault {
             Fault::None => answer,
@@ -458,7 +487,7 @@ impl World {
                     enabled: !self.disabled.contains(&queue),
                     max_in_flight: 3,
                     retry: RetryPolicy::FullJitter {
-                        attempts_max: 4,
+                        attempts_max: 8,
                         base_ms: 1_000,
                         max_ms: 30_000,
                     },
@@ -490,9 +519,9 @@ impl World {
             0..50 => self.jobs_arrive(),
             50..62 => self.person_acts(),
             62..70 => self.endpoint_turns(),
-            70..74 => self.crash(),
-            74..77 => self.lose_lease(),
-            77..80 => self.clock_jumps(),
+            70..74 if self.plan.bad_luck => self.crash(),
+            74..77 if self.plan.bad_luck => self.lose_lease(),
+            77..80 if self.plan.clock_jumps => self.clock_jumps(),
             80..83 => self.queue_turns(),
             _ => {}
         }
@@ -523,7 +552,11 @@ impl World {
                 due,
                 attempt: 0,
                 tries: 0,
+                loss: Loss::None,
             };
+            if self.poison.len() < self.plan.poison && queue != ORPHANED as u64 && self.chance(5) {
+                self.poison.insert(job.job, Poison::default());
+            }
             let wait = if self.chance(20) {
                 self.between(0, 3_000 * MS)
             } else {
@@ -540,6 +573,9 @@ impl World {
         }
         for _ in 0..=self.random.below(8) {
             let job = jobs[self.random.below(jobs.len() as u64) as usize];
+            if self.poison.contains_key(&job) {
+                continue;
+            }
             let wish = match self.random.below(4) {
                 0 => Outcome::Cancelled,
                 1 => Outcome::Discarded,
@@ -583,6 +619,42 @@ impl World {
         let range = if self.chance(20) { 3_600_000 } else { 120_000 };
         self.skew += self.between(-range, range) * MS;
         self.step_owner(self.owner.epoch, vec![Input::Tick]);
+    }
+
+    /// The job among those of a batch that kills its process.
+    fn poison_in(&self, action: &Action) -> Option<JobId> {
+        let Action::RunBatch { batch, .. } = action else {
+            return None;
+        };
+        let mut jobs = batch.jobs.iter().map(|job| job.job);
+        jobs.find(|job| self.poison.contains_key(job))
+    }
+
+    /// A job kills the process that tries it.
+    fn kills(&mut self, epoch: i64, job: JobId) {
+        if self.owner_of(epoch).is_none() {
+            return;
+        }
+        if let Some(poison) = self.poison.get_mut(&job) {
+            poison.deaths += 1;
+        }
+        if epoch == self.owner.epoch {
+            self.crash();
+        } else {
+            self.zombie = None;
+        }
+    }
+
+    fn power_cut(&mut self) {
+        if self.in_trouble() {
+            self.crash();
+            self.later(self.power_lasts(), Event::PowerCut);
+        }
+    }
+
+    /// Until the next power cut.
+    fn power_lasts(&self) -> i64 {
+        self.between(20 * MS, limits().suspect_ms * MS)
     }
 
     /// The owner's process dies. What it had sent may still be carried out.
