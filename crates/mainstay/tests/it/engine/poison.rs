@@ -90,25 +90,67 @@ on_both!(
     }
 );
 
+/// Two lives, each cut when all the pushes of these queues are under way: then they are suspects.
+async fn lose_twice(works: &Works, queues: &[QueueNumber]) {
+    for deaths in 0..2 {
+        let engine = works.engine();
+        until(&engine, "what was lost is recorded", |seen| {
+            let mut queues = queues.iter().map(|queue| seen.queue(*queue));
+            deaths == 0
+                || queues.all(|queue| queue.is_some_and(|queue| queue.tally.failed == deaths))
+        })
+        .await;
+        works.clock.advance_ms(10_000);
+        works
+            .orders
+            .pushed((deaths as usize + 1) * queues.len())
+            .await;
+        drop(engine);
+        // A start tells by its time whose it is.
+        works.clock.advance_ms(1_000);
+    }
+}
+
+on_both!(
+    a_slow_suspect_holds_up_another_for_seconds_only,
+    |db| async {
+        let works = Works::new(db.store()).await;
+        let one = works.endpoint(EndpointSettings::default()).await;
+        let two = works.endpoint(EndpointSettings::default()).await;
+        let gate = works.orders.hold();
+        let jobs = [
+            works.pushes(&one, 1).remove(0),
+            works.pushes(&two, 1).remove(0),
+        ];
+        works.insert(&jobs).await;
+        lose_twice(&works, &[one.queue, two.queue]).await;
+        let engine = works.engine();
+        let _ticking = works.let_time_pass(1_000);
+        works.orders.pushed(6).await;
+        gate.add_permits(2);
+        until_done(&engine, one.queue, 1).await;
+        until_done(&engine, two.queue, 1).await;
+        let mut began = Vec::new();
+        for job in &jobs {
+            let attempts = works.attempts(job.id).await;
+            began.push(attempts.last().expect("it was tried").started_at);
+        }
+        let apart = began[0].ms_since(began[1]).abs();
+        assert!(
+            apart >= 5_000,
+            "the second waited for the first: {apart} ms"
+        );
+        engine.stop().await;
+    }
+);
+
 on_both!(deaths_soon_after_the_start_isolate_nobody, |db| async {
     let works = Works::new(db.store()).await;
     let endpoint = works.endpoint(EndpointSettings::default()).await;
     let gate = works.orders.hold();
     let job = works.pushes(&endpoint, 1).remove(0);
     works.insert(std::slice::from_ref(&job)).await;
-    for deaths in 0..2 {
-        let engine = works.engine();
-        let queue = endpoint.queue;
-        until(&engine, "what was lost is recorded", |seen| {
-            let failed = seen.queue(queue).map(|queue| queue.tally.failed);
-            deaths == 0 || failed == Some(deaths)
-        })
-        .await;
-        works.clock.advance_ms(10_000);
-        works.orders.pushed(deaths as usize + 1).await;
-        drop(engine);
-        works.clock.advance_ms(1_000);
-    }
+    lose_twice(&works, &[endpoint.queue]).await;
     // From now on it is a suspect: it waits until its owner has lived for a while, and none does.
     for done in [0, 3, 6] {
         let engine = works.engine();
