@@ -152,9 +152,11 @@ impl Machine {
     }
 }
 
-/// The suspect among attempts without an outcome that had begun last. Two that began at once tell nothing.
-pub(super) fn last_suspect(found: &[Unfinished]) -> Option<JobId> {
-    let suspects = || found.iter().filter(|one| one.before.is_suspect());
+/// The suspect among attempts without an outcome that had begun last. Two that began at once tell nothing, nor does one
+/// that began by a clock that was set back since: it would count as the last for as long as it is open.
+pub(super) fn last_suspect(found: &[Unfinished], now: Timestamp) -> Option<JobId> {
+    let counts = |one: &&Unfinished| one.before.is_suspect() && one.start.at <= now;
+    let suspects = || found.iter().filter(counts);
     let at = suspects().map(|one| one.start.at).max()?;
     let mut last = suspects().filter(|one| one.start.at == at);
     let job = last.next()?.start.job;

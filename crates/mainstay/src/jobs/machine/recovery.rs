@@ -235,7 +235,7 @@ impl Machine {
         let Search::Found(found) = std::mem::replace(&mut self.lost.search, Search::Done) else {
             return;
         };
-        self.lost.suspect = last_suspect(&found);
+        self.lost.suspect = last_suspect(&found, self.now);
         self.checkpoints.change();
         for unfinished in found {
             let job = unfinished.start.job;
