@@ -16,7 +16,7 @@ use std::io::{BufRead as _, Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mainstay_domain::intake::scheme::{
-    Message, PreparedScheme, Refusal, Request, Scheme, Secret, explain,
+    Message, PreparedScheme, Refusal, Request, Route, Scheme, Secret, explain,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,6 +44,9 @@ struct Line {
     tolerance_secs: i64,
     #[serde(default)]
     now_secs: i64,
+    /// The URL, where the scheme signs it.
+    #[serde(default)]
+    url: String,
     #[serde(default)]
     headers: Vec<(String, String)>,
     body_base64: String,
@@ -67,6 +70,10 @@ fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
         headers: &line.headers,
         body: &body,
         now_secs: line.now_secs,
+        route: Route {
+            url: &line.url,
+            remote: None,
+        },
     };
     Ok(match line.op {
         Op::Sign => {
@@ -76,7 +83,7 @@ fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
                 timestamp_secs: line.timestamp_secs,
                 body: &body,
             };
-            json!({"headers": prepared.sign(&message)})
+            json!({"headers": prepared.sign_to(&line.url, &message)})
         }
         Op::Verify => verify(&prepared, line.tolerance_secs, &request).unwrap_or_else(|refusal| {
             json!({
@@ -88,6 +95,7 @@ fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
         }),
         Op::Explain => serde_json::to_value(explain(
             &line.scheme,
+            &[],
             &line.secrets,
             line.tolerance_secs,
             &request,

@@ -57,6 +57,8 @@ pub struct Inbound {
     pub body: Bytes,
     /// The client's address.
     pub remote: String,
+    /// The URL that it was sent to, as the outside world writes it, with its query.
+    pub url: String,
     /// When the last byte arrived.
     pub received_at: Timestamp,
 }
@@ -136,7 +138,9 @@ impl Intake {
             match self.batcher.append(arrival, doors.version).await {
                 Ok(appended) => {
                     self.tell_of_refusals();
-                    return self.accepted(&door, &appended);
+                    let answer = self.accepted(&door, &appended);
+                    let challenge = scheme::challenge_answer(&door, &inbound, self.clock.now());
+                    return challenge.unwrap_or(answer);
                 }
                 Err(BatchError::Store(StoreError::ConfigChanged)) => {
                     if let Err(error) = self.reload().await {
@@ -269,7 +273,7 @@ impl Intake {
             source: door.source.id,
             received_at: inbound.received_at,
             remote: inbound.remote.clone(),
-            headers: headers_json(&inbound.headers),
+            headers: headers_json(&inbound.headers, door.credential_header()),
             body: Some(body),
             body_bytes: inbound.body.len() as i64,
             secret,
@@ -353,7 +357,7 @@ impl Intake {
             source: door.source.id,
             received_at: inbound.received_at,
             remote: inbound.remote,
-            headers: headers_json(&inbound.headers),
+            headers: headers_json(&inbound.headers, door.credential_header()),
             body: Some(compress(&inbound.body)),
             body_bytes: inbound.body.len() as i64,
             secret: None,
@@ -451,7 +455,7 @@ impl Intake {
             source: door.source.id,
             received_at: now,
             remote: String::new(),
-            headers: headers_json(&[]),
+            headers: headers_json(&[], None),
             body: None,
             body_bytes: event.payload_bytes,
             secret: None,

@@ -121,6 +121,7 @@ impl World {
                 .collect(),
             body: Bytes::from(body.to_owned()),
             remote: "203.0.113.7".into(),
+            url: String::new(),
             received_at: now,
         }
     }
