@@ -2,7 +2,7 @@
 // bytes, changed headers and clocks. Needs `npm ci` here and cargo; `SIGNATURE_BIN` names a built example instead.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createHash, createHmac, createPrivateKey, createPublicKey, sign as cryptoSign, timingSafeEqual, verify as cryptoVerify } from "node:crypto";
+import { createHash, createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign as cryptoSign, timingSafeEqual, verify as cryptoVerify } from "node:crypto";
 import { createInterface } from "node:readline";
 import { after, describe, mock, test } from "node:test";
 
@@ -538,6 +538,58 @@ describe("twilio", () => {
     const changed = body.replace("sent", "read");
     assert.equal((await ourVerdict(json, theirs, changed)).code, "signature_wrong");
     assert.equal(validateRequestWithBody(token, ours, json.url, changed), false);
+  });
+});
+
+// PayPal has no package that verifies offline: Node's RSA, as developer.paypal.com describes it.
+describe("paypal, as documented", () => {
+  const webhook = "8PT597110X687430LKGECATA";
+  const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const certificate = publicKey.export({ type: "spki", format: "der" }).toString("base64");
+  const crc32 = (bytes) => {
+    let crc = ~0;
+    for (const byte of bytes) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (0xedb88320 & -(crc & 1));
+    }
+    return ~crc >>> 0;
+  };
+  const headers = (body) => {
+    const signed = `${ID}|2023-11-14T22:13:20Z|${webhook}|${crc32(Buffer.from(body))}`;
+    return {
+      "paypal-transmission-id": ID,
+      "paypal-transmission-time": "2023-11-14T22:13:20Z",
+      "paypal-auth-algo": "SHA256withRSA",
+      "paypal-cert-url": "https://api.paypal.com/v1/notifications/certs/CERT-1",
+      "paypal-transmission-sig": cryptoSign("sha256", Buffer.from(signed), privateKey).toString("base64"),
+    };
+  };
+  const judge = (given, body, secrets = [webhook]) =>
+    ask({
+      op: "verify",
+      scheme: { scheme: "paypal" },
+      secrets,
+      tolerance_secs: 300,
+      now_secs: NOW,
+      headers: Object.entries(given),
+      certificate_base64: certificate,
+      body_base64: base64(body),
+    });
+
+  test("what Node signs verifies with Mainstay, and no other body, header or webhook does", async () => {
+    for (const [kind, text] of Object.entries(bodies)) {
+      const body = text.replace('"type"', '"event_type"');
+      const verdict = await judge(headers(body), body);
+      assert.equal(verdict.ok, true, `${kind} ${JSON.stringify(verdict)}`);
+      for (const changed of changedBodies(body)) {
+        if (changed !== body) assert.equal((await judge(headers(body), changed)).code, "signature_wrong");
+      }
+      for (const name of ["paypal-transmission-id", "paypal-transmission-time"]) {
+        const changed = { ...headers(body), [name]: `${headers(body)[name]}0` };
+        assert.equal((await judge(changed, body)).code, "signature_wrong");
+      }
+      assert.equal((await judge(headers(body), body, ["another"])).code, "signature_wrong");
+    }
   });
 });
 

@@ -47,6 +47,9 @@ struct Line {
     /// The URL, where the scheme signs it.
     #[serde(default)]
     url: String,
+    /// The public key of the certificate that the request names: SubjectPublicKeyInfo in DER.
+    #[serde(default)]
+    certificate_base64: Option<String>,
     #[serde(default)]
     headers: Vec<(String, String)>,
     body_base64: String,
@@ -65,6 +68,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
     let line: Line = serde_json::from_str(line)?;
     let body = STANDARD.decode(&line.body_base64)?;
+    let certificate = match &line.certificate_base64 {
+        Some(text) => Some(STANDARD.decode(text)?),
+        None => None,
+    };
     let prepared = PreparedScheme::new(line.scheme.clone(), &line.secrets)?;
     let request = Request {
         headers: &line.headers,
@@ -73,6 +80,7 @@ fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
         route: Route {
             url: &line.url,
             remote: None,
+            certificate: certificate.as_deref(),
         },
     };
     Ok(match line.op {

@@ -2107,7 +2107,7 @@ export interface components {
          * @description How a provider signs its webhooks.
          * @enum {string}
          */
-        Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "twilio" | "bearer" | "address" | "hmac";
+        Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac";
         /** @description What was sent in an attempt. */
         SentRequest: {
             /** @default {} */
@@ -2205,7 +2205,7 @@ export interface components {
          * @description How what comes in by a source is signed.
          * @enum {string}
          */
-        SourceScheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "twilio" | "bearer" | "address" | "hmac" | "mainstay";
+        SourceScheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac" | "mainstay";
         /** @description A signing secret, without itself. */
         SourceSecret: {
             created_at: components["schemas"]["Time"];

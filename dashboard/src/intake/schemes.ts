@@ -49,6 +49,11 @@ export const schemes: Record<SourceScheme, SchemeWords> = {
     secret: "Whop shows it once, when the webhook is made: ws_…",
     generates: false,
   },
+  paypal: {
+    label: "PayPal",
+    secret: "The webhook's id, as PayPal's dashboard lists it. It takes the place of a secret.",
+    generates: false,
+  },
   twilio: {
     label: "Twilio",
     secret: "The primary auth token of the account.",
@@ -82,6 +87,7 @@ export const creatable: Scheme[] = [
   "slack",
   "paddle",
   "whop",
+  "paypal",
   "twilio",
   "bearer",
   "address",

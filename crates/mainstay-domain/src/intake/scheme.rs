@@ -23,6 +23,7 @@ mod json;
 mod key;
 mod mac;
 mod meta;
+mod paypal;
 mod pointer;
 mod preset;
 mod reading;
@@ -47,6 +48,7 @@ pub use explain::{Check, Explained, Explanation, Outcome, explain};
 pub use extracted::{Extracted, PROVIDER_ID_BYTES_MAX, Payload, UNTYPED, dedup_key};
 pub use header::{Headers, Request, Route};
 pub use hmac_rule::{HeaderParts, HmacAlgorithm, HmacRule, KeyEncoding, SignatureEncoding};
+pub use paypal::CertificateNeeded;
 pub use pointer::JsonPointer;
 pub use reading::{IdFrom, KindFrom, TimeFrom};
 pub use refusal::Refusal;
@@ -82,6 +84,8 @@ pub enum Scheme {
     Paddle,
     /// Standard Webhooks keyed with the secret's text, and the older `X-Whop-Signature`.
     Whop,
+    /// `PAYPAL-TRANSMISSION-SIG`, made with the key of a certificate that the request names.
+    Paypal,
     /// `X-Twilio-Signature` over the URL and the fields of a form, or over the URL with a digest of the body.
     Twilio,
     /// A token in a header; nothing is signed.
@@ -109,6 +113,7 @@ enum How<'a> {
     StandardWebhooks,
     Hub,
     Whop,
+    Paypal,
     Twilio,
     Bearer(&'a BearerRule),
     Address,
@@ -117,7 +122,7 @@ enum How<'a> {
 
 impl Scheme {
     /// The names of all schemes, as in settings and the API.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 13] = [
         "stripe",
         "standard_webhooks",
         "github",
@@ -126,6 +131,7 @@ impl Scheme {
         "slack",
         "paddle",
         "whop",
+        "paypal",
         "twilio",
         "bearer",
         "address",
@@ -143,6 +149,7 @@ impl Scheme {
             Self::Slack => "slack",
             Self::Paddle => "paddle",
             Self::Whop => "whop",
+            Self::Paypal => "paypal",
             Self::Twilio => "twilio",
             Self::Bearer { .. } => "bearer",
             Self::Address { .. } => "address",
@@ -170,6 +177,7 @@ impl Scheme {
             "slack" => Ok(Self::Slack),
             "paddle" => Ok(Self::Paddle),
             "whop" => Ok(Self::Whop),
+            "paypal" => Ok(Self::Paypal),
             "twilio" => Ok(Self::Twilio),
             "bearer" => {
                 let bearer: BearerRule = parsed("bearer", settings.bearer.as_ref())?;
@@ -230,6 +238,7 @@ impl Scheme {
             Self::StandardWebhooks => How::StandardWebhooks,
             Self::Github | Self::Meta { .. } => How::Hub,
             Self::Whop => How::Whop,
+            Self::Paypal => How::Paypal,
             Self::Twilio => How::Twilio,
             Self::Bearer { bearer, .. } => How::Bearer(bearer),
             Self::Address { .. } => How::Address,
@@ -246,7 +255,7 @@ impl Scheme {
             How::Stripe | How::StandardWebhooks | How::Hub | How::Whop => Some(hmac::HMAC_SHA256),
             How::Twilio => Some(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
             How::Rule(rule) => Some(rule.algorithm.hmac()),
-            How::Bearer(_) | How::Address => None,
+            How::Paypal | How::Bearer(_) | How::Address => None,
         }
     }
 
@@ -257,7 +266,7 @@ impl Scheme {
         match self.how() {
             How::StandardWebhooks => standard_webhooks::key(text),
             How::Rule(rule) => rule.key(text).map(Key::Hmac),
-            How::Bearer(_) => Ok(Key::Text(secret.clone())),
+            How::Bearer(_) | How::Paypal => Ok(Key::Text(secret.clone())),
             How::Address => Err(problem("secret", "is not used by the scheme address")),
             How::Stripe | How::Hub | How::Whop | How::Twilio => {
                 let algorithm = self.algorithm().unwrap_or(hmac::HMAC_SHA256);
@@ -345,6 +354,7 @@ impl PreparedScheme {
             How::StandardWebhooks => standard_webhooks::verify(&self.keys, request),
             How::Hub => github::verify(&self.keys, request),
             How::Whop => whop::verify(&self.keys, request),
+            How::Paypal => paypal::verify(&self.keys, request),
             How::Twilio => twilio::verify(&self.keys, request),
             How::Bearer(rule) => rule.verify(&self.keys, request),
             How::Address => Ok(Verified {
@@ -357,6 +367,23 @@ impl PreparedScheme {
             header::check_time(signed_at, request.now_secs, tolerance_secs)?;
         }
         Ok(verified)
+    }
+
+    /// The certificate that a request wants to be judged by; none where the scheme has no such thing. Refuses what
+    /// would be refused with any certificate, so that a stranger cannot make us fetch one for nothing.
+    pub fn certificate_needed<'a>(
+        &self,
+        request: &Request<'a>,
+    ) -> Result<Option<CertificateNeeded<'a>>, Refusal> {
+        if !matches!(self.scheme, Scheme::Paypal) {
+            return Ok(None);
+        }
+        self.check_address(request)?;
+        if self.keys.is_empty() {
+            return Err(Refusal::SecretMissing);
+        }
+        self.extract(request)?;
+        paypal::certificate_needed(request).map(Some)
     }
 
     /// An unknown address is none of the list; a scheme that has nothing but the list lets nobody in without one.
@@ -399,6 +426,7 @@ impl PreparedScheme {
             Scheme::Shopify => preset::SHOPIFY.extract(request),
             Scheme::Paddle => preset::PADDLE.extract(request),
             Scheme::Whop => whop::extract(request),
+            Scheme::Paypal => paypal::extract(request),
             Scheme::Bearer { event, .. } | Scheme::Address { event } => event.extract(request),
             Scheme::Hmac(rule) => rule.extract(request),
         }
@@ -411,7 +439,7 @@ impl PreparedScheme {
             How::Stripe => stripe::claimed_time(request),
             How::StandardWebhooks => standard_webhooks::claimed_time(request),
             How::Whop => whop::claimed_time(request),
-            How::Hub | How::Twilio | How::Bearer(_) | How::Address => None,
+            How::Hub | How::Paypal | How::Twilio | How::Bearer(_) | How::Address => None,
             How::Rule(rule) => rule.claimed_time(request),
         }
     }

@@ -128,6 +128,10 @@ async fn sign(context: &Context, args: SendArgs) -> Result<Signed, Failure> {
     let target = target(context, &args).await?;
     let scheme = Scheme::from_settings(&target.scheme, &target.settings)
         .map_err(|error| Failure::usage(error.to_string()))?;
+    if matches!(scheme, Scheme::Paypal) {
+        return Err(Failure::usage("only PayPal can sign as PayPal does")
+            .hint("its dashboard has a simulator that sends to any URL"));
+    }
     let secret = match &args.secret {
         Some(secret) => Secret::new(secret.read()?),
         None if scheme.needs_no_secret() => Secret::new(String::new()),

@@ -23,6 +23,7 @@ pub(super) const fn kind_default(scheme: &Scheme) -> &'static str {
         Scheme::Slack => "app_mention",
         Scheme::Paddle => "transaction.paid",
         Scheme::Whop => "payment.succeeded",
+        Scheme::Paypal => "PAYMENT.CAPTURE.COMPLETED",
         Scheme::Twilio => "message.delivered",
         Scheme::StandardWebhooks
         | Scheme::Bearer { .. }
@@ -38,6 +39,7 @@ pub(super) const fn id_prefix(scheme: &Scheme) -> &'static str {
         Scheme::Meta { .. } => "wamid.",
         Scheme::StandardWebhooks | Scheme::Whop => "msg_",
         Scheme::Slack => "Ev",
+        Scheme::Paypal => "WH-",
         Scheme::Twilio => "SM",
         Scheme::Github
         | Scheme::Shopify
@@ -125,6 +127,12 @@ fn json_body(scheme: &Scheme, made: &Made<'_>) -> Value {
             "occurred_at": rfc3339(made.at_secs),
             "notification_id": "ntf_test",
             "data": { "id": "txn_test", "status": "paid" },
+        }),
+        Scheme::Paypal => json!({
+            "id": made.id,
+            "event_type": made.kind,
+            "create_time": rfc3339(made.at_secs),
+            "resource": { "id": "test", "status": "COMPLETED" },
         }),
         Scheme::Bearer { event, .. } | Scheme::Address { event } => {
             by_rule(&event.id, event.kind.as_ref(), made)
@@ -219,6 +227,7 @@ mod tests {
             route: Route {
                 url: &url,
                 remote: "192.0.2.1".parse().ok(),
+                certificate: None,
             },
         };
         let secrets = if scheme.needs_no_secret() {

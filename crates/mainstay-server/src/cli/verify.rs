@@ -1,12 +1,16 @@
 //! `mainstay verify`: explains a signature, without a server and without the network.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use mainstay_domain::intake::{
     scheme::{self, Explanation, Outcome, Request, Route, Scheme, Secret},
     settings::{SourceSettings, TOLERANCE_SECS},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 
 use super::{
@@ -15,6 +19,7 @@ use super::{
     failure::{Exit, Failure},
     table::{Cell, Column, Table, Tone},
 };
+use crate::outbound::public_key;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -42,6 +47,9 @@ pub(crate) struct VerifyArgs {
     /// For the scheme twilio: the URL that the request was sent to, with its query
     #[arg(long, value_name = "URL")]
     sent_to: Option<String>,
+    /// For the scheme paypal: the certificate that PAYPAL-CERT-URL names, as a PEM file
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// A header of the request, as 'Name: value'; may be given several times
     #[arg(long = "header", short = 'H', value_name = "HEADER")]
     headers: Vec<String>,
@@ -84,6 +92,13 @@ pub(super) fn run(context: &Context, args: VerifyArgs) -> Result<(), Failure> {
         return Err(Failure::usage("which URL was it sent to?")
             .hint("Twilio signs it: give --sent-to with the URL that Twilio has"));
     }
+    let certificate = args.certificate.as_deref().map(key_read).transpose()?;
+    if matches!(scheme, Scheme::Paypal) && certificate.is_none() {
+        return Err(Failure::usage("which certificate?").hint(
+            "nothing is fetched here: fetch what PAYPAL-CERT-URL names and give --certificate; \
+             the server verifies its chain as well",
+        ));
+    }
     let request = Request {
         headers: &headers,
         body: &body,
@@ -94,6 +109,7 @@ pub(super) fn run(context: &Context, args: VerifyArgs) -> Result<(), Failure> {
         route: Route {
             url: &url,
             remote: args.remote,
+            certificate: certificate.as_deref(),
         },
     };
     let told = scheme::explain(&scheme, &allow, &secrets, args.tolerance_secs, &request);
@@ -103,6 +119,14 @@ pub(super) fn run(context: &Context, args: VerifyArgs) -> Result<(), Failure> {
     } else {
         Err(Failure::said(Exit::NotClean))
     }
+}
+
+/// The public key of the first certificate in a PEM file.
+fn key_read(path: &Path) -> Result<bytes::Bytes, Failure> {
+    let wrong = |why: String| Failure::usage("this is no certificate").detail(why);
+    let certificate = CertificateDer::from_pem_slice(&input_read(path)?)
+        .map_err(|error| wrong(error.to_string()))?;
+    public_key(&certificate).map_err(|error| wrong(error.to_string()))
 }
 
 type Headers = Vec<(String, String)>;

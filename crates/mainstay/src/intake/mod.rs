@@ -13,7 +13,11 @@ use bytes::Bytes;
 use mainstay_domain::{
     Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt,
     StoreResult, TenantId, Timestamp,
-    intake::{Appended, Arrival, NewEvent, NewReceipt, Verdict, payload_digest},
+    intake::{
+        Appended, Arrival, NewEvent, NewReceipt, Verdict,
+        certificates::{CertificateError, Certificates},
+        payload_digest,
+    },
     jobs::{Endpoint, NewJob},
     watch::Series,
 };
@@ -83,6 +87,15 @@ pub struct Intake {
     refused: Refused,
     refusing: Refusing,
     samples: Arc<Samples>,
+    certificates: Arc<dyn Certificates>,
+}
+
+/// Why a request cannot be judged.
+enum Unjudged {
+    /// It is refused.
+    Refused(scheme::Refusal),
+    /// What it must be judged by is not to be had now.
+    Unavailable,
 }
 
 impl Intake {
@@ -93,6 +106,7 @@ impl Intake {
         random: Arc<dyn Random>,
         builtin: BuiltinQueues,
         samples: Arc<Samples>,
+        certificates: Arc<dyn Certificates>,
     ) -> StoreResult<Arc<Self>> {
         let doors = load(&*store, &builtin).await?;
         Ok(Arc::new(Self {
@@ -106,6 +120,7 @@ impl Intake {
             random,
             builtin,
             samples,
+            certificates,
         }))
     }
 
@@ -125,9 +140,10 @@ impl Intake {
             if !door.source.enabled {
                 return Answer::disabled();
             }
-            let arrival = match self.verify(&door, &inbound) {
+            let arrival = match self.verify(&door, &inbound).await {
                 Ok(arrival) => arrival,
-                Err(refusal) => {
+                Err(Unjudged::Unavailable) => return Answer::certificate_unavailable(),
+                Err(Unjudged::Refused(refusal)) => {
                     // A secret may have been added on another node a moment ago.
                     if self.reload_if_changed().await {
                         continue;
@@ -159,9 +175,10 @@ impl Intake {
         let Some((_, door)) = self.door(source).await else {
             return Answer::unknown_source();
         };
-        match scheme::verify(&door, inbound, self.clock.now()) {
+        match self.judge(&door, inbound).await {
             Ok(_) => Answer::verified(),
-            Err(refusal) => Answer::refused(&refusal),
+            Err(Unjudged::Refused(refusal)) => Answer::refused(&refusal),
+            Err(Unjudged::Unavailable) => Answer::certificate_unavailable(),
         }
     }
 
@@ -251,8 +268,27 @@ impl Intake {
         }
     }
 
-    fn verify(&self, door: &Door, inbound: &Inbound) -> Result<Arrival, scheme::Refusal> {
-        let verified = scheme::verify(door, inbound, self.clock.now())?;
+    /// Verifies, with the certificate that the request names where the scheme goes by one.
+    async fn judge(&self, door: &Door, inbound: &Inbound) -> Result<scheme::Accepted, Unjudged> {
+        let now = self.clock.now();
+        let certificate = match scheme::certificate_needed(door, inbound, now) {
+            Err(refusal) => return Err(Unjudged::Refused(refusal)),
+            Ok(None) => None,
+            Ok(Some(needed)) => {
+                let found = self.certificates.public_key(needed.url, needed.name).await;
+                Some(found.map_err(|error| match error {
+                    CertificateError::Unavailable(_) => Unjudged::Unavailable,
+                    CertificateError::Untrusted(_) => {
+                        Unjudged::Refused(scheme::Refusal::CertificateUntrusted)
+                    }
+                })?)
+            }
+        };
+        scheme::verify(door, inbound, now, certificate.as_deref()).map_err(Unjudged::Refused)
+    }
+
+    async fn verify(&self, door: &Door, inbound: &Inbound) -> Result<Arrival, Unjudged> {
+        let verified = self.judge(door, inbound).await?;
         let secret = door
             .source
             .secrets

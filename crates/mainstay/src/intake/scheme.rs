@@ -8,8 +8,8 @@ use mainstay_domain::{
     intake::{
         Source,
         scheme::{
-            Payload, PreparedScheme, Request, Route, Scheme, Secret, challenge as answer_challenge,
-            dedup_key,
+            CertificateNeeded, Payload, PreparedScheme, Request, Route, Scheme, Secret,
+            challenge as answer_challenge, dedup_key,
         },
         settings::{SettingProblem, SourceSettings},
     },
@@ -65,12 +65,30 @@ pub(super) fn prepare(
         .map_err(|problem| problem.to_string())
 }
 
-pub(super) fn verify(door: &Door, inbound: &Inbound, now: Timestamp) -> Result<Accepted, Refusal> {
+/// The certificate that a request wants to be judged by, where the source's scheme goes by one.
+pub(super) fn certificate_needed<'a>(
+    door: &Door,
+    inbound: &'a Inbound,
+    now: Timestamp,
+) -> Result<Option<CertificateNeeded<'a>>, Refusal> {
+    match &door.scheme {
+        Some(scheme) => scheme.certificate_needed(&request(inbound, "", now)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn verify(
+    door: &Door,
+    inbound: &Inbound,
+    now: Timestamp,
+    certificate: Option<&[u8]>,
+) -> Result<Accepted, Refusal> {
     let Some(scheme) = &door.scheme else {
         return Err(Refusal::SecretMissing);
     };
     let url = url(door, inbound);
-    let request = request(inbound, &url, now);
+    let mut request = request(inbound, &url, now);
+    request.route.certificate = certificate;
     let verified = scheme.verify(door.settings.tolerance_secs, &request)?;
     let events = scheme
         .extract(&request)?
@@ -109,6 +127,7 @@ fn request<'a>(inbound: &'a Inbound, url: &'a str, now: Timestamp) -> Request<'a
         route: Route {
             url,
             remote: inbound.remote.parse().ok(),
+            certificate: None,
         },
     }
 }

@@ -240,7 +240,11 @@ fn mismatch_hints(
 ) -> Vec<String> {
     let mut hints = Vec::new();
     let Some(algorithm) = prepared.scheme.algorithm() else {
-        return vec!["it is the token of another endpoint or environment".to_owned()];
+        hints.extend(body_hints(prepared, request));
+        if hints.is_empty() {
+            hints.push("it is the secret of another endpoint or environment".to_owned());
+        }
+        return hints;
     };
     for (index, secret) in secrets.iter().enumerate() {
         for (words, bytes) in other_keys(secret.expose()) {
@@ -256,17 +260,7 @@ fn mismatch_hints(
             }
         }
     }
-    for (words, body) in other_bodies(request.body) {
-        let changed = Request {
-            body: &body,
-            ..*request
-        };
-        if body != request.body && prepared.verify(i64::MAX, &changed).is_ok() {
-            hints.push(format!(
-                "the body would match {words}: verify the bytes as they arrive"
-            ));
-        }
-    }
+    hints.extend(body_hints(prepared, request));
     if matches!(prepared.scheme, Scheme::Twilio) {
         for (words, url) in other_urls(request.route.url) {
             let route = Route {
@@ -289,6 +283,19 @@ fn mismatch_hints(
         );
     }
     hints
+}
+
+/// Which usual change of the body would make it match.
+fn body_hints(prepared: &PreparedScheme, request: &Request<'_>) -> Vec<String> {
+    let matches = |body: &[u8]| {
+        let changed = Request { body, ..*request };
+        body != request.body && prepared.verify(i64::MAX, &changed).is_ok()
+    };
+    other_bodies(request.body)
+        .into_iter()
+        .filter(|(_, body)| matches(body))
+        .map(|(words, _)| format!("the body would match {words}: verify the bytes as they arrive"))
+        .collect()
 }
 
 /// The URL as it is when Twilio, or a proxy, has another one than we think.
@@ -409,6 +416,7 @@ fn other_scheme(scheme: &Scheme, request: &Request<'_>) -> Option<String> {
         ("Paddle-Signature", "paddle"),
         ("X-Whop-Signature", "whop"),
         ("X-Twilio-Signature", "twilio"),
+        ("PAYPAL-TRANSMISSION-SIG", "paypal"),
     ];
     let (header, name) = known
         .iter()

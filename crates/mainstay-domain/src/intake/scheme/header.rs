@@ -55,6 +55,8 @@ pub struct Route<'a> {
     pub url: &'a str,
     /// The client's address.
     pub remote: Option<IpAddr>,
+    /// The public key (SubjectPublicKeyInfo in DER) of the certificate that the request names, once it is trusted.
+    pub certificate: Option<&'a [u8]>,
 }
 
 impl std::fmt::Debug for Request<'_> {

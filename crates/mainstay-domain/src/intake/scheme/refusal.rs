@@ -87,6 +87,12 @@ pub enum Refusal {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The certificate that the request names was not brought along.
+    #[error("the certificate that the signature is to be judged by is not at hand")]
+    CertificateUnknown,
+    /// Nobody who is trusted vouches for the certificate that the request names.
+    #[error("the certificate that the request names is not to be trusted")]
+    CertificateUntrusted,
     /// It comes from an address that is not on the source's list.
     #[error("requests of this source are not taken from this address")]
     AddressNotAllowed,
@@ -115,6 +121,8 @@ impl Refusal {
             Self::BodyMalformed { .. } => "body_malformed",
             Self::ProviderIdMissing { .. } => "provider_id_missing",
             Self::ProviderIdMalformed { .. } => "provider_id_malformed",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::CertificateUntrusted => "certificate_untrusted",
             Self::AddressNotAllowed => "address_not_allowed",
             Self::ChallengeRefused { .. } => "challenge_refused",
         }
@@ -126,6 +134,8 @@ impl Refusal {
         match self {
             Self::SecretMissing
             | Self::SignatureWrong
+            | Self::CertificateUnknown
+            | Self::CertificateUntrusted
             | Self::TimestampTooOld { .. }
             | Self::TimestampInFuture { .. } => 401,
             Self::AddressNotAllowed | Self::ChallengeRefused { .. } => 403,

@@ -62,6 +62,7 @@ pub fn generate_secret(scheme: &Scheme, random: &[u8; 32]) -> String {
         | Scheme::Meta { .. }
         | Scheme::Shopify
         | Scheme::Slack
+        | Scheme::Paypal
         | Scheme::Twilio
         | Scheme::Bearer { .. }
         | Scheme::Address { .. }
@@ -112,6 +113,8 @@ impl PreparedScheme {
                 How::StandardWebhooks | How::Whop => self.standard(message, time),
                 How::Twilio => vec![self.twilio(url, message.body)],
                 How::Rule(rule) => self.by_rule(rule, message, time),
+                // Only PayPal has the key.
+                How::Paypal => Vec::new(),
                 How::Hub | How::Bearer(_) | How::Address => vec![self.hub(message.body)],
             },
         };

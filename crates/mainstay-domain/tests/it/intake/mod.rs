@@ -3,6 +3,7 @@
 mod scheme_events;
 mod scheme_explain;
 mod scheme_meta;
+mod scheme_paypal;
 mod scheme_presets;
 mod scheme_properties;
 mod scheme_twilio;

@@ -16,7 +16,10 @@ fn judge(url: &str, signature: &str, body: &[u8]) -> Result<Vec<Extracted>, Refu
         headers: &headers,
         body,
         now_secs: 0,
-        route: Route { url, remote: None },
+        route: Route {
+            url,
+            ..Route::default()
+        },
     };
     let secrets = ["other".into(), "12345".into()];
     let prepared = PreparedScheme::new(Scheme::Twilio, &secrets).expect("secrets");
@@ -177,7 +180,7 @@ fn a_url_that_a_proxy_changed_is_recognised() {
         now_secs: 0,
         route: Route {
             url: &seen,
-            remote: None,
+            ..Route::default()
         },
     };
     let told = explain(&Scheme::Twilio, &[], &["12345".into()], 300, &request);

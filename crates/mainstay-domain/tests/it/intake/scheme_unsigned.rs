@@ -42,6 +42,7 @@ fn request<'a>(headers: &'a Vec<(&'a str, &'a str)>, remote: Option<&str>) -> Re
         route: Route {
             url: "",
             remote: remote.map(|text| text.parse().expect("an address")),
+            ..Route::default()
         },
     }
 }

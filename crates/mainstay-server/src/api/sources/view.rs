@@ -34,6 +34,8 @@ pub(crate) enum Scheme {
     Paddle,
     /// Whop: Standard Webhooks keyed with the secret's text, and the older `X-Whop-Signature`.
     Whop,
+    /// PayPal: a signature that is judged by PayPal's certificate. The secret is the webhook's id.
+    Paypal,
     /// `X-Twilio-Signature`, over the URL and a form, or the URL with the digest of the body.
     Twilio,
     /// A token in a header; `settings.bearer` says where.
@@ -65,6 +67,8 @@ pub(crate) enum SourceScheme {
     Paddle,
     /// Whop: Standard Webhooks keyed with the secret's text, and the older `X-Whop-Signature`.
     Whop,
+    /// PayPal: a signature that is judged by PayPal's certificate. The secret is the webhook's id.
+    Paypal,
     /// `X-Twilio-Signature`, over the URL and a form, or the URL with the digest of the body.
     Twilio,
     /// A token in a header; `settings.bearer` says where.
@@ -79,7 +83,7 @@ pub(crate) enum SourceScheme {
 
 impl Scheme {
     /// All of them.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Stripe,
         Self::StandardWebhooks,
         Self::Github,
@@ -88,6 +92,7 @@ impl Scheme {
         Self::Slack,
         Self::Paddle,
         Self::Whop,
+        Self::Paypal,
         Self::Twilio,
         Self::Bearer,
         Self::Address,
@@ -109,6 +114,7 @@ impl Scheme {
             Self::Slack => "slack",
             Self::Paddle => "paddle",
             Self::Whop => "whop",
+            Self::Paypal => "paypal",
             Self::Twilio => "twilio",
             Self::Bearer => "bearer",
             Self::Address => "address",
@@ -131,6 +137,7 @@ impl Scheme {
             | Self::Slack
             | Self::Paddle
             | Self::Whop
+            | Self::Paypal
             | Self::Twilio
             | Self::Address
             | Self::Hmac => None,
