@@ -1,12 +1,15 @@
 //! How providers sign their webhooks: verifying a request, and reading which events it brings.
 //!
 //! Pure rules: the request, the secrets and the time are arguments, so `mainstay verify`, the tests and the
-//! door itself run the same code. A source is prepared once ([`PreparedScheme`]: HMAC keys are set up and the
-//! rule is checked) and then verifies without allocating.
+//! door itself run the same code. A source is prepared once ([`PreparedScheme`]: keys are set up and the rule is
+//! checked); what is signed with an HMAC over headers and body is then verified without allocating.
 //!
-//! What holds for every scheme: the signature covers the raw bytes of the body; every comparison with a secret
-//! takes constant time; any of several secrets may match, and the answer says which; a signed time must be
-//! neither too old nor too far in the future; no input of any shape makes it panic.
+//! What holds for every scheme that signs: the signature covers the raw bytes of the body (PayPal's a checksum of
+//! them, Twilio's the fields of a form); any of several secrets may match, and the answer says which; a signed time
+//! must be neither too old nor too far in the future. And for every scheme: a comparison with a secret takes constant
+//! time; no input of any shape makes it panic.
+//!
+//! To add one: a rule with a name in `preset`, or a file of its own; then [`Scheme`], and what the compiler asks for.
 
 mod bearer;
 mod challenge;

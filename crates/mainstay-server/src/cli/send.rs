@@ -41,6 +41,12 @@ pub(crate) struct SendArgs {
     /// For the scheme hmac: its rule as JSON, or @FILE (default: the source's)
     #[arg(long, value_name = "JSON")]
     hmac: Option<JsonArg>,
+    /// For the scheme bearer: where the token stands, as JSON, or @FILE (default: the source's)
+    #[arg(long, value_name = "JSON")]
+    bearer: Option<JsonArg>,
+    /// For the schemes bearer and address: where id and type stand, as JSON, or @FILE (default: the source's)
+    #[arg(long, value_name = "JSON")]
+    event: Option<JsonArg>,
     /// For the scheme twilio: sign as if sent to this URL (default: the one it is sent to)
     #[arg(long, value_name = "URL")]
     sent_to: Option<String>,
@@ -189,15 +195,24 @@ struct Target {
 }
 
 async fn target(context: &Context, args: &SendArgs) -> Result<Target, Failure> {
-    let hmac = args.hmac.as_ref().map(JsonArg::read).transpose()?;
+    let read = |rule: &Option<JsonArg>| rule.as_ref().map(JsonArg::read).transpose();
+    let given = SourceSettings {
+        hmac: read(&args.hmac)?,
+        bearer: read(&args.bearer)?,
+        event: read(&args.event)?,
+        ..SourceSettings::default()
+    };
+    let over = |known: SourceSettings| SourceSettings {
+        hmac: given.hmac.clone().or(known.hmac),
+        bearer: given.bearer.clone().or(known.bearer),
+        event: given.event.clone().or(known.event),
+        ..known
+    };
     if args.target.contains("://") {
         let scheme = args.scheme.clone().ok_or_else(|| {
             Failure::usage("which scheme?").hint("give --scheme; only a source's own is known")
         })?;
-        let settings = SourceSettings {
-            hmac,
-            ..listing(&scheme)
-        };
+        let settings = over(listing(&scheme));
         return Ok(Target {
             url: args.target.clone(),
             scheme,
@@ -215,8 +230,7 @@ async fn target(context: &Context, args: &SendArgs) -> Result<Target, Failure> {
         .get("settings")
         .filter(|_| own == scheme)
         .and_then(|settings| SourceSettings::deserialize(settings).ok());
-    let mut settings = told.unwrap_or_else(|| listing(&scheme));
-    settings.hmac = hmac.or(settings.hmac);
+    let settings = over(told.unwrap_or_else(|| listing(&scheme)));
     Ok(Target {
         url: url.map_or_else(|_| in_url(&address, &args.target), String::from),
         scheme,
