@@ -140,10 +140,16 @@ async fn inbound(
             .collect(),
         body,
         remote: client.address.to_string(),
-        // The path as it came: a provider that signs it signs those bytes.
-        url: format!("{}{uri}", app.url()),
+        url: sent_to(app.url(), uri),
         received_at: app.clock.now(),
     })
+}
+
+/// The URL that a provider sent to: where we are reached, and path and query as they came, since a provider that signs
+/// them signs those bytes. Over HTTP/2 and through some proxies the request names a host as well, which is not believed.
+fn sent_to(base: &str, uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    format!("{base}{path}")
 }
 
 /// Ask whether the URL is ours
@@ -196,4 +202,18 @@ fn answered(app: &App, source: &str, answer: Answer) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, signed);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_ours_whatever_host_the_request_names() {
+        for uri in ["/in/a?x=%20&y", "http://other.example/in/a?x=%20&y"] {
+            let uri: Uri = uri.parse().expect("a URI");
+            let url = sent_to("https://hooks.example.test", &uri);
+            assert_eq!(url, "https://hooks.example.test/in/a?x=%20&y");
+        }
+    }
 }
