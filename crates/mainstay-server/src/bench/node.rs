@@ -20,7 +20,11 @@ use mainstay_domain::{
     BindingId, Clock, EventId, JobId, Random, ReceiptId, Scope, SourceId, Store, StoreExt,
     TenantId, Timestamp,
     access::Tenant,
-    intake::{Arrival, Blob, NewEvent, NewReceipt, payload_digest},
+    intake::{
+        Arrival, Blob, NewEvent, NewReceipt,
+        certificates::{CertificateError, Certificates},
+        payload_digest,
+    },
     jobs::{
         Attempt, NewJob, QueueNumber,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
@@ -83,6 +87,13 @@ struct NoWayOut;
 impl HttpOut for NoWayOut {
     async fn post(&self, request: OutRequest) -> Result<OutAnswer, OutError> {
         Err(OutError::Url(request.url))
+    }
+}
+
+#[async_trait::async_trait]
+impl Certificates for NoWayOut {
+    async fn public_key(&self, url: &str, _: &'static str) -> Result<Bytes, CertificateError> {
+        Err(CertificateError::Unavailable(url.to_owned()))
     }
 }
 
@@ -259,6 +270,7 @@ impl Ground {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             http_out: Arc::new(NoWayOut),
+            certificates: Arc::new(NoWayOut),
             retention: Retention::default(),
         };
         Ok(Mainstay::start(parts).await?)
