@@ -66,6 +66,9 @@ pub(crate) struct PgCursor {
     pub(crate) cluster: String,
     /// Everything that this snapshot sees has been seen.
     pub(crate) seen: String,
+    /// No job that was seen has a later id. What was made since is beyond it, but for transactions that overlapped: a
+    /// refill need not look there.
+    pub(crate) last: Uuid,
     /// The window that is being read.
     pub(crate) window: Option<Window>,
 }
@@ -76,6 +79,7 @@ impl PgCursor {
         Self {
             cluster: String::new(),
             seen: NOTHING.into(),
+            last: Uuid::nil(),
             window: None,
         }
     }
@@ -83,18 +87,16 @@ impl PgCursor {
     /// `None` for one of another kind of database.
     pub(crate) fn read(cursor: &Cursor) -> Option<Self> {
         if cursor.0.is_empty() {
-            return Some(Self {
-                cluster: String::new(),
-                seen: NOTHING.into(),
-                window: None,
-            });
+            return Some(Self::foreign());
         }
         let mut parts = cursor.0.strip_prefix("p1|")?.split('|');
         let (cluster, seen) = (parts.next()?.to_owned(), parts.next()?.to_owned());
+        let last = parts.next()?.parse().ok()?;
         let Some(end) = parts.next() else {
             return Some(Self {
                 cluster,
                 seen,
+                last,
                 window: None,
             });
         };
@@ -107,12 +109,13 @@ impl PgCursor {
         Some(Self {
             cluster,
             seen,
+            last,
             window: Some(window),
         })
     }
 
     pub(crate) fn write(&self) -> Cursor {
-        let mut text = format!("p1|{}|{}", self.cluster, self.seen);
+        let mut text = format!("p1|{}|{}|{}", self.cluster, self.seen, self.last);
         if let Some(window) = &self.window {
             let recovering = if window.recovering { "r" } else { "" };
             let (jobs, signals) = (written(&window.jobs), written(&window.signals));
@@ -177,6 +180,7 @@ mod tests {
             let cursor = PgCursor {
                 cluster: "77".into(),
                 seen: "5:9:6".into(),
+                last: Uuid::from_u128(9),
                 window,
             };
             assert_eq!(PgCursor::read(&cursor.write()), Some(cursor));
@@ -189,6 +193,9 @@ mod tests {
     fn a_cursor_of_another_database_is_not_understood() {
         let cursor = SqliteCursor { job: 5, signal: 9 }.write();
         assert_eq!(PgCursor::read(&cursor), None);
-        assert_eq!(SqliteCursor::read(&Cursor("p1|7|1:1:".into())), None);
+        assert_eq!(
+            SqliteCursor::read(&Cursor(PgCursor::foreign().write().0)),
+            None
+        );
     }
 }

@@ -82,6 +82,15 @@ impl<'a> PgConn<'a> {
         set.map_err(|error| self.error(&error))
     }
 
+    /// For the rest of the transaction, plans follow an index where there is one. For statements that read a few rows of
+    /// very many in the order of an index: where statistics are old or bounds unknown, the planner takes few rows for
+    /// granted and sorts all of them for each page.
+    pub(crate) async fn in_order_of_indexes(&self) -> StoreResult<()> {
+        let text = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off";
+        let set = self.client.batch_execute(text).await;
+        set.map_err(|error| self.error(&error))
+    }
+
     /// Maps an error, and remembers what it means for the transaction and for the connection.
     pub(crate) fn error(&self, error: &tokio_postgres::Error) -> StoreError {
         let mapped = map_error(error);

@@ -19,7 +19,7 @@ use super::{
     sized::{Sized, sized},
 };
 use crate::{
-    jobs::cursor::{NOTHING, PgCursor, Reached, Window},
+    jobs::cursor::{PgCursor, Reached, Window},
     jobs::signal_kind,
     verbs::created,
 };
@@ -140,7 +140,7 @@ static LANE: Sized = sized!(
     concat!(
         "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0 FROM job AS j
         WHERE j.tenant_id = $1 AND j.queue = $2 AND j.band = $3 AND j.run_at IS NULL AND j.id > $4
-            AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
+            AND j.id <= $9 AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
                 OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
         fresh!(),
         " ORDER BY j.id LIMIT "
@@ -303,6 +303,7 @@ impl PgConn<'_> {
         } else {
             &DISCOVER
         };
+        self.in_order_of_indexes().await?;
         let (jobs_text, jobs_max) = text.of(limit);
         let (signals_text, signals_max) = SIGNALS.of(limit);
         for text in [jobs_text, signals_text] {
@@ -314,6 +315,8 @@ impl PgConn<'_> {
         )
         .await?;
         jobs.truncate(jobs_max);
+        let last = jobs.iter().map(|row| row.get(1)).max();
+        cursor.last = cursor.last.max(last.unwrap_or_default());
         signals.truncate(signals_max);
         window.jobs = reached(&jobs, jobs_max, window.jobs);
         window.signals = reached(&signals, signals_max, window.signals);
@@ -358,7 +361,7 @@ impl PgConn<'_> {
             return Ok(known.clone());
         }
         let recovering = known.is_none();
-        let seen = known.map_or_else(|| NOTHING.to_owned(), |known| known.seen);
+        let PgCursor { seen, last, .. } = known.unwrap_or_else(PgCursor::foreign);
         let window = (seen != now.snapshot).then(|| Window {
             end: now.snapshot,
             jobs: Reached::begin(Uuid::nil()),
@@ -368,6 +371,7 @@ impl PgConn<'_> {
         Ok(PgCursor {
             cluster: now.cluster,
             seen,
+            last,
             window,
         })
     }
@@ -444,6 +448,7 @@ impl PgConn<'_> {
                     &some,
                     &xid,
                     &id,
+                    &cursor.last,
                 ],
             )
             .await?;

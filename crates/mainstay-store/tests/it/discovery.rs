@@ -410,7 +410,7 @@ on_both!(
         world.insert(vec![world.job(1)]).await;
         let (_, own) = world.discover(Cursor::default(), 10).await;
         let other = if own.0.starts_with('s') {
-            "p1|7|5:5:"
+            "p1|7|5:5:|00000000-0000-0000-0000-000000000001"
         } else {
             "s1|9|9"
         };
@@ -420,37 +420,61 @@ on_both!(
     }
 );
 
+/// How many entries of an index were read in all, once the store's sessions have ended: then they say so.
+async fn entries_read(db: &TestDatabase, index: &str) -> i64 {
+    db.store().close().await;
+    let client = db.scratch().expect("it is on PostgreSQL").client().await;
+    let sessions = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let read =
+        format!("SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = '{index}'");
+    let count = async |text| {
+        let row = client.query_one(text, &[]).await.expect("it answers");
+        row.get::<_, i64>(0)
+    };
+    while count(sessions).await > 0 {}
+    count(&read).await
+}
+
 #[test]
-fn a_look_reads_what_is_new_however_many_jobs_there_are() {
+fn looks_read_every_job_once_however_many_there_are() {
     runtime(async {
         let db = TestDatabase::postgres().await;
         let world = World::new(&db).await;
         world
             .insert((0..2_000).map(|ms| world.job(ms)).collect())
             .await;
-        let (_, mut cursor) = world.discover(Cursor::default(), 2_048).await;
+        let (_, mut cursor) = world.discover(Cursor::default(), 64).await;
         for look in 0..20 {
             world.insert(vec![world.job(2_000 + look)]).await;
-            let (found, next) = world.discover(cursor, 512).await;
+            let (found, next) = world.discover(cursor, 64).await;
             assert_eq!(found.len(), 1);
             cursor = next;
         }
-        // Sessions count what they read when they end.
-        world.store.close().await;
-        let client = db.scratch().expect("it is on PostgreSQL").client().await;
-        let sessions = "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        let count = async |text| {
-            let row = client.query_one(text, &[]).await.expect("it answers");
-            row.get::<_, i64>(0)
-        };
-        while count(sessions).await > 0 {}
-        let read =
-            "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'job_commit'";
-        let read = count(read).await;
+        let read = entries_read(&db, "job_commit").await;
         assert!(
-            (2_000..2_500).contains(&read),
+            (2_020..2_200).contains(&read),
             "{read} entries for 2,020 jobs"
         );
+    });
+}
+
+#[test]
+fn a_refill_reads_no_further_than_what_was_discovered() {
+    runtime(async {
+        let db = TestDatabase::postgres().await;
+        let world = World::new(&db).await;
+        world
+            .insert((0..2_000).map(|ms| world.job(ms)).collect())
+            .await;
+        let begin = Cursor::default();
+        let look = run!(world.store, SYSTEM, [begin], |tx| tx
+            .job_discover(&begin, false, 64))
+        .expect("a look");
+        assert!(look.more);
+        let found = lane(&world, JobId::NIL, &look.cursor, 512).await;
+        assert_eq!(found, ids(&look.jobs));
+        let read = entries_read(&db, "job_lane").await;
+        assert!((64..200).contains(&read), "{read} entries for 64 jobs");
     });
 }
