@@ -308,6 +308,27 @@ impl Ground {
             .map_or(0, |queue| queue.tally.done)
     }
 
+    /// Waits until the engine has found every job there is, however many of them are done by then.
+    pub(super) async fn found(&self, node: &Mainstay) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        let created = || {
+            let snapshot = node.engine.snapshot();
+            snapshot
+                .queue(self.queue)
+                .map_or(0, |queue| queue.tally.created)
+        };
+        while created() < self.inserted() {
+            ensure!(
+                begin.elapsed() < Duration::from_secs(120),
+                "the engine has found {} of {} jobs",
+                created(),
+                self.inserted()
+            );
+            sleep(STEP).await;
+        }
+        Ok(())
+    }
+
     /// Waits for the first attempt of a job. Asks the store: the engine's picture is renewed only now and then.
     pub(super) async fn attempt(&self, job: JobId) -> anyhow::Result<Attempt> {
         let begin = Instant::now();

@@ -23,8 +23,8 @@ const CREATE: Duration = Duration::from_secs(15);
 
 /// A pool whose connections run as this role, with the options' time limits.
 ///
-/// Connections are not probed when they are taken: each transaction's first statement proves that the server is still
-/// the primary, which costs nothing and is never out of date.
+/// Connections are not probed when they are taken: each transaction proves that the server is still the primary, by its
+/// first statement or by what it writes, which is never out of date.
 pub(super) fn pool(
     options: &PostgresOptions,
     role: &'static str,
