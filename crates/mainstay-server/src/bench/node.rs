@@ -308,25 +308,22 @@ impl Ground {
             .map_or(0, |queue| queue.tally.done)
     }
 
-    /// Waits until the engine has found every job there is, however many of them are done by then.
-    pub(super) async fn found(&self, node: &Mainstay) -> anyhow::Result<()> {
+    /// Waits until the engine has found every job there is, or has done this many.
+    pub(super) async fn found(&self, node: &Mainstay, done: i64) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let created = || {
+        loop {
             let snapshot = node.engine.snapshot();
-            snapshot
-                .queue(self.queue)
-                .map_or(0, |queue| queue.tally.created)
-        };
-        while created() < self.inserted() {
+            let tally = snapshot.queue(self.queue).map(|queue| queue.tally);
+            if tally.is_some_and(|tally| tally.created >= self.inserted() || tally.done >= done) {
+                return Ok(());
+            }
             ensure!(
                 begin.elapsed() < Duration::from_secs(120),
-                "the engine has found {} of {} jobs",
-                created(),
+                "the engine has found {tally:?} of {} jobs",
                 self.inserted()
             );
             sleep(STEP).await;
         }
-        Ok(())
     }
 
     /// Waits for the first attempt of a job. Asks the store: the engine's picture is renewed only now and then.
