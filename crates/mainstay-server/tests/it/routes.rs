@@ -126,6 +126,7 @@ impl Operation {
             "source_create" => json!({ "name": "another", "scheme": "github" }),
             "source_update" => json!({ "enabled": false }),
             "source_secret_create" => json!({}),
+            "source_reverify" => json!({ "plan": false }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
             "endpoint_update" => json!({ "enabled": false }),
             "binding_create" => json!({

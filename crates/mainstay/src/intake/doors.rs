@@ -105,6 +105,14 @@ impl Doors {
         self.by_name.get(name).cloned()
     }
 
+    /// The door of this source.
+    pub(crate) fn of_source(&self, id: SourceId) -> Option<Arc<Door>> {
+        self.by_name
+            .values()
+            .find(|door| door.source.id == id)
+            .cloned()
+    }
+
     /// The source of our own events.
     pub(crate) fn own(&self) -> Option<Arc<Door>> {
         self.own.clone()

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt,
-    StoreResult, TenantId, Timestamp,
+    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, SourceId, Store, StoreError,
+    StoreExt, StoreResult, TenantId, Timestamp,
     intake::{Appended, Arrival, NewEvent, NewReceipt, Verdict, payload_digest},
     jobs::{Endpoint, NewJob},
     watch::Series,
@@ -25,6 +25,7 @@ mod doors;
 mod refused;
 mod refusing;
 pub mod replay;
+pub mod reverify;
 mod scheme;
 
 pub use answer::Answer;
@@ -123,8 +124,13 @@ impl Intake {
             if !door.source.enabled {
                 return Answer::disabled();
             }
-            let arrival = match self.verify(&door, &inbound) {
-                Ok(arrival) => arrival,
+            let now = self.clock.now();
+            let arrival = match self.verify(&door, &inbound, now, inbound.received_at) {
+                Ok(arrival) => {
+                    self.samples
+                        .secret_used(arrival.receipt.secret, inbound.received_at);
+                    arrival
+                }
                 Err(refusal) => {
                     // A secret may have been added on another node a moment ago.
                     if self.reload_if_changed().await {
@@ -247,8 +253,15 @@ impl Intake {
         }
     }
 
-    fn verify(&self, door: &Door, inbound: &Inbound) -> Result<Arrival, scheme::Refusal> {
-        let verified = scheme::verify(door, inbound, self.clock.now())?;
+    /// Verifies by the clock of `at`; the jobs are made at `jobs_at`.
+    fn verify(
+        &self,
+        door: &Door,
+        inbound: &Inbound,
+        at: Timestamp,
+        jobs_at: Timestamp,
+    ) -> Result<Arrival, scheme::Refusal> {
+        let verified = scheme::verify(door, inbound, at)?;
         let secret = door
             .source
             .secrets
@@ -257,7 +270,7 @@ impl Intake {
         let events: Vec<NewEvent> = verified
             .events
             .into_iter()
-            .map(|found| self.event(door, inbound, found))
+            .map(|found| self.event(door, inbound, found, jobs_at))
             .collect();
         // Where one event is the whole body the store keeps the bytes once, unless it turns out to be a conflict.
         let body = match events.as_slice() {
@@ -275,15 +288,19 @@ impl Intake {
             secret,
             refusal: None,
         };
-        self.samples
-            .secret_used(receipt.secret, inbound.received_at);
         Ok(Arrival { receipt, events })
     }
 
-    fn event(&self, door: &Door, inbound: &Inbound, found: scheme::Found) -> NewEvent {
+    fn event(
+        &self,
+        door: &Door,
+        inbound: &Inbound,
+        found: scheme::Found,
+        jobs_at: Timestamp,
+    ) -> NewEvent {
         let tenant = door.source.tenant;
         let id = EventId::new(inbound.received_at, &*self.random);
-        let jobs = self.jobs(door, id, &found.kind, tenant, inbound.received_at);
+        let jobs = self.jobs(door, id, &found.kind, tenant, jobs_at);
         NewEvent {
             id,
             tenant,
@@ -328,6 +345,12 @@ impl Intake {
     }
 
     fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
+        let (verdict, ids) = self.count_appended(door.source.id, appended);
+        Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
+    }
+
+    /// Counts what was committed of one request, and tells who watches.
+    fn count_appended(&self, source: SourceId, appended: &[Appended]) -> (Verdict, Vec<EventId>) {
         let verdict = Appended::verdict(appended);
         let series = if verdict == Verdict::Accepted {
             Series::Received
@@ -335,9 +358,9 @@ impl Intake {
             Series::Duplicates
         };
         let ids: Vec<EventId> = appended.iter().map(|one| one.id()).collect();
-        self.samples.count(series, door.source.id.uuid(), 1);
+        self.samples.count(series, source.uuid(), 1);
         self.samples.events_changed(&ids);
-        Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
+        (verdict, ids)
     }
 
     fn refuse(&self, door: &Door, inbound: Inbound, refusal: &scheme::Refusal) -> Answer {

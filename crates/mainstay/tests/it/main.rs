@@ -3,4 +3,5 @@
 mod engine;
 mod intake;
 mod own;
+mod reverify;
 mod world;
