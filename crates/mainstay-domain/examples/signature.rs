@@ -16,7 +16,7 @@ use std::io::{BufRead as _, Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mainstay_domain::intake::scheme::{
-    Message, PreparedScheme, Refusal, Request, Scheme, Secret, explain,
+    Message, PreparedScheme, Refusal, Request, Route, Scheme, Secret, explain,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,6 +44,12 @@ struct Line {
     tolerance_secs: i64,
     #[serde(default)]
     now_secs: i64,
+    /// The URL, where the scheme signs it.
+    #[serde(default)]
+    url: String,
+    /// The public key of the certificate that the request names: SubjectPublicKeyInfo in DER.
+    #[serde(default)]
+    certificate_base64: Option<String>,
     #[serde(default)]
     headers: Vec<(String, String)>,
     body_base64: String,
@@ -62,11 +68,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
     let line: Line = serde_json::from_str(line)?;
     let body = STANDARD.decode(&line.body_base64)?;
+    let certificate = match &line.certificate_base64 {
+        Some(text) => Some(STANDARD.decode(text)?),
+        None => None,
+    };
     let prepared = PreparedScheme::new(line.scheme.clone(), &line.secrets)?;
     let request = Request {
         headers: &line.headers,
         body: &body,
         now_secs: line.now_secs,
+        route: Route {
+            url: &line.url,
+            remote: None,
+            certificate: certificate.as_deref(),
+        },
     };
     Ok(match line.op {
         Op::Sign => {
@@ -76,7 +91,7 @@ fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
                 timestamp_secs: line.timestamp_secs,
                 body: &body,
             };
-            json!({"headers": prepared.sign(&message)})
+            json!({"headers": prepared.sign_to(&line.url, &message)})
         }
         Op::Verify => verify(&prepared, line.tolerance_secs, &request).unwrap_or_else(|refusal| {
             json!({
@@ -88,6 +103,7 @@ fn answer(line: &str) -> Result<Value, Box<dyn std::error::Error>> {
         }),
         Op::Explain => serde_json::to_value(explain(
             &line.scheme,
+            &[],
             &line.secrets,
             line.tolerance_secs,
             &request,

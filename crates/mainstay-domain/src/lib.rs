@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod billing;
+pub mod cidr;
 pub mod error;
 pub mod id;
 pub mod intake;
@@ -15,6 +16,7 @@ pub mod store;
 pub mod time;
 pub mod watch;
 
+pub use cidr::{Cidr, CidrError};
 pub use error::{Category, StoreError, StoreResult};
 pub use id::*;
 pub use store::{Scope, Store, StoreExt, Tx};

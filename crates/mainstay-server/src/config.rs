@@ -8,7 +8,9 @@ mod layer;
 
 pub(crate) use layer::{ConfigError, Layer};
 
-use crate::{cidr::Cidr, limits};
+use mainstay_domain::Cidr;
+
+use crate::limits;
 
 /// Everything that can be configured, checked.
 #[derive(Debug, Clone)]

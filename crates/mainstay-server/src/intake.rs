@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Extension, Path, RawQuery, State, rejection::PathRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -78,6 +78,7 @@ pub(crate) struct Taken {
             content_type = "*/*"),
         (status = 400, description = "There is no signature, or what is signed cannot be read"),
         (status = 401, description = "The signature is wrong or too old, or the source has no secret"),
+        (status = 403, description = "The source takes nothing from this address"),
         (status = 404, description = "There is no source of this name"),
         (status = 408, description = "The body did not arrive in time"),
         (status = 413, description = "The body is larger than the source takes"),
@@ -87,11 +88,12 @@ pub(crate) async fn accept(
     State(app): State<Arc<App>>,
     path: Name,
     Extension(client): Extension<Client>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let source = name(path);
-    let inbound = match inbound(&app, &source, client, headers, body).await {
+    let inbound = match inbound(&app, &source, client, &uri, headers, body).await {
         Ok(inbound) => inbound,
         Err(problem) => return problem.into_response(),
     };
@@ -104,11 +106,12 @@ async fn verify(
     State(app): State<Arc<App>>,
     path: Name,
     Extension(client): Extension<Client>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let source = name(path);
-    let inbound = match inbound(&app, &source, client, headers, body).await {
+    let inbound = match inbound(&app, &source, client, &uri, headers, body).await {
         Ok(inbound) => inbound,
         Err(problem) => return problem.into_response(),
     };
@@ -120,6 +123,7 @@ async fn inbound(
     app: &App,
     source: &str,
     client: Client,
+    uri: &Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Inbound, Problem> {
@@ -136,8 +140,16 @@ async fn inbound(
             .collect(),
         body,
         remote: client.address.to_string(),
+        url: sent_to(app.url(), uri),
         received_at: app.clock.now(),
     })
+}
+
+/// The URL that a provider sent to: where we are reached, and path and query as they came, since a provider that signs
+/// them signs those bytes. Over HTTP/2 and through some proxies the request names a host as well, which is not believed.
+fn sent_to(base: &str, uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    format!("{base}{path}")
 }
 
 /// Ask whether the URL is ours
@@ -190,4 +202,18 @@ fn answered(app: &App, source: &str, answer: Answer) -> Response {
         headers.insert(header::WWW_AUTHENTICATE, signed);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_ours_whatever_host_the_request_names() {
+        for uri in ["/in/a?x=%20&y", "http://other.example/in/a?x=%20&y"] {
+            let uri: Uri = uri.parse().expect("a URI");
+            let url = sent_to("https://hooks.example.test", &uri);
+            assert_eq!(url, "https://hooks.example.test/in/a?x=%20&y");
+        }
+    }
 }

@@ -3,7 +3,6 @@
 mod access;
 mod api;
 mod bench;
-mod cidr;
 mod cli;
 mod config;
 mod health;

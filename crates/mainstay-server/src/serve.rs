@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     http::{server::Server, tls},
     limits,
-    outbound::{AddressGuard, Outbound},
+    outbound::{AddressGuard, Outbound, PinnedCertificates, platform_verifier},
     state::App,
     stream,
     time::{SystemClock, SystemRandom},
@@ -132,11 +132,17 @@ async fn start(
             .and_then(|authorities| Ok(Outbound::new(guard, authorities)?))
             .with_context(|| format!("outbound.ca_file: {}", path.display()))?,
     };
+    let outbound = Arc::new(outbound);
+    let verifier = platform_verifier()
+        .inspect_err(|error| tracing::warn!(%error, "webhooks that are signed with certificates cannot be verified"))
+        .ok();
+    let certificates = PinnedCertificates::new(Arc::clone(&outbound), Arc::clone(clock), verifier);
     let parts = Parts {
         store: Arc::clone(store),
         clock: Arc::clone(clock),
         random: Arc::clone(random),
-        http_out: Arc::new(outbound),
+        http_out: outbound,
+        certificates: Arc::new(certificates),
         retention: mainstay::clean::Retention {
             events_days: config.retention.events_days,
             refused_days: config.retention.receipts_refused_days,

@@ -11,12 +11,11 @@ use mainstay::{
     jobs::EngineHandle,
     watch::Samples,
 };
-use mainstay_domain::{Clock, Random, Store};
+use mainstay_domain::{Cidr, Clock, Random, Store};
 use tokio::sync::watch;
 
 use crate::{
     access::{idempotency::InProgress, keys::Keys, password::Passwords, throttle::Throttle},
-    cidr::Cidr,
     config::{Config, Limits},
     metrics::Metrics,
     stats::Stats,

@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mainstay_domain::{
     Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
+    intake::certificates::Certificates,
     jobs::{http_out::HttpOut, retry::RetryPolicy},
 };
 use tokio::sync::watch as signal;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// The way out, for pushes to endpoints.
     pub http_out: Arc<dyn HttpOut>,
+    /// Certificates that providers sign with.
+    pub certificates: Arc<dyn Certificates>,
     /// How long each kind of data is kept.
     pub retention: Retention,
 }
@@ -90,6 +93,7 @@ impl Mainstay {
             clock,
             random,
             http_out,
+            certificates,
             retention,
         } = parts;
         let mut registry = registry(&clock);
@@ -101,6 +105,7 @@ impl Mainstay {
             Arc::clone(&random),
             builtin.clone(),
             Arc::clone(&samples),
+            certificates,
         )
         .await?;
         registry.outbound(

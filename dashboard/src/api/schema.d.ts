@@ -872,6 +872,13 @@ export interface components {
             /** Format: int64 */
             waiting: number;
         };
+        /** @description Where the token of the scheme `bearer` stands. */
+        BearerRule: {
+            /** @description The header. */
+            header?: string;
+            /** @description What stands before the token. Left out: `Bearer ` in the header `Authorization`, nothing in any other. */
+            prefix?: string | null;
+        };
         /** @description A rule that turns events into jobs. */
         Binding: {
             created_at: components["schemas"]["Time"];
@@ -1258,6 +1265,18 @@ export interface components {
             secret_hint?: string | null;
             verdict: components["schemas"]["Verdict"];
         };
+        /** @description Where an event's parts stand, for the schemes `bearer` and `address`. Left out, the body's digest is the id. */
+        EventRule: {
+            /**
+             * @description Where the event's id stands. Where it is absent from a request, a digest of the body takes its place.
+             * @default digest
+             */
+            id?: components["schemas"]["IdFrom"];
+            /** @default null */
+            occurred_at?: components["schemas"]["TimeFrom"] | null;
+            /** @default null */
+            type?: components["schemas"]["KindFrom"] | null;
+        };
         /**
          * @description How an event stands.
          * @enum {string}
@@ -1321,6 +1340,7 @@ export interface components {
             /** @description Where the event's id stands. Where it is absent from a request, a digest of the body takes its place. */
             id?: components["schemas"]["IdFrom"];
             key_encoding?: components["schemas"]["KeyEncoding"];
+            occurred_at?: components["schemas"]["TimeFrom"] | null;
             parts?: components["schemas"]["HeaderParts"] | null;
             /** @description What stands before the signature, e.g. `sha256=`. */
             prefix?: string;
@@ -2087,7 +2107,7 @@ export interface components {
          * @description How a provider signs its webhooks.
          * @enum {string}
          */
-        Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "hmac";
+        Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac";
         /** @description What was sent in an attempt. */
         SentRequest: {
             /** @default {} */
@@ -2185,7 +2205,7 @@ export interface components {
          * @description How what comes in by a source is signed.
          * @enum {string}
          */
-        SourceScheme: "stripe" | "standard_webhooks" | "github" | "meta" | "hmac" | "mainstay";
+        SourceScheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac" | "mainstay";
         /** @description A signing secret, without itself. */
         SourceSecret: {
             created_at: components["schemas"]["Time"];
@@ -2196,13 +2216,23 @@ export interface components {
         };
         /** @description What a source can be told beside its scheme. */
         SourceSettings: {
+            /**
+             * @description The addresses and ranges, such as `192.0.2.0/24`, that requests may come from; empty: from anywhere. Required by
+             *     the scheme `address`, and an addition to any other.
+             * @default []
+             */
+            allow?: string[];
             /** @default null */
             answer?: components["schemas"]["SourceAnswer"] | null;
+            /** @default null */
+            bearer?: components["schemas"]["BearerRule"] | null;
             /**
              * @description The largest body, in bytes.
              * @default 1048576
              */
             body_limit_bytes?: number;
+            /** @default null */
+            event?: components["schemas"]["EventRule"] | null;
             /** @default null */
             hmac?: components["schemas"]["HmacRule"] | null;
             /**
@@ -2211,6 +2241,11 @@ export interface components {
              * @default 300
              */
             tolerance_secs?: number;
+            /**
+             * @description The scheme `twilio`: the URL as Twilio has it, without its query, where that is not the server's public URL.
+             * @default null
+             */
+            url?: string | null;
         };
         /** @description Counts of the last 24 hours. */
         SourceStats: {
@@ -2308,6 +2343,14 @@ export interface components {
         };
         /** Format: date-time */
         Time: string;
+        /** @description Where it stands when an event happened: RFC 3339, or seconds or milliseconds since 1970. */
+        TimeFrom: {
+            /** @description In a header. */
+            header: string;
+        } | {
+            /** @description In the body: a JSON pointer. */
+            pointer: string;
+        };
         /** @description A person who signs in. */
         User: {
             created_at: components["schemas"]["Time"];
@@ -2491,6 +2534,17 @@ export interface operations {
                 headers: {
                     /** @description What to come with */
                     "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The source takes nothing from this address */
+            403: {
+                headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
                     [name: string]: unknown;

@@ -15,8 +15,8 @@ export const schemes: Record<SourceScheme, SchemeWords> = {
     generates: false,
   },
   standard_webhooks: {
-    label: "Standard Webhooks (Whop, Svix, Clerk, …)",
-    secret: "As the provider shows it: whsec_… in base64. Leave it empty and one is made for you.",
+    label: "Standard Webhooks (Svix, Clerk, …)",
+    secret: "As the provider shows it: whsec_…, or the public key whpk_…. Leave it empty and one is made for you.",
     generates: true,
   },
   github: {
@@ -29,6 +29,46 @@ export const schemes: Record<SourceScheme, SchemeWords> = {
     secret: "The app secret, from the basic settings of the app.",
     generates: false,
   },
+  shopify: {
+    label: "Shopify",
+    secret: "The client secret of the app.",
+    generates: false,
+  },
+  slack: {
+    label: "Slack",
+    secret: "“Signing Secret” in the app's basic information. Enter the address at Slack only after this is saved: Slack asks at once.",
+    generates: false,
+  },
+  paddle: {
+    label: "Paddle Billing",
+    secret: "The secret key of the notification destination: pdl_ntfset_…",
+    generates: false,
+  },
+  whop: {
+    label: "Whop",
+    secret: "Whop shows it once, when the webhook is made: ws_…",
+    generates: false,
+  },
+  paypal: {
+    label: "PayPal",
+    secret: "The webhook's id, as PayPal's dashboard lists it. It takes the place of a secret.",
+    generates: false,
+  },
+  twilio: {
+    label: "Twilio",
+    secret: "The primary auth token of the account.",
+    generates: false,
+  },
+  bearer: {
+    label: "Token in a header",
+    secret: "The token that the provider sends. Leave it empty and one is made for you.",
+    generates: true,
+  },
+  address: {
+    label: "Known addresses only",
+    secret: "",
+    generates: false,
+  },
   hmac: {
     label: "HMAC, described by you",
     secret: "The shared key, as the provider shows it.",
@@ -38,4 +78,18 @@ export const schemes: Record<SourceScheme, SchemeWords> = {
 };
 
 /** Those that a person can make a source of. */
-export const creatable: Scheme[] = ["stripe", "standard_webhooks", "github", "meta", "hmac"];
+export const creatable: Scheme[] = [
+  "stripe",
+  "standard_webhooks",
+  "github",
+  "meta",
+  "shopify",
+  "slack",
+  "paddle",
+  "whop",
+  "paypal",
+  "twilio",
+  "bearer",
+  "address",
+  "hmac",
+];

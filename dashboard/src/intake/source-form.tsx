@@ -3,7 +3,7 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { client, unwrap } from "../api/client";
 import { useTenants } from "../api/queries";
-import type { HmacRule, Scheme, Source } from "../api/types";
+import type { HmacRule, Scheme, Source, SourceSettings } from "../api/types";
 import { Button, Command, Notice, ProblemCard } from "../ui/basics";
 import { Dialog, SecretDialog } from "../ui/dialog";
 import { columnsClass, Field, formClass, Input, Select, useSubmit } from "../ui/form";
@@ -25,9 +25,8 @@ export const plainHmac = {
 
 export type HmacForm = typeof plainHmac;
 
-/** The rule that the form describes. Empty fields are not sent: absent is what they mean. A header goes before the body. */
+/** The rule that the form describes. Empty fields are not sent: absent is what they mean. */
 export function hmacRule(form: HmacForm): HmacRule {
-  const where = (header: string, pointer: string) => (header ? { header } : pointer ? { pointer } : undefined);
   return {
     header: form.header,
     algorithm: form.algorithm,
@@ -41,6 +40,38 @@ export function hmacRule(form: HmacForm): HmacRule {
   };
 }
 
+export const plainSettings = {
+  allow: "",
+  url: "",
+  bearer_header: "Authorization",
+  event_id_header: "",
+  event_id_pointer: "/id",
+  event_type_header: "",
+  event_type_pointer: "/type",
+};
+
+export type SettingsForm = typeof plainSettings;
+
+/** What the form says about the source beside its secret; undefined when it says nothing. */
+export function sourceSettings(scheme: Scheme, form: SettingsForm, hmac: HmacForm): Partial<SourceSettings> | undefined {
+  const settings: Partial<SourceSettings> = {};
+  const allow = form.allow.split(/[\s,]+/).filter(Boolean);
+  if (allow.length > 0) settings.allow = allow;
+  if (scheme === "hmac") settings.hmac = hmacRule(hmac);
+  if (scheme === "twilio" && form.url.trim()) settings.url = form.url.trim();
+  if (scheme === "bearer") settings.bearer = { header: form.bearer_header.trim() };
+  if (scheme === "bearer" || scheme === "address") {
+    settings.event = {
+      id: where(form.event_id_header, form.event_id_pointer),
+      type: where(form.event_type_header, form.event_type_pointer),
+    };
+  }
+  return Object.keys(settings).length > 0 ? settings : undefined;
+}
+
+/** A header goes before the body. */
+const where = (header: string, pointer: string) => (header ? { header } : pointer ? { pointer } : undefined);
+
 export function CreateSource({ onClose }: { onClose: () => void }) {
   const queryClient = useQueryClient();
   const tenants = useTenants();
@@ -51,6 +82,7 @@ export function CreateSource({ onClose }: { onClose: () => void }) {
   const [secret, setSecret] = useState("");
   const [verifyToken, setVerifyToken] = useState("");
   const [hmac, setHmac] = useState(plainHmac);
+  const [settings, setSettings] = useState(plainSettings);
   const [made, setMade] = useState<{ source: Source; secret: string | null } | null>(null);
 
   const form = useSubmit(async () => {
@@ -60,9 +92,9 @@ export function CreateSource({ onClose }: { onClose: () => void }) {
           name: name.trim(),
           scheme,
           tenant_id: tenant || tenants.list[0]?.id,
-          secret: secret.trim() || undefined,
+          secret: scheme === "address" ? undefined : secret.trim() || undefined,
           verify_token: scheme === "meta" ? verifyToken.trim() || undefined : undefined,
-          settings: scheme === "hmac" ? { hmac: hmacRule(hmac) } : undefined,
+          settings: sourceSettings(scheme, settings, hmac),
         },
       }),
     );
@@ -101,6 +133,8 @@ export function CreateSource({ onClose }: { onClose: () => void }) {
 
   const words = schemes[scheme];
   const set = (key: keyof HmacForm) => (value: string) => setHmac((before) => ({ ...before, [key]: value }));
+  const tell = (key: keyof SettingsForm) => (value: string) => setSettings((before) => ({ ...before, [key]: value }));
+  const unsigned = scheme === "bearer" || scheme === "address";
   return (
     <Dialog
       open
@@ -134,9 +168,35 @@ export function CreateSource({ onClose }: { onClose: () => void }) {
             <Select value={tenant || tenants.list[0]!.id} onChange={setTenant} options={tenants.list.map(({ id, name: label }) => ({ value: id, label }))} />
           </Field>
         )}
-        <Field label="Signing secret" hint={words.secret} error={form.errorAt("secret")}>
-          <Input value={secret} onChange={setSecret} autoComplete="off" />
+        {scheme !== "address" && (
+          <Field label="Signing secret" hint={words.secret} error={form.errorAt("secret")}>
+            <Input value={secret} onChange={setSecret} autoComplete="off" />
+          </Field>
+        )}
+        <Field
+          label={scheme === "address" ? "Addresses" : "Only from these addresses"}
+          hint={scheme === "address" ? "Addresses and ranges, such as 192.0.2.0/24." : "Addresses and ranges, such as 192.0.2.0/24. Empty: from anywhere."}
+          error={form.errorAt("allow")}
+        >
+          <Input value={settings.allow} onChange={tell("allow")} autoComplete="off" />
         </Field>
+        {scheme === "twilio" && (
+          <Field label="Address as Twilio has it" hint="Only where it is not the one above: Twilio signs it. Without what follows a question mark." error={form.errorAt("url")}>
+            <Input value={settings.url} onChange={tell("url")} autoComplete="off" />
+          </Field>
+        )}
+        {unsigned && (
+          <>
+            <div className={columnsClass}>
+              {scheme === "bearer" && <Field label="Header with the token" error={form.errorAt("header")}><Input value={settings.bearer_header} onChange={tell("bearer_header")} /></Field>}
+              <Field label="Id header"><Input value={settings.event_id_header} onChange={tell("event_id_header")} /></Field>
+              <Field label="… or id in the body" hint="JSON pointer"><Input value={settings.event_id_pointer} onChange={tell("event_id_pointer")} /></Field>
+              <Field label="Type header"><Input value={settings.event_type_header} onChange={tell("event_type_header")} /></Field>
+              <Field label="… or type in the body" hint="JSON pointer"><Input value={settings.event_type_pointer} onChange={tell("event_type_pointer")} /></Field>
+            </div>
+            <Notice>Nothing is signed: this says who sends, and not that the body is as it was sent.</Notice>
+          </>
+        )}
         {scheme === "meta" && (
           <Field label="Verify token" hint="Any text. Enter the same one on Meta's page when it asks for it." error={form.errorAt("verify_token")}>
             <Input value={verifyToken} onChange={setVerifyToken} autoComplete="off" />

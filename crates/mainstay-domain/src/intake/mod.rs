@@ -11,6 +11,7 @@ use crate::{
     time::Timestamp,
 };
 
+pub mod certificates;
 pub mod scheme;
 pub mod settings;
 

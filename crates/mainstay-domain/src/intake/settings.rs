@@ -2,12 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cidr::Cidr;
+
 /// How old, and how far in the future, a signature's time may be: what Stripe and Standard Webhooks use.
 pub const TOLERANCE_SECS: i64 = 300;
 /// The largest body that is taken unless the source says otherwise.
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 /// The largest body that a source can be told to take.
 pub const BODY_LIMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The most ranges of addresses that a source can let in.
+pub const ALLOW_MAX: usize = 256;
 
 /// The settings of a source.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +26,14 @@ pub struct SourceSettings {
     pub hmac: Option<serde_json::Value>,
     /// Meta's verify token. A secret: never shown.
     pub verify_token: Option<String>,
+    /// Where the token of the scheme `bearer` stands, as JSON of that scheme; refused elsewhere.
+    pub bearer: Option<serde_json::Value>,
+    /// Where the parts of an event stand, for the schemes `bearer` and `address`; refused elsewhere.
+    pub event: Option<serde_json::Value>,
+    /// The ranges of addresses that requests may come from; empty: from anywhere. Required by the scheme `address`.
+    pub allow: Vec<String>,
+    /// The scheme `twilio`: the URL as Twilio has it, without its query, where that is not our public one.
+    pub url: Option<String>,
     /// What an accepted request is answered with, where the provider reads it.
     pub answer: Option<AnswerSettings>,
 }
@@ -32,6 +45,10 @@ impl Default for SourceSettings {
             body_limit_bytes: BODY_LIMIT_BYTES,
             hmac: None,
             verify_token: None,
+            bearer: None,
+            event: None,
+            allow: Vec::new(),
+            url: None,
             answer: None,
         }
     }
@@ -43,6 +60,10 @@ impl std::fmt::Debug for SourceSettings {
             .field("tolerance_secs", &self.tolerance_secs)
             .field("body_limit_bytes", &self.body_limit_bytes)
             .field("hmac", &self.hmac)
+            .field("bearer", &self.bearer)
+            .field("event", &self.event)
+            .field("allow", &self.allow)
+            .field("url", &self.url)
             .field("answer", &self.answer)
             .finish_non_exhaustive()
     }
@@ -85,6 +106,19 @@ impl SourceSettings {
         if !(1..=BODY_LIMIT_BYTES_MAX).contains(&self.body_limit_bytes) {
             return fail("body_limit_bytes", "must be between 1 and 16777216");
         }
+        self.ranges()?;
+        if let Some(url) = &self.url {
+            let host = url
+                .strip_prefix("https://")
+                .or_else(|| url.strip_prefix("http://"));
+            if url.len() > 2_048
+                || host.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', ':']))
+                || url.bytes().any(|byte| !byte.is_ascii_graphic())
+                || url.contains(['?', '#'])
+            {
+                return fail("url", "must be an http or https URL without ? and #");
+            }
+        }
         let Some(answer) = &self.answer else {
             return Ok(());
         };
@@ -102,5 +136,64 @@ impl SourceSettings {
             return fail("answer.content_type", "must be a media type");
         }
         Ok(())
+    }
+
+    /// The ranges that requests may come from.
+    pub fn ranges(&self) -> Result<Vec<Cidr>, SettingProblem> {
+        let fail = |problem| SettingProblem {
+            field: "allow",
+            problem,
+        };
+        if self.allow.len() > ALLOW_MAX {
+            return Err(fail(format!("must have at most {ALLOW_MAX} ranges")));
+        }
+        let ranges = self.allow.iter().map(|text| text.parse());
+        ranges
+            .collect::<Result<_, _>>()
+            .map_err(|error: crate::CidrError| fail(format!("has a range that is none: {error}")))
+    }
+
+    /// Refuses what says something about another scheme than the source's.
+    pub(super) fn check_belongs(&self, scheme: &str) -> Result<(), SettingProblem> {
+        let unsigned = matches!(scheme, "bearer" | "address");
+        let table = [
+            (
+                "hmac",
+                self.hmac.is_some() && scheme != "hmac",
+                "belongs to the scheme hmac alone",
+            ),
+            (
+                "verify_token",
+                self.verify_token.is_some() && scheme != "meta",
+                "belongs to the scheme meta alone",
+            ),
+            (
+                "bearer",
+                self.bearer.is_some() && scheme != "bearer",
+                "belongs to the scheme bearer alone",
+            ),
+            (
+                "event",
+                self.event.is_some() && !unsigned,
+                "belongs to the schemes bearer and address alone",
+            ),
+            (
+                "url",
+                self.url.is_some() && scheme != "twilio",
+                "belongs to the scheme twilio alone",
+            ),
+            (
+                "allow",
+                self.allow.is_empty() && scheme == "address",
+                "is required by the scheme address",
+            ),
+        ];
+        match table.into_iter().find(|(_, wrong, _)| *wrong) {
+            None => Ok(()),
+            Some((field, _, problem)) => Err(SettingProblem {
+                field,
+                problem: problem.to_owned(),
+            }),
+        }
     }
 }

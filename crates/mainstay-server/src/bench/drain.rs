@@ -1,5 +1,9 @@
 //! `mainstay bench drain`: how many jobs that do nothing are carried out in a second, with ten thousand waiting and with a
 //! million, and (PostgreSQL) with an old snapshot held open, which is what slows other queues down.
+//!
+//! What is compared is the rate over equally many jobs: of a small backlog all but its first and last tenth, of the
+//! large one every such stretch within its first fifth. Their medians make the ratio; beside it stands the rate over the
+//! whole of that fifth, which also has the pauses of the disk in it.
 
 use std::process::{Child, Command, Stdio};
 
@@ -49,7 +53,8 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
     let ground = Ground::prepare(bench).await?;
     let mut runs = Vec::new();
     for run in 0..args.runs {
-        let rate = drain(&ground, args.few, (0.1, 0.95)).await?.rate;
+        let drained = drain(&ground, args.few, args.few, args.few).await?;
+        let rate = *drained.stretches.first().context("a stretch")?;
         note(&format!(
             "run {run}: {rate:.0} jobs/s with {} waiting",
             args.few
@@ -61,9 +66,10 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
         Some(url) if args.held_snapshot => Some(Snapshot::hold(url)?),
         _ => None,
     };
-    let many = drain(&ground, args.many, (0.02, 0.22)).await?;
+    let many = drain(&ground, args.many, args.many / 5, args.few).await?;
     drop(held);
-    let ratio = many.rate / few.median;
+    let stretches = Spread::of(&many.stretches).context("at least one stretch")?;
+    let ratio = stretches.median / few.median;
     let line = Line {
         bench: if args.held_snapshot {
             "drain-held-snapshot"
@@ -71,7 +77,7 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
             "drain"
         },
         database: bench.database(),
-        value: many.rate,
+        value: stretches.median,
         unit: "jobs/s",
         reference: Some(few.median),
         ratio: Some(ratio),
@@ -84,15 +90,18 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
     note(&format!(
         "{} on {}: jobs that do nothing, every attempt recorded\n\
          {:>9} waiting   {few} jobs/s, median of {} runs\n\
-         {:>9} waiting   {:.0} jobs/s: {:.0} % of that (bar {:.0} %); inserted {:.0} a second{}\n{}",
+         {:>9} waiting   {stretches} jobs/s, median of {} stretches: {:.0} % of that (bar {:.0} %)\n\
+         {:>9}           {:.0} jobs/s over all of them; inserted {:.0} a second{}\n{}",
         line.bench,
         bench.database(),
         args.few,
         args.runs,
         args.many,
-        many.rate,
+        many.stretches.len(),
         ratio * 100.0,
         RATIO_BAR * 100.0,
+        "",
+        many.rate,
         many.inserted,
         if args.held_snapshot {
             ", with an old snapshot held open"
@@ -105,27 +114,50 @@ pub(crate) async fn run(bench: &Bench, args: &DrainArgs) -> anyhow::Result<Line>
 }
 
 struct Drained {
+    /// Jobs a second, stretch by stretch.
+    stretches: Vec<f64>,
+    /// Over all of them.
     rate: f64,
     inserted: f64,
 }
 
-/// Inserts jobs while no engine runs, starts one, and takes the rate between two shares of them done, as their attempts
-/// tell it: neither the start nor the last incomplete batch belongs to it. Leaves nothing of a small backlog behind.
-async fn drain(ground: &Ground, count: usize, (from, to): (f64, f64)) -> anyhow::Result<Drained> {
+/// Inserts jobs while no engine runs, starts one, lets it do this many, and takes the rates as the attempts tell them, a
+/// stretch being eight tenths of `few`: neither the start nor the last incomplete batch belongs to it. Leaves nothing of
+/// a small backlog behind.
+async fn drain(
+    ground: &Ground,
+    count: usize,
+    wanted: usize,
+    few: usize,
+) -> anyhow::Result<Drained> {
     // All of them are done: only the large backlog leaves any, and it is the last.
     let done_before = ground.inserted();
     let inserted = ground.fill(count).await?;
     let begin = SystemClock.now();
     let node = ground.start().await?;
-    let at = |share: f64| (count as f64 * share) as i64;
-    let enough = if to > 0.5 { 1.0 } else { to };
-    ground.done_reaches(&node, done_before + at(enough)).await?;
+    ground
+        .done_reaches(&node, done_before + wanted as i64)
+        .await?;
     node.stop().await;
-    let (first, last) = (at(from), at(to));
-    let took = ground.done_at(begin, last).await? - ground.done_at(begin, first).await?;
-    ensure!(took > 0, "too fast to be measured: use larger backlogs");
+    let tenth = few / 10;
+    let mut times = ground.done_at_each(begin, tenth).await?;
+    times.truncate(wanted / tenth);
+    let rate = |times: &[i64]| {
+        let (Some(first), Some(last)) = (times.first(), times.last()) else {
+            return 0.0;
+        };
+        ((times.len() - 1) * tenth) as f64 / ((last - first) as f64 / 1_000_000.0)
+    };
+    // Nine times bound eight tenths.
+    let stretches: Vec<f64> = times.chunks_exact(9).map(rate).collect();
+    let all = rate(&times);
+    ensure!(
+        all.is_finite() && stretches.iter().all(|rate| rate.is_finite()),
+        "too fast to be measured: use larger backlogs"
+    );
     Ok(Drained {
-        rate: (last - first) as f64 / (took as f64 / 1_000_000.0),
+        stretches,
+        rate: all,
         inserted,
     })
 }

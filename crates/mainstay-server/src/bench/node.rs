@@ -20,7 +20,11 @@ use mainstay_domain::{
     BindingId, Clock, EventId, JobId, Random, ReceiptId, Scope, SourceId, Store, StoreExt,
     TenantId, Timestamp,
     access::Tenant,
-    intake::{Arrival, Blob, NewEvent, NewReceipt, payload_digest},
+    intake::{
+        Arrival, Blob, NewEvent, NewReceipt,
+        certificates::{CertificateError, Certificates},
+        payload_digest,
+    },
     jobs::{
         Attempt, NewJob, QueueNumber,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
@@ -39,6 +43,8 @@ use crate::time::{SystemClock, SystemRandom};
 const INSERT_AT_ONCE: usize = 1_000;
 /// The lane that the jobs wait in.
 const BAND: i16 = 1;
+/// The most times that are asked for at once.
+const TIMES_MAX: usize = 10_000;
 const STEP: Duration = Duration::from_millis(1);
 
 /// Says how far a long filling has come.
@@ -81,6 +87,13 @@ struct NoWayOut;
 impl HttpOut for NoWayOut {
     async fn post(&self, request: OutRequest) -> Result<OutAnswer, OutError> {
         Err(OutError::Url(request.url))
+    }
+}
+
+#[async_trait::async_trait]
+impl Certificates for NoWayOut {
+    async fn public_key(&self, url: &str, _: &'static str) -> Result<Bytes, CertificateError> {
+        Err(CertificateError::Unavailable(url.to_owned()))
     }
 }
 
@@ -257,6 +270,7 @@ impl Ground {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             http_out: Arc::new(NoWayOut),
+            certificates: Arc::new(NoWayOut),
             retention: Retention::default(),
         };
         Ok(Mainstay::start(parts).await?)
@@ -312,17 +326,25 @@ impl Ground {
         }
     }
 
-    /// When so many of those that were carried out since then were done, in microseconds.
-    pub(super) async fn done_at(&self, since: Timestamp, count: i64) -> anyhow::Result<i64> {
+    /// Of those that were carried out since then: when each so manieth was done, in microseconds.
+    pub(super) async fn done_at_each(
+        &self,
+        since: Timestamp,
+        each: usize,
+    ) -> anyhow::Result<Vec<i64>> {
         let statement = format!(
-            "SELECT finished_at FROM attempt WHERE finished_at >= {} ORDER BY finished_at LIMIT 1 OFFSET {}",
-            since.micros(),
-            count - 1
+            "SELECT o.finished_at FROM (
+                SELECT finished_at, row_number() OVER (ORDER BY finished_at) AS number
+                FROM attempt WHERE finished_at >= {}
+            ) AS o WHERE o.number % {each} = 0 ORDER BY o.number",
+            since.micros()
         );
-        let found = self.store.query(Scope::System("bench"), statement, 1);
+        let found = self
+            .store
+            .query(Scope::System("bench"), statement, TIMES_MAX);
         let found = found.await?;
-        let at = found.rows.first().and_then(|row| row.first()?.as_i64());
-        at.context("as many attempts as jobs that are done")
+        let times = found.rows.iter().map(|row| row.first()?.as_i64());
+        times.collect::<Option<_>>().context("a time for each")
     }
 
     /// Waits until this many are done.

@@ -45,7 +45,7 @@ use output::Output;
 use table::Table;
 
 /// The schemes that a source can have.
-const SCHEMES: [&str; 5] = mainstay_domain::intake::scheme::Scheme::NAMES;
+const SCHEMES: [&str; 13] = mainstay_domain::intake::scheme::Scheme::NAMES;
 /// The categories of failures.
 const CATEGORIES: [&str; 10] = [
     "network",

@@ -6,7 +6,11 @@ use std::{
 };
 
 use clap::Args;
-use mainstay_domain::intake::scheme::{self, Message, Scheme, Secret};
+use mainstay_domain::intake::{
+    scheme::{self, Message, Scheme, Secret},
+    settings::SourceSettings,
+};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::{
@@ -14,7 +18,7 @@ use super::{
     api::{Address, Api, SOURCES, text},
     args::{JsonArg, SecretArg, input_read, now},
     failure::{Exit, Failure},
-    send_body::{Made, body, id_prefix, kind_default},
+    send_body::{Made, body, content_type, id_prefix, kind_default},
     table::{Tone, clean},
 };
 use crate::time::{SystemRandom, random_hex};
@@ -31,12 +35,21 @@ pub(crate) struct SendArgs {
     /// How to sign (default: as the source's provider does)
     #[arg(long, value_parser = super::SCHEMES)]
     scheme: Option<String>,
-    /// The signing secret: itself, @FILE, or - for standard input
+    /// The signing secret: itself, @FILE, or - for standard input; only the scheme address needs none
     #[arg(long)]
-    secret: SecretArg,
+    secret: Option<SecretArg>,
     /// For the scheme hmac: its rule as JSON, or @FILE (default: the source's)
     #[arg(long, value_name = "JSON")]
     hmac: Option<JsonArg>,
+    /// For the scheme bearer: where the token stands, as JSON, or @FILE (default: the source's)
+    #[arg(long, value_name = "JSON")]
+    bearer: Option<JsonArg>,
+    /// For the schemes bearer and address: where id and type stand, as JSON, or @FILE (default: the source's)
+    #[arg(long, value_name = "JSON")]
+    event: Option<JsonArg>,
+    /// For the scheme twilio: sign as if sent to this URL (default: the one it is sent to)
+    #[arg(long, value_name = "URL")]
+    sent_to: Option<String>,
     /// The body: a file, or - for standard input (default: one as the provider would send)
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
@@ -119,9 +132,17 @@ pub(super) async fn run(context: &Context, args: SendArgs) -> Result<(), Failure
 
 async fn sign(context: &Context, args: SendArgs) -> Result<Signed, Failure> {
     let target = target(context, &args).await?;
-    let scheme = Scheme::from_settings(&target.scheme, target.hmac.as_ref(), None)
+    let scheme = Scheme::from_settings(&target.scheme, &target.settings)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let secret = Secret::new(args.secret.read()?);
+    if matches!(scheme, Scheme::Paypal) {
+        return Err(Failure::usage("only PayPal can sign as PayPal does")
+            .hint("its dashboard has a simulator that sends to any URL"));
+    }
+    let secret = match &args.secret {
+        Some(secret) => Secret::new(secret.read()?),
+        None if scheme.needs_no_secret() => Secret::new(String::new()),
+        None => return Err(Failure::usage("which secret?").hint("give --secret")),
+    };
     let kind = args
         .kind
         .unwrap_or_else(|| kind_default(&scheme).to_owned());
@@ -136,7 +157,7 @@ async fn sign(context: &Context, args: SendArgs) -> Result<Signed, Failure> {
     };
     let body = match &args.body {
         Some(path) => input_read(path)?,
-        None => body(&scheme, &made).to_string().into_bytes(),
+        None => body(&scheme, &made),
     };
     let message = Message {
         id: &id,
@@ -144,14 +165,22 @@ async fn sign(context: &Context, args: SendArgs) -> Result<Signed, Failure> {
         timestamp_secs: at_secs,
         body: &body,
     };
-    let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    let signature = scheme::sign(&scheme, &secret, &message);
+    let mut headers = vec![(
+        "content-type".to_owned(),
+        content_type(&scheme, &body).to_owned(),
+    )];
+    let url = scheme.url_for(&target.url, &body);
+    let signed_url = match &args.sent_to {
+        Some(url) => scheme.url_for(url, &body),
+        None => url.clone(),
+    };
+    let signature = scheme::sign_to(&scheme, &secret, &signed_url, &message);
     headers.extend(signature.map_err(|error| Failure::usage(error.to_string()))?);
     for header in &args.headers {
         headers.push(super::args::header_parse(header)?);
     }
     Ok(Signed {
-        url: target.url,
+        url,
         headers,
         body,
         id,
@@ -162,36 +191,60 @@ async fn sign(context: &Context, args: SendArgs) -> Result<Signed, Failure> {
 struct Target {
     url: String,
     scheme: String,
-    hmac: Option<Value>,
+    settings: SourceSettings,
 }
 
 async fn target(context: &Context, args: &SendArgs) -> Result<Target, Failure> {
-    let hmac = args.hmac.as_ref().map(JsonArg::read).transpose()?;
+    let read = |rule: &Option<JsonArg>| rule.as_ref().map(JsonArg::read).transpose();
+    let given = SourceSettings {
+        hmac: read(&args.hmac)?,
+        bearer: read(&args.bearer)?,
+        event: read(&args.event)?,
+        ..SourceSettings::default()
+    };
+    let over = |known: SourceSettings| SourceSettings {
+        hmac: given.hmac.clone().or(known.hmac),
+        bearer: given.bearer.clone().or(known.bearer),
+        event: given.event.clone().or(known.event),
+        ..known
+    };
     if args.target.contains("://") {
         let scheme = args.scheme.clone().ok_or_else(|| {
             Failure::usage("which scheme?").hint("give --scheme; only a source's own is known")
         })?;
+        let settings = over(listing(&scheme));
         return Ok(Target {
             url: args.target.clone(),
             scheme,
-            hmac,
+            settings,
         });
     }
     let address = context.address()?;
     let api = Api::new(&address)?;
     let source = api.find(SOURCES, &args.target).await?;
     let url = api.base().join(&text(&source, "/url"));
-    let settings_hmac = source
-        .pointer("/settings/hmac")
-        .filter(|rule| !rule.is_null());
+    let own = text(&source, "/scheme");
+    let scheme = args.scheme.clone().unwrap_or_else(|| own.clone());
+    // What the source was told belongs to its own scheme.
+    let told: Option<SourceSettings> = source
+        .get("settings")
+        .filter(|_| own == scheme)
+        .and_then(|settings| SourceSettings::deserialize(settings).ok());
+    let settings = over(told.unwrap_or_else(|| listing(&scheme)));
     Ok(Target {
         url: url.map_or_else(|_| in_url(&address, &args.target), String::from),
-        scheme: args
-            .scheme
-            .clone()
-            .unwrap_or_else(|| text(&source, "/scheme")),
-        hmac: hmac.or_else(|| settings_hmac.cloned()),
+        scheme,
+        settings,
     })
+}
+
+/// Settings without any source's: the scheme address wants a list, which is no matter of whoever sends.
+fn listing(scheme: &str) -> SourceSettings {
+    let any = (scheme == "address").then(|| "0.0.0.0/0".to_owned());
+    SourceSettings {
+        allow: any.into_iter().collect(),
+        ..SourceSettings::default()
+    }
 }
 
 fn in_url(address: &Address, source: &str) -> String {

@@ -111,6 +111,21 @@ pub(crate) struct SettingsArgs {
     /// For the scheme hmac: its rule as JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON")]
     hmac: Option<JsonArg>,
+    /// For the scheme bearer: where the token stands, as JSON with header and prefix
+    #[arg(long, value_name = "JSON")]
+    bearer: Option<JsonArg>,
+    /// For the schemes bearer and address: where the event's id, type and time stand, as JSON
+    #[arg(long, value_name = "JSON")]
+    event: Option<JsonArg>,
+    /// An address or a range that requests may come from, such as 192.0.2.0/24; may be given several times
+    #[arg(long, value_name = "RANGE")]
+    allow: Vec<String>,
+    /// Let requests in from any address again
+    #[arg(long, conflicts_with = "allow")]
+    allow_all: bool,
+    /// For the scheme twilio: the URL as Twilio has it, without its query (default: the server's public URL)
+    #[arg(long, value_name = "URL")]
+    sent_to: Option<String>,
     /// For the scheme meta: the verify token: itself, @FILE, or - for standard input
     #[arg(long, value_name = "TOKEN")]
     verify_token: Option<SecretArg>,
@@ -127,6 +142,13 @@ impl SettingsArgs {
             .set("tolerance_secs", self.tolerance_secs)
             .set("body_limit_bytes", self.body_limit_bytes)
             .set("hmac", self.hmac.map(|rule| rule.read()).transpose()?)
+            .set("bearer", self.bearer.map(|rule| rule.read()).transpose()?)
+            .set("event", self.event.map(|rule| rule.read()).transpose()?)
+            .set("url", self.sent_to)
+            .set(
+                "allow",
+                (self.allow_all || !self.allow.is_empty()).then_some(self.allow),
+            )
             .set(
                 "answer",
                 self.answer.map(|answer| answer.read()).transpose()?,

@@ -1,12 +1,16 @@
 //! `mainstay verify`: explains a signature, without a server and without the network.
 
-use std::path::PathBuf;
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use mainstay_domain::intake::{
-    scheme::{self, Explanation, Outcome, Request, Scheme, Secret},
-    settings::TOLERANCE_SECS,
+    scheme::{self, Explanation, Outcome, Request, Route, Scheme, Secret},
+    settings::{SourceSettings, TOLERANCE_SECS},
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::json;
 
 use super::{
@@ -15,6 +19,7 @@ use super::{
     failure::{Exit, Failure},
     table::{Cell, Column, Table, Tone},
 };
+use crate::outbound::public_key;
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
@@ -22,11 +27,29 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_parser = super::SCHEMES)]
     scheme: String,
     /// A signing secret: itself, @FILE, or - for standard input; may be given several times
-    #[arg(long = "secret", required = true)]
+    #[arg(long = "secret", required_unless_present = "allow")]
     secrets: Vec<SecretArg>,
     /// For the scheme hmac: its rule as JSON, or @FILE
     #[arg(long, value_name = "JSON")]
     hmac: Option<JsonArg>,
+    /// For the scheme bearer: where the token stands, as JSON with header and prefix, or @FILE
+    #[arg(long, value_name = "JSON")]
+    bearer: Option<JsonArg>,
+    /// For the schemes bearer and address: where the event's id, type and time stand, as JSON, or @FILE
+    #[arg(long, value_name = "JSON")]
+    event: Option<JsonArg>,
+    /// An address or a range that the source lets in; may be given several times
+    #[arg(long, value_name = "RANGE")]
+    allow: Vec<String>,
+    /// The address that the request came from
+    #[arg(long, value_name = "ADDRESS")]
+    remote: Option<IpAddr>,
+    /// For the scheme twilio: the URL that the request was sent to, with its query
+    #[arg(long, value_name = "URL")]
+    sent_to: Option<String>,
+    /// For the scheme paypal: the certificate that PAYPAL-CERT-URL names, as a PEM file
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// A header of the request, as 'Name: value'; may be given several times
     #[arg(long = "header", short = 'H', value_name = "HEADER")]
     headers: Vec<String>,
@@ -45,15 +68,37 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(super) fn run(context: &Context, args: VerifyArgs) -> Result<(), Failure> {
-    let hmac = args.hmac.as_ref().map(JsonArg::read).transpose()?;
-    let scheme = Scheme::from_settings(&args.scheme, hmac.as_ref(), None)
+    let read = |rule: &Option<JsonArg>| rule.as_ref().map(JsonArg::read).transpose();
+    let settings = SourceSettings {
+        hmac: read(&args.hmac)?,
+        bearer: read(&args.bearer)?,
+        event: read(&args.event)?,
+        allow: args.allow.clone(),
+        ..SourceSettings::default()
+    };
+    let scheme = Scheme::from_settings(&args.scheme, &settings)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let allow = settings
+        .ranges()
         .map_err(|error| Failure::usage(error.to_string()))?;
     let secrets: Vec<Secret> = args
         .secrets
         .iter()
         .map(|secret| secret.read().map(Secret::new))
         .collect::<Result<_, _>>()?;
-    let (headers, body) = request_read(&args)?;
+    let (written, headers, body) = request_read(&args)?;
+    let url = args.sent_to.clone().or(written).unwrap_or_default();
+    if matches!(scheme, Scheme::Twilio) && url.is_empty() {
+        return Err(Failure::usage("which URL was it sent to?")
+            .hint("Twilio signs it: give --sent-to with the URL that Twilio has"));
+    }
+    let certificate = args.certificate.as_deref().map(key_read).transpose()?;
+    if matches!(scheme, Scheme::Paypal) && certificate.is_none() {
+        return Err(Failure::usage("which certificate?").hint(
+            "nothing is fetched here: fetch what PAYPAL-CERT-URL names and give --certificate; \
+             the server verifies its chain as well",
+        ));
+    }
     let request = Request {
         headers: &headers,
         body: &body,
@@ -61,8 +106,13 @@ pub(super) fn run(context: &Context, args: VerifyArgs) -> Result<(), Failure> {
             .at
             .as_ref()
             .map_or_else(|| now().as_second(), TimeArg::secs),
+        route: Route {
+            url: &url,
+            remote: args.remote,
+            certificate: certificate.as_deref(),
+        },
     };
-    let told = scheme::explain(&scheme, &secrets, args.tolerance_secs, &request);
+    let told = scheme::explain(&scheme, &allow, &secrets, args.tolerance_secs, &request);
     context.show(&json!(told), |_| show(context, &told))?;
     if told.accepted {
         Ok(())
@@ -71,9 +121,19 @@ pub(super) fn run(context: &Context, args: VerifyArgs) -> Result<(), Failure> {
     }
 }
 
-type Headers = Vec<(String, String)>;
+/// The public key of the first certificate in a PEM file.
+fn key_read(path: &Path) -> Result<bytes::Bytes, Failure> {
+    let wrong = |why: String| Failure::usage("this is no certificate").detail(why);
+    let certificate = CertificateDer::from_pem_slice(&input_read(path)?)
+        .map_err(|error| wrong(error.to_string()))?;
+    public_key(&certificate).map_err(|error| wrong(error.to_string()))
+}
 
-fn request_read(args: &VerifyArgs) -> Result<(Headers, Vec<u8>), Failure> {
+type Headers = Vec<(String, String)>;
+/// The URL where the first line has it whole, the headers, the body.
+type Parts = (Option<String>, Headers, Vec<u8>);
+
+fn request_read(args: &VerifyArgs) -> Result<Parts, Failure> {
     if let Some(path) = &args.request {
         return request_parse(&input_read(path)?);
     }
@@ -83,11 +143,12 @@ fn request_read(args: &VerifyArgs) -> Result<(Headers, Vec<u8>), Failure> {
         Some(path) => input_read(path)?,
         None => Vec::new(),
     };
-    Ok((headers, body))
+    Ok((None, headers, body))
 }
 
 /// A request as it looks on the wire, with or without its first line and with either line end.
-fn request_parse(bytes: &[u8]) -> Result<(Headers, Vec<u8>), Failure> {
+fn request_parse(bytes: &[u8]) -> Result<Parts, Failure> {
+    let mut url = None;
     let mut headers = Vec::new();
     let mut rest = bytes;
     let mut first = true;
@@ -95,9 +156,13 @@ fn request_parse(bytes: &[u8]) -> Result<(Headers, Vec<u8>), Failure> {
         let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
         rest = &rest[end + 1..];
         if line.is_empty() {
-            return Ok((headers, rest.to_vec()));
+            return Ok((url, headers, rest.to_vec()));
         }
         let line = String::from_utf8_lossy(line);
+        if first && let Some(target) = line.strip_prefix("POST ") {
+            let target = target.split(' ').next().unwrap_or_default();
+            url = target.contains("://").then(|| target.to_owned());
+        }
         match header_parse(&line) {
             Ok(header) if !(first && line.starts_with("POST ")) => headers.push(header),
             Err(failure) if !first => return Err(failure),
@@ -160,10 +225,12 @@ mod tests {
             "POST https://a.example.test:8/in/x\nHost: a:8\nX-Sig: v1=a:b\n\n{\"a\":\n1}\r\n",
             "Host: a:8\nX-Sig: v1=a:b\n\n{\"a\":\n1}\r\n",
         ] {
-            let (headers, body) = request_parse(text.as_bytes()).expect("a request");
+            let (url, headers, body) = request_parse(text.as_bytes()).expect("a request");
             let names: Vec<&str> = headers.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, ["host", "x-sig"], "{text}");
             assert_eq!(headers[1].1, "v1=a:b");
+            let whole = text.starts_with("POST https://");
+            assert_eq!(url.is_some(), whole, "{url:?}");
             assert_eq!(body, b"{\"a\":\n1}\r\n");
         }
         assert!(request_parse(b"Host: a\n").is_err());

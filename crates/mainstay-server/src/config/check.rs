@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mainstay_domain::intake::settings::BODY_LIMIT_BYTES_MAX;
+use mainstay_domain::{Cidr, intake::settings::BODY_LIMIT_BYTES_MAX};
 
 use super::{
     Config, Limits, Log, Retention, Secret, Tls,
     layer::{ConfigError, Layer, LimitsLayer, RetentionLayer, TlsLayer},
 };
-use crate::{cidr::Cidr, limits};
+use crate::limits;
 
 /// The longest period that data can be kept for, in days.
 const DAYS_MAX: u64 = 36_500;

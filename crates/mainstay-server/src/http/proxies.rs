@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-use crate::cidr::Cidr;
+use mainstay_domain::Cidr;
 
 /// Entries that are looked at; nobody has more proxies.
 const HOPS_MAX: usize = 16;

@@ -15,6 +15,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
 };
+use mainstay_domain::Cidr;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -24,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use super::{idle::Idle, proxies, proxies::Peer};
-use crate::{cidr::Cidr, config::Limits, limits};
+use crate::{config::Limits, limits};
 
 /// Pause after the system refused to give us a connection (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::cidr::Cidr;
+use mainstay_domain::Cidr;
 
 /// IPv4 ranges that are not the public internet, and what they are (IANA special-purpose registry).
 const DENIED_V4: [(Cidr, &str); 17] = [

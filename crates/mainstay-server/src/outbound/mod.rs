@@ -5,6 +5,7 @@
 //! connected to what was checked, no redirects, no proxy, and a bound on everything that the other
 //! side can make long: connecting, the whole call, headers, body, connections that are kept.
 
+mod certificates;
 mod connect;
 mod guard;
 mod resolve;
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
-    Request, Response, Uri,
+    Method, Request, Response, Uri,
     body::Incoming,
     header::{CONNECTION, HeaderMap, HeaderName, HeaderValue},
 };
@@ -32,7 +33,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use mainstay_domain::jobs::http_out::{HttpOut, OutAnswer, OutError, OutRequest};
-use rustls::pki_types::CertificateDer;
+use rustls::{client::danger::ServerCertVerifier, pki_types::CertificateDer};
 use rustls_platform_verifier::Verifier;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -40,6 +41,7 @@ use tokio::{
 };
 use url::{Host, Url};
 
+pub(crate) use certificates::{PinnedCertificates, public_key};
 pub(crate) use connect::literal;
 use connect::{BoundedConnect, CONNECT_TIMEOUT, GuardedTcp};
 pub(crate) use guard::AddressGuard;
@@ -112,10 +114,11 @@ impl Outbound {
     /// Until the answer's headers are there.
     async fn send(
         &self,
+        method: Method,
         request: OutRequest,
     ) -> Result<(Response<Incoming>, SemaphorePermit<'_>), OutError> {
         let connect = Duration::from_millis(request.connect_timeout_ms);
-        let request = self.request(request)?;
+        let request = self.request(method, request)?;
         let permit = self
             .in_flight
             .acquire()
@@ -128,7 +131,11 @@ impl Outbound {
         Ok((answer, permit))
     }
 
-    fn request(&self, request: OutRequest) -> Result<Request<Full<Bytes>>, OutError> {
+    fn request(
+        &self,
+        method: Method,
+        request: OutRequest,
+    ) -> Result<Request<Full<Bytes>>, OutError> {
         let uri = self.uri(&request.url)?;
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
@@ -139,7 +146,9 @@ impl Outbound {
         if self.open.load(Ordering::Relaxed) >= KEPT_OPEN_MAX {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let mut built = Request::post(uri)
+        let mut built = Request::builder()
+            .method(method)
+            .uri(uri)
             .body(Full::new(request.body))
             .map_err(|error| OutError::Url(error.to_string()))?;
         *built.headers_mut() = headers;
@@ -167,10 +176,21 @@ impl Outbound {
 #[async_trait]
 impl HttpOut for Outbound {
     async fn post(&self, request: OutRequest) -> Result<OutAnswer, OutError> {
+        self.call(Method::POST, request).await
+    }
+}
+
+impl Outbound {
+    /// GETs, under the same guard and the same bounds.
+    pub(crate) async fn get(&self, request: OutRequest) -> Result<OutAnswer, OutError> {
+        self.call(Method::GET, request).await
+    }
+
+    async fn call(&self, method: Method, request: OutRequest) -> Result<OutAnswer, OutError> {
         let ms = request.timeout_ms;
         let keep = request.answer_bytes_max;
         let deadline = Instant::now() + Duration::from_millis(ms);
-        let (answer, _permit) = tokio::time::timeout_at(deadline, self.send(request))
+        let (answer, _permit) = tokio::time::timeout_at(deadline, self.send(method, request))
             .await
             .unwrap_or(Err(OutError::Timeout {
                 operation: "request",
@@ -258,6 +278,12 @@ fn client_error(error: ClientError) -> OutError {
     } else {
         OutError::Broken(deepest)
     }
+}
+
+/// What verifies chains up to the platform's authorities alone.
+pub(crate) fn platform_verifier() -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    let provider = Arc::clone(rustls::ClientConfig::builder().crypto_provider());
+    Ok(Arc::new(Verifier::new(provider)?))
 }
 
 /// The platform's authorities and ours. Without any, every https request fails with `tls_failed`, and says so.

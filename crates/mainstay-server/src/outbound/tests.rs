@@ -527,7 +527,7 @@ async fn with_many_connections_open_none_more_is_kept() {
     let outbound = loopback();
     outbound.open.fetch_add(KEPT_OPEN_MAX, Ordering::Relaxed);
     let built = outbound
-        .request(request(format!("http://{address}/")))
+        .request(Method::POST, request(format!("http://{address}/")))
         .expect("a request");
     assert_eq!(
         built.headers().get(CONNECTION),

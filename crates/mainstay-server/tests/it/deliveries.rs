@@ -1,6 +1,6 @@
 //! What the team's own application gets, byte for byte.
 
-use mainstay_domain::intake::scheme::{Message, Request, Scheme, Secret, sign, verify};
+use mainstay_domain::intake::scheme::{Message, Request, Route, Scheme, Secret, sign, verify};
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,6 +32,7 @@ fn proven(received: &Received) -> bool {
         headers: &received.headers,
         body: &received.body,
         now_secs: 0,
+        route: Route::default(),
     };
     verify(&Scheme::Github, &[Secret::from(SECRET)], 300, &request).is_ok()
 }

@@ -9,5 +9,6 @@ mod encrypted;
 mod idempotency;
 mod receiver;
 mod routes;
+mod schemes;
 mod server;
 mod wire;

@@ -84,6 +84,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     4 "0004_billing_watch";
     5 "0005_views";
     6 "0006_durations";
+    7 "0007_rows";
 };
 
 /// What happens to the outcome of a run.

@@ -10,10 +10,8 @@ use mainstay_domain::{
     EventId, StoreError, StoreResult, Timestamp,
     intake::{Appended, Arrival, NewEvent, NewReceipt},
 };
-use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 
-use super::{conn::PgConn, hot_jobs::JobArrays};
+use super::{conn::PgConn, hot_jobs::job_rows, rows::Rows};
 use crate::intake::kept::Kept;
 
 /// Held by appends together, by changes of the configuration alone, until the end of the transaction: no event is
@@ -23,10 +21,8 @@ const CONFIG_ALONE: &str = "SELECT pg_advisory_xact_lock(7236276601850232673)";
 /// A statement of its own: its snapshot must be newer than the lock.
 const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
 const DEDUP_INSERT: &str = "
-    INSERT INTO dedup (source_number, key, tenant_id, event_id, body_hash, deliveries, main_key)
-    SELECT n.source_number, n.key, n.tenant_id, n.event_id, n.body_hash, 1, n.main_key
-    FROM unnest($1::integer[], $2::bytea[], $3::uuid[], $4::uuid[], $5::bytea[], $6::bytea[])
-        AS n (source_number, key, tenant_id, event_id, body_hash, main_key)
+    INSERT INTO dedup (source_number, key, tenant_id, event_id, body_hash, main_key, deliveries)
+    SELECT n.*, 1 FROM unnest($1::dedup_row[]) AS n
     ON CONFLICT (source_number, key) DO NOTHING";
 /// One by one: no plan ever reads the whole table to join it.
 const DEDUP_GET: &str = "
@@ -42,14 +38,11 @@ const DEDUP_POINT: &str = "
 const EVENT_INSERT: &str = "
     INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
         occurred_at, receipt_id, payload_bytes, payload_zstd, payload, config_version)
-    SELECT n.*, $14::bigint
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[], $5::bytea[], $6::text[], $7::text[], $8::bigint[],
-        $9::bigint[], $10::uuid[], $11::bigint[], $12::boolean[], $13::bytea[]) AS n";
+    SELECT n.*, $2::bigint FROM unnest($1::event_row[]) AS n";
 const RECEIPT_INSERT: &str = "
     INSERT INTO receipt (id, source_id, received_at, verdict, events, secret_id, remote, body_bytes, event_id,
         headers_zstd, headers, body_zstd, body)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::smallint[], $6::uuid[], $7::text[],
-        $8::bigint[], $9::uuid[], $10::boolean[], $11::bytea[], $12::boolean[], $13::bytea[])";
+    SELECT * FROM unnest($1::receipt_row[])";
 
 /// Every text of this file.
 #[cfg(test)]
@@ -196,13 +189,13 @@ impl PgConn<'_> {
         }
         self.keys_take(config_version, &mut batch).await?;
         let appended = batch.appended(arrivals);
-        let receipts = ReceiptArrays::new(arrivals, &appended);
-        let events = EventArrays::new(&batch.roots);
+        let receipts = receipt_rows(arrivals, &appended);
+        let events = event_rows(&batch.roots);
         let new = batch.roots.iter().filter(|root| root.known.is_none());
-        let jobs = JobArrays::new(new.flat_map(|root| &root.event.jobs));
+        let jobs = job_rows(new.flat_map(|root| &root.event.jobs));
         try_join4(
-            self.receipts_insert(&receipts),
-            self.events_insert(&events, config_version),
+            self.rows_insert(RECEIPT_INSERT, &receipts, &[]),
+            self.rows_insert(EVENT_INSERT, &events, &[&config_version]),
             self.jobs_insert_new(&jobs),
             self.deliveries_count(&batch.roots),
         )
@@ -221,22 +214,20 @@ impl PgConn<'_> {
             );
         }
         rows.sort_unstable();
-        let numbers: Vec<i32> = rows.iter().map(|((number, _), _)| *number).collect();
-        let keys: Vec<&[u8]> = rows.iter().map(|((_, key), _)| &key[..]).collect();
-        let roots = &batch.roots;
-        let each = || rows.iter().map(|((_, key), index)| (key, &roots[*index]));
-        let tenants: Vec<Uuid> = each().map(|(_, root)| root.event.tenant.uuid()).collect();
-        let events: Vec<Uuid> = each().map(|(_, root)| root.event.id.uuid()).collect();
-        let hashes: Vec<&[u8]> = each().map(|(_, root)| &root.event.body_hash[..]).collect();
-        let mains: Vec<Option<&[u8]>> = each()
-            .map(|(key, root)| (*key != root.keys[0]).then_some(&root.keys[0][..]))
-            .collect();
-        let insert: [&(dyn ToSql + Sync); 6] =
-            [&numbers, &keys, &tenants, &events, &hashes, &mains];
+        let mut records = Rows::default();
+        for ((number, key), index) in &rows {
+            let root = &batch.roots[*index];
+            let main = (*key != root.keys[0]).then_some(&root.keys[0][..]);
+            records.push(|row| {
+                row.put(*number).put(&key[..]);
+                row.put(root.event.tenant.uuid()).put(root.event.id.uuid());
+                row.put(&root.event.body_hash[..]).put(main);
+            });
+        }
         let (_, version, inserted) = try_join3(
             self.rows(CONFIG_SHARED, &[]),
             self.rows(CONFIG_VERSION, &[]),
-            self.run(DEDUP_INSERT, &insert),
+            self.run(DEDUP_INSERT, &[&records]),
         )
         .await?;
         if version.first().map(|row| row.get::<_, i64>(0)) != Some(config_version) {
@@ -245,6 +236,8 @@ impl PgConn<'_> {
         if inserted == rows.len() as u64 {
             return Ok(());
         }
+        let numbers: Vec<i32> = rows.iter().map(|((number, _), _)| *number).collect();
+        let keys: Vec<&[u8]> = rows.iter().map(|((_, key), _)| &key[..]).collect();
         // A statement of its own: it sees what the insert had to wait for.
         let found = self.rows(DEDUP_GET, &[&numbers, &keys]).await?;
         let mut known: HashMap<Key, Known> = HashMap::with_capacity(found.len());
@@ -309,90 +302,6 @@ impl PgConn<'_> {
             .await
             .map(|_| ())
     }
-
-    async fn events_insert(
-        &self,
-        events: &EventArrays<'_>,
-        config_version: i64,
-    ) -> StoreResult<()> {
-        if events.ids.is_empty() {
-            return Ok(());
-        }
-        let EventArrays {
-            tenants,
-            ids,
-            sources,
-            numbers,
-            keys,
-            provider_ids,
-            kinds,
-            received,
-            occurred,
-            receipts,
-            sizes,
-            zstd,
-            payloads,
-        } = events;
-        self.run(
-            EVENT_INSERT,
-            &[
-                tenants,
-                ids,
-                sources,
-                numbers,
-                keys,
-                provider_ids,
-                kinds,
-                received,
-                occurred,
-                receipts,
-                sizes,
-                zstd,
-                payloads,
-                &config_version,
-            ],
-        )
-        .await
-        .map(|_| ())
-    }
-
-    async fn receipts_insert(&self, receipts: &ReceiptArrays<'_>) -> StoreResult<()> {
-        let ReceiptArrays {
-            ids,
-            sources,
-            received,
-            verdicts,
-            events,
-            secrets,
-            remotes,
-            sizes,
-            again,
-            headers_zstd,
-            headers,
-            body_zstd,
-            bodies,
-        } = receipts;
-        self.run(
-            RECEIPT_INSERT,
-            &[
-                ids,
-                sources,
-                received,
-                verdicts,
-                events,
-                secrets,
-                remotes,
-                sizes,
-                again,
-                headers_zstd,
-                headers,
-                body_zstd,
-                bodies,
-            ],
-        )
-        .await
-        .map(|_| ())
-    }
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
@@ -401,87 +310,41 @@ fn fixed<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
         .map_err(|_| StoreError::Corrupt("a digest of another length".into()))
 }
 
-/// The columns of new events. Payloads are borrowed: they are copied once, onto the wire.
-#[derive(Default)]
-struct EventArrays<'a> {
-    tenants: Vec<Uuid>,
-    ids: Vec<Uuid>,
-    sources: Vec<Uuid>,
-    numbers: Vec<i32>,
-    keys: Vec<&'a [u8]>,
-    provider_ids: Vec<&'a str>,
-    kinds: Vec<&'a str>,
-    received: Vec<i64>,
-    occurred: Vec<Option<i64>>,
-    receipts: Vec<Uuid>,
-    sizes: Vec<i64>,
-    zstd: Vec<bool>,
-    payloads: Vec<&'a [u8]>,
-}
-
-impl<'a> EventArrays<'a> {
-    fn new(roots: &'a [Root<'a>]) -> Self {
-        let mut arrays = Self::default();
-        for root in roots.iter().filter(|root| root.known.is_none()) {
-            let event = root.event;
-            arrays.tenants.push(event.tenant.uuid());
-            arrays.ids.push(event.id.uuid());
-            arrays.sources.push(event.source.uuid());
-            arrays.numbers.push(event.source_number);
-            arrays.keys.push(&root.keys[0]);
-            arrays.provider_ids.push(&event.provider_id);
-            arrays.kinds.push(&event.kind);
-            arrays.received.push(root.receipt.received_at.micros());
-            arrays
-                .occurred
-                .push(event.occurred_at.map(Timestamp::micros));
-            arrays.receipts.push(root.receipt.id.uuid());
-            arrays.sizes.push(event.payload_bytes);
-            arrays.zstd.push(event.payload.zstd);
-            arrays.payloads.push(&event.payload.bytes);
-        }
-        arrays
+/// The rows of new events.
+fn event_rows(roots: &[Root<'_>]) -> Rows {
+    let mut rows = Rows::default();
+    for root in roots.iter().filter(|root| root.known.is_none()) {
+        let event = root.event;
+        rows.push(|row| {
+            row.put(event.tenant.uuid()).put(event.id.uuid());
+            row.put(event.source.uuid()).put(event.source_number);
+            row.put(&root.keys[0][..]).put(&*event.provider_id);
+            row.put(&*event.kind).put(root.receipt.received_at.micros());
+            row.put(event.occurred_at.map(Timestamp::micros));
+            row.put(root.receipt.id.uuid()).put(event.payload_bytes);
+            row.put(event.payload.zstd).put(&event.payload.bytes[..]);
+        });
     }
+    rows
 }
 
-/// The columns of receipts.
-#[derive(Default)]
-struct ReceiptArrays<'a> {
-    ids: Vec<Uuid>,
-    sources: Vec<Uuid>,
-    received: Vec<i64>,
-    verdicts: Vec<i16>,
-    events: Vec<i16>,
-    secrets: Vec<Option<Uuid>>,
-    remotes: Vec<&'a str>,
-    sizes: Vec<i64>,
-    again: Vec<Option<Uuid>>,
-    headers_zstd: Vec<bool>,
-    headers: Vec<&'a [u8]>,
-    body_zstd: Vec<Option<bool>>,
-    bodies: Vec<Option<&'a [u8]>>,
-}
-
-impl<'a> ReceiptArrays<'a> {
-    fn new(arrivals: &'a [Arrival], appended: &[Vec<Appended>]) -> Self {
-        let mut arrays = Self::default();
-        for (arrival, appended) in arrivals.iter().zip(appended) {
-            let receipt = &arrival.receipt;
-            let kept = Kept::of(arrival, appended);
-            arrays.ids.push(receipt.id.uuid());
-            arrays.sources.push(receipt.source.uuid());
-            arrays.received.push(receipt.received_at.micros());
-            arrays.verdicts.push(kept.verdict as i16);
-            arrays.events.push(kept.events);
-            arrays.secrets.push(receipt.secret.map(|id| id.uuid()));
-            arrays.remotes.push(&receipt.remote);
-            arrays.sizes.push(receipt.body_bytes);
-            arrays.again.push(kept.again.map(|id| id.uuid()));
-            arrays.headers_zstd.push(receipt.headers.zstd);
-            arrays.headers.push(&receipt.headers.bytes);
-            arrays.body_zstd.push(kept.body.map(|body| body.zstd));
-            arrays.bodies.push(kept.body.map(|body| &body.bytes[..]));
-        }
-        arrays
+fn receipt_rows(arrivals: &[Arrival], appended: &[Vec<Appended>]) -> Rows {
+    let mut rows = Rows::default();
+    for (arrival, appended) in arrivals.iter().zip(appended) {
+        let receipt = &arrival.receipt;
+        let kept = Kept::of(arrival, appended);
+        rows.push(|row| {
+            row.put(receipt.id.uuid()).put(receipt.source.uuid());
+            row.put(receipt.received_at.micros());
+            row.put(kept.verdict as i16).put(kept.events);
+            row.put(receipt.secret.map(|id| id.uuid()));
+            row.put(&*receipt.remote).put(receipt.body_bytes);
+            row.put(kept.again.map(|id| id.uuid()));
+            row.put(receipt.headers.zstd)
+                .put(&receipt.headers.bytes[..]);
+            row.put(kept.body.map(|body| body.zstd));
+            row.put(kept.body.map(|body| &body.bytes[..]));
+        });
     }
+    rows
 }

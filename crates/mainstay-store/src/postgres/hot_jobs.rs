@@ -10,11 +10,12 @@ use mainstay_domain::{
         NewJob, QueueNumber, Signal, Standing, TallyRecord,
     },
 };
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{
     conn::PgConn,
+    rows::Rows,
     sized::{Sized, sized},
 };
 use crate::{
@@ -27,8 +28,7 @@ macro_rules! insert {
     () => {
         "INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
             created_at, retry, payload)
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::smallint[], $5::text[], $6::uuid[], $7::uuid[],
-            $8::uuid[], $9::uuid[], $10::bigint[], $11::bigint[], $12::text[], $13::bytea[])"
+        SELECT * FROM unnest($1::job_row[])"
     };
 }
 
@@ -64,13 +64,19 @@ const STANDING: &str = "
     GROUP BY j.queue ORDER BY j.queue";
 
 /// `$1` is the snapshot of the last look and `$2` that of this one; `$3` and `$4` the last row that was read. Rows of
-/// transactions that were under way then come first: their numbers are lower than all others.
+/// transactions that were under way then come first: their numbers are lower than all others. The others begin at
+/// whichever is later, that row or the end of the last look: one bound, since of two the index takes the one that is
+/// compared as a row, however far back it lies.
 macro_rules! window {
-    ($table:literal, $key:literal, $key_type:literal, $columns:literal, $more:literal) => {
+    ($table:literal, $key:literal, $key_type:literal, $nil:literal, $columns:literal) => {
         sized!(
             concat!(
                 "WITH b AS MATERIALIZED (
                     SELECT $1::text::pg_snapshot AS seen, $2::text::pg_snapshot AS now
+                ), a AS MATERIALIZED (
+                    SELECT greatest($3::text::xid8, pg_snapshot_xmax(seen)) AS xid,
+                        CASE WHEN $3::text::xid8 < pg_snapshot_xmax(seen) THEN ", $nil, " ELSE $4::", $key_type, " END AS key
+                    FROM b
                 ), w AS (
                     (SELECT o.* FROM unnest(ARRAY(SELECT pg_snapshot_xip(seen) FROM b)) AS i (xid)
                     CROSS JOIN LATERAL (
@@ -85,13 +91,13 @@ macro_rules! window {
             concat!(
                 ") UNION ALL (
                     SELECT r.* FROM ", $table, " AS r
-                    WHERE r.xid >= (SELECT pg_snapshot_xmax(seen) FROM b) AND r.xid < (SELECT pg_snapshot_xmax(now) FROM b)
-                        AND (r.xid, r.", $key, ") > ($3::text::xid8, $4::", $key_type, ")
+                    WHERE (r.xid, r.", $key, ") > ((SELECT xid FROM a), (SELECT key FROM a))
+                        AND r.xid < (SELECT pg_snapshot_xmax(now) FROM b)
                         AND pg_visible_in_snapshot(r.xid, (SELECT now FROM b))
                     ORDER BY r.xid, r.", $key, " LIMIT "
             ),
             concat!(
-                ")) SELECT w.xid::text, w.", $key, ", ", $columns, " FROM w ", $more, " ORDER BY w.xid, w.", $key, " LIMIT "
+                ")) SELECT w.xid::text, w.", $key, ", ", $columns, " FROM w ORDER BY w.xid, w.", $key, " LIMIT "
             ),
             ""
         )
@@ -102,24 +108,24 @@ static DISCOVER: Sized = window!(
     "job",
     "id",
     "uuid",
-    "w.tenant_id, w.queue, w.band, w.run_at, false",
-    ""
+    "'00000000-0000-0000-0000-000000000000'::uuid",
+    "w.tenant_id, w.queue, w.band, w.run_at, false"
 );
 /// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 static DISCOVER_RECOVERING: Sized = window!(
     "job",
     "id",
     "uuid",
+    "'00000000-0000-0000-0000-000000000000'::uuid",
     "w.tenant_id, w.queue, w.band, w.run_at,
-        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL",
-    ""
+        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL"
 );
 static SIGNALS: Sized = window!(
     "signal",
     "seq",
     "bigint",
-    "w.tenant_id, w.job_id, w.queue, w.kind",
-    ""
+    "0",
+    "w.tenant_id, w.job_id, w.queue, w.kind"
 );
 
 /// Without an outcome. One that was started is found too: whoever starts it again learns of it. Looked up one by one:
@@ -177,8 +183,7 @@ const BODIES: &str = "
     LEFT JOIN LATERAL (SELECT * FROM receipt WHERE receipt.id = e.receipt_id LIMIT 1) AS r ON true";
 const START: &str = "
     INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)
-    SELECT n.* FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::bigint[])
-        AS n (tenant_id, job_id, attempt, queue, tries, at)
+    SELECT n.* FROM unnest($1::attempt_start_row[]) AS n
     WHERE (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = n.tenant_id AND a.job_id = n.job_id
         AND a.attempt >= n.attempt LIMIT 1) IS NULL
     ON CONFLICT (tenant_id, job_id, attempt) DO NOTHING
@@ -187,14 +192,7 @@ const START: &str = "
 const SETTLE: &str = "
     INSERT INTO attempt (tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at, next_at, category,
         code, error, status, exchange, by_whom)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::smallint[],
-        $7::bigint[], $8::bigint[], $9::bigint[], $10::smallint[], $11::text[], $12::text[], $13::integer[], $14::text[],
-        $15::text[])";
-/// The same where nobody had anything to say: the usual case of built-in handlers.
-const SETTLE_PLAIN: &str = "
-    INSERT INTO attempt (tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::integer[], $5::integer[], $6::smallint[],
-        $7::bigint[], $8::bigint[])";
+    SELECT * FROM unnest($1::attempt_row[])";
 const TALLY: &str = "INSERT INTO tally (sequence, body) VALUES ($1, $2)";
 
 /// Every text of this file.
@@ -222,97 +220,59 @@ pub(crate) fn texts() -> Vec<&'static str> {
         BODIES,
         START,
         SETTLE,
-        SETTLE_PLAIN,
         TALLY,
     ];
     plain.into_iter().chain(sized).collect()
 }
 
-/// The columns of jobs.
-#[derive(Default)]
-pub(super) struct JobArrays<'a> {
-    tenants: Vec<Uuid>,
-    ids: Vec<Uuid>,
-    queues: Vec<i32>,
-    bands: Vec<i16>,
-    kinds: Vec<&'a str>,
-    events: Vec<Option<Uuid>>,
-    bindings: Vec<Uuid>,
-    replays: Vec<Uuid>,
-    endpoints: Vec<Option<Uuid>>,
-    run_at: Vec<Option<i64>>,
-    created: Vec<i64>,
-    retries: Vec<Option<&'a str>>,
-    payloads: Vec<Option<&'a [u8]>>,
-}
-
-impl<'a> JobArrays<'a> {
-    pub(super) fn new(jobs: impl Iterator<Item = &'a NewJob>) -> Self {
-        let mut arrays = Self::default();
-        for job in jobs {
-            arrays.tenants.push(job.tenant.uuid());
-            arrays.ids.push(job.id.uuid());
-            arrays.queues.push(job.queue);
-            arrays.bands.push(job.band);
-            arrays.kinds.push(&job.kind);
-            arrays.events.push(job.event.map(|id| id.uuid()));
-            arrays
-                .bindings
-                .push(job.binding.map_or(Uuid::nil(), |id| id.uuid()));
-            arrays
-                .replays
-                .push(job.replay.map_or(Uuid::nil(), |id| id.uuid()));
-            arrays.endpoints.push(job.endpoint.map(|id| id.uuid()));
-            arrays.run_at.push(job.run_at.map(Timestamp::micros));
-            arrays.created.push(job.created_at.micros());
-            arrays.retries.push(job.retry.as_deref());
-            arrays.payloads.push(job.payload.as_deref());
-        }
-        arrays
+pub(super) fn job_rows<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> Rows {
+    let mut rows = Rows::default();
+    for job in jobs {
+        rows.push(|row| {
+            row.put(job.tenant.uuid()).put(job.id.uuid());
+            row.put(job.queue).put(job.band).put(&*job.kind);
+            row.put(job.event.map(|id| id.uuid()));
+            row.put(job.binding.map_or(Uuid::nil(), |id| id.uuid()));
+            row.put(job.replay.map_or(Uuid::nil(), |id| id.uuid()));
+            row.put(job.endpoint.map(|id| id.uuid()));
+            row.put(job.run_at.map(Timestamp::micros));
+            row.put(job.created_at.micros());
+            row.put(job.retry.as_deref()).put(job.payload.as_deref());
+        });
     }
+    rows
 }
 
 impl PgConn<'_> {
     pub(crate) async fn job_insert(&self, jobs: &[NewJob]) -> StoreResult<i64> {
-        let unique = JobArrays::new(jobs.iter().filter(|job| job.event.is_some()));
-        let plain = JobArrays::new(jobs.iter().filter(|job| job.event.is_none()));
+        let unique = job_rows(jobs.iter().filter(|job| job.event.is_some()));
+        let plain = job_rows(jobs.iter().filter(|job| job.event.is_none()));
         let (unique, plain) = try_join(
-            self.jobs_insert(JOB_INSERT_UNLESS, &unique),
-            self.jobs_insert(JOB_INSERT, &plain),
+            self.rows_insert(JOB_INSERT_UNLESS, &unique, &[]),
+            self.rows_insert(JOB_INSERT, &plain, &[]),
         )
         .await?;
         Ok(unique + plain)
     }
 
     /// Jobs of events that are new themselves.
-    pub(super) async fn jobs_insert_new(&self, jobs: &JobArrays<'_>) -> StoreResult<i64> {
-        self.jobs_insert(JOB_INSERT, jobs).await
+    pub(super) async fn jobs_insert_new(&self, jobs: &Rows) -> StoreResult<i64> {
+        self.rows_insert(JOB_INSERT, jobs, &[]).await
     }
 
-    async fn jobs_insert(&self, text: &'static str, jobs: &JobArrays<'_>) -> StoreResult<i64> {
-        if jobs.ids.is_empty() {
+    /// Inserts rows, the statement's first parameter; answers how many there are now that were not there before.
+    pub(super) async fn rows_insert(
+        &self,
+        text: &'static str,
+        rows: &Rows,
+        more: &[&(dyn ToSql + Sync)],
+    ) -> StoreResult<i64> {
+        if rows.is_empty() {
             return Ok(0);
         }
-        let JobArrays {
-            tenants,
-            ids,
-            queues,
-            bands,
-            kinds,
-            events,
-            bindings,
-            replays,
-            endpoints,
-            run_at,
-            created,
-            retries,
-            payloads,
-        } = jobs;
-        let columns: [&(dyn tokio_postgres::types::ToSql + Sync); 13] = [
-            tenants, ids, queues, bands, kinds, events, bindings, replays, endpoints, run_at,
-            created, retries, payloads,
-        ];
-        Ok(self.run(text, &columns).await? as i64)
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![rows];
+        params.extend_from_slice(more);
+        Ok(self.run(text, &params).await? as i64)
     }
 
     pub(crate) async fn job_discover(
@@ -451,7 +411,7 @@ impl PgConn<'_> {
         after: &Reached<K>,
     ) -> StoreResult<Vec<Row>>
     where
-        K: tokio_postgres::types::ToSql + Sync,
+        K: ToSql + Sync,
     {
         match after {
             Reached::Row(xid, key) => self.rows(text, &[&seen, &end, xid, key]).await,
@@ -548,15 +508,15 @@ impl PgConn<'_> {
     }
 
     pub(crate) async fn attempt_start(&self, starts: &[AttemptStart]) -> StoreResult<Vec<bool>> {
-        let tenants: Vec<Uuid> = starts.iter().map(|start| start.tenant.uuid()).collect();
-        let jobs: Vec<Uuid> = starts.iter().map(|start| start.job.uuid()).collect();
-        let attempts: Vec<i32> = starts.iter().map(|start| start.attempt).collect();
-        let queues: Vec<i32> = starts.iter().map(|start| start.queue).collect();
-        let tries: Vec<i32> = starts.iter().map(|start| start.tries).collect();
-        let at: Vec<i64> = starts.iter().map(|start| start.at.micros()).collect();
-        let rows = self
-            .rows(START, &[&tenants, &jobs, &attempts, &queues, &tries, &at])
-            .await?;
+        let mut rows = Rows::default();
+        for start in starts {
+            rows.push(|row| {
+                row.put(start.tenant.uuid()).put(start.job.uuid());
+                row.put(start.attempt).put(start.queue).put(start.tries);
+                row.put(start.at.micros());
+            });
+        }
+        let rows = self.rows(START, &[&rows]).await?;
         let mut started: std::collections::HashSet<(Uuid, Uuid, i32)> = rows
             .iter()
             .map(|row| (row.get(0), row.get(1), row.get(2)))
@@ -586,58 +546,21 @@ impl PgConn<'_> {
     }
 
     async fn attempts_insert(&self, attempts: &[Attempt]) -> StoreResult<()> {
-        if attempts.is_empty() {
-            return Ok(());
+        let mut rows = Rows::default();
+        for one in attempts {
+            rows.push(|row| {
+                row.put(one.tenant.uuid()).put(one.job.uuid());
+                row.put(one.attempt).put(one.tries).put(one.queue);
+                row.put(one.outcome as i16).put(one.started_at.micros());
+                row.put(one.finished_at.micros());
+                row.put(one.next_at.map(Timestamp::micros));
+                row.put(one.category.map(|category| category as i16));
+                row.put(one.code.as_deref()).put(one.error.as_deref());
+                row.put(one.status).put(one.exchange.as_deref());
+                row.put(one.by.as_deref());
+            });
         }
-        let tenants: Vec<Uuid> = attempts.iter().map(|one| one.tenant.uuid()).collect();
-        let jobs: Vec<Uuid> = attempts.iter().map(|one| one.job.uuid()).collect();
-        let numbers: Vec<i32> = attempts.iter().map(|one| one.attempt).collect();
-        let tries: Vec<i32> = attempts.iter().map(|one| one.tries).collect();
-        let queues: Vec<i32> = attempts.iter().map(|one| one.queue).collect();
-        let outcomes: Vec<i16> = attempts.iter().map(|one| one.outcome as i16).collect();
-        let started: Vec<i64> = attempts.iter().map(|one| one.started_at.micros()).collect();
-        let finished: Vec<i64> = attempts
-            .iter()
-            .map(|one| one.finished_at.micros())
-            .collect();
-        if attempts.iter().all(plain) {
-            let columns: [&(dyn tokio_postgres::types::ToSql + Sync); 8] = [
-                &tenants, &jobs, &numbers, &tries, &queues, &outcomes, &started, &finished,
-            ];
-            return self.run(SETTLE_PLAIN, &columns).await.map(|_| ());
-        }
-        let next: Vec<Option<i64>> = attempts
-            .iter()
-            .map(|one| one.next_at.map(Timestamp::micros))
-            .collect();
-        let categories: Vec<Option<i16>> = attempts
-            .iter()
-            .map(|one| one.category.map(|category| category as i16))
-            .collect();
-        let codes: Vec<Option<&str>> = attempts.iter().map(|one| one.code.as_deref()).collect();
-        let errors: Vec<Option<&str>> = attempts.iter().map(|one| one.error.as_deref()).collect();
-        let statuses: Vec<Option<i32>> = attempts.iter().map(|one| one.status).collect();
-        let exchanges: Vec<Option<&str>> =
-            attempts.iter().map(|one| one.exchange.as_deref()).collect();
-        let by: Vec<Option<&str>> = attempts.iter().map(|one| one.by.as_deref()).collect();
-        let columns: [&(dyn tokio_postgres::types::ToSql + Sync); 15] = [
-            &tenants,
-            &jobs,
-            &numbers,
-            &tries,
-            &queues,
-            &outcomes,
-            &started,
-            &finished,
-            &next,
-            &categories,
-            &codes,
-            &errors,
-            &statuses,
-            &exchanges,
-            &by,
-        ];
-        self.run(SETTLE, &columns).await.map(|_| ())
+        self.rows_insert(SETTLE, &rows, &[]).await.map(|_| ())
     }
 }
 
@@ -668,17 +591,6 @@ where
         (before, None) if asked == 0 => before,
         _ => Reached::End,
     }
-}
-
-/// Whether an attempt has nothing but how it ended.
-fn plain(attempt: &Attempt) -> bool {
-    attempt.next_at.is_none()
-        && attempt.category.is_none()
-        && attempt.code.is_none()
-        && attempt.error.is_none()
-        && attempt.status.is_none()
-        && attempt.exchange.is_none()
-        && attempt.by.is_none()
 }
 
 fn discovered(row: &Row) -> JobRef {

@@ -6,6 +6,7 @@ mod error;
 pub(crate) mod hot_intake;
 pub(crate) mod hot_jobs;
 mod pool;
+mod rows;
 pub(crate) mod sized;
 mod statement;
 mod store;

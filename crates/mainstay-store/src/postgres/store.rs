@@ -30,7 +30,8 @@ use crate::{
 /// How often a transaction is run when the server gives up on it because of others.
 const RUNS_MAX: u32 = 5;
 
-/// The server must be the primary: on a standby this divides by zero.
+/// Whoever only reads asks whether the server is the primary: on a standby this divides by zero. A writer is told when
+/// it writes.
 const PRIMARY: &str = "1 / (NOT pg_is_in_recovery())::int";
 
 /// Address, sizes and limits.
@@ -114,13 +115,13 @@ impl PostgresStore {
 
     /// Runs a body in a transaction that reads and writes.
     pub(crate) async fn write(&self, scope: Scope, body: Body) -> StoreResult<Erased> {
-        self.run(scope, "BEGIN", body).await
+        self.run(scope, "BEGIN", None, body).await
     }
 
     /// Runs a body in a read-only snapshot.
     pub(crate) async fn read(&self, scope: Scope, body: Body) -> StoreResult<Erased> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        self.run(scope, begin, body).await
+        self.run(scope, begin, Some(PRIMARY), body).await
     }
 
     fn pool(&self, scope: Scope) -> &Pool {
@@ -130,15 +131,22 @@ impl PostgresStore {
         }
     }
 
-    async fn run(&self, scope: Scope, begin: &str, body: Body) -> StoreResult<Erased> {
+    async fn run(
+        &self,
+        scope: Scope,
+        begin: &str,
+        check: Option<&str>,
+        body: Body,
+    ) -> StoreResult<Erased> {
         let _open = self.open.read().await;
-        let begin = match scope.tenant() {
-            // A UUID has no characters that would need quoting.
-            Some(tenant) => format!(
-                "{begin}; SELECT set_config('mainstay.tenant', '{}', true), {PRIMARY}",
-                tenant.uuid()
-            ),
-            None => format!("{begin}; SELECT {PRIMARY}"),
+        // A UUID has no characters that would need quoting.
+        let tenant = scope
+            .tenant()
+            .map(|tenant| format!("set_config('mainstay.tenant', '{}', true)", tenant.uuid()));
+        let first: Vec<&str> = tenant.as_deref().into_iter().chain(check).collect();
+        let begin = match first.is_empty() {
+            true => begin.to_owned(),
+            false => format!("{begin}; SELECT {}", first.join(", ")),
         };
         let mut runs = 1;
         loop {

@@ -419,3 +419,38 @@ on_both!(
         assert_eq!(found[0].tenant, world.tenant);
     }
 );
+
+#[test]
+fn a_look_reads_what_is_new_however_many_jobs_there_are() {
+    runtime(async {
+        let db = TestDatabase::postgres().await;
+        let world = World::new(&db).await;
+        world
+            .insert((0..2_000).map(|ms| world.job(ms)).collect())
+            .await;
+        let (_, mut cursor) = world.discover(Cursor::default(), 2_048).await;
+        for look in 0..20 {
+            world.insert(vec![world.job(2_000 + look)]).await;
+            let (found, next) = world.discover(cursor, 512).await;
+            assert_eq!(found.len(), 1);
+            cursor = next;
+        }
+        // Sessions count what they read when they end.
+        world.store.close().await;
+        let client = db.scratch().expect("it is on PostgreSQL").client().await;
+        let sessions = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let count = async |text| {
+            let row = client.query_one(text, &[]).await.expect("it answers");
+            row.get::<_, i64>(0)
+        };
+        while count(sessions).await > 0 {}
+        let read =
+            "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'job_commit'";
+        let read = count(read).await;
+        assert!(
+            (2_000..2_500).contains(&read),
+            "{read} entries for 2,020 jobs"
+        );
+    });
+}

@@ -118,6 +118,21 @@ impl Answer {
         }
     }
 
+    /// The provider's own servers did not give the certificate: another time they may.
+    pub(super) fn certificate_unavailable() -> Self {
+        let detail =
+            "the certificate that the request names could not be fetched; send it again later";
+        Self {
+            retry_after_secs: Some(RETRY_AFTER_SECS),
+            ..Self::problem(
+                503,
+                "certificate_unavailable",
+                "no certificate to judge by",
+                detail,
+            )
+        }
+    }
+
     fn json(status: u16, body: &serde_json::Value) -> Self {
         Self {
             status,

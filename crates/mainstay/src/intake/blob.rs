@@ -71,11 +71,12 @@ const HEADERS_SECRET: [&str; 4] = [
     "x-api-key",
 ];
 
-/// The headers as JSON.
-pub(super) fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
+/// The headers as JSON, without those that carry credentials: some always do, one because of the source's scheme.
+pub(super) fn headers_json(headers: &[(String, Vec<u8>)], credential: Option<&str>) -> Blob {
     let mut kept = serde_json::Map::new();
     for (name, value) in headers {
-        if HEADERS_SECRET.contains(&name.as_str()) {
+        let own = credential.is_some_and(|credential| credential.eq_ignore_ascii_case(name));
+        if own || HEADERS_SECRET.contains(&name.as_str()) {
             continue;
         }
         let text = String::from_utf8_lossy(value);
@@ -90,5 +91,19 @@ pub(super) fn headers_json(headers: &[(String, Vec<u8>)]) -> Blob {
     Blob {
         zstd: false,
         bytes: serde_json::Value::Object(kept).to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_with_credentials_are_not_kept() {
+        let headers = ["accept", "authorization", "x-token", "x-api-key"]
+            .map(|name| (name.to_owned(), b"1".to_vec()));
+        let kept = |credential| headers_json(&headers, credential).bytes;
+        assert_eq!(kept(Some("X-Token")), r#"{"accept":"1"}"#);
+        assert_eq!(kept(None), r#"{"accept":"1","x-token":"1"}"#);
     }
 }

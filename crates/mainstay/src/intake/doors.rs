@@ -161,6 +161,11 @@ impl Door {
         })
     }
 
+    /// The header that carries the source's secret itself.
+    pub(crate) fn credential_header(&self) -> Option<&str> {
+        self.scheme.as_ref()?.scheme().credential_header()
+    }
+
     /// The jobs that an event of this type and tenant makes.
     ///
     /// A binding of our own source hears of its own tenant's affairs, or, when it belongs to the tenant that owns the

@@ -13,7 +13,11 @@ use bytes::Bytes;
 use mainstay_domain::{
     Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, SourceId, Store, StoreError,
     StoreExt, StoreResult, TenantId, Timestamp,
-    intake::{Appended, Arrival, NewEvent, NewReceipt, Verdict, payload_digest},
+    intake::{
+        Appended, Arrival, NewEvent, NewReceipt, Verdict,
+        certificates::{CertificateError, Certificates},
+        payload_digest,
+    },
     jobs::{Endpoint, NewJob},
     watch::Series,
 };
@@ -58,6 +62,8 @@ pub struct Inbound {
     pub body: Bytes,
     /// The client's address.
     pub remote: String,
+    /// The URL that it was sent to, as the outside world writes it, with its query.
+    pub url: String,
     /// When the last byte arrived.
     pub received_at: Timestamp,
 }
@@ -82,6 +88,15 @@ pub struct Intake {
     refused: Refused,
     refusing: Refusing,
     samples: Arc<Samples>,
+    certificates: Arc<dyn Certificates>,
+}
+
+/// Why a request cannot be judged.
+enum Unjudged {
+    /// It is refused.
+    Refused(scheme::Refusal),
+    /// What it must be judged by is not to be had now.
+    Unavailable,
 }
 
 impl Intake {
@@ -92,6 +107,7 @@ impl Intake {
         random: Arc<dyn Random>,
         builtin: BuiltinQueues,
         samples: Arc<Samples>,
+        certificates: Arc<dyn Certificates>,
     ) -> StoreResult<Arc<Self>> {
         let doors = load(&*store, &builtin).await?;
         Ok(Arc::new(Self {
@@ -105,6 +121,7 @@ impl Intake {
             random,
             builtin,
             samples,
+            certificates,
         }))
     }
 
@@ -125,13 +142,15 @@ impl Intake {
                 return Answer::disabled();
             }
             let now = self.clock.now();
-            let arrival = match self.verify(&door, &inbound, now, inbound.received_at) {
+            let verified = self.verify(&door, &inbound, now, inbound.received_at).await;
+            let arrival = match verified {
                 Ok(arrival) => {
                     self.samples
                         .secret_used(arrival.receipt.secret, inbound.received_at);
                     arrival
                 }
-                Err(refusal) => {
+                Err(Unjudged::Unavailable) => return Answer::certificate_unavailable(),
+                Err(Unjudged::Refused(refusal)) => {
                     // A secret may have been added on another node a moment ago.
                     if self.reload_if_changed().await {
                         continue;
@@ -142,7 +161,9 @@ impl Intake {
             match self.batcher.append(arrival, doors.version).await {
                 Ok(appended) => {
                     self.tell_of_refusals();
-                    return self.accepted(&door, &appended);
+                    let answer = self.accepted(&door, &appended);
+                    let challenge = scheme::challenge_answer(&door, &inbound, self.clock.now());
+                    return challenge.unwrap_or(answer);
                 }
                 Err(BatchError::Store(StoreError::ConfigChanged)) => {
                     if let Err(error) = self.reload().await {
@@ -161,9 +182,10 @@ impl Intake {
         let Some((_, door)) = self.door(source).await else {
             return Answer::unknown_source();
         };
-        match scheme::verify(&door, inbound, self.clock.now()) {
+        match self.judge(&door, inbound, self.clock.now()).await {
             Ok(_) => Answer::verified(),
-            Err(refusal) => Answer::refused(&refusal),
+            Err(Unjudged::Refused(refusal)) => Answer::refused(&refusal),
+            Err(Unjudged::Unavailable) => Answer::certificate_unavailable(),
         }
     }
 
@@ -253,15 +275,38 @@ impl Intake {
         }
     }
 
+    /// Verifies, with the certificate that the request names where the scheme goes by one.
+    async fn judge(
+        &self,
+        door: &Door,
+        inbound: &Inbound,
+        now: Timestamp,
+    ) -> Result<scheme::Accepted, Unjudged> {
+        let certificate = match scheme::certificate_needed(door, inbound, now) {
+            Err(refusal) => return Err(Unjudged::Refused(refusal)),
+            Ok(None) => None,
+            Ok(Some(needed)) => {
+                let found = self.certificates.public_key(needed.url, needed.name).await;
+                Some(found.map_err(|error| match error {
+                    CertificateError::Unavailable(_) => Unjudged::Unavailable,
+                    CertificateError::Untrusted(_) => {
+                        Unjudged::Refused(scheme::Refusal::CertificateUntrusted)
+                    }
+                })?)
+            }
+        };
+        scheme::verify(door, inbound, now, certificate.as_deref()).map_err(Unjudged::Refused)
+    }
+
     /// Verifies by the clock of `at`; the jobs are made at `jobs_at`.
-    fn verify(
+    async fn verify(
         &self,
         door: &Door,
         inbound: &Inbound,
         at: Timestamp,
         jobs_at: Timestamp,
-    ) -> Result<Arrival, scheme::Refusal> {
-        let verified = scheme::verify(door, inbound, at)?;
+    ) -> Result<Arrival, Unjudged> {
+        let verified = self.judge(door, inbound, at).await?;
         let secret = door
             .source
             .secrets
@@ -282,7 +327,7 @@ impl Intake {
             source: door.source.id,
             received_at: inbound.received_at,
             remote: inbound.remote.clone(),
-            headers: headers_json(&inbound.headers),
+            headers: headers_json(&inbound.headers, door.credential_header()),
             body: Some(body),
             body_bytes: inbound.body.len() as i64,
             secret,
@@ -376,7 +421,7 @@ impl Intake {
             source: door.source.id,
             received_at: inbound.received_at,
             remote: inbound.remote,
-            headers: headers_json(&inbound.headers),
+            headers: headers_json(&inbound.headers, door.credential_header()),
             body: Some(compress(&inbound.body)),
             body_bytes: inbound.body.len() as i64,
             secret: None,
@@ -474,7 +519,7 @@ impl Intake {
             source: door.source.id,
             received_at: now,
             remote: String::new(),
-            headers: headers_json(&[]),
+            headers: headers_json(&[], None),
             body: None,
             body_bytes: event.payload_bytes,
             secret: None,

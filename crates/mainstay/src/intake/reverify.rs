@@ -17,7 +17,7 @@ use mainstay_domain::{
     intake::{Appended, Arrival, Blob, RefusedPage, RefusedReceipt, Verdict},
 };
 
-use super::{Door, Inbound, Intake, MATCHES_MAX, decompress};
+use super::{Door, Inbound, Intake, MATCHES_MAX, Unjudged, decompress};
 
 /// Requests looked at in one step, which is one transaction.
 const STEP: i64 = 50;
@@ -28,6 +28,8 @@ const SCOPE: Scope = Scope::System("reverify");
 
 /// Why a request stays refused whose body was too large to be kept.
 const BODY_NOT_KEPT: &str = "body_not_kept";
+/// Why a request stays refused whose certificate cannot be fetched now.
+const CERTIFICATE_UNAVAILABLE: &str = "certificate_unavailable";
 /// Why a request stays refused that cannot be read from the database.
 const UNREADABLE: &str = "unreadable";
 
@@ -38,6 +40,8 @@ pub struct Request {
     pub source: SourceId,
     /// Where the last call ended: its `next`.
     pub after: Option<ReceiptId>,
+    /// How the outside world reaches us, for providers that sign the URL.
+    pub base_url: String,
     /// What is written in the transaction of every step that releases something, with the receipts and why they had
     /// been refused as its detail. None: only say what would happen.
     pub told: Option<AuditEntry>,
@@ -116,7 +120,9 @@ impl Intake {
             let Some(door) = doors.of_source(request.source) else {
                 return Ok(None);
             };
-            let judged = self.judge(&door, &page.receipts);
+            let judged = self
+                .judge_page(&door, &page.receipts, &request.base_url)
+                .await;
             let (genuine, refused) = (judged.arrivals.len(), judged.refused.clone());
             let released = match &request.told {
                 Some(told) if genuine > 0 => self.release(doors.version, judged, told).await,
@@ -149,10 +155,15 @@ impl Intake {
         Err(StoreError::ConfigChanged)
     }
 
-    fn judge(&self, door: &Door, receipts: &[RefusedReceipt]) -> Judged {
+    async fn judge_page(
+        &self,
+        door: &Door,
+        receipts: &[RefusedReceipt],
+        base_url: &str,
+    ) -> Judged {
         let mut judged = Judged::default();
         for one in receipts {
-            match self.judge_one(door, one) {
+            match self.judge_one(door, one, base_url).await {
                 Ok(arrival) => {
                     let before = one.receipt.refusal.clone().unwrap_or_default();
                     judged.refusals.push((one.receipt.id, before));
@@ -166,18 +177,29 @@ impl Intake {
 
     /// The request as the door would have taken it in then, had the source been as it is now: the clock is that of the
     /// time of receipt, so the tolerance applies to when it came. Its jobs are made now.
-    fn judge_one(&self, door: &Door, one: &RefusedReceipt) -> Result<Arrival, &'static str> {
+    async fn judge_one(
+        &self,
+        door: &Door,
+        one: &RefusedReceipt,
+        base_url: &str,
+    ) -> Result<Arrival, &'static str> {
         let receipt = &one.receipt;
         let body = one.body.as_ref().ok_or(BODY_NOT_KEPT)?;
         let inbound = Inbound {
             headers: headers_kept(&receipt.headers).map_err(|_| UNREADABLE)?,
             body: decompress(body).map_err(|_| UNREADABLE)?,
             remote: receipt.remote.clone(),
+            // The query that it may have had is not kept.
+            url: format!("{base_url}/in/{}", door.source.name),
             received_at: receipt.received_at,
         };
         let mut arrival = self
             .verify(door, &inbound, receipt.received_at, self.clock.now())
-            .map_err(|refusal| refusal.code())?;
+            .await
+            .map_err(|unjudged| match unjudged {
+                Unjudged::Refused(refusal) => refusal.code(),
+                Unjudged::Unavailable => CERTIFICATE_UNAVAILABLE,
+            })?;
         arrival.receipt.id = receipt.id;
         arrival.receipt.headers = receipt.headers.clone();
         Ok(arrival)

@@ -1,13 +1,15 @@
 //! From a source's settings to a scheme with its keys prepared, and from a request to the events that it brings.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use mainstay_domain::{
     Timestamp,
     intake::{
         Source,
         scheme::{
-            Payload, PreparedScheme, Request, Scheme, Secret, challenge as answer_challenge,
-            dedup_key,
+            CertificateNeeded, Payload, PreparedScheme, Request, Route, Scheme, Secret,
+            challenge as answer_challenge, dedup_key,
         },
         settings::{SettingProblem, SourceSettings},
     },
@@ -41,11 +43,7 @@ pub fn check_source(
     secrets: &[&str],
 ) -> Result<(), SettingProblem> {
     settings.check()?;
-    let scheme = Scheme::from_settings(
-        scheme,
-        settings.hmac.as_ref(),
-        settings.verify_token.as_deref(),
-    )?;
+    let scheme = Scheme::from_settings(scheme, settings)?;
     secrets
         .iter()
         .try_for_each(|secret| scheme.check_secret(&Secret::from(*secret)))
@@ -55,11 +53,7 @@ pub(super) fn prepare(
     source: &Source,
     settings: &SourceSettings,
 ) -> Result<PreparedScheme, String> {
-    let scheme = Scheme::from_settings(
-        &source.scheme,
-        settings.hmac.as_ref(),
-        settings.verify_token.as_deref(),
-    );
+    let scheme = Scheme::from_settings(&source.scheme, settings);
     let secrets: Vec<Secret> = source
         .secrets
         .iter()
@@ -67,18 +61,34 @@ pub(super) fn prepare(
         .collect();
     scheme
         .and_then(|scheme| PreparedScheme::new(scheme, &secrets))
+        .and_then(|prepared| Ok(prepared.allowing(settings.ranges()?)))
         .map_err(|problem| problem.to_string())
 }
 
-pub(super) fn verify(door: &Door, inbound: &Inbound, now: Timestamp) -> Result<Accepted, Refusal> {
+/// The certificate that a request wants to be judged by, where the source's scheme goes by one.
+pub(super) fn certificate_needed<'a>(
+    door: &Door,
+    inbound: &'a Inbound,
+    now: Timestamp,
+) -> Result<Option<CertificateNeeded<'a>>, Refusal> {
+    match &door.scheme {
+        Some(scheme) => scheme.certificate_needed(&request(inbound, "", now)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn verify(
+    door: &Door,
+    inbound: &Inbound,
+    now: Timestamp,
+    certificate: Option<&[u8]>,
+) -> Result<Accepted, Refusal> {
     let Some(scheme) = &door.scheme else {
         return Err(Refusal::SecretMissing);
     };
-    let request = Request {
-        headers: &inbound.headers,
-        body: &inbound.body,
-        now_secs: now.secs(),
-    };
+    let url = url(door, inbound);
+    let mut request = request(inbound, &url, now);
+    request.route.certificate = certificate;
     let verified = scheme.verify(door.settings.tolerance_secs, &request)?;
     let events = scheme
         .extract(&request)?
@@ -98,6 +108,37 @@ pub(super) fn verify(door: &Door, inbound: &Inbound, now: Timestamp) -> Result<A
         secret_index: verified.secret_index,
         events,
     })
+}
+
+/// What a verified request is answered with that only asks whether the URL is ours.
+pub(super) fn challenge_answer(door: &Door, inbound: &Inbound, now: Timestamp) -> Option<Answer> {
+    let challenge = door
+        .scheme
+        .as_ref()?
+        .challenge(&request(inbound, "", now))?;
+    Some(Answer::challenge(&challenge))
+}
+
+fn request<'a>(inbound: &'a Inbound, url: &'a str, now: Timestamp) -> Request<'a> {
+    Request {
+        headers: &inbound.headers,
+        body: &inbound.body,
+        now_secs: now.secs(),
+        route: Route {
+            url,
+            remote: inbound.remote.parse().ok(),
+            certificate: None,
+        },
+    }
+}
+
+/// The URL as the provider has it: what the source was told, with the query that came.
+fn url<'a>(door: &Door, inbound: &'a Inbound) -> Cow<'a, str> {
+    let Some(told) = &door.settings.url else {
+        return Cow::Borrowed(&inbound.url);
+    };
+    let query = inbound.url.find('?').map_or("", |at| &inbound.url[at..]);
+    Cow::Owned(format!("{told}{query}"))
 }
 
 pub(super) fn challenge(door: &Door, query: &[(String, String)]) -> Answer {

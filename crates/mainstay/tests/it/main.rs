@@ -3,5 +3,6 @@
 mod engine;
 mod intake;
 mod own;
+mod paypal;
 mod reverify;
 mod world;

@@ -135,6 +135,7 @@ on_both!(
             clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
             random: Arc::clone(&world.random) as Arc<_>,
             http_out: Arc::clone(&http) as Arc<_>,
+            certificates: Arc::clone(&world.certificates) as Arc<_>,
             retention: Retention::default(),
         })
         .await

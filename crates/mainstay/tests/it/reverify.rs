@@ -88,6 +88,7 @@ fn request(world: &World, plan: bool) -> Request {
     Request {
         source: world.source,
         after: None,
+        base_url: "https://hooks.example.test".into(),
         told: (!plan).then_some(told),
     }
 }

@@ -1,7 +1,14 @@
 //! What most tests need: a tenant, a Stripe source, bindings, and a provider that signs.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use mainstay::{
     billing,
@@ -13,6 +20,7 @@ use mainstay_domain::{
     access::Tenant,
     intake::{
         Binding, HandlerRef, OWN_SOURCE, Source, SourceSecret,
+        certificates::{CertificateError, Certificates},
         scheme::{Message, Scheme, Secret, sign},
     },
     time::SeededRandom,
@@ -30,6 +38,21 @@ pub(crate) struct World {
     pub(crate) tenant: TenantId,
     pub(crate) source: SourceId,
     pub(crate) intake: Arc<Intake>,
+    pub(crate) certificates: Arc<FakeCertificates>,
+}
+
+/// Certificates as a test wants them; at first there are none.
+pub(crate) struct FakeCertificates {
+    pub(crate) answer: Mutex<Result<Bytes, CertificateError>>,
+    pub(crate) asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Certificates for FakeCertificates {
+    async fn public_key(&self, _: &str, _: &'static str) -> Result<Bytes, CertificateError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.answer.lock().expect("no panic").clone()
+    }
 }
 
 impl World {
@@ -59,7 +82,11 @@ impl World {
             source(id, tenant, "stripe", "stripe", Some(secret)),
         )
         .await;
-        let intake = intake(&store, &clock, &random).await;
+        let certificates = Arc::new(FakeCertificates {
+            answer: Mutex::new(Err(CertificateError::Unavailable("none".into()))),
+            asked: AtomicUsize::new(0),
+        });
+        let intake = intake(&store, &clock, &random, &certificates).await;
         Self {
             store,
             clock,
@@ -67,7 +94,23 @@ impl World {
             tenant,
             source: id,
             intake,
+            certificates,
         }
+    }
+
+    /// A source of another scheme, with this secret.
+    pub(crate) async fn source(&self, scheme: &str, secret: &str) {
+        let now = self.clock.now();
+        let secret = SourceSecret {
+            id: SecretId::new(now, &*self.random),
+            secret: secret.into(),
+            created_at: now,
+            last_used_at: None,
+        };
+        let id = SourceId::new(now, &*self.random);
+        let source = source(id, self.tenant, scheme, scheme, Some(secret));
+        insert_source(&*self.store, source).await;
+        self.intake.refresh().await.expect("it looks again");
     }
 
     /// Binds types of the source to the handler that records billing events.
@@ -95,7 +138,7 @@ impl World {
 
     /// Another node's intake on the same database.
     pub(crate) async fn another_intake(&self, store: &Arc<dyn Store>) -> Arc<Intake> {
-        intake(store, &self.clock, &self.random).await
+        intake(store, &self.clock, &self.random, &self.certificates).await
     }
 
     /// A Stripe event, signed now.
@@ -121,6 +164,7 @@ impl World {
                 .collect(),
             body: Bytes::from(body.to_owned()),
             remote: "203.0.113.7".into(),
+            url: String::new(),
             received_at: now,
         }
     }
@@ -202,6 +246,7 @@ async fn intake(
     store: &Arc<dyn Store>,
     clock: &Arc<TestClock>,
     random: &Arc<SeededRandom>,
+    certificates: &Arc<FakeCertificates>,
 ) -> Arc<Intake> {
     let queue = store
         .transact(SYSTEM, |tx| {
@@ -211,7 +256,8 @@ async fn intake(
         .expect("a queue is made");
     let builtin = HashMap::from([(billing::RECORD.to_owned(), queue)]);
     let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
-    Intake::start(store, clock, random, builtin, Arc::new(Samples::default()))
+    let (samples, certificates) = (Arc::new(Samples::default()), Arc::clone(certificates));
+    Intake::start(store, clock, random, builtin, samples, certificates)
         .await
         .expect("intake starts")
 }

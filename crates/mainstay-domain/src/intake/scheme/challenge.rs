@@ -23,15 +23,16 @@ pub fn challenge<N: AsRef<str>, V: AsRef<str>>(
     if !value("hub.verify_token").is_some_and(|given| token.matches(given)) {
         return refused("hub.verify_token is not the source's verify token");
     }
-    // It is sent back to whoever asks, so it must not be able to be anything but a plain word.
-    let plain = |text: &&str| {
-        (1..=256).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
-    match value("hub.challenge").filter(plain) {
+    match value("hub.challenge").filter(|text| is_plain(text)) {
         Some(challenge) => Ok(challenge.to_owned()),
         None => refused("hub.challenge is missing or is not a plain word"),
     }
+}
+
+/// A challenge is sent back to whoever asks, so it must not be able to be anything but a plain word.
+pub(super) fn is_plain(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }

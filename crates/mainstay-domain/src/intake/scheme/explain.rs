@@ -8,8 +8,11 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use serde::Serialize;
 
+use crate::cidr::Cidr;
+
 use super::{
-    PreparedScheme, Refusal, Request, Scheme, Secret, Verified, header,
+    PreparedScheme, Refusal, Request, Route, Scheme, Secret, Verified, header,
+    key::Key,
     mac::{self, BASE64},
     reformat::{Space, Strings, reformat},
 };
@@ -29,7 +32,7 @@ pub enum Outcome {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// `secrets`, `headers`, `signature`, `timestamp` or `body`, in this order.
+    /// `secrets`, `address` (where the source has a list), `headers`, `signature`, `timestamp` or `body`, in this order.
     pub name: &'static str,
     /// How it went.
     pub outcome: Outcome,
@@ -88,6 +91,7 @@ impl Explanation {
 /// Verifies and says what it saw. Slower than [`PreparedScheme::verify`]: for people, not for the door.
 pub fn explain(
     scheme: &Scheme,
+    allow: &[Cidr],
     secrets: &[Secret],
     tolerance_secs: i64,
     request: &Request<'_>,
@@ -106,6 +110,27 @@ pub fn explain(
     let Some(prepared) = prepare(scheme, secrets, &mut told) else {
         return told;
     };
+    if !allow.is_empty() || scheme.needs_no_secret() {
+        match prepared
+            .clone()
+            .allowing(allow.to_vec())
+            .check_address(request)
+        {
+            Ok(()) => told.check("address", Outcome::Passed, "it is on the source's list"),
+            Err(refusal) => told.refuse("address", &refusal),
+        }
+    }
+    if scheme.needs_no_secret() {
+        // There is no more to it than the address.
+        let verified = Verified {
+            secret_index: 0,
+            signed_at: None,
+        };
+        matched(&prepared, verified, tolerance_secs, request, &mut told);
+        told.secret_index = None;
+        told.accepted = told.code.is_none();
+        return told;
+    }
     let claimed = prepared.claimed_time(request);
     told.clock_difference_secs = claimed.map(|claimed| request.now_secs.saturating_sub(claimed));
     match prepared.verify(i64::MAX, request) {
@@ -140,6 +165,10 @@ pub fn explain(
 
 fn prepare(scheme: &Scheme, secrets: &[Secret], told: &mut Explanation) -> Option<PreparedScheme> {
     match PreparedScheme::new(scheme.clone(), secrets) {
+        Ok(prepared) if scheme.needs_no_secret() => {
+            told.check("secrets", Outcome::Skipped, "the scheme has none");
+            Some(prepared)
+        }
         Ok(prepared) if !secrets.is_empty() => {
             let detail = format!("{} to try", secrets.len());
             told.check("secrets", Outcome::Passed, detail);
@@ -167,8 +196,12 @@ fn matched(
 ) {
     told.secret_index = Some(verified.secret_index);
     told.check("headers", Outcome::Passed, "all there and well formed");
-    let detail = format!("made with secret number {}", verified.secret_index + 1);
-    told.check("signature", Outcome::Passed, detail);
+    if prepared.scheme.needs_no_secret() {
+        told.check("signature", Outcome::Skipped, "the scheme has none");
+    } else {
+        let detail = format!("made with secret number {}", verified.secret_index + 1);
+        told.check("signature", Outcome::Passed, detail);
+    }
     match verified.signed_at {
         None => told.check("timestamp", Outcome::Skipped, "the scheme signs no time"),
         Some(at) => match header::check_time(at, request.now_secs, tolerance_secs) {
@@ -182,7 +215,10 @@ fn matched(
     }
     match prepared.extract(request) {
         Ok(events) => {
-            let detail = format!("{} bytes, {} event(s)", request.body.len(), events.len());
+            let detail = match prepared.challenge(request) {
+                Some(_) => "asks whether the URL is ours; answered with its challenge".to_owned(),
+                None => format!("{} bytes, {} event(s)", request.body.len(), events.len()),
+            };
             told.check("body", Outcome::Passed, detail);
             told.events = events
                 .into_iter()
@@ -202,16 +238,19 @@ fn mismatch_hints(
     secrets: &[Secret],
     request: &Request<'_>,
 ) -> Vec<String> {
-    let algorithm = match &prepared.scheme {
-        Scheme::Hmac(rule) => rule.algorithm.hmac(),
-        _ => hmac::HMAC_SHA256,
-    };
     let mut hints = Vec::new();
+    let Some(algorithm) = prepared.scheme.algorithm() else {
+        hints.extend(body_hints(prepared, request));
+        if hints.is_empty() {
+            hints.push("it is the secret of another endpoint or environment".to_owned());
+        }
+        return hints;
+    };
     for (index, secret) in secrets.iter().enumerate() {
         for (words, bytes) in other_keys(secret.expose()) {
             let other = PreparedScheme {
-                scheme: prepared.scheme.clone(),
-                keys: vec![hmac::Key::new(algorithm, &bytes)],
+                keys: vec![Key::Hmac(hmac::Key::new(algorithm, &bytes))],
+                ..prepared.clone()
             };
             if other.verify(i64::MAX, request).is_ok() {
                 let number = index + 1;
@@ -221,15 +260,19 @@ fn mismatch_hints(
             }
         }
     }
-    for (words, body) in other_bodies(request.body) {
-        let changed = Request {
-            body: &body,
-            ..*request
-        };
-        if body != request.body && prepared.verify(i64::MAX, &changed).is_ok() {
-            hints.push(format!(
-                "the body would match {words}: verify the bytes as they arrive"
-            ));
+    hints.extend(body_hints(prepared, request));
+    if matches!(prepared.scheme, Scheme::Twilio) {
+        for (words, url) in other_urls(request.route.url) {
+            let route = Route {
+                url: &url,
+                ..request.route
+            };
+            let changed = Request { route, ..*request };
+            if prepared.verify(i64::MAX, &changed).is_ok() {
+                hints.push(format!(
+                    "the URL would match {words}: the one that Twilio has is signed"
+                ));
+            }
         }
     }
     if hints.is_empty() {
@@ -240,6 +283,43 @@ fn mismatch_hints(
         );
     }
     hints
+}
+
+/// Which usual change of the body would make it match.
+fn body_hints(prepared: &PreparedScheme, request: &Request<'_>) -> Vec<String> {
+    let matches = |body: &[u8]| {
+        let changed = Request { body, ..*request };
+        body != request.body && prepared.verify(i64::MAX, &changed).is_ok()
+    };
+    other_bodies(request.body)
+        .into_iter()
+        .filter(|(_, body)| matches(body))
+        .map(|(words, _)| format!("the body would match {words}: verify the bytes as they arrive"))
+        .collect()
+}
+
+/// The URL as it is when Twilio, or a proxy, has another one than we think.
+fn other_urls(url: &str) -> Vec<(&'static str, String)> {
+    let mut urls = Vec::new();
+    if let Some(rest) = url.strip_prefix("http://") {
+        urls.push(("with https", format!("https://{rest}")));
+    }
+    if let Some(rest) = url.strip_prefix("https://") {
+        urls.push(("with http", format!("http://{rest}")));
+    }
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    urls.push(("without its query", path.to_owned()));
+    let other = path
+        .strip_suffix('/')
+        .map_or_else(|| format!("{path}/"), str::to_owned);
+    let query = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{query}")
+    };
+    urls.push(("with or without a slash at its end", other + &query));
+    urls.retain(|(_, other)| other != url);
+    urls
 }
 
 /// Other bytes that a secret's text could stand for.
@@ -331,10 +411,12 @@ fn other_scheme(scheme: &Scheme, request: &Request<'_>) -> Option<String> {
             "X-Hub-Signature",
             "github or meta, but with the old SHA-1 signature alone",
         ),
-        ("X-Slack-Signature", "hmac, with Slack's rule"),
-        ("X-Shopify-Hmac-SHA256", "hmac, with Shopify's rule"),
-        ("Paddle-Signature", "hmac, with Paddle's rule"),
-        ("X-Whop-Signature", "hmac, with Whop's old rule"),
+        ("X-Slack-Signature", "slack"),
+        ("X-Shopify-Hmac-SHA256", "shopify"),
+        ("Paddle-Signature", "paddle"),
+        ("X-Whop-Signature", "whop"),
+        ("X-Twilio-Signature", "twilio"),
+        ("PAYPAL-TRANSMISSION-SIG", "paypal"),
     ];
     let (header, name) = known
         .iter()

@@ -1,6 +1,33 @@
-//! A body sent as a form (`application/x-www-form-urlencoded`), of which one field is the event.
+//! Bodies sent as forms (`application/x-www-form-urlencoded`).
 
 use super::refusal::Refusal;
+
+/// The most fields of a form. Twilio's and Slack's have below 50.
+const FIELDS_MAX: usize = 1_000;
+
+/// All fields in order, decoded.
+pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    let text = |bytes: &[u8]| {
+        String::from_utf8(decoded(bytes)?)
+            .map_err(|_| Refusal::body("is a form with a field that is not UTF-8"))
+    };
+    let mut fields = Vec::new();
+    for field in body
+        .split(|byte| *byte == b'&')
+        .filter(|field| !field.is_empty())
+    {
+        if fields.len() == FIELDS_MAX {
+            return Err(Refusal::body("is a form of more than 1000 fields"));
+        }
+        let at = field.iter().position(|byte| *byte == b'=');
+        let (name, value) = match at {
+            Some(at) => (&field[..at], &field[at + 1..]),
+            None => (field, [].as_slice()),
+        };
+        fields.push((text(name)?, text(value)?));
+    }
+    Ok(fields)
+}
 
 /// The value of the only field of a form, which must have this name; none when the body is not such a form.
 ///
@@ -65,6 +92,22 @@ mod tests {
         ] {
             assert_eq!(only_field("payload", body.as_bytes()), Ok(None), "{body}");
         }
+    }
+
+    #[test]
+    fn all_fields_are_decoded_in_order() {
+        let pairs = |body: &str| {
+            let fields = fields(body.as_bytes()).expect("a form");
+            let written = fields.iter().map(|(name, value)| format!("{name}={value}"));
+            written.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            pairs("b=%2B1&a=x+y&&a=&c&%C3%A9=d=e"),
+            "b=+1 a=x y a= c= é=d=e"
+        );
+        assert_eq!(pairs(""), "");
+        assert!(fields(b"a=%FF").is_err() && fields(b"a=%4").is_err());
+        assert!(fields("a&".repeat(FIELDS_MAX + 1).as_bytes()).is_err());
     }
 
     #[test]

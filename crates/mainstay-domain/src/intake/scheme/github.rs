@@ -8,7 +8,6 @@
 //! GitHub's default content type is a form whose field `payload` is the JSON. The signature covers the form as it
 //! is sent; the event is the JSON inside, so that whoever handles it need not know how the webhook was set up.
 
-use aws_lc_rs::hmac;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,6 +17,7 @@ use super::{
     form,
     header::Request,
     json,
+    key::Key,
     mac::{self, Encoding, Mismatch},
     refusal::Refusal,
 };
@@ -30,7 +30,7 @@ pub(super) const PREFIX: &str = "sha256=";
 const FIELD: &str = "payload";
 const ACTION_BYTES_MAX: usize = 100;
 
-pub(super) fn verify(keys: &[hmac::Key], request: &Request<'_>) -> Result<Verified, Refusal> {
+pub(super) fn verify(keys: &[Key], request: &Request<'_>) -> Result<Verified, Refusal> {
     let text = request.text(HEADER)?.ok_or(Refusal::SignatureMissing {
         header: HEADER.into(),
     })?;

@@ -1,5 +1,7 @@
 //! What a verifier sees of a request, and how it reads headers and times.
 
+use std::net::IpAddr;
+
 use super::refusal::Refusal;
 
 /// The longest header value that is read. Real signatures, in rotation, have below 500 bytes.
@@ -42,6 +44,19 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// Now, in seconds since 1970.
     pub now_secs: i64,
+    /// How it came.
+    pub route: Route<'a>,
+}
+
+/// How a request came: what stands in neither its headers nor its body. Only some schemes ask.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Route<'a> {
+    /// The URL as the provider was told it, with its query; empty where nobody knows.
+    pub url: &'a str,
+    /// The client's address.
+    pub remote: Option<IpAddr>,
+    /// The public key (SubjectPublicKeyInfo in DER) of the certificate that the request names, once it is trusted.
+    pub certificate: Option<&'a [u8]>,
 }
 
 impl std::fmt::Debug for Request<'_> {

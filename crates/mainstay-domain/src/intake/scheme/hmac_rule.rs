@@ -3,7 +3,13 @@
 use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
-use super::{extracted, mac::Encoding, pointer::JsonPointer, problem, template::Template};
+use super::{
+    extracted,
+    mac::Encoding,
+    problem,
+    reading::{IdFrom, KindFrom, Reading, TimeFrom},
+    template::Template,
+};
 use crate::intake::settings::SettingProblem;
 
 /// How a provider signs. Only `header` is required; the rest defaults to lower-hex HMAC-SHA256 over the body, keyed
@@ -43,6 +49,9 @@ pub struct HmacRule {
     /// Where the event's type stands.
     #[serde(default, rename = "type")]
     pub kind: Option<KindFrom>,
+    /// Where it stands when the event happened.
+    #[serde(default)]
+    pub occurred_at: Option<TimeFrom>,
 }
 
 /// The hash of an HMAC.
@@ -95,31 +104,6 @@ pub struct HeaderParts {
     pub timestamp: Option<String>,
 }
 
-/// Where an event's id stands. In JSON `{"header":"X-Id"}`, `{"pointer":"/id"}` or `"digest"`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IdFrom {
-    /// In a header.
-    Header(String),
-    /// In the body: a string or a whole number.
-    Pointer(JsonPointer),
-    /// Nowhere: the body's digest is the id, and equal bodies are one event.
-    #[default]
-    Digest,
-}
-
-/// Where an event's type stands. In JSON like [`IdFrom`], or `{"fixed":"order.changed"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KindFrom {
-    /// In a header.
-    Header(String),
-    /// In the body.
-    Pointer(JsonPointer),
-    /// Every event has this one.
-    Fixed(String),
-}
-
 impl HmacRule {
     /// Refuses a rule that could not work or that would trust what nobody signed.
     pub fn check(&self) -> Result<(), SettingProblem> {
@@ -135,6 +119,9 @@ impl HmacRule {
         }
         if let Some(KindFrom::Header(name)) = &self.kind {
             names.push(("hmac.type", name));
+        }
+        if let Some(TimeFrom::Header(name)) = &self.occurred_at {
+            names.push(("hmac.occurred_at", name));
         }
         if let Some((field, _)) = names.iter().find(|(_, name)| !is_header_name(name)) {
             return fail(field, "must be a header's name");
@@ -163,6 +150,15 @@ impl HmacRule {
             );
         }
         Ok(())
+    }
+
+    /// Where the event's parts stand.
+    pub(super) const fn reading(&self) -> Reading<'_> {
+        Reading {
+            id: &self.id,
+            kind: self.kind.as_ref(),
+            occurred_at: self.occurred_at.as_ref(),
+        }
     }
 
     fn check_parts(&self, parts: &HeaderParts) -> Result<(), SettingProblem> {
@@ -217,7 +213,7 @@ impl From<SignatureEncoding> for Encoding {
     }
 }
 
-fn is_header_name(name: &str) -> bool {
+pub(super) fn is_header_name(name: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !name.is_empty() && name.len() <= 128 && name.bytes().all(token)
 }

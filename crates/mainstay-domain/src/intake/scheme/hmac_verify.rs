@@ -2,17 +2,16 @@
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use serde_json::value::RawValue;
 
 use super::{
     Verified,
-    extracted::{self, Extracted, Payload, UNTYPED},
+    extracted::{self, Extracted, Payload},
     header::{Fields, Request, SIGNATURES_MAX, timestamp},
-    hmac_rule::{HeaderParts, HmacRule, IdFrom, KeyEncoding, KindFrom, SignatureEncoding},
-    json,
+    hmac_rule::{HeaderParts, HmacRule, KeyEncoding, SignatureEncoding},
+    key::Key,
     mac::{self, BASE64, Mismatch},
-    pointer::JsonPointer,
     problem,
+    reading::IdFrom,
     refusal::Refusal,
 };
 use crate::intake::settings::SettingProblem;
@@ -37,11 +36,7 @@ impl HmacRule {
         Ok(hmac::Key::new(self.algorithm.hmac(), &bytes))
     }
 
-    pub(super) fn verify(
-        &self,
-        keys: &[hmac::Key],
-        request: &Request<'_>,
-    ) -> Result<Verified, Refusal> {
+    pub(super) fn verify(&self, keys: &[Key], request: &Request<'_>) -> Result<Verified, Refusal> {
         let text = self.signature_header(request)?;
         let time = self.time(request, text)?;
         let signed_at = time
@@ -156,63 +151,23 @@ impl HmacRule {
     }
 
     pub(super) fn extract(&self, request: &Request<'_>) -> Result<Extracted, Refusal> {
-        let given = self.id(request)?;
+        let reading = self.reading();
+        let given = reading.id(request)?;
         let provider_id = given.unwrap_or_else(|| extracted::digest_id([request.body].into_iter()));
         let mut dedup_keys = vec![extracted::dedup_key(&provider_id)];
         if matches!(self.id, IdFrom::Header(_)) && !self.signed.has_id() {
             let text = self.signature_header(request)?;
             let time = self.time(request, text)?.unwrap_or_default();
             let signed = self.signed.parts("", time, request.body);
-            dedup_keys.push(extracted::dedup_key_signed(signed));
+            let occasion = reading.occasion(request)?;
+            dedup_keys.push(extracted::dedup_key_signed(signed.chain(occasion)));
         }
         Ok(Extracted {
             provider_id,
-            kind: self.kind(request)?,
-            occurred_at_micros: None,
+            kind: reading.kind(request)?,
+            occurred_at_micros: reading.occurred_at(request)?,
             dedup_keys,
             payload: Payload::Body,
         })
-    }
-
-    fn id(&self, request: &Request<'_>) -> Result<Option<String>, Refusal> {
-        match &self.id {
-            IdFrom::Digest => Ok(None),
-            IdFrom::Header(name) => {
-                let text = request.text(name)?;
-                text.map(|text| extracted::provider_id(text, name))
-                    .transpose()
-            }
-            IdFrom::Pointer(pointer) => {
-                let found = pointer.find(json::text(request.body)?)?;
-                found.map(|raw| id_in_body(raw, pointer)).transpose()
-            }
-        }
-    }
-
-    fn kind(&self, request: &Request<'_>) -> Result<String, Refusal> {
-        let kind = match &self.kind {
-            None => None,
-            Some(KindFrom::Fixed(kind)) => Some(kind.clone()),
-            Some(KindFrom::Header(name)) => request.text(name)?.and_then(extracted::kind),
-            Some(KindFrom::Pointer(pointer)) => pointer
-                .find(json::text(request.body)?)?
-                .and_then(json::string)
-                .and_then(|text| extracted::kind(&text)),
-        };
-        Ok(kind.unwrap_or_else(|| UNTYPED.to_owned()))
-    }
-}
-
-/// A string, or a whole number as it is written: a large one would lose digits as a number.
-fn id_in_body(raw: &RawValue, pointer: &JsonPointer) -> Result<String, Refusal> {
-    let digits = raw.get().strip_prefix('-').unwrap_or(raw.get());
-    let whole_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    match json::string(raw) {
-        Some(text) => extracted::provider_id(&text, pointer.as_str()),
-        None if whole_number => extracted::provider_id(raw.get(), pointer.as_str()),
-        None => Err(Refusal::ProviderIdMalformed {
-            place: pointer.as_str().to_owned().into(),
-            problem: "is neither a string nor a whole number",
-        }),
     }
 }

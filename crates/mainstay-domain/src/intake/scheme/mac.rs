@@ -6,6 +6,8 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
+use super::key::Key;
+
 /// Base64 as providers write it; padding may be left out, as some do.
 pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -13,7 +15,7 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The longest text of a signature: 64 bytes in hex.
-const TEXT_BYTES_MAX: usize = 128;
+pub(super) const TEXT_BYTES_MAX: usize = 128;
 
 /// How a signature is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +34,11 @@ impl Encoding {
         }
     }
 
-    fn decode<'o>(self, text: &str, out: &'o mut [u8; TEXT_BYTES_MAX]) -> Option<&'o [u8]> {
+    pub(super) fn decode<'o>(
+        self,
+        text: &str,
+        out: &'o mut [u8; TEXT_BYTES_MAX],
+    ) -> Option<&'o [u8]> {
         if text.len() > TEXT_BYTES_MAX {
             return None;
         }
@@ -55,23 +61,30 @@ pub(super) enum Mismatch {
 
 /// Which key made one of the candidate signatures of the parts joined together.
 pub(super) fn matching<'a>(
-    keys: &[hmac::Key],
+    keys: &[Key],
     signed: impl Iterator<Item = &'a [u8]> + Clone,
     encoding: Encoding,
     candidates: impl Iterator<Item = &'a str> + Clone,
 ) -> Result<usize, Mismatch> {
     let mut buffer = [0; TEXT_BYTES_MAX];
-    let length = keys.first().map_or(0, |key| key.algorithm().tag_len());
+    // Without a key of this kind, whatever can be a signature is a wrong one.
+    let length = keys
+        .iter()
+        .find_map(Key::hmac)
+        .map(|key| key.algorithm().tag_len());
     let readable = candidates.clone().any(|text| {
         encoding
             .decode(text, &mut buffer)
-            .is_some_and(|bytes| bytes.len() == length)
+            .is_some_and(|bytes| length.is_none_or(|length| bytes.len() == length))
     });
     if !readable {
         return Err(Mismatch::Unreadable);
     }
     keys.iter()
         .position(|key| {
+            let Some(key) = key.hmac() else {
+                return false;
+            };
             let tag = tag(key, signed.clone());
             candidates.clone().any(|text| {
                 encoding
@@ -136,7 +149,7 @@ mod tests {
     fn a_tag_cut_short_never_matches() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
         let whole = hex(tag(&key, [b"body".as_slice()].into_iter()).as_ref());
-        let keys = [key];
+        let keys = [Key::Hmac(key)];
         let judge = |text: &str| {
             matching(
                 &keys,

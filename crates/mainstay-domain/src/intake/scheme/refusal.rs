@@ -87,6 +87,15 @@ pub enum Refusal {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// The certificate that the request names was not brought along.
+    #[error("the certificate that the signature is to be judged by is not at hand")]
+    CertificateUnknown,
+    /// Nobody who is trusted vouches for the certificate that the request names.
+    #[error("the certificate that the request names is not to be trusted")]
+    CertificateUntrusted,
+    /// It comes from an address that is not on the source's list.
+    #[error("requests of this source are not taken from this address")]
+    AddressNotAllowed,
     /// Meta's question whether the URL is ours was not asked with our verify token.
     #[error("{problem}")]
     ChallengeRefused {
@@ -112,19 +121,24 @@ impl Refusal {
             Self::BodyMalformed { .. } => "body_malformed",
             Self::ProviderIdMissing { .. } => "provider_id_missing",
             Self::ProviderIdMalformed { .. } => "provider_id_malformed",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::CertificateUntrusted => "certificate_untrusted",
+            Self::AddressNotAllowed => "address_not_allowed",
             Self::ChallengeRefused { .. } => "challenge_refused",
         }
     }
 
-    /// The HTTP status: 401 where the signature or its time does not convince, 403 for a challenge, 400 for
-    /// what is missing or malformed. Never 5xx: the same bytes will not be better next time.
+    /// The HTTP status: 401 where the signature or its time does not convince, 403 for a challenge and for
+    /// an address that is not let in, 400 for what is missing or malformed. Never 5xx: the same bytes will not be better next time.
     pub const fn http_status(&self) -> u16 {
         match self {
             Self::SecretMissing
             | Self::SignatureWrong
+            | Self::CertificateUnknown
+            | Self::CertificateUntrusted
             | Self::TimestampTooOld { .. }
             | Self::TimestampInFuture { .. } => 401,
-            Self::ChallengeRefused { .. } => 403,
+            Self::AddressNotAllowed | Self::ChallengeRefused { .. } => 403,
             _ => 400,
         }
     }

@@ -3,10 +3,13 @@
 use base64::Engine as _;
 
 use super::{
-    PreparedScheme, Scheme, Secret, github,
-    hmac_rule::{HmacRule, IdFrom, KeyEncoding, KindFrom},
+    How, PreparedScheme, Scheme, Secret, github,
+    hmac_rule::{HmacRule, KeyEncoding},
+    key::Key,
     mac::{self, BASE64, Encoding},
-    standard_webhooks, stripe,
+    reading::{IdFrom, KindFrom, Reading},
+    standard_webhooks::{self, V1, V1A},
+    stripe, twilio,
 };
 use crate::intake::settings::SettingProblem;
 
@@ -30,7 +33,21 @@ pub fn sign(
     secret: &Secret,
     message: &Message<'_>,
 ) -> Result<Vec<(String, String)>, SettingProblem> {
-    PreparedScheme::new(scheme.clone(), std::slice::from_ref(secret)).map(|one| one.sign(message))
+    sign_to(scheme, secret, "", message)
+}
+
+/// The same for a URL, which some schemes sign; see [`Scheme::url_for`].
+pub fn sign_to(
+    scheme: &Scheme,
+    secret: &Secret,
+    url: &str,
+    message: &Message<'_>,
+) -> Result<Vec<(String, String)>, SettingProblem> {
+    let secrets = match scheme.needs_no_secret() {
+        true => &[],
+        false => std::slice::from_ref(secret),
+    };
+    PreparedScheme::new(scheme.clone(), secrets).map(|one| one.sign_to(url, message))
 }
 
 /// A new secret, made of 32 unpredictable bytes, in the form that the scheme's secrets have.
@@ -38,8 +55,18 @@ pub fn generate_secret(scheme: &Scheme, random: &[u8; 32]) -> String {
     match scheme {
         Scheme::StandardWebhooks => format!("whsec_{}", BASE64.encode(random)),
         Scheme::Stripe => format!("whsec_{}", mac::hex(random)),
+        Scheme::Paddle => format!("pdl_ntfset_{}", mac::hex(random)),
+        Scheme::Whop => format!("ws_{}", mac::hex(random)),
         Scheme::Hmac(rule) if rule.key_encoding == KeyEncoding::Base64 => BASE64.encode(random),
-        Scheme::Github | Scheme::Meta { .. } | Scheme::Hmac(_) => mac::hex(random),
+        Scheme::Github
+        | Scheme::Meta { .. }
+        | Scheme::Shopify
+        | Scheme::Slack
+        | Scheme::Paypal
+        | Scheme::Twilio
+        | Scheme::Bearer { .. }
+        | Scheme::Address { .. }
+        | Scheme::Hmac(_) => mac::hex(random),
     }
 }
 
@@ -48,25 +75,16 @@ impl PreparedScheme {
     /// scheme has room for several (so that the receiver can change secrets when it likes), else of the first.
     /// Empty without keys.
     pub fn sign(&self, message: &Message<'_>) -> Vec<(String, String)> {
-        if self.keys.is_empty() {
+        self.sign_to("", message)
+    }
+
+    /// The same for a URL, which some schemes sign; see [`Scheme::url_for`].
+    pub fn sign_to(&self, url: &str, message: &Message<'_>) -> Vec<(String, String)> {
+        if self.keys.is_empty() && !self.scheme.needs_no_secret() {
             return Vec::new();
         }
         let time = message.timestamp_secs.to_string();
         let headers = match &self.scheme {
-            Scheme::Stripe => {
-                let signed = stripe::signed(&time, message.body);
-                let list = self.tags(&signed, Encoding::Hex, "v1=").join(",");
-                vec![(stripe::HEADER, format!("t={time},{list}"))]
-            }
-            Scheme::StandardWebhooks => {
-                let signed = standard_webhooks::signed(message.id, &time, message.body);
-                let list = self.tags(&signed, Encoding::Base64, "v1,").join(" ");
-                vec![
-                    ("webhook-id", message.id.to_owned()),
-                    ("webhook-timestamp", time),
-                    ("webhook-signature", list),
-                ]
-            }
             Scheme::Github => {
                 let event = message.kind.split('.').next().unwrap_or_default();
                 vec![
@@ -75,8 +93,30 @@ impl PreparedScheme {
                     (github::EVENT, event.to_owned()),
                 ]
             }
-            Scheme::Meta { .. } => vec![self.hub(message.body)],
-            Scheme::Hmac(rule) => self.by_rule(rule, message, time),
+            Scheme::Address { event } => named(event.reading(), message),
+            Scheme::Bearer { event, bearer } => {
+                let token = self.keys.first().and_then(Key::text);
+                let token = token.map_or("", Secret::expose);
+                let mut headers = vec![(
+                    bearer.header.as_str(),
+                    format!("{}{token}", bearer.prefix()),
+                )];
+                headers.extend(named(event.reading(), message));
+                headers
+            }
+            scheme => match scheme.how() {
+                How::Stripe => {
+                    let signed = stripe::signed(&time, message.body);
+                    let list = self.tags(&signed, Encoding::Hex, "v1=").join(",");
+                    vec![(stripe::HEADER, format!("t={time},{list}"))]
+                }
+                How::StandardWebhooks | How::Whop => self.standard(message, time),
+                How::Twilio => vec![self.twilio(url, message.body)],
+                How::Rule(rule) => self.by_rule(rule, message, time),
+                // Only PayPal has the key.
+                How::Paypal => Vec::new(),
+                How::Hub | How::Bearer(_) | How::Address => vec![self.hub(message.body)],
+            },
         };
         headers
             .into_iter()
@@ -87,6 +127,33 @@ impl PreparedScheme {
     fn hub(&self, body: &[u8]) -> (&'static str, String) {
         let tags = self.tags(&[body], Encoding::Hex, github::PREFIX);
         (github::HEADER, tags.into_iter().next().unwrap_or_default())
+    }
+
+    fn standard(&self, message: &Message<'_>, time: String) -> Vec<(&'static str, String)> {
+        let signed = standard_webhooks::signed(message.id, &time, message.body);
+        let mut list = self.tags(&signed, Encoding::Base64, V1);
+        for key in &self.keys {
+            if let Key::Ed25519Pair(pair) = key {
+                let signature = pair.sign(&signed.concat());
+                list.push(format!("{V1A}{}", BASE64.encode(signature.as_ref())));
+            }
+        }
+        vec![
+            ("webhook-id", message.id.to_owned()),
+            ("webhook-timestamp", time),
+            ("webhook-signature", list.join(" ")),
+        ]
+    }
+
+    /// Empty for a body that is neither a form nor the one that the URL has the digest of.
+    fn twilio(&self, url: &str, body: &[u8]) -> (&'static str, String) {
+        let signed = twilio::Signed::of(url, body).ok();
+        let tags = signed.map(|signed| {
+            let parts = signed.parts(url);
+            self.tags(&parts, Encoding::Base64, "")
+        });
+        let tag = tags.and_then(|tags| tags.into_iter().next());
+        (twilio::HEADER, tag.unwrap_or_default())
     }
 
     fn by_rule<'r>(
@@ -115,22 +182,30 @@ impl PreparedScheme {
         if let Some(name) = &rule.timestamp_header {
             headers.push((name, time));
         }
-        if let IdFrom::Header(name) = &rule.id {
-            headers.push((name, message.id.to_owned()));
-        }
-        if let Some(KindFrom::Header(name)) = &rule.kind {
-            headers.push((name, message.kind.to_owned()));
-        }
+        headers.extend(named(rule.reading(), message));
         headers
     }
 
     fn tags(&self, signed: &[&[u8]], encoding: Encoding, prefix: &str) -> Vec<String> {
         self.keys
             .iter()
+            .filter_map(Key::hmac)
             .map(|key| {
                 let tag = mac::tag(key, signed.iter().copied());
                 format!("{prefix}{}", encoding.encode(tag.as_ref()))
             })
             .collect()
     }
+}
+
+/// The headers that say what the event is.
+fn named<'r>(reading: Reading<'r>, message: &Message<'_>) -> Vec<(&'r str, String)> {
+    let mut headers = Vec::new();
+    if let IdFrom::Header(name) = reading.id {
+        headers.push((name.as_str(), message.id.to_owned()));
+    }
+    if let Some(KindFrom::Header(name)) = reading.kind {
+        headers.push((name.as_str(), message.kind.to_owned()));
+    }
+    headers
 }

@@ -4,7 +4,6 @@
 //! match; `v0` is for test events of long ago and ignored. Source: the `stripe` package's own verification and
 //! docs.stripe.com/webhooks. Unlike the package, a time in the future is refused too.
 
-use aws_lc_rs::hmac;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -13,6 +12,7 @@ use super::{
     extracted::{self, Extracted},
     header::{Fields, Request, SIGNATURES_MAX, timestamp},
     instant, json,
+    key::Key,
     mac::{self, Encoding, Mismatch},
     refusal::Refusal,
 };
@@ -20,7 +20,7 @@ use super::{
 pub(super) const HEADER: &str = "Stripe-Signature";
 const EXPECTED: &str = "t=<seconds>,v1=<64 hexadecimal digits>";
 
-pub(super) fn verify(keys: &[hmac::Key], request: &Request<'_>) -> Result<Verified, Refusal> {
+pub(super) fn verify(keys: &[Key], request: &Request<'_>) -> Result<Verified, Refusal> {
     let fields = fields(request)?;
     let time = fields.time("t", HEADER)?;
     let signed_at = timestamp(time, HEADER)?;

@@ -1,6 +1,8 @@
 //! Which events are read out of verified bodies, and which bodies are refused.
 
-use mainstay_domain::intake::scheme::{Extracted, Payload, Request, Scheme, UNTYPED, extract};
+use mainstay_domain::intake::scheme::{
+    Extracted, Payload, Request, Route, Scheme, UNTYPED, extract,
+};
 
 use super::scheme_vectors::{rule, shopify, slack};
 
@@ -14,6 +16,7 @@ fn read(
         headers: &headers,
         body: body.as_ref(),
         now_secs: 0,
+        route: Route::default(),
     };
     let mut events = extract(scheme, &request).map_err(|refusal| refusal.code())?;
     assert_eq!(events.len(), 1);

@@ -1,7 +1,11 @@
 //! What `mainstay verify` says about a request that does not verify.
 
-use mainstay_domain::intake::scheme::{
-    Explanation, Message, Outcome, Request, Scheme, Secret, explain, generate_secret, sign,
+use mainstay_domain::intake::{
+    scheme::{
+        Explanation, Message, Outcome, Request, Route, Scheme, Secret, explain, generate_secret,
+        sign,
+    },
+    settings::SourceSettings,
 };
 
 const NOW: i64 = 1_700_000_000;
@@ -27,8 +31,9 @@ fn told(
         headers: &headers,
         body: arrived.as_bytes(),
         now_secs,
+        route: Route::default(),
     };
-    explain(scheme, &[Secret::from(checking)], 300, &request)
+    explain(scheme, &[], &[Secret::from(checking)], 300, &request)
 }
 
 fn stripe(arrived: &str, now_secs: i64) -> Explanation {
@@ -134,12 +139,14 @@ fn a_request_of_another_scheme_is_recognised() {
         headers: &headers,
         body: b"{}",
         now_secs: NOW,
+        route: Route::default(),
     };
-    let told = explain(&Scheme::Github, &["secret".into()], 300, &request);
+    let told = explain(&Scheme::Github, &[], &["secret".into()], 300, &request);
     assert_eq!(told.code, Some("signature_missing"));
     assert!(told.hints[0].contains("should be stripe"));
     let told = explain(
         &Scheme::StandardWebhooks,
+        &[],
         &["not base64!".into()],
         300,
         &request,
@@ -148,7 +155,7 @@ fn a_request_of_another_scheme_is_recognised() {
         (told.accepted, told.code),
         (false, Some("secret_malformed"))
     );
-    let told = explain(&Scheme::Stripe, &[], 300, &request);
+    let told = explain(&Scheme::Stripe, &[], &[], 300, &request);
     assert_eq!(told.code, Some("secret_missing"));
 }
 
@@ -168,16 +175,27 @@ fn an_explanation_never_shows_a_secret_or_the_right_signature() {
         headers: &headers,
         body: b"{}",
         now_secs: NOW,
+        route: Route::default(),
     };
-    let told = explain(&Scheme::StandardWebhooks, &[secret.into()], 300, &request);
+    let told = explain(
+        &Scheme::StandardWebhooks,
+        &[],
+        &[secret.into()],
+        300,
+        &request,
+    );
     let text = serde_json::to_string(&told).expect("JSON");
     assert!(!text.contains("QUJD") && !text.contains(right[2].1.trim_start_matches("v1,")));
 }
 
 #[test]
 fn a_generated_secret_is_one_of_its_scheme() {
-    for name in ["stripe", "standard_webhooks", "github", "meta"] {
-        let scheme = Scheme::from_settings(name, None, None).expect("a scheme");
+    for name in Scheme::NAMES {
+        if matches!(name, "hmac" | "address") {
+            continue;
+        }
+        let settings = SourceSettings::default();
+        let scheme = Scheme::from_settings(name, &settings).expect("a scheme");
         let secret = generate_secret(&scheme, &[7; 32]);
         assert!(scheme.check_secret(&secret.as_str().into()).is_ok());
         assert_ne!(secret, generate_secret(&scheme, &[8; 32]));

@@ -1,7 +1,7 @@
 //! Meta: one request, several events, and the question whether the URL is ours.
 
 use mainstay_domain::intake::scheme::{
-    Extracted, Refusal, Request, Scheme, Secret, challenge, extract,
+    Extracted, Refusal, Request, Route, Scheme, Secret, challenge, extract,
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ fn read_text(body: &str) -> Result<Vec<Extracted>, Refusal> {
         headers: &headers,
         body: body.as_bytes(),
         now_secs: 0,
+        route: Route::default(),
     };
     extract(&Scheme::Meta { verify_token: None }, &request)
 }

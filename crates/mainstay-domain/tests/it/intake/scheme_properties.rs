@@ -1,8 +1,8 @@
 //! What holds for every body, header and clock.
 
 use mainstay_domain::intake::scheme::{
-    Message, PreparedScheme, Request, Scheme, Secret, dedup_key, explain, extract, generate_secret,
-    sign, verify,
+    Message, PreparedScheme, Request, Route, Scheme, Secret, dedup_key, explain, extract,
+    generate_secret, sign, verify,
 };
 use proptest::prelude::*;
 
@@ -16,6 +16,10 @@ fn schemes() -> Vec<Scheme> {
         Scheme::StandardWebhooks,
         Scheme::Github,
         Scheme::Meta { verify_token: None },
+        Scheme::Slack,
+        Scheme::Paddle,
+        Scheme::Shopify,
+        Scheme::Whop,
         slack(),
         paddle(),
         shopify(),
@@ -91,7 +95,7 @@ proptest! {
     ) {
         let secret = Secret::new(generate_secret(&scheme, &random));
         let headers = signed(&scheme, &secret, &body);
-        let request = Request { headers: &headers, body: &body, now_secs: NOW + off };
+        let request = Request { headers: &headers, body: &body, now_secs: NOW + off, route: Route::default() };
         let secrets = [Secret::new(generate_secret(&scheme, &[9; 32])), secret];
         let verified = verify(&scheme, &secrets, 300, &request);
         prop_assert_eq!(verified.map(|verified| verified.secret_index), Ok(1));
@@ -107,7 +111,7 @@ proptest! {
         let mut changed = body;
         let at = at.index(changed.len());
         changed[at] ^= 1_u8 << bit;
-        let request = Request { headers: &headers, body: &changed, now_secs: NOW };
+        let request = Request { headers: &headers, body: &changed, now_secs: NOW, route: Route::default() };
         let refusal = verify(&scheme, &[secret], 300, &request).expect_err("changed");
         prop_assert_eq!(refusal.code(), "signature_wrong");
     }
@@ -131,11 +135,11 @@ proptest! {
         let at = at.index(changed[which].1.len());
         changed[which].1[at] ^= 1_u8 << bit;
         let same_digit = changed[which].1.eq_ignore_ascii_case(&headers[which].1);
-        let hexadecimal = !matches!(scheme, Scheme::StandardWebhooks) && changed[which].1[at].is_ascii_hexdigit();
+        let hexadecimal = !matches!(scheme, Scheme::StandardWebhooks | Scheme::Whop) && changed[which].1[at].is_ascii_hexdigit();
         if same_digit && hexadecimal {
             return Ok(());
         }
-        let request = Request { headers: &changed, body: &body, now_secs: NOW };
+        let request = Request { headers: &changed, body: &body, now_secs: NOW, route: Route::default() };
         let verdict = verify(&scheme, &[secret], i64::MAX, &request);
         prop_assert!(verdict.is_err(), "{:?}", String::from_utf8_lossy(&changed[which].1));
     }
@@ -150,11 +154,11 @@ proptest! {
         for (header, value) in headers.iter_mut().zip(values) {
             header.1 = value;
         }
-        let request = Request { headers: &headers, body: &body, now_secs: now };
+        let request = Request { headers: &headers, body: &body, now_secs: now, route: Route::default() };
         let prepared = PreparedScheme::new(scheme.clone(), std::slice::from_ref(&secret)).expect("a secret");
         let verdict = prepared.verify(tolerance, &request);
         prop_assert!(verdict.is_err(), "noise verified");
-        prop_assert!(!explain(&scheme, &[secret], tolerance, &request).accepted);
+        prop_assert!(!explain(&scheme, &[], &[secret], tolerance, &request).accepted);
     }
 
     #[test]
@@ -165,7 +169,7 @@ proptest! {
         let mut headers = signed(&scheme, &secret, b"");
         for body in [noise, json.into_bytes()] {
             for round in 0..2 {
-                let request = Request { headers: &headers, body: &body, now_secs: NOW };
+                let request = Request { headers: &headers, body: &body, now_secs: NOW, route: Route::default() };
                 if let Ok(events) = extract(&scheme, &request) {
                     for event in events {
                         prop_assert!(!event.provider_id.is_empty() && event.provider_id.len() <= 512);

@@ -1,12 +1,22 @@
 //! Published signatures, and everything around a signature that must be refused with the right code.
 
-use mainstay_domain::intake::scheme::{HmacRule, Message, Request, Scheme, Secret, sign, verify};
+use mainstay_domain::intake::{
+    scheme::{HmacRule, Message, Request, Route, Scheme, Secret, sign, verify},
+    settings::SourceSettings,
+};
 
 const NOW: i64 = 1_700_000_000;
 
+pub(super) fn with_hmac(rule: &serde_json::Value) -> SourceSettings {
+    SourceSettings {
+        hmac: Some(rule.clone()),
+        ..SourceSettings::default()
+    }
+}
+
 pub(super) fn rule(json: &str) -> Scheme {
     let value = serde_json::from_str(json).expect("JSON");
-    Scheme::from_settings("hmac", Some(&value), None).expect("a rule")
+    Scheme::from_settings("hmac", &with_hmac(&value)).expect("a rule")
 }
 
 pub(super) fn slack() -> Scheme {
@@ -187,6 +197,7 @@ fn judge(
         headers: &headers,
         body: body.as_bytes(),
         now_secs,
+        route: Route::default(),
     };
     verify(scheme, &secrets, 300, &request)
         .map(|verified| verified.secret_index)
@@ -310,6 +321,7 @@ fn odd_signature_headers_are_refused_with_a_clear_code() {
         headers: &bytes,
         body: b"{}",
         now_secs: NOW,
+        route: Route::default(),
     };
     let verdict = verify(&Scheme::Stripe, &["whsec_a".into()], 300, &request);
     assert_eq!(
@@ -370,6 +382,7 @@ fn any_of_several_secrets_may_match_and_the_answer_says_which() {
             headers: &headers,
             body: b"{}",
             now_secs: NOW,
+            route: Route::default(),
         };
         let verified = verify(&Scheme::Github, &secrets, 300, &request).expect("verifies");
         assert_eq!(verified.secret_index, index);
@@ -379,6 +392,7 @@ fn any_of_several_secrets_may_match_and_the_answer_says_which() {
         headers: &headers,
         body: b"{}",
         now_secs: NOW,
+        route: Route::default(),
     };
     let refusal = verify(&Scheme::Github, &[], 300, &request).expect_err("no secret");
     assert_eq!(
@@ -415,7 +429,7 @@ fn a_rule_that_trusts_what_nobody_signed_is_refused() {
         ),
     ] {
         let value = serde_json::from_str(json).expect("JSON");
-        let problem = Scheme::from_settings("hmac", Some(&value), None).expect_err(json);
+        let problem = Scheme::from_settings("hmac", &with_hmac(&value)).expect_err(json);
         assert_eq!(problem.field, field, "{json}: {problem}");
     }
 }
@@ -423,13 +437,56 @@ fn a_rule_that_trusts_what_nobody_signed_is_refused() {
 #[test]
 fn settings_that_belong_to_another_scheme_are_refused() {
     let value = serde_json::json!({"header": "X"});
-    assert!(Scheme::from_settings("stripe", Some(&value), None).is_err());
-    assert!(Scheme::from_settings("stripe", None, Some("token")).is_err());
-    assert!(Scheme::from_settings("hmac", None, None).is_err());
-    assert!(Scheme::from_settings("mainstay", None, None).is_err());
+    let plain = SourceSettings::default;
+    let wrong = [
+        ("stripe", with_hmac(&value), "hmac"),
+        (
+            "stripe",
+            SourceSettings {
+                verify_token: Some("token".into()),
+                ..plain()
+            },
+            "verify_token",
+        ),
+        (
+            "hmac",
+            SourceSettings {
+                bearer: Some(value.clone()),
+                ..with_hmac(&value)
+            },
+            "bearer",
+        ),
+        (
+            "stripe",
+            SourceSettings {
+                event: Some(serde_json::json!({})),
+                ..plain()
+            },
+            "event",
+        ),
+        (
+            "bearer",
+            SourceSettings {
+                url: Some("https://a.example/in/x".into()),
+                ..plain()
+            },
+            "url",
+        ),
+        ("hmac", plain(), "hmac"),
+        ("address", plain(), "allow"),
+        ("mainstay", plain(), "scheme"),
+    ];
+    for (name, settings, field) in wrong {
+        let problem = Scheme::from_settings(name, &settings).expect_err(name);
+        assert_eq!(problem.field, field, "{name}");
+    }
     for name in Scheme::NAMES {
-        let hmac = (name == "hmac").then_some(&value);
-        let scheme = Scheme::from_settings(name, hmac, None).expect("a scheme");
+        let settings = SourceSettings {
+            hmac: (name == "hmac").then(|| value.clone()),
+            allow: vec!["192.0.2.0/24".into()],
+            ..plain()
+        };
+        let scheme = Scheme::from_settings(name, &settings).expect("a scheme");
         assert_eq!(scheme.name(), name);
     }
 }
@@ -474,6 +531,7 @@ fn every_algorithm_encoding_and_key_encoding_verifies_what_it_signs() {
                     headers: &headers,
                     body: b"body",
                     now_secs: NOW,
+                    route: Route::default(),
                 };
                 assert!(verify(&scheme, &[secret.into()], 0, &request).is_ok());
                 assert!(verify(&scheme, &["00ff".into()], 0, &request).is_err());
@@ -505,6 +563,7 @@ fn a_list_of_absurdly_many_signatures_is_refused_even_with_the_right_one_in_it()
                 headers: &headers,
                 body: v.body.as_bytes(),
                 now_secs: v.now_secs,
+                route: Route::default(),
             };
             verify(&v.scheme, &[v.secret.into()], 300, &request).map_err(|refusal| refusal.code())
         };

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-mod hmac;
 mod reverify;
+mod rules;
 mod secrets;
 mod view;
 

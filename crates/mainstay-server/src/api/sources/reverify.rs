@@ -100,6 +100,7 @@ pub(super) async fn source_reverify(
     let request = reverify::Request {
         source: id,
         after,
+        base_url: app.url().to_owned(),
         told: None,
     };
     if plan {

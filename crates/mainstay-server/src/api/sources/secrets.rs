@@ -103,16 +103,12 @@ fn secret_for(
         );
         return Err(Problem::new(Code::StateConflict, detail));
     }
-    let scheme = [
-        Scheme::Stripe,
-        Scheme::StandardWebhooks,
-        Scheme::Github,
-        Scheme::Meta,
-        Scheme::Hmac,
-    ]
-    .into_iter()
-    .find(|scheme| scheme.as_str() == source.scheme)
-    .ok_or_else(|| Problem::new(Code::StateConflict, "Mainstay's own source has no secrets"))?;
+    let scheme = Scheme::named(&source.scheme)
+        .filter(|scheme| *scheme != Scheme::Address)
+        .ok_or_else(|| {
+            let detail = "sources of the schemes address and mainstay have no secrets";
+            Problem::new(Code::StateConflict, detail)
+        })?;
     let made = given.is_none();
     let secret = given.or_else(|| scheme.secret(random)).ok_or_else(|| {
         Problem::field(

@@ -11,7 +11,7 @@ use mainstay_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::hmac::HmacRule;
+use super::rules::{BearerRule, EventRule, HmacRule};
 use crate::{stats::Figures, time::Time};
 
 /// How a provider signs its webhooks.
@@ -26,6 +26,22 @@ pub(crate) enum Scheme {
     Github,
     /// WhatsApp, Messenger, Instagram.
     Meta,
+    /// `X-Shopify-Hmac-SHA256`.
+    Shopify,
+    /// `X-Slack-Signature`. Slack's challenge is answered.
+    Slack,
+    /// Paddle Billing, `Paddle-Signature`.
+    Paddle,
+    /// Whop: Standard Webhooks keyed with the secret's text, and the older `X-Whop-Signature`.
+    Whop,
+    /// PayPal: a signature that is judged by PayPal's certificate. The secret is the webhook's id.
+    Paypal,
+    /// `X-Twilio-Signature`, over the URL and a form, or the URL with the digest of the body.
+    Twilio,
+    /// A token in a header; `settings.bearer` says where.
+    Bearer,
+    /// Nothing but the address that it comes from: `settings.allow`.
+    Address,
     /// Any HMAC, described by `settings.hmac`.
     Hmac,
 }
@@ -43,6 +59,22 @@ pub(crate) enum SourceScheme {
     Github,
     /// WhatsApp, Messenger, Instagram.
     Meta,
+    /// `X-Shopify-Hmac-SHA256`.
+    Shopify,
+    /// `X-Slack-Signature`. Slack's challenge is answered.
+    Slack,
+    /// Paddle Billing, `Paddle-Signature`.
+    Paddle,
+    /// Whop: Standard Webhooks keyed with the secret's text, and the older `X-Whop-Signature`.
+    Whop,
+    /// PayPal: a signature that is judged by PayPal's certificate. The secret is the webhook's id.
+    Paypal,
+    /// `X-Twilio-Signature`, over the URL and a form, or the URL with the digest of the body.
+    Twilio,
+    /// A token in a header; `settings.bearer` says where.
+    Bearer,
+    /// Nothing but the address that it comes from: `settings.allow`.
+    Address,
     /// Any HMAC, described by `settings.hmac`.
     Hmac,
     /// Our own events, which no request can bring.
@@ -50,12 +82,42 @@ pub(crate) enum SourceScheme {
 }
 
 impl Scheme {
+    /// All of them.
+    const ALL: [Self; 13] = [
+        Self::Stripe,
+        Self::StandardWebhooks,
+        Self::Github,
+        Self::Meta,
+        Self::Shopify,
+        Self::Slack,
+        Self::Paddle,
+        Self::Whop,
+        Self::Paypal,
+        Self::Twilio,
+        Self::Bearer,
+        Self::Address,
+        Self::Hmac,
+    ];
+
+    /// The one of this name; none for our own source's.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scheme| scheme.as_str() == name)
+    }
+
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Stripe => "stripe",
             Self::StandardWebhooks => "standard_webhooks",
             Self::Github => "github",
             Self::Meta => "meta",
+            Self::Shopify => "shopify",
+            Self::Slack => "slack",
+            Self::Paddle => "paddle",
+            Self::Whop => "whop",
+            Self::Paypal => "paypal",
+            Self::Twilio => "twilio",
+            Self::Bearer => "bearer",
+            Self::Address => "address",
             Self::Hmac => "hmac",
         }
     }
@@ -68,8 +130,17 @@ impl Scheme {
                 random.fill(&mut bytes);
                 Some(format!("whsec_{}", STANDARD.encode(bytes)))
             }
-            Self::Github => Some(crate::time::random_hex(random, 32)),
-            Self::Stripe | Self::Meta | Self::Hmac => None,
+            Self::Github | Self::Bearer => Some(crate::time::random_hex(random, 32)),
+            Self::Stripe
+            | Self::Meta
+            | Self::Shopify
+            | Self::Slack
+            | Self::Paddle
+            | Self::Whop
+            | Self::Paypal
+            | Self::Twilio
+            | Self::Address
+            | Self::Hmac => None,
         }
     }
 }
@@ -88,6 +159,19 @@ pub(crate) struct SettingsView {
     /// The rule of the scheme `hmac`: required there, refused elsewhere.
     #[schema(value_type = Option<HmacRule>)]
     hmac: Option<serde_json::Value>,
+    /// The scheme `bearer`: where the token stands.
+    #[schema(value_type = Option<BearerRule>)]
+    bearer: Option<serde_json::Value>,
+    /// The schemes `bearer` and `address`: where the event's parts stand.
+    #[schema(value_type = Option<EventRule>)]
+    event: Option<serde_json::Value>,
+    /// The addresses and ranges, such as `192.0.2.0/24`, that requests may come from; empty: from anywhere. Required by
+    /// the scheme `address`, and an addition to any other.
+    #[schema(max_items = 256)]
+    allow: Vec<String>,
+    /// The scheme `twilio`: the URL as Twilio has it, without its query, where that is not the server's public URL.
+    #[schema(max_length = 2048)]
+    url: Option<String>,
     /// What an accepted request is answered with, where the provider reads it.
     answer: Option<AnswerView>,
 }
@@ -98,6 +182,10 @@ impl Default for SettingsView {
             tolerance_secs: TOLERANCE_SECS,
             body_limit_bytes: BODY_LIMIT_BYTES,
             hmac: None,
+            bearer: None,
+            event: None,
+            allow: Vec::new(),
+            url: None,
             answer: None,
         }
     }
@@ -129,6 +217,10 @@ impl SettingsView {
             tolerance_secs: settings.tolerance_secs,
             body_limit_bytes: settings.body_limit_bytes,
             hmac: settings.hmac,
+            bearer: settings.bearer,
+            event: settings.event,
+            allow: settings.allow,
+            url: settings.url,
             answer: settings.answer.map(|answer| AnswerView {
                 status: answer.status,
                 content_type: answer.content_type,
@@ -142,6 +234,10 @@ impl SettingsView {
             tolerance_secs: self.tolerance_secs,
             body_limit_bytes: self.body_limit_bytes,
             hmac: self.hmac,
+            bearer: self.bearer,
+            event: self.event,
+            allow: self.allow,
+            url: self.url,
             verify_token,
             answer: self.answer.map(|answer| AnswerSettings {
                 status: answer.status,
@@ -253,6 +349,12 @@ impl SourceView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_described_schemes_are_the_domains_own() {
+        let names: Vec<&str> = Scheme::ALL.into_iter().map(Scheme::as_str).collect();
+        assert_eq!(names, mainstay_domain::intake::scheme::Scheme::NAMES);
+    }
 
     #[test]
     fn a_hint_never_gives_much_of_a_secret_away() {

@@ -1,4 +1,4 @@
-//! The rule of the scheme `hmac` as the document describes it. What is given goes to the domain's own form as it is,
+//! The rules of the schemes `hmac`, `bearer` and `address` as the document describes them. What is given goes to the domain's own form as it is,
 //! which checks it and has the defaults; a test holds the two together.
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,44 @@ pub(crate) struct HmacRule {
     /// Where the event's type stands.
     #[serde(default, rename = "type")]
     kind: Option<KindFrom>,
+    /// Where it stands when the event happened.
+    #[serde(default)]
+    occurred_at: Option<TimeFrom>,
+}
+
+/// Where the token of the scheme `bearer` stands.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BearerRule {
+    /// The header.
+    #[serde(default = "authorization")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+    )]
+    header: String,
+    /// What stands before the token. Left out: `Bearer ` in the header `Authorization`, nothing in any other.
+    #[serde(default)]
+    #[schema(max_length = 64, pattern = r"^[\x00-\x7f]*$")]
+    prefix: Option<String>,
+}
+
+fn authorization() -> String {
+    "Authorization".into()
+}
+
+/// Where an event's parts stand, for the schemes `bearer` and `address`. Left out, the body's digest is the id.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EventRule {
+    /// Where the event's id stands. Where it is absent from a request, a digest of the body takes its place.
+    id: IdFrom,
+    /// Where the event's type stands.
+    #[serde(rename = "type")]
+    kind: Option<KindFrom>,
+    /// Where it stands when the event happened.
+    occurred_at: Option<TimeFrom>,
 }
 
 fn body() -> String {
@@ -130,21 +168,55 @@ pub(crate) enum KindFrom {
     Fixed(String),
 }
 
+/// Where it stands when an event happened: RFC 3339, or seconds or milliseconds since 1970.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TimeFrom {
+    /// In a header.
+    Header(String),
+    /// In the body: a JSON pointer.
+    Pointer(String),
+}
+
 #[cfg(test)]
 mod tests {
-    use mainstay_domain::intake::scheme::HmacRule as Own;
+    use mainstay_domain::intake::scheme;
+    use serde::{Serialize, de::DeserializeOwned};
     use serde_json::{Value, json};
 
-    use super::HmacRule;
+    use super::*;
 
     /// The rule as each of the two forms reads it and writes it again.
     fn both(rule: &Value) -> [Option<Value>; 2] {
-        let own = serde_json::from_value::<Own>(rule.clone()).ok();
-        let described = serde_json::from_value::<HmacRule>(rule.clone()).ok();
-        [
-            own.and_then(|rule| serde_json::to_value(rule).ok()),
-            described.and_then(|rule| serde_json::to_value(rule).ok()),
-        ]
+        [again::<scheme::HmacRule>(rule), again::<HmacRule>(rule)]
+    }
+
+    fn again<T: Serialize + DeserializeOwned>(rule: &Value) -> Option<Value> {
+        let read = serde_json::from_value::<T>(rule.clone()).ok();
+        read.and_then(|rule| serde_json::to_value(rule).ok())
+    }
+
+    #[test]
+    fn the_other_described_rules_are_the_domains_own() {
+        for rule in [
+            json!({}),
+            json!({ "header": "X-Gitlab-Token" }),
+            json!({ "prefix": "Token " }),
+            json!({ "other": 1 }),
+        ] {
+            let own = again::<scheme::BearerRule>(&rule);
+            assert_eq!(own, again::<BearerRule>(&rule), "{rule}");
+        }
+        for rule in [
+            json!({}),
+            json!({ "id": { "header": "X-Id" }, "type": { "fixed": "a" }, "occurred_at": { "header": "X-At" } }),
+            json!({ "id": "digest", "type": { "pointer": "/type" }, "occurred_at": { "pointer": "/at" } }),
+            json!({ "occurred_at": "digest" }),
+            json!({ "other": 1 }),
+        ] {
+            let own = again::<scheme::EventRule>(&rule);
+            assert_eq!(own, again::<EventRule>(&rule), "{rule}");
+        }
     }
 
     #[test]
@@ -155,6 +227,7 @@ mod tests {
                 "header": "X-Slack-Signature", "prefix": "v0=", "signed": "v0:{timestamp}:{body}",
                 "timestamp_header": "X-Slack-Request-Timestamp", "algorithm": "sha512", "encoding": "base64",
                 "key_encoding": "hex", "id": { "pointer": "/event_id" }, "type": { "fixed": "message" },
+                "occurred_at": { "pointer": "/event_time" },
             }),
             json!({
                 "header": "Paddle-Signature", "signed": "{timestamp}:{body}", "id": { "header": "X-Id" },

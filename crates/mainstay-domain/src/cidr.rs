@@ -1,4 +1,4 @@
-//! Ranges of IP addresses: what `outbound.allow` and `trusted_proxies` are lists of.
+//! Ranges of IP addresses: what `outbound.allow`, `trusted_proxies` and a source's `allow` are lists of.
 
 use std::{
     fmt,
@@ -12,23 +12,25 @@ use serde::{Deserialize, Deserializer};
 ///
 /// IPv4 addresses that are written as IPv6 (`::ffff:10.0.0.1`) count as IPv4, on both sides.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Cidr {
+pub struct Cidr {
     first: IpAddr,
     prefix: u8,
 }
 
 /// Why a text is no range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum CidrError {
+pub enum CidrError {
+    /// It is neither an address nor a range.
     #[error("'{0}' is not an address or a range such as 10.0.0.0/8")]
     Malformed(String),
+    /// It names an address inside a range; the second is the range.
     #[error("'{0}' names an address inside the range; the range itself is {1}")]
     HostBits(String, Cidr),
 }
 
 impl Cidr {
     /// The range of IPv4 addresses that share these leading bits.
-    pub(crate) const fn v4(octets: [u8; 4], prefix: u8) -> Self {
+    pub const fn v4(octets: [u8; 4], prefix: u8) -> Self {
         Self {
             first: IpAddr::V4(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3])),
             prefix,
@@ -36,7 +38,7 @@ impl Cidr {
     }
 
     /// The range of IPv6 addresses that share these leading bits.
-    pub(crate) const fn v6(bits: u128, prefix: u8) -> Self {
+    pub const fn v6(bits: u128, prefix: u8) -> Self {
         Self {
             first: IpAddr::V6(Ipv6Addr::from_bits(bits)),
             prefix,
@@ -44,7 +46,7 @@ impl Cidr {
     }
 
     /// Whether the address lies in the range.
-    pub(crate) fn contains(self, address: IpAddr) -> bool {
+    pub fn contains(self, address: IpAddr) -> bool {
         match (self.first, address.to_canonical()) {
             (IpAddr::V4(first), IpAddr::V4(address)) => {
                 let mask = u32::MAX

@@ -1,0 +1,1 @@
+-- Nothing here: batches are sent row by row.
