@@ -527,6 +527,8 @@ pub trait IntakeTx: Send {
         before: Option<(Timestamp, ReceiptId)>,
         limit: i64,
     ) -> StoreResult<Vec<Receipt>>;
+    /// One request. System scope, or a source of the scope's tenant.
+    async fn receipt_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>>;
     /// A receipt's own body, where it was kept apart.
     async fn receipt_body(&mut self, id: ReceiptId) -> StoreResult<Option<Blob>>;
 

@@ -160,6 +160,39 @@ fn what_was_refused_comes_in_once_the_secret_is_there(server: &Server, receiver:
             .as_array()
             .is_some_and(|items| items.len() == 3)
     });
+    let cause = |at: usize| {
+        let refused = server.json(&["event", "refused"]);
+        let id = refused["items"][at]["id"].as_str().expect("an id");
+        let shown = server.run(&["event", "refused", id]);
+        assert_eq!(shown.code, 0, "{}", shown.err);
+        assert!(!shown.out.contains("whsec_"), "{}", shown.out);
+        let told = server.json(&["event", "refused", id]);
+        assert!(
+            shown
+                .out
+                .contains(told["diagnosis"]["detail"].as_str().expect("a sentence"))
+        );
+        told["diagnosis"].clone()
+    };
+    // What `send` makes up says that it is of the test mode.
+    assert_eq!(cause(0)["cause"], "test_mode");
+    let skewed = cause(1);
+    assert_eq!(skewed["cause"], "clock_skew");
+    assert!(
+        skewed["clock_difference_secs"]
+            .as_i64()
+            .is_some_and(|secs| (3_600..3_700).contains(&secs)),
+        "{skewed}"
+    );
+    let other = [
+        "source", "create", "other", "--scheme", "stripe", "--secret",
+    ];
+    server.json(&[&other[..], &[ROTATED]].concat());
+    let swapped = cause(0);
+    assert_eq!(
+        (&swapped["cause"], &swapped["other_source_name"]),
+        (&json!("other_source"), &json!("other"))
+    );
     let before = server.run(&["source", "reverify", "pay", "--plan"]);
     assert_eq!(before.code, 0, "{}", before.err);
     assert!(before.out.contains("signature_wrong"), "{}", before.out);

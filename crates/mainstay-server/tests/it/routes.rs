@@ -106,6 +106,7 @@ impl Operation {
             "endpoints" => &world.endpoint,
             "bindings" => &world.binding,
             "events" => &world.event,
+            "receipts" => &world.receipt,
             "jobs" => &world.job,
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
             _ => "",

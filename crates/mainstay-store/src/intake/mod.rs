@@ -178,6 +178,10 @@ impl IntakeTx for SqlTx<'_> {
             .await
     }
 
+    async fn receipt_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
+        self.receipts_get(id).await
+    }
+
     async fn receipt_body(&mut self, id: ReceiptId) -> StoreResult<Option<Blob>> {
         let read = |row: &Row| blob_some(row, 0);
         let body = match self.scope.tenant() {

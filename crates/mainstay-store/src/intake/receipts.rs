@@ -167,6 +167,16 @@ impl SqlTx<'_> {
         Ok(page.finish())
     }
 
+    pub(super) async fn receipts_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
+        match self.scope.tenant() {
+            Some(own) => {
+                self.first(&q::RECEIPT_GET_OWN, values![own, id], receipt)
+                    .await
+            }
+            None => self.first(&q::RECEIPT_GET, values![id], receipt).await,
+        }
+    }
+
     async fn receipts_page(&mut self, built: Built) -> StoreResult<Vec<Receipt>> {
         let rows = self.conn().query_built(&built.text, &built.params).await?;
         rows.iter().map(receipt).collect()

@@ -113,6 +113,19 @@ impl Doors {
             .cloned()
     }
 
+    /// The other doors of this source's tenant, by name, at most so many. Our own events' is none of them.
+    pub(crate) fn beside(&self, source: &Source, limit: usize) -> Vec<Arc<Door>> {
+        let mut doors: Vec<Arc<Door>> = self
+            .by_name
+            .values()
+            .filter(|door| door.source.tenant == source.tenant && door.source.id != source.id)
+            .cloned()
+            .collect();
+        doors.sort_by(|one, other| one.source.name.cmp(&other.source.name));
+        doors.truncate(limit);
+        doors
+    }
+
     /// The source of our own events.
     pub(crate) fn own(&self) -> Option<Arc<Door>> {
         self.own.clone()

@@ -25,6 +25,7 @@ use mainstay_domain::{
 mod answer;
 mod batch;
 mod blob;
+mod diagnose;
 mod doors;
 mod refused;
 mod refusing;
@@ -34,6 +35,7 @@ mod scheme;
 
 pub use answer::Answer;
 pub use blob::decompress;
+pub use diagnose::{Diagnosed, SOURCES_TRIED_MAX};
 pub use doors::{BuiltinQueues, DELIVER};
 pub use scheme::check_source;
 

@@ -155,12 +155,7 @@ impl Intake {
         Err(StoreError::ConfigChanged)
     }
 
-    async fn judge_page(
-        &self,
-        door: &Door,
-        receipts: &[RefusedReceipt],
-        base_url: &str,
-    ) -> Judged {
+    async fn judge_page(&self, door: &Door, receipts: &[RefusedReceipt], base_url: &str) -> Judged {
         let mut judged = Judged::default();
         for one in receipts {
             match self.judge_one(door, one, base_url).await {
@@ -184,15 +179,7 @@ impl Intake {
         base_url: &str,
     ) -> Result<Arrival, &'static str> {
         let receipt = &one.receipt;
-        let body = one.body.as_ref().ok_or(BODY_NOT_KEPT)?;
-        let inbound = Inbound {
-            headers: headers_kept(&receipt.headers).map_err(|_| UNREADABLE)?,
-            body: decompress(body).map_err(|_| UNREADABLE)?,
-            remote: receipt.remote.clone(),
-            // The query that it may have had is not kept.
-            url: format!("{base_url}/in/{}", door.source.name),
-            received_at: receipt.received_at,
-        };
+        let inbound = inbound(door, one, base_url)?;
         let mut arrival = self
             .verify(door, &inbound, receipt.received_at, self.clock.now())
             .await
@@ -249,6 +236,24 @@ impl Intake {
         self.store.wake();
         Ok(released)
     }
+}
+
+/// A refused request as the door would be handed it, or why that cannot be.
+pub(super) fn inbound(
+    door: &Door,
+    refused: &RefusedReceipt,
+    base_url: &str,
+) -> Result<Inbound, &'static str> {
+    let receipt = &refused.receipt;
+    let body = refused.body.as_ref().ok_or(BODY_NOT_KEPT)?;
+    Ok(Inbound {
+        headers: headers_kept(&receipt.headers).map_err(|_| UNREADABLE)?,
+        body: decompress(body).map_err(|_| UNREADABLE)?,
+        remote: receipt.remote.clone(),
+        // The query that it may have had is not kept.
+        url: format!("{base_url}/in/{}", door.source.name),
+        received_at: receipt.received_at,
+    })
 }
 
 /// Which receipts were released, by why they had been refused: the receipts themselves do not say so any more.

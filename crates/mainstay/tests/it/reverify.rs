@@ -304,3 +304,36 @@ on_both!(other_sources_and_our_own_are_left_alone, |db| async {
     let none = world.intake.reverify(&nowhere).await;
     assert_eq!(none.expect("the store answers"), None);
 });
+
+on_both!(
+    a_refused_request_is_told_which_rule_it_fails_by,
+    |db| async {
+        let world = World::new(db.store()).await;
+        refused(&world, "signature_wrong", many(&world, 1)).await;
+        world.clock.advance_ms(2 * HOUR_MS);
+        let cause = async || {
+            let source = world.source;
+            let page = world
+                .store
+                .read(SYSTEM, move |tx| {
+                    Box::pin(async move { tx.receipt_refused(source, None, 10).await })
+                })
+                .await
+                .expect("the store answers");
+            let told = world
+                .intake
+                .diagnose(&page.receipts[0], "https://hooks.example.test")
+                .await;
+            told.expect("there is such a source").cause
+        };
+        assert_eq!(cause().await, "wrong_secret");
+        mend(&world).await;
+        // A change made elsewhere is seen a second later at most.
+        world.clock.advance_ms(1_000);
+        assert_eq!(
+            cause().await,
+            "genuine",
+            "by the clock of the time when it came"
+        );
+    }
+);
