@@ -11,6 +11,8 @@ use super::{Intake, reverify, scheme};
 
 /// Other sources of the tenant whose secrets are tried.
 pub const SOURCES_TRIED_MAX: usize = 64;
+/// Bytes of one body that are digested for them: of a large body fewer sources are tried.
+const BYTES_TRIED_MAX: usize = 64 * 1024 * 1024;
 
 /// What can be said of a refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +46,8 @@ impl Intake {
                 });
             }
         };
-        let others = doors.beside(&door.source, SOURCES_TRIED_MAX);
+        let tried_max = SOURCES_TRIED_MAX.min(BYTES_TRIED_MAX / inbound.body.len().max(1));
+        let others = doors.beside(&door.source, tried_max);
         // Many digests of one body: not on a thread that requests wait for.
         let judged = tokio::task::spawn_blocking(move || {
             let told = scheme::diagnose(&door, &inbound, &others)?;

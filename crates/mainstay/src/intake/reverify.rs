@@ -158,6 +158,8 @@ impl Intake {
     async fn judge_page(&self, door: &Door, receipts: &[RefusedReceipt], base_url: &str) -> Judged {
         let mut judged = Judged::default();
         for one in receipts {
+            // A body that is kept small can be large when it is unpacked: webhooks that come meanwhile have their turn.
+            tokio::task::yield_now().await;
             match self.judge_one(door, one, base_url).await {
                 Ok(arrival) => {
                     let before = one.receipt.refusal.clone().unwrap_or_default();
