@@ -770,6 +770,19 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
       source.secrets = source.secrets.filter((each) => each.id !== secret);
     },
+    // Those of the last hour are genuine, so that there is something to release.
+    "POST /v1/sources/:id/reverify": ({ plan }, _, { id }) => {
+      const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
+      const mine = world.receipts.filter(({ source_name }) => source_name === source.name);
+      const genuine = mine.filter(({ received_at }) => Date.parse(received_at) > Date.now() - 3600_000);
+      const counts = new Map();
+      for (const receipt of mine.filter((each) => !genuine.includes(each))) counts.set(receipt.reason, (counts.get(receipt.reason) ?? 0) + 1);
+      if (!plan) world.receipts = world.receipts.filter((each) => !genuine.includes(each));
+      return {
+        examined: mine.length, genuine: genuine.length, released: plan ? 0 : genuine.length, duplicates: 0, conflicts: 0,
+        still_refused: [...counts].map(([reason, count]) => ({ reason, count })), next: null,
+      };
+    },
     "GET /v1/receipts": (_, url) => {
       const source = url.searchParams.get("source");
       return page(world.receipts.filter(({ source_name }) => !source || source_name === source).toReversed(), url);

@@ -558,6 +558,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/receipts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a request, and why it was refused */
+        get: operations["receipt_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/replays": {
         parameters: {
             query?: never;
@@ -638,6 +655,27 @@ export interface paths {
         head?: never;
         /** Change a source */
         patch: operations["source_update"];
+        trace?: never;
+    };
+    "/v1/sources/{id}/reverify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify refused requests again, or plan it
+         * @description Each is verified with the source's present scheme, secrets and settings, by the clock of the time when it came. Those
+         *     that are genuine come in as if they had never been refused. One call looks at about 5,000; `next` goes on.
+         */
+        post: operations["source_reverify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/sources/{id}/secrets": {
@@ -1104,6 +1142,25 @@ export interface components {
          * @description A delay as the document describes it, in milliseconds.
          */
         DelayMs: number;
+        /** @description Which rule a refused request fails by, with what its source knows now and the clock of the time when it came. */
+        Diagnosis: {
+            /**
+             * @description A stable word: `genuine`, `secret_missing`, `header_missing`, `malformed`, `clock_skew`, `address_not_allowed`,
+             *     `certificate_missing`, `not_kept`, `body_malformed`, `other_source`, `key_encoding`, `body_altered`, `test_mode`,
+             *     `wrong_secret`, `body_not_kept` or `unreadable`.
+             */
+            cause: string;
+            /**
+             * Format: int64
+             * @description For `clock_skew`: when it came less when it was signed, in seconds; positive when it was signed before.
+             */
+            clock_difference_secs?: number | null;
+            /** @description The same in a sentence. */
+            detail: string;
+            /** @description For `other_source`: the tenant's source whose secret it is signed with. */
+            other_source_id?: string | null;
+            other_source_name?: string | null;
+        };
         /** @description What would happen, or what happened. */
         DiscardAnswer: {
             by_reason: components["schemas"]["ReasonCount"][];
@@ -1958,6 +2015,14 @@ export interface components {
             source_name: string;
             verdict: components["schemas"]["Verdict"];
         };
+        /** @description A request with everything that is known of it. */
+        ReceiptDetail: components["schemas"]["Receipt"] & {
+            diagnosis?: components["schemas"]["Diagnosis"] | null;
+            /** @description Its headers, without credentials. */
+            headers: {
+                [key: string]: string;
+            };
+        };
         /** @description A replay that touched an event. */
         Replay: {
             /** @description The one binding that it went to; null: every one that matches. */
@@ -2097,6 +2162,44 @@ export interface components {
             delays_ms: components["schemas"]["DelayMs"][];
             /** @enum {string} */
             strategy: "schedule";
+        };
+        /** @description What would happen, or what happened. */
+        ReverifyAnswer: {
+            /**
+             * Format: int64
+             * @description Those that came in with what is known with other content; 0 in a plan.
+             */
+            conflicts: number;
+            /**
+             * Format: int64
+             * @description Those that came in with what has come since; 0 in a plan.
+             */
+            duplicates: number;
+            /**
+             * Format: int64
+             * @description Refused requests looked at, oldest first.
+             */
+            examined: number;
+            /**
+             * Format: int64
+             * @description Those that verify now.
+             */
+            genuine: number;
+            /** @description Where the next call goes on, as its `after`; null: all were looked at. */
+            next?: string | null;
+            /**
+             * Format: int64
+             * @description Those that came in with something new; 0 in a plan.
+             */
+            released: number;
+            still_refused: components["schemas"]["StillRefused"][];
+        };
+        /** @description Refused requests to verify again. */
+        ReverifyRequest: {
+            /** @description Where the last call ended: its `next`. Left out: begins with the oldest. */
+            after?: string | null;
+            /** @description Only say what would happen. */
+            plan: boolean;
         };
         /**
          * @description What somebody may do.
@@ -2288,6 +2391,16 @@ export interface components {
          * @enum {string}
          */
         Status: "healthy" | "degraded" | "unhealthy";
+        /** @description How many requests stay refused for one reason. */
+        StillRefused: {
+            /** Format: int64 */
+            count: number;
+            /**
+             * @description The code of the reason that holds now, e.g. `signature_wrong`; `body_not_kept` where the body was too large to be
+             *     kept.
+             */
+            reason: string;
+        };
         /**
          * @description What a message is about.
          * @enum {string}
@@ -6535,6 +6648,100 @@ export interface operations {
             };
         };
     };
+    receipt_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `rcp_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReceiptDetail"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     replay_create: {
         parameters: {
             query?: never;
@@ -7550,6 +7757,164 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Source"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_reverify: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReverifyRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReverifyAnswer"];
                 };
             };
             /** @description Something in the request is wrong; `errors` says what */

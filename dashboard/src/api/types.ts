@@ -18,6 +18,7 @@ export type SourceSettings = Schemas["SourceSettings"];
 export type Source = Schemas["Source"];
 export type NewSource = Schemas["NewSource"];
 export type Receipt = Schemas["Receipt"];
+export type ReverifyAnswer = Schemas["ReverifyAnswer"];
 export type Endpoint = Schemas["Endpoint"];
 export type NewEndpoint = Schemas["NewEndpoint"];
 export type EndpointChange = Schemas["EndpointChange"];

@@ -1,14 +1,16 @@
+import { useState } from "react";
 import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
 import { LIST_LIMIT } from "../api/queries";
 import type { Receipt, Source } from "../api/types";
 import { bytes, sentence, words } from "../lib/format";
-import { Ago, Empty, Panel } from "../ui/basics";
+import { Ago, Button, Empty, Panel } from "../ui/basics";
 import { Fresh, SecondBar } from "../ui/filters";
 import { LiveTable } from "../ui/live-table";
 import { Badge } from "../ui/status";
 import type { Column } from "../ui/table";
 import ui from "../ui/ui.module.css";
+import { ReverifyDialog } from "./reverify-dialog";
 
 const columns: Column<Receipt>[] = [
   { key: "reason", label: "Why", card: "title", cell: ({ reason, verdict }) => <span className={ui.chip} title={reason ?? verdict}>{reason ?? verdict}</span> },
@@ -19,7 +21,8 @@ const columns: Column<Receipt>[] = [
 ];
 
 /** Requests that were not let in: kept as evidence, and the first place to look when a provider says that it sent something. */
-export function Refused({ source }: { source: Source }) {
+export function Refused({ source, canWrite }: { source: Source; canWrite: boolean }) {
+  const [verifying, setVerifying] = useState(false);
   const list = useLiveList<Receipt>({
     area: "receipts",
     filters: { source: source.name },
@@ -28,7 +31,11 @@ export function Refused({ source }: { source: Source }) {
       unwrap(client.GET("/v1/receipts", { params: { query: { source: source.name, cursor, limit: LIST_LIMIT } } })),
   });
   return (
-    <Panel title="Refused requests" padded={false}>
+    <Panel
+      title="Refused requests"
+      padded={false}
+      actions={canWrite && list.rows !== undefined && list.rows.length > 0 && <Button onClick={() => setVerifying(true)}>Verify again…</Button>}
+    >
       {(list.fresh > 0 || list.rows === undefined || list.rows.length > 0) && (
         <SecondBar>
           <span className="secondary">Nothing in them was processed</span>
@@ -44,6 +51,7 @@ export function Refused({ source }: { source: Source }) {
         skeleton={4}
         none={<Empty icon="shield" title="Nothing was refused">A request that cannot be verified is kept here, with the reason.</Empty>}
       />
+      {verifying && <ReverifyDialog source={source} onClose={() => setVerifying(false)} />}
     </Panel>
   );
 }

@@ -127,7 +127,7 @@ function Loaded({ source }: { source: Source }) {
           </div>
           <div className={detail.stack}>
             <Bindings source={source} />
-            <Refused source={source} />
+            <Refused source={source} canWrite={canWrite && !own} />
           </div>
         </div>
       </div>

@@ -389,6 +389,24 @@ pub struct Receipt {
     pub body_bytes: i64,
 }
 
+/// A refused request with what is needed to look at it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedReceipt {
+    /// The request.
+    pub receipt: Receipt,
+    /// Its body, unless it was too large to be kept.
+    pub body: Option<Blob>,
+}
+
+/// Some of a source's refused requests, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RefusedPage {
+    /// The requests; a page without any need not be the last one.
+    pub receipts: Vec<RefusedReceipt>,
+    /// Where the next page begins; none: there is no more.
+    pub next: Option<ReceiptId>,
+}
+
 /// Which events to list, newest first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EventFilter {
@@ -483,6 +501,16 @@ pub trait IntakeTx: Send {
     ) -> StoreResult<Vec<Vec<Appended>>>;
     /// Keeps requests that were refused.
     async fn receipt_append(&mut self, refused: &[NewReceipt]) -> StoreResult<()>;
+    /// A source's refused requests with their bodies, oldest first, after this one, at most `limit`. System scope.
+    async fn receipt_refused(
+        &mut self,
+        source: SourceId,
+        after: Option<ReceiptId>,
+        limit: i64,
+    ) -> StoreResult<RefusedPage>;
+    /// Takes refused receipts away, to be appended as verified under the same ids in this transaction. Answers those
+    /// that were still refused: the others are somebody else's, or gone. System scope.
+    async fn receipt_release(&mut self, refused: &[ReceiptId]) -> StoreResult<Vec<ReceiptId>>;
     /// One event.
     async fn event_get(&mut self, id: EventId) -> StoreResult<Option<Event>>;
     /// Its payload.
@@ -499,6 +527,8 @@ pub trait IntakeTx: Send {
         before: Option<(Timestamp, ReceiptId)>,
         limit: i64,
     ) -> StoreResult<Vec<Receipt>>;
+    /// One request. System scope, or a source of the scope's tenant.
+    async fn receipt_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>>;
     /// A receipt's own body, where it was kept apart.
     async fn receipt_body(&mut self, id: ReceiptId) -> StoreResult<Option<Blob>>;
 

@@ -13,6 +13,7 @@
 
 mod bearer;
 mod challenge;
+mod diagnose;
 mod event_rule;
 mod explain;
 mod extracted;
@@ -46,6 +47,7 @@ use serde::Deserialize;
 
 pub use bearer::BearerRule;
 pub use challenge::challenge;
+pub use diagnose::{Cause, Diagnosis, diagnose};
 pub use event_rule::EventRule;
 pub use explain::{Check, Explained, Explanation, Outcome, explain};
 pub use extracted::{Extracted, PROVIDER_ID_BYTES_MAX, Payload, UNTYPED, dedup_key};

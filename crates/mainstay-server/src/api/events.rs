@@ -405,7 +405,7 @@ fn shown(payload: Option<Blob>) -> StoreResult<Shown> {
 }
 
 /// Kept as an object of texts, or of lists of texts where a header came several times.
-fn headers(blob: &Blob) -> StoreResult<BTreeMap<String, String>> {
+pub(super) fn headers(blob: &Blob) -> StoreResult<BTreeMap<String, String>> {
     let bytes = decompress(blob)?;
     let map: BTreeMap<String, serde_json::Value> =
         serde_json::from_slice(&bytes).unwrap_or_default();

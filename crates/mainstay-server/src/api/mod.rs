@@ -16,6 +16,7 @@ pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod page;
+pub(crate) mod receipts;
 pub(crate) mod replays;
 pub(crate) mod resolve;
 pub(crate) mod retry;
@@ -38,6 +39,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(endpoints::router())
         .merge(bindings::router())
         .merge(events::router())
+        .merge(receipts::router())
         .merge(replays::router())
         .merge(jobs::router())
         .merge(dead_letters::router())

@@ -48,8 +48,11 @@ pub(crate) enum EventCommand {
         #[command(flatten)]
         consent: Consent,
     },
-    /// List requests that were refused, newest first
+    /// List requests that were refused, newest first; or show one, and which rule it failed by
     Refused {
+        /// The id of one, as the list shows it
+        #[arg(conflicts_with_all = ["source", "cursor", "limit"])]
+        receipt: Option<String>,
         /// Only of this source
         #[arg(long)]
         source: Option<String>,
@@ -144,7 +147,14 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
             let selection = selection(&api, events, filter).await?;
             replay(context, &api, selection, binding, plan, consent).await
         }
-        EventCommand::Refused { source, page } => {
+        EventCommand::Refused {
+            receipt: Some(receipt),
+            ..
+        } => {
+            let found = api.get(&format!("/v1/receipts/{receipt}"), &[]).await?;
+            context.show(&found, |out| out.text(&refused_text(&found)))
+        }
+        EventCommand::Refused { source, page, .. } => {
             let source = match source {
                 Some(source) => Some(api.find_id(SOURCES, &source).await?),
                 None => None,
@@ -337,6 +347,31 @@ fn replays_table(replays: &[Value]) -> Table {
     table
 }
 
+fn refused_text(receipt: &Value) -> String {
+    let mut fields = Fields::default();
+    fields
+        .add("id", text(receipt, "/id"))
+        .add("source", text(receipt, "/source_name"))
+        .add("received", time_short(&text(receipt, "/received_at")))
+        .add("from", text(receipt, "/remote"))
+        .add("verdict", Cell::state(text(receipt, "/verdict")))
+        .add("reason", text(receipt, "/reason"))
+        .add("body", format!("{} bytes", number(receipt, "/bytes")));
+    if receipt.get("diagnosis").is_some_and(|told| !told.is_null()) {
+        fields
+            .add("cause", text(receipt, "/diagnosis/cause"))
+            .add("why", text(receipt, "/diagnosis/detail"))
+            .add(
+                "clock",
+                match text(receipt, "/diagnosis/clock_difference_secs") {
+                    secs if secs.is_empty() => secs,
+                    secs => format!("{secs} seconds from when it was signed to when it came"),
+                },
+            );
+    }
+    fields.render(false)
+}
+
 fn refused_table(receipts: &[Value]) -> Table {
     let mut table = Table::new(&[
         Column::Whole("RECEIVED"),
@@ -344,6 +379,7 @@ fn refused_table(receipts: &[Value]) -> Table {
         Column::Text("REASON"),
         Column::Text("FROM"),
         Column::Number("BYTES"),
+        Column::Whole("ID"),
     ]);
     for receipt in receipts {
         table.row([
@@ -352,6 +388,7 @@ fn refused_table(receipts: &[Value]) -> Table {
             text(receipt, "/reason").into(),
             text(receipt, "/remote").into(),
             text(receipt, "/bytes").into(),
+            text(receipt, "/id").into(),
         ]);
     }
     table

@@ -3,6 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+mod reverify;
+
 use super::{
     Context,
     api::{Api, SOURCES, TENANTS, list, number, text},
@@ -58,6 +60,16 @@ pub(crate) enum SourceCommand {
     Delete {
         /// Its name or id
         source: String,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Verify refused requests again, once a secret or setting was mended: shows the plan, then asks
+    Reverify {
+        /// Its name or id
+        source: String,
+        /// Show the plan and do nothing
+        #[arg(long)]
+        plan: bool,
         #[command(flatten)]
         consent: Consent,
     },
@@ -222,6 +234,11 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
             api.delete(&path(&text(&found, "/id"))).await?;
             context.done(&format!("source {} deleted", text(&found, "/name")))
         }
+        SourceCommand::Reverify {
+            source,
+            plan,
+            consent,
+        } => reverify::run(context, &api, &source, plan, consent).await,
         SourceCommand::Secret(command) => secret(context, &api, command).await,
     }
 }

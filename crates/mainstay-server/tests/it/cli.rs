@@ -28,6 +28,7 @@ fn session(server: &mut Server) {
     a_dead_letter_runs_again(server, &receiver, &event);
     a_duplicate_is_counted(server, &event);
     a_forged_request_is_refused(server, &receiver);
+    what_was_refused_comes_in_once_the_secret_is_there(server, &receiver);
     roles_are_kept_apart(server);
     looks_from_all_sides(server);
     a_backup_of_the_running_server_is_whole(server);
@@ -148,6 +149,86 @@ fn a_forged_request_is_refused(server: &Server, receiver: &Receiver) {
         .collect();
     assert!(reasons.contains(&&json!("signature_wrong")), "{refused}");
     assert!(receiver.is_quiet());
+}
+
+fn what_was_refused_comes_in_once_the_secret_is_there(server: &Server, receiver: &Receiver) {
+    const ROTATED: &str = "whsec_rotated_too_early";
+    let sent = server.run(&["send", "pay", "--secret", ROTATED, "--id", "evt_early"]);
+    assert_eq!(sent.code, 4, "{}{}", sent.out, sent.err);
+    server.until(&["event", "refused"], |found| {
+        found["items"]
+            .as_array()
+            .is_some_and(|items| items.len() == 3)
+    });
+    let cause = |at: usize| {
+        let refused = server.json(&["event", "refused"]);
+        let id = refused["items"][at]["id"].as_str().expect("an id");
+        let shown = server.run(&["event", "refused", id]);
+        assert_eq!(shown.code, 0, "{}", shown.err);
+        assert!(!shown.out.contains("whsec_"), "{}", shown.out);
+        let told = server.json(&["event", "refused", id]);
+        assert!(
+            shown
+                .out
+                .contains(told["diagnosis"]["detail"].as_str().expect("a sentence"))
+        );
+        told["diagnosis"].clone()
+    };
+    // What `send` makes up says that it is of the test mode.
+    assert_eq!(cause(0)["cause"], "test_mode");
+    let skewed = cause(1);
+    assert_eq!(skewed["cause"], "clock_skew");
+    assert!(
+        skewed["clock_difference_secs"]
+            .as_i64()
+            .is_some_and(|secs| (3_600..3_700).contains(&secs)),
+        "{skewed}"
+    );
+    let other = [
+        "source", "create", "other", "--scheme", "stripe", "--secret",
+    ];
+    server.json(&[&other[..], &[ROTATED]].concat());
+    let swapped = cause(0);
+    assert_eq!(
+        (&swapped["cause"], &swapped["other_source_name"]),
+        (&json!("other_source"), &json!("other"))
+    );
+    let before = server.run(&["source", "reverify", "pay", "--plan"]);
+    assert_eq!(before.code, 0, "{}", before.err);
+    assert!(before.out.contains("signature_wrong"), "{}", before.out);
+    let added = server.run(&["source", "secret", "add", "pay", "--secret", ROTATED]);
+    assert_eq!(added.code, 0, "{}", added.err);
+    let plan = server.json(&["source", "reverify", "pay", "--plan"]);
+    assert_eq!(
+        (&plan["examined"], &plan["genuine"]),
+        (&json!(3), &json!(1))
+    );
+    let unasked = server.run(&["source", "reverify", "pay"]);
+    assert_eq!(unasked.code, 4, "{}", unasked.err);
+    assert!(unasked.err.contains("--yes"), "{}", unasked.err);
+    assert!(receiver.is_quiet(), "a plan does nothing");
+    let done = server.json(&["source", "reverify", "pay", "--yes"]);
+    assert_eq!(done["released"], 1, "{done}");
+    assert_eq!(
+        done["still_refused"],
+        json!([
+            { "reason": "signature_wrong", "count": 1 },
+            { "reason": "timestamp_too_old", "count": 1 },
+        ])
+    );
+    let request = receiver.next();
+    let payload: Value = serde_json::from_slice(&request.body).expect("the provider's payload");
+    assert_eq!(payload["id"], "evt_early");
+    let refused = server.json(&["event", "refused"]);
+    assert_eq!(refused["items"].as_array().map(Vec::len), Some(2));
+    let again = server.run(&["source", "reverify", "pay", "--yes"]);
+    assert!(again.out.contains("nothing to release"), "{}", again.out);
+    let audit = server
+        .json(&["sql", "SELECT action, detail FROM audit"])
+        .to_string();
+    for part in ["source.reverify", "receipt.release", "rcp_"] {
+        assert!(audit.contains(part), "{part} is missing: {audit}");
+    }
 }
 
 fn roles_are_kept_apart(server: &Server) {

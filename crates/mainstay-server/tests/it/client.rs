@@ -251,6 +251,7 @@ pub(crate) struct World {
     pub(crate) endpoint: String,
     pub(crate) binding: String,
     pub(crate) event: String,
+    pub(crate) receipt: String,
     pub(crate) job: String,
     pub(crate) key: String,
 }
@@ -287,6 +288,7 @@ impl World {
             .await
             .ok();
         let event = text(&accepted, "/event_ids/0");
+        let brought = owner.get(&format!("/v1/events/{event}")).await.ok();
         let path = format!("/v1/dead-letters?tenant={tenant}");
         let letters = owner.until(&path, |found| {
             found["items"]
@@ -305,13 +307,14 @@ impl World {
             endpoint,
             binding,
             event,
+            receipt: text(&brought, "/receipts/0/id"),
             job,
             key,
         }
     }
 
     /// Everything that another tenant must never see.
-    pub(crate) fn traces(&self) -> [&str; 9] {
+    pub(crate) fn traces(&self) -> [&str; 10] {
         [
             &self.tenant,
             &self.source,
@@ -320,6 +323,7 @@ impl World {
             &self.endpoint,
             &self.binding,
             &self.event,
+            &self.receipt,
             &self.job,
             &self.key,
         ]

@@ -106,6 +106,7 @@ impl Operation {
             "endpoints" => &world.endpoint,
             "bindings" => &world.binding,
             "events" => &world.event,
+            "receipts" => &world.receipt,
             "jobs" => &world.job,
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
             _ => "",
@@ -126,6 +127,7 @@ impl Operation {
             "source_create" => json!({ "name": "another", "scheme": "github" }),
             "source_update" => json!({ "enabled": false }),
             "source_secret_create" => json!({}),
+            "source_reverify" => json!({ "plan": false }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
             "endpoint_update" => json!({ "enabled": false }),
             "binding_create" => json!({

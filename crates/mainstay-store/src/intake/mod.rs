@@ -12,7 +12,7 @@ use mainstay_domain::{
     BindingId, EventId, ReceiptId, SecretId, SourceId, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
-        Receipt, Replay, Source, SourceSecret, Verdict,
+        Receipt, RefusedPage, Replay, Source, SourceSecret, Verdict,
     },
     jobs::{JobsTx, NewJob},
 };
@@ -134,6 +134,19 @@ impl IntakeTx for SqlTx<'_> {
         self.receipts_append(refused).await
     }
 
+    async fn receipt_refused(
+        &mut self,
+        source: SourceId,
+        after: Option<ReceiptId>,
+        limit: i64,
+    ) -> StoreResult<RefusedPage> {
+        self.receipts_refused(source, after, limit).await
+    }
+
+    async fn receipt_release(&mut self, refused: &[ReceiptId]) -> StoreResult<Vec<ReceiptId>> {
+        self.receipts_release(refused).await
+    }
+
     async fn event_get(&mut self, id: EventId) -> StoreResult<Option<Event>> {
         self.events_get(id).await
     }
@@ -165,11 +178,12 @@ impl IntakeTx for SqlTx<'_> {
             .await
     }
 
+    async fn receipt_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
+        self.receipts_get(id).await
+    }
+
     async fn receipt_body(&mut self, id: ReceiptId) -> StoreResult<Option<Blob>> {
-        let read = |row: &Row| match row.get::<Option<Vec<u8>>>(1)? {
-            Some(_) => blob(row, 0).map(Some),
-            None => Ok(None),
-        };
+        let read = |row: &Row| blob_some(row, 0);
         let body = match self.scope.tenant() {
             Some(own) => {
                 self.first(&q::RECEIPT_BODY_OWN, values![own, id], read)
@@ -234,6 +248,14 @@ pub(crate) fn blob(row: &Row, first: usize) -> StoreResult<Blob> {
         zstd: row.get(first)?,
         bytes: row.get::<Vec<u8>>(first + 1)?.into(),
     })
+}
+
+/// The same where there may be none.
+pub(crate) fn blob_some(row: &Row, first: usize) -> StoreResult<Option<Blob>> {
+    match row.get::<Option<Vec<u8>>>(first + 1)? {
+        Some(_) => blob(row, first).map(Some),
+        None => Ok(None),
+    }
 }
 
 fn replay(row: &Row) -> StoreResult<Replay> {

@@ -54,6 +54,16 @@ macro_rules! receipt_columns_all {
 }
 pub(crate) use receipt_columns_all;
 
+/// The same, with the body.
+macro_rules! receipt_columns_whole {
+    () => {
+        "SELECT r.id, r.source_id, (SELECT s.name FROM source AS s WHERE s.id = r.source_id),
+            r.received_at, r.remote, r.headers_zstd, r.headers, r.verdict, r.refusal, r.secret_id, r.body_bytes,
+            r.body_zstd, r.body
+        FROM receipt AS r"
+    };
+}
+
 queries! {
     CONFIG_VERSION: Platform = "SELECT version FROM config_version WHERE id = 1";
     CONFIG_BUMP: Platform = "UPDATE config_version SET version = version + 1 WHERE id = 1";
@@ -104,10 +114,17 @@ queries! {
         WHERE r.id = (SELECT e.receipt_id FROM event AS e WHERE e.tenant_id = $1 AND e.id = $2)");
     /// Only for an event that has been found in the scope.
     RECEIPT_AGAIN: Tenant = concat!(receipt_columns!(), " WHERE r.event_id = $2 ORDER BY r.id LIMIT $3");
+    RECEIPT_GET: System = concat!(receipt_columns_all!(), " WHERE r.id = $1");
+    RECEIPT_GET_OWN: Tenant = concat!(receipt_columns!(), "
+        WHERE r.id = $2 AND r.source_id IN (SELECT s.id FROM source AS s WHERE s.tenant_id = $1)");
     RECEIPT_BODY: Platform = "SELECT body_zstd, body FROM receipt WHERE id = $1";
     RECEIPT_BODY_OWN: Tenant = "
         SELECT r.body_zstd, r.body FROM receipt AS r
         WHERE r.id = $2 AND r.source_id IN (SELECT s.id FROM source AS s WHERE s.tenant_id = $1)";
+    RECEIPT_REFUSED: Platform = "
+        SELECT id, source_id FROM receipt WHERE verdict = 3 AND id > $1 ORDER BY id LIMIT $2";
+    RECEIPT_REFUSED_ONE: System = concat!(receipt_columns_whole!(), " WHERE r.id = $1 AND r.verdict = 3");
+    RECEIPT_RELEASE: Platform = "DELETE FROM receipt WHERE id = $1 AND verdict = 3";
     RECEIPT_INSERT: Platform = "
         INSERT INTO receipt (id, source_id, received_at, verdict, events, refusal, secret_id, remote, body_bytes,
             event_id, headers_zstd, headers, body_zstd, body)

@@ -2,12 +2,12 @@
 
 use mainstay_domain::{
     EventId, ReceiptId, SourceId, StoreResult, TenantId, Timestamp,
-    intake::{NewReceipt, Receipt, Verdict},
+    intake::{NewReceipt, Receipt, RefusedPage, RefusedReceipt, Verdict},
 };
 use uuid::Uuid;
 
 use super::{
-    blob,
+    blob, blob_some,
     queries::{self as q, receipt_columns, receipt_columns_all},
 };
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
     tx::SqlTx,
     verbs::{bounded, id_floor, numbered_cell, values},
 };
+
+/// Refused receipts of all sources that one step looks through for those of one source.
+const LOOK: i64 = 1_000;
 
 impl SqlTx<'_> {
     pub(super) async fn receipts_append(&mut self, refused: &[NewReceipt]) -> StoreResult<()> {
@@ -41,6 +44,64 @@ impl SqlTx<'_> {
             self.execute(&q::RECEIPT_INSERT, params).await?;
         }
         Ok(())
+    }
+
+    /// By the index on refused receipts, of all sources: a source's own may be few among millions that were accepted.
+    pub(super) async fn receipts_refused(
+        &mut self,
+        source: SourceId,
+        after: Option<ReceiptId>,
+        limit: i64,
+    ) -> StoreResult<RefusedPage> {
+        self.system()?;
+        let limit = bounded(limit);
+        let mut page = RefusedPage::default();
+        let look = values![after.unwrap_or(ReceiptId::NIL), LOOK];
+        let looked: Vec<(ReceiptId, SourceId)> = self
+            .list(&q::RECEIPT_REFUSED, look, |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .await?;
+        if looked.len() as i64 == LOOK {
+            page.next = looked.last().map(|(id, _)| *id);
+        }
+        for (id, of) in looked {
+            if of != source {
+                continue;
+            }
+            if page.receipts.len() as i64 >= limit {
+                page.next = page.receipts.last().map(|one| one.receipt.id);
+                break;
+            }
+            let read = |row: &Row| {
+                Ok(RefusedReceipt {
+                    receipt: receipt(row)?,
+                    body: blob_some(row, 11)?,
+                })
+            };
+            let found = self
+                .first(&q::RECEIPT_REFUSED_ONE, values![id], read)
+                .await?;
+            page.receipts.extend(found);
+        }
+        Ok(page)
+    }
+
+    /// One by one in the order of ids, so that two who release the same wait for each other and never in a circle.
+    pub(super) async fn receipts_release(
+        &mut self,
+        refused: &[ReceiptId],
+    ) -> StoreResult<Vec<ReceiptId>> {
+        self.system()?;
+        let mut refused = refused.to_vec();
+        refused.sort_unstable();
+        let mut released = Vec::with_capacity(refused.len());
+        for id in refused {
+            if self.changed(&q::RECEIPT_RELEASE, values![id]).await? {
+                released.push(id);
+            }
+        }
+        Ok(released)
     }
 
     pub(super) async fn receipts_of(
@@ -104,6 +165,16 @@ impl SqlTx<'_> {
             );
         }
         Ok(page.finish())
+    }
+
+    pub(super) async fn receipts_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
+        match self.scope.tenant() {
+            Some(own) => {
+                self.first(&q::RECEIPT_GET_OWN, values![own, id], receipt)
+                    .await
+            }
+            None => self.first(&q::RECEIPT_GET, values![id], receipt).await,
+        }
     }
 
     async fn receipts_page(&mut self, built: Built) -> StoreResult<Vec<Receipt>> {

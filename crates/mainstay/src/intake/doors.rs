@@ -105,6 +105,27 @@ impl Doors {
         self.by_name.get(name).cloned()
     }
 
+    /// The door of this source.
+    pub(crate) fn of_source(&self, id: SourceId) -> Option<Arc<Door>> {
+        self.by_name
+            .values()
+            .find(|door| door.source.id == id)
+            .cloned()
+    }
+
+    /// The other doors of this source's tenant, by name, at most so many. Our own events' is none of them.
+    pub(crate) fn beside(&self, source: &Source, limit: usize) -> Vec<Arc<Door>> {
+        let mut doors: Vec<Arc<Door>> = self
+            .by_name
+            .values()
+            .filter(|door| door.source.tenant == source.tenant && door.source.id != source.id)
+            .cloned()
+            .collect();
+        doors.sort_by(|one, other| one.source.name.cmp(&other.source.name));
+        doors.truncate(limit);
+        doors
+    }
+
     /// The source of our own events.
     pub(crate) fn own(&self) -> Option<Arc<Door>> {
         self.own.clone()

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, Store, StoreError, StoreExt,
-    StoreResult, TenantId, Timestamp,
+    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, SourceId, Store, StoreError,
+    StoreExt, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, NewEvent, NewReceipt, Verdict,
         certificates::{CertificateError, Certificates},
@@ -25,14 +25,17 @@ use mainstay_domain::{
 mod answer;
 mod batch;
 mod blob;
+mod diagnose;
 mod doors;
 mod refused;
 mod refusing;
 pub mod replay;
+pub mod reverify;
 mod scheme;
 
 pub use answer::Answer;
 pub use blob::decompress;
+pub use diagnose::{Diagnosed, SOURCES_TRIED_MAX};
 pub use doors::{BuiltinQueues, DELIVER};
 pub use scheme::check_source;
 
@@ -140,8 +143,14 @@ impl Intake {
             if !door.source.enabled {
                 return Answer::disabled();
             }
-            let arrival = match self.verify(&door, &inbound).await {
-                Ok(arrival) => arrival,
+            let now = self.clock.now();
+            let verified = self.verify(&door, &inbound, now, inbound.received_at).await;
+            let arrival = match verified {
+                Ok(arrival) => {
+                    self.samples
+                        .secret_used(arrival.receipt.secret, inbound.received_at);
+                    arrival
+                }
                 Err(Unjudged::Unavailable) => return Answer::certificate_unavailable(),
                 Err(Unjudged::Refused(refusal)) => {
                     // A secret may have been added on another node a moment ago.
@@ -175,7 +184,7 @@ impl Intake {
         let Some((_, door)) = self.door(source).await else {
             return Answer::unknown_source();
         };
-        match self.judge(&door, inbound).await {
+        match self.judge(&door, inbound, self.clock.now()).await {
             Ok(_) => Answer::verified(),
             Err(Unjudged::Refused(refusal)) => Answer::refused(&refusal),
             Err(Unjudged::Unavailable) => Answer::certificate_unavailable(),
@@ -269,8 +278,12 @@ impl Intake {
     }
 
     /// Verifies, with the certificate that the request names where the scheme goes by one.
-    async fn judge(&self, door: &Door, inbound: &Inbound) -> Result<scheme::Accepted, Unjudged> {
-        let now = self.clock.now();
+    async fn judge(
+        &self,
+        door: &Door,
+        inbound: &Inbound,
+        now: Timestamp,
+    ) -> Result<scheme::Accepted, Unjudged> {
         let certificate = match scheme::certificate_needed(door, inbound, now) {
             Err(refusal) => return Err(Unjudged::Refused(refusal)),
             Ok(None) => None,
@@ -287,8 +300,15 @@ impl Intake {
         scheme::verify(door, inbound, now, certificate.as_deref()).map_err(Unjudged::Refused)
     }
 
-    async fn verify(&self, door: &Door, inbound: &Inbound) -> Result<Arrival, Unjudged> {
-        let verified = self.judge(door, inbound).await?;
+    /// Verifies by the clock of `at`; the jobs are made at `jobs_at`.
+    async fn verify(
+        &self,
+        door: &Door,
+        inbound: &Inbound,
+        at: Timestamp,
+        jobs_at: Timestamp,
+    ) -> Result<Arrival, Unjudged> {
+        let verified = self.judge(door, inbound, at).await?;
         let secret = door
             .source
             .secrets
@@ -297,7 +317,7 @@ impl Intake {
         let events: Vec<NewEvent> = verified
             .events
             .into_iter()
-            .map(|found| self.event(door, inbound, found))
+            .map(|found| self.event(door, inbound, found, jobs_at))
             .collect();
         // Where one event is the whole body the store keeps the bytes once, unless it turns out to be a conflict.
         let body = match events.as_slice() {
@@ -315,15 +335,19 @@ impl Intake {
             secret,
             refusal: None,
         };
-        self.samples
-            .secret_used(receipt.secret, inbound.received_at);
         Ok(Arrival { receipt, events })
     }
 
-    fn event(&self, door: &Door, inbound: &Inbound, found: scheme::Found) -> NewEvent {
+    fn event(
+        &self,
+        door: &Door,
+        inbound: &Inbound,
+        found: scheme::Found,
+        jobs_at: Timestamp,
+    ) -> NewEvent {
         let tenant = door.source.tenant;
         let id = EventId::new(inbound.received_at, &*self.random);
-        let jobs = self.jobs(door, id, &found.kind, tenant, inbound.received_at);
+        let jobs = self.jobs(door, id, &found.kind, tenant, jobs_at);
         NewEvent {
             id,
             tenant,
@@ -368,6 +392,12 @@ impl Intake {
     }
 
     fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
+        let (verdict, ids) = self.count_appended(door.source.id, appended);
+        Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
+    }
+
+    /// Counts what was committed of one request, and tells who watches.
+    fn count_appended(&self, source: SourceId, appended: &[Appended]) -> (Verdict, Vec<EventId>) {
         let verdict = Appended::verdict(appended);
         let series = if verdict == Verdict::Accepted {
             Series::Received
@@ -375,9 +405,9 @@ impl Intake {
             Series::Duplicates
         };
         let ids: Vec<EventId> = appended.iter().map(|one| one.id()).collect();
-        self.samples.count(series, door.source.id.uuid(), 1);
+        self.samples.count(series, source.uuid(), 1);
         self.samples.events_changed(&ids);
-        Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
+        (verdict, ids)
     }
 
     fn refuse(&self, door: &Door, inbound: Inbound, refusal: &scheme::Refusal) -> Answer {

@@ -1,6 +1,6 @@
 //! From a source's settings to a scheme with its keys prepared, and from a request to the events that it brings.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use mainstay_domain::{
@@ -8,8 +8,8 @@ use mainstay_domain::{
     intake::{
         Source,
         scheme::{
-            CertificateNeeded, Payload, PreparedScheme, Request, Route, Scheme, Secret,
-            challenge as answer_challenge, dedup_key,
+            CertificateNeeded, Diagnosis, Payload, PreparedScheme, Request, Route, Scheme, Secret,
+            challenge as answer_challenge, dedup_key, diagnose as diagnose_request,
         },
         settings::{SettingProblem, SourceSettings},
     },
@@ -108,6 +108,29 @@ pub(super) fn verify(
         secret_index: verified.secret_index,
         events,
     })
+}
+
+/// Why the door would refuse a request, judged by the clock of the time when it came.
+pub(super) fn diagnose(door: &Door, inbound: &Inbound, others: &[Arc<Door>]) -> Option<Diagnosis> {
+    let scheme = door.scheme.as_ref()?;
+    let secrets: Vec<Secret> = door
+        .source
+        .secrets
+        .iter()
+        .map(|one| Secret::from(one.secret.as_str()))
+        .collect();
+    let others: Vec<&PreparedScheme> = others
+        .iter()
+        .filter_map(|other| other.scheme.as_ref())
+        .collect();
+    let url = url(door, inbound);
+    Some(diagnose_request(
+        scheme,
+        &secrets,
+        door.settings.tolerance_secs,
+        &request(inbound, &url, inbound.received_at),
+        &others,
+    ))
 }
 
 /// What a verified request is answered with that only asks whether the URL is ours.

@@ -4,4 +4,5 @@ mod engine;
 mod intake;
 mod own;
 mod paypal;
+mod reverify;
 mod world;

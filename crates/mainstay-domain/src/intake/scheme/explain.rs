@@ -323,7 +323,7 @@ fn other_urls(url: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Other bytes that a secret's text could stand for.
-fn other_keys(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn other_keys(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let stripped = text.strip_prefix("whsec_").unwrap_or(text);
     let mut keys = vec![
         ("used as text, prefix included", text.as_bytes().to_vec()),
@@ -346,7 +346,7 @@ fn other_keys(text: &str) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// The body as frameworks, proxies and editors change it.
-fn other_bodies(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn other_bodies(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let end = body.trim_ascii_end();
     let mut bodies = vec![
         ("without the line break or space at its end", end.to_vec()),
@@ -400,7 +400,7 @@ fn other_bodies(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Signature headers of other schemes, for when a source has the wrong one.
-fn other_scheme(scheme: &Scheme, request: &Request<'_>) -> Option<String> {
+pub(super) fn other_scheme(scheme: &Scheme, request: &Request<'_>) -> Option<String> {
     let known = [
         ("Stripe-Signature", "stripe"),
         ("webhook-signature", "standard_webhooks"),

@@ -1,5 +1,6 @@
 //! Intake: signature schemes.
 
+mod scheme_diagnose;
 mod scheme_events;
 mod scheme_explain;
 mod scheme_meta;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+mod reverify;
 mod rules;
 mod secrets;
 mod view;
@@ -46,6 +47,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(source_get, source_update, source_delete))
         .routes(routes!(secrets::source_secret_create))
         .routes(routes!(secrets::source_secret_delete))
+        .routes(routes!(reverify::source_reverify))
 }
 
 /// A source to add.
