@@ -1,8 +1,9 @@
 //! Many rows as one parameter: an array of a composite type, which `unnest` turns into rows again.
 //!
-//! Against an array for each column it costs the server about a quarter less, and much less for small batches: it
-//! unpacks one array, not thirteen side by side. The types are made by migrations and never changed, since a node of
-//! the version before still sends what it knows: a statement that needs another shape gets a type of its own.
+//! Against an array for each column the statement alone costs the server less (measured for jobs: 12 instead of 13 to
+//! 16 microseconds a row in batches of 24, 59 instead of 100 for a single row). The types are made by migrations and
+//! never changed, since a node of the version before still sends what it knows: a statement that needs another shape
+//! gets a type of its own.
 //!
 //! The encoding is that of `array_recv` and `record_recv`: an array's header, then for each row its length, the number
 //! of columns, and for each column its type, its length (-1 for null) and its bytes.
