@@ -7,7 +7,7 @@ use mainstay_domain::{
 };
 use mainstay_testkit::{TestDatabase, on_both, run as runtime};
 
-use super::works::{EFFECT, Order, Works, due, until, until_done};
+use super::works::{EFFECT, Order, Works, due, kill, until, until_done};
 
 on_both!(
     after_a_clean_stop_the_next_engine_knows_everything,
@@ -44,7 +44,9 @@ on_both!(
         works.insert(&pushes).await;
         works.orders.pushed(4).await;
         // Killed: nothing is written down, the lease runs out by itself.
-        drop(engine);
+        kill(engine).await;
+        // A start tells by its time whose it is.
+        works.clock.advance_ms(1);
         gate.add_permits(100);
         let engine = works.engine_on(db.second().await);
         until_done(&engine, works.effect, 700).await;

@@ -7,19 +7,22 @@ use mainstay_domain::{
 };
 use mainstay_testkit::on_both;
 
-use super::works::{EFFECT, Works, until, until_done};
+use super::works::{EFFECT, Works, kill, until, until_done};
 
 /// More lives than a rule that works needs.
 const LIVES_MAX: usize = 8;
+/// How far the clock runs every few real milliseconds: a suspect's seconds pass soon, and the minutes after which a death
+/// is forgotten do not pass while a busy machine stands still.
+const STEP_MS: i64 = 250;
 
 /// Runs one engine after the other, each until the job kills it, until the queue has a dead letter. Answers the engine that
 /// lives and how many have died.
 async fn outlive(works: &Works, queue: QueueNumber) -> (EngineHandle, usize) {
-    let _ticking = works.let_time_pass(1_000);
+    let _ticking = works.let_time_pass(STEP_MS);
     for deaths in 0..LIVES_MAX {
         let engine = works.engine();
         tokio::select! {
-            () = works.orders.death() => drop(engine),
+            () = works.orders.death() => kill(engine).await,
             _ = until(&engine, "it is isolated", |seen| {
                 seen.queue(queue).is_some_and(|queue| queue.dead == 1)
             }) => return (engine, deaths),
@@ -65,7 +68,7 @@ on_both!(
         let (engine, deaths) = outlive(&works, endpoint.queue).await;
         assert_eq!(deaths, 4, "two in company, two alone");
         is_isolated(&works, deadly).await;
-        let _ticking = works.let_time_pass(1_000);
+        let _ticking = works.let_time_pass(STEP_MS);
         until_done(&engine, endpoint.queue, 8).await;
         engine.stop().await;
     }
@@ -84,6 +87,7 @@ on_both!(
             "one that nobody recorded, two in company, two alone"
         );
         is_isolated(&works, deadly).await;
+        let _ticking = works.let_time_pass(STEP_MS);
         until_done(&engine, works.effect, 699).await;
         assert_eq!(works.effects().await, 699);
         engine.stop().await;
@@ -105,7 +109,7 @@ async fn lose_twice(works: &Works, queues: &[QueueNumber]) {
             .orders
             .pushed((deaths as usize + 1) * queues.len())
             .await;
-        drop(engine);
+        kill(engine).await;
         // A start tells by its time whose it is.
         works.clock.advance_ms(1_000);
     }
@@ -125,7 +129,7 @@ on_both!(
         works.insert(&jobs).await;
         lose_twice(&works, &[one.queue, two.queue]).await;
         let engine = works.engine();
-        let _ticking = works.let_time_pass(1_000);
+        let _ticking = works.let_time_pass(STEP_MS);
         works.orders.pushed(6).await;
         gate.add_permits(2);
         until_done(&engine, one.queue, 1).await;
@@ -161,13 +165,13 @@ on_both!(deaths_soon_after_the_start_isolate_nobody, |db| async {
                 .is_some_and(|queue| (queue.tally.failed, queue.running) == (2, 0))
         })
         .await;
-        drop(engine);
+        kill(engine).await;
         works.clock.advance_ms(60_000);
     }
     assert_eq!(works.orders.pushes().len(), 2);
     gate.add_permits(1);
     let engine = works.engine();
-    let _ticking = works.let_time_pass(1_000);
+    let _ticking = works.let_time_pass(STEP_MS);
     until_done(&engine, endpoint.queue, 1).await;
     assert_eq!(
         works.outcomes(job.id).await,

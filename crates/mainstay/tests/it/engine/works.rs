@@ -485,6 +485,18 @@ pub(crate) async fn until(
     }
 }
 
+/// Ends an engine like a process that is killed, and waits until nothing of it is left: what a test does to the clock
+/// next is not for it.
+pub(crate) async fn kill(engine: EngineHandle) {
+    let mut left = engine.changed();
+    drop(engine);
+    in_time(
+        async { while left.changed().await.is_ok() {} },
+        "it is gone",
+    )
+    .await;
+}
+
 /// Waits until a queue has so many done, and nothing else to do.
 pub(crate) async fn until_done(engine: &EngineHandle, queue: QueueNumber, done: i64) {
     until(engine, "all are done", |snapshot| {
