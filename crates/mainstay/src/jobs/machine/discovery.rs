@@ -24,16 +24,22 @@ pub(super) struct News {
     poll_at: Timestamp,
     /// Whether a predecessor may have ended what we are about to see.
     catching_up: bool,
+    /// Whether it is known that it has not. The first look is on the safe side even so: only such a one can mend what a
+    /// restore into another cluster left.
+    stopped_cleanly: bool,
 }
 
 impl News {
-    pub(super) fn new(cursor: Cursor, now: Timestamp) -> Self {
+    /// What comes after the cursor of the last checkpoint. An owner that stopped cleanly looked no further and tried
+    /// nothing beyond it.
+    pub(super) fn new(cursor: Cursor, now: Timestamp, stopped_cleanly: bool) -> Self {
         Self {
             cursor,
             looking: false,
             woken: true,
             poll_at: now,
             catching_up: true,
+            stopped_cleanly,
         }
     }
 
@@ -106,7 +112,7 @@ impl Machine {
         }
         self.news.cursor = discovery.cursor;
         self.news.woken |= discovery.more;
-        self.news.catching_up &= discovery.more;
+        self.news.catching_up &= discovery.more && !self.news.stopped_cleanly;
     }
 
     /// After a restore into another cluster: outcomes are counted exactly, by their records. Jobs and wishes are

@@ -148,7 +148,7 @@ impl Machine {
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
             configuring: Default::default(),
-            news: News::new(body.cursor.clone(), now),
+            news: News::new(body.cursor.clone(), now, body.deaths == 0),
             refills: Default::default(),
             dispatch: Default::default(),
             settling: Default::default(),
