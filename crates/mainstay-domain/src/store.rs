@@ -12,7 +12,7 @@ use crate::{
     billing::BillingTx,
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
-    intake::IntakeTx,
+    intake::{Appended, Arrival, IntakeTx},
     jobs::JobsTx,
     watch::WatchTx,
 };
@@ -90,6 +90,22 @@ pub trait Store: Send + Sync {
 
     /// Runs the work in one transaction that reads and writes. Prefer [`StoreExt::transact`].
     fn transact_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>>;
+
+    /// Commits verified requests as [`IntakeTx::event_append`] does, in as many transactions as the database likes: each
+    /// request in one of them, whole. Released after the last commit; after an error any of them may be there, and
+    /// appending it again finds duplicates. Idempotent like that, and the hot path.
+    fn append(
+        &self,
+        config_version: i64,
+        arrivals: Arc<[Arrival]>,
+    ) -> BoxFuture<'_, StoreResult<Vec<Vec<Appended>>>> {
+        let work = erase(move |tx: &mut dyn Tx| {
+            let arrivals = Arc::clone(&arrivals);
+            Box::pin(async move { tx.event_append(config_version, &arrivals).await })
+        });
+        let appended = self.transact_erased(Scope::System("intake"), work);
+        Box::pin(async move { recover(appended.await?) })
+    }
 
     /// Runs the work in one read-only snapshot. Prefer [`StoreExt::read`].
     fn read_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>>;

@@ -10,6 +10,7 @@ use std::{
 
 use mainstay_domain::{
     NodeId, Scope, Store, StoreError, StoreResult,
+    intake::{Appended, Arrival},
     store::{BoxFuture, Database, Erased, Lease, Table, Work},
 };
 
@@ -33,6 +34,19 @@ enum Fate {
     Well,
     Before,
     After,
+}
+
+impl Fate {
+    async fn befalls<T>(self, work: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        if self == Self::Before {
+            return Err(failed());
+        }
+        let result = work.await;
+        if self == Self::After {
+            return Err(failed());
+        }
+        result
+    }
 }
 
 impl FailingStore {
@@ -108,16 +122,16 @@ impl Store for FailingStore {
 
     fn transact_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
         let fate = self.fate();
-        Box::pin(async move {
-            if fate == Fate::Before {
-                return Err(failed());
-            }
-            let result = self.inner.transact_erased(scope, work).await;
-            if fate == Fate::After {
-                return Err(failed());
-            }
-            result
-        })
+        Box::pin(fate.befalls(self.inner.transact_erased(scope, work)))
+    }
+
+    fn append(
+        &self,
+        config_version: i64,
+        arrivals: Arc<[Arrival]>,
+    ) -> BoxFuture<'_, StoreResult<Vec<Vec<Appended>>>> {
+        let fate = self.fate();
+        Box::pin(fate.befalls(self.inner.append(config_version, arrivals)))
     }
 
     fn read_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {

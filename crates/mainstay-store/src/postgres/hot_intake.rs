@@ -1,4 +1,6 @@
-//! Appending events on PostgreSQL: a few statements over arrays, sent together where none needs another's answer.
+//! Appending events on PostgreSQL inside a transaction: a few statements over arrays, sent together where none needs
+//! another's answer. What comes in alone and for the first time, which is nearly everything, takes the shorter way of
+//! [`super::append`].
 //!
 //! Keys are inserted first, in one order everywhere, so that appends of the same keys wait for each other and never in
 //! a circle. Whose key was taken is looked up; receipts, events and jobs follow once it is known.
@@ -11,7 +13,11 @@ use mainstay_domain::{
     intake::{Appended, Arrival, NewEvent, NewReceipt},
 };
 
-use super::{conn::PgConn, hot_jobs::job_rows, rows::Rows};
+use super::{
+    conn::PgConn,
+    hot_jobs::job_rows,
+    rows::{RowWriter, Rows},
+};
 use crate::intake::kept::Kept;
 
 /// Held by appends together, by changes of the configuration alone, until the end of the transaction: no event is
@@ -215,14 +221,10 @@ impl PgConn<'_> {
         }
         rows.sort_unstable();
         let mut records = Rows::default();
-        for ((number, key), index) in &rows {
+        for ((_, key), index) in &rows {
             let root = &batch.roots[*index];
             let main = (*key != root.keys[0]).then_some(&root.keys[0][..]);
-            records.push(|row| {
-                row.put(*number).put(&key[..]);
-                row.put(root.event.tenant.uuid()).put(root.event.id.uuid());
-                row.put(&root.event.body_hash[..]).put(main);
-            });
+            records.push(|row| dedup_put(row, root.event, key, main));
         }
         let (_, version, inserted) = try_join3(
             self.rows(CONFIG_SHARED, &[]),
@@ -304,6 +306,18 @@ impl PgConn<'_> {
     }
 }
 
+/// A row of [`DEDUP_INSERT`]; of a second key with the first.
+pub(super) fn dedup_put(
+    row: &mut RowWriter<'_>,
+    event: &NewEvent,
+    key: &[u8; 16],
+    main: Option<&[u8]>,
+) {
+    row.put(event.source_number).put(&key[..]);
+    row.put(event.tenant.uuid()).put(event.id.uuid());
+    row.put(&event.body_hash[..]).put(main);
+}
+
 fn fixed<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
     bytes
         .try_into()
@@ -314,37 +328,47 @@ fn fixed<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
 fn event_rows(roots: &[Root<'_>]) -> Rows {
     let mut rows = Rows::default();
     for root in roots.iter().filter(|root| root.known.is_none()) {
-        let event = root.event;
-        rows.push(|row| {
-            row.put(event.tenant.uuid()).put(event.id.uuid());
-            row.put(event.source.uuid()).put(event.source_number);
-            row.put(&root.keys[0][..]).put(&*event.provider_id);
-            row.put(&*event.kind).put(root.receipt.received_at.micros());
-            row.put(event.occurred_at.map(Timestamp::micros));
-            row.put(root.receipt.id.uuid()).put(event.payload_bytes);
-            row.put(event.payload.zstd).put(&event.payload.bytes[..]);
-        });
+        rows.push(|row| event_put(row, root.event, root.receipt, &root.keys[0]));
     }
     rows
+}
+
+/// A row of [`EVENT_INSERT`], with the key whose record counts the event's deliveries.
+pub(super) fn event_put(
+    row: &mut RowWriter<'_>,
+    event: &NewEvent,
+    receipt: &NewReceipt,
+    key: &[u8; 16],
+) {
+    row.put(event.tenant.uuid()).put(event.id.uuid());
+    row.put(event.source.uuid()).put(event.source_number);
+    row.put(&key[..]).put(&*event.provider_id);
+    row.put(&*event.kind).put(receipt.received_at.micros());
+    row.put(event.occurred_at.map(Timestamp::micros));
+    row.put(receipt.id.uuid()).put(event.payload_bytes);
+    row.put(event.payload.zstd).put(&event.payload.bytes[..]);
 }
 
 fn receipt_rows(arrivals: &[Arrival], appended: &[Vec<Appended>]) -> Rows {
     let mut rows = Rows::default();
     for (arrival, appended) in arrivals.iter().zip(appended) {
-        let receipt = &arrival.receipt;
-        let kept = Kept::of(arrival, appended);
-        rows.push(|row| {
-            row.put(receipt.id.uuid()).put(receipt.source.uuid());
-            row.put(receipt.received_at.micros());
-            row.put(kept.verdict as i16).put(kept.events);
-            row.put(receipt.secret.map(|id| id.uuid()));
-            row.put(&*receipt.remote).put(receipt.body_bytes);
-            row.put(kept.again.map(|id| id.uuid()));
-            row.put(receipt.headers.zstd)
-                .put(&receipt.headers.bytes[..]);
-            row.put(kept.body.map(|body| body.zstd));
-            row.put(kept.body.map(|body| &body.bytes[..]));
-        });
+        rows.push(|row| receipt_put(row, arrival, appended));
     }
     rows
+}
+
+/// A row of [`RECEIPT_INSERT`].
+pub(super) fn receipt_put(row: &mut RowWriter<'_>, arrival: &Arrival, appended: &[Appended]) {
+    let receipt = &arrival.receipt;
+    let kept = Kept::of(arrival, appended);
+    row.put(receipt.id.uuid()).put(receipt.source.uuid());
+    row.put(receipt.received_at.micros());
+    row.put(kept.verdict as i16).put(kept.events);
+    row.put(receipt.secret.map(|id| id.uuid()));
+    row.put(&*receipt.remote).put(receipt.body_bytes);
+    row.put(kept.again.map(|id| id.uuid()));
+    row.put(receipt.headers.zstd)
+        .put(&receipt.headers.bytes[..]);
+    row.put(kept.body.map(|body| body.zstd));
+    row.put(kept.body.map(|body| &body.bytes[..]));
 }

@@ -1,5 +1,6 @@
 //! PostgreSQL: pools of connections by role, transactions that are run again when the server asks for it, waking.
 
+pub(crate) mod append;
 mod conn;
 mod connect;
 mod error;

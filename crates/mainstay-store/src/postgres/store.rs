@@ -1,6 +1,7 @@
 //! The port on PostgreSQL.
 
 use std::{
+    collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -8,12 +9,14 @@ use std::{
 
 use deadpool_postgres::Pool;
 use mainstay_domain::{
-    NodeId, Scope, Store, StoreError, StoreResult,
+    EventId, NodeId, Scope, Store, StoreError, StoreExt, StoreResult,
+    intake::{Appended, Arrival},
     store::{BoxFuture, Database, Erased, Lease, Table, Work},
 };
 use tokio::sync::RwLock;
 
 use super::{
+    append::append_new,
     conn::PgConn,
     connect::{check_server, connect_plain},
     pool::{ROLE_APP, ROLE_SYSTEM, Taken, pool},
@@ -203,6 +206,43 @@ impl PostgresStore {
         })
     }
 
+    /// Appends the short way. Answers which events are committed; what is not among them is to go the long way.
+    async fn append_new(
+        &self,
+        config_version: i64,
+        arrivals: &[Arrival],
+    ) -> StoreResult<HashSet<EventId>> {
+        let _open = self.open.read().await;
+        let taken = Taken::from(&self.system).await?;
+        let client = taken.client()?;
+        let conn = PgConn::new(client);
+        let result = append_new(client, &conn, config_version, arrivals).await;
+        let (again, broken) = (conn.again(), conn.broken());
+        if result.is_ok() || !broken && client.batch_execute("ROLLBACK").await.is_ok() {
+            taken.give_back();
+        }
+        match result {
+            Err(error) if again => {
+                tracing::debug!(%error, "an append takes the long way");
+                Ok(HashSet::new())
+            }
+            result => result,
+        }
+    }
+
+    /// Appends in a transaction of its own whatever it is.
+    async fn append_long(
+        &self,
+        config_version: i64,
+        arrivals: Arc<[Arrival]>,
+    ) -> StoreResult<Vec<Vec<Appended>>> {
+        self.transact(Scope::System("intake"), move |tx| {
+            let arrivals = Arc::clone(&arrivals);
+            Box::pin(async move { tx.event_append(config_version, &arrivals).await })
+        })
+        .await
+    }
+
     async fn statement(&self, statement: &str, rows_max: usize) -> StoreResult<Table> {
         let _open = self.open.read().await;
         // Never given back: whatever the statement did to its session ends with the connection.
@@ -238,6 +278,35 @@ impl Store for PostgresStore {
 
     fn transact_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
         Box::pin(self.write(scope, port(work)))
+    }
+
+    fn append(
+        &self,
+        config_version: i64,
+        arrivals: Arc<[Arrival]>,
+    ) -> BoxFuture<'_, StoreResult<Vec<Vec<Appended>>>> {
+        Box::pin(async move {
+            let new = self.append_new(config_version, &arrivals).await?;
+            let is_new = |arrival: &Arrival| match &arrival.events[..] {
+                [event] => new.contains(&event.id),
+                _ => false,
+            };
+            let rest: Arc<[Arrival]> = arrivals
+                .iter()
+                .filter(|arrival| !is_new(arrival))
+                .cloned()
+                .collect();
+            let mut rest = match rest.is_empty() {
+                true => Vec::new(),
+                false => self.append_long(config_version, rest).await?,
+            }
+            .into_iter();
+            let appended = arrivals.iter().map(|arrival| match is_new(arrival) {
+                true => vec![Appended::New(arrival.events[0].id)],
+                false => rest.next().unwrap_or_default(),
+            });
+            Ok(appended.collect())
+        })
     }
 
     fn read_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {

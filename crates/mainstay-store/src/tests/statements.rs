@@ -228,6 +228,7 @@ fn postgres_prepares_every_statement() {
         let client = scratch.client().await;
         let hot = crate::postgres::hot_intake::TEXTS.iter().copied();
         let hot = hot.chain(crate::postgres::hot_jobs::texts());
+        let hot = hot.chain(crate::postgres::append::TEXTS.iter().copied());
         let hot = hot.map(|text| ("hot path".to_owned(), text.to_owned()));
         let common = common().into_iter().map(|one| (one.name, one.text));
         for (name, text) in common.chain(hot) {

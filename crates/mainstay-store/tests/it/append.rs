@@ -191,6 +191,30 @@ on_both!(duplicates_inside_one_batch_are_one_event, |db| async {
     );
 });
 
+on_both!(
+    a_batch_with_something_impossible_leaves_nothing_and_nothing_open,
+    |db| async {
+        let world = World::new(db).await;
+        let mut arrivals: Vec<Arrival> = (0..3)
+            .map(|ms| world.arrival(&format!("evt_{ms}"), ms))
+            .collect();
+        // The id of a receipt that is there already.
+        let there = world.arrival("evt_there", 9);
+        arrivals[1].receipt.id = there.receipt.id;
+        world.append(vec![there]).await;
+        let version = run!(world.store, SYSTEM, [], |tx| tx.config_version()).expect("it answers");
+        for _ in 0..20 {
+            let refused = world.store.append(version, arrivals.clone().into()).await;
+            assert!(refused.is_err(), "{refused:?}");
+        }
+        assert_eq!(world.discover(Cursor::default(), 10).await.0.len(), 1);
+        arrivals.remove(1);
+        for appended in world.append(arrivals).await {
+            assert!(matches!(appended[0], Appended::New(_)), "{appended:?}");
+        }
+    }
+);
+
 on_both!(a_request_can_bring_several_events_or_none, |db| async {
     let world = World::new(db).await;
     let mut several = world.arrival("evt_1", 10);
@@ -240,8 +264,14 @@ on_both!(
                     .map(|index| world.arrival(&format!("evt_{index}"), task))
                     .collect();
                 let mut appended = Vec::new();
-                for batch in arrivals.chunks(13) {
-                    appended.extend(world.append(batch.to_vec()).await.into_iter().flatten());
+                for (number, batch) in arrivals.chunks(13).enumerate() {
+                    let batch = batch.to_vec();
+                    // By both ways, in each other's way.
+                    let batch = match (number + task as usize / 2) % 2 {
+                        0 => world.append(batch).await,
+                        _ => world.append_within(batch).await,
+                    };
+                    appended.extend(batch.into_iter().flatten());
                 }
                 appended
             }));
@@ -279,10 +309,13 @@ on_both!(
         let arrivals = vec![world.arrival("evt_1", 10)];
         let refused = run!(world.store, SYSTEM, [arrivals], |tx| tx
             .event_append(version, &arrivals));
-        assert!(
-            matches!(refused, Err(StoreError::ConfigChanged)),
-            "{refused:?}"
-        );
+        let alone = world.store.append(version, arrivals.clone().into()).await;
+        for refused in [refused, alone] {
+            assert!(
+                matches!(refused, Err(StoreError::ConfigChanged)),
+                "{refused:?}"
+            );
+        }
         let receipts = run!(world.store, SYSTEM, [], |tx| tx
             .receipt_list(None, None, None, 10));
         assert_eq!(receipts.expect("it answers"), []);

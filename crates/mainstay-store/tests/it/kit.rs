@@ -181,6 +181,14 @@ impl World {
 
     /// Appends with the version of now.
     pub(crate) async fn append(&self, arrivals: Vec<Arrival>) -> Vec<Vec<Appended>> {
+        let version = run!(self.store, SYSTEM, [], |tx| tx.config_version());
+        let version = version.expect("it answers");
+        let appended = self.store.append(version, arrivals.into()).await;
+        appended.expect("they are appended")
+    }
+
+    /// The same, as a part of a transaction.
+    pub(crate) async fn append_within(&self, arrivals: Vec<Arrival>) -> Vec<Vec<Appended>> {
         let appended = run!(self.store, SYSTEM, [arrivals], |tx| async {
             let version = tx.config_version().await?;
             tx.event_append(version, &arrivals).await

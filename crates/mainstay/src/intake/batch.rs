@@ -11,7 +11,7 @@ use std::{
 };
 
 use mainstay_domain::{
-    Scope, Store, StoreError, StoreExt, StoreResult,
+    Store, StoreError, StoreResult,
     intake::{Appended, Arrival},
 };
 use tokio::sync::{Notify, oneshot};
@@ -154,7 +154,7 @@ async fn commit(store: &dyn Store, batch: Vec<Waiting>) {
         .map(|one| (one.arrival, one.answer))
         .unzip();
     let arrivals: Arc<[Arrival]> = arrivals.into();
-    match append(store, version, Arc::clone(&arrivals)).await {
+    match store.append(version, Arc::clone(&arrivals)).await {
         Ok(all) => {
             store.wake();
             for (answer, appended) in answers.into_iter().zip(all) {
@@ -165,7 +165,7 @@ async fn commit(store: &dyn Store, batch: Vec<Waiting>) {
         Err(error) if arrivals.len() > 1 && !error.retryable() => {
             tracing::warn!(%error, arrivals = arrivals.len(), "a batch of arrivals failed; committing them one by one");
             for (answer, arrival) in answers.into_iter().zip(arrivals.iter()) {
-                let alone = append(store, version, Arc::new([arrival.clone()])).await;
+                let alone = store.append(version, Arc::new([arrival.clone()])).await;
                 store.wake();
                 let _ = answer.send(alone.map(|mut all| all.pop().unwrap_or_default()));
             }
@@ -176,19 +176,6 @@ async fn commit(store: &dyn Store, batch: Vec<Waiting>) {
             }
         }
     }
-}
-
-async fn append(
-    store: &dyn Store,
-    version: i64,
-    arrivals: Arc<[Arrival]>,
-) -> StoreResult<Vec<Vec<Appended>>> {
-    store
-        .transact(Scope::System("intake"), move |tx| {
-            let arrivals = Arc::clone(&arrivals);
-            Box::pin(async move { tx.event_append(version, &arrivals).await })
-        })
-        .await
 }
 
 /// The same error for each member of a batch.
