@@ -1,12 +1,17 @@
 //! A transaction's connection on PostgreSQL.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    future::Future,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use deadpool_postgres::ClientWrapper;
+use futures_util::future::join;
 use mainstay_domain::{StoreError, StoreResult};
 use tokio_postgres::{
     Statement,
@@ -26,15 +31,27 @@ use crate::sql::{Conn, Row, Sql, Value};
 /// transaction must know when the server asked for another run.
 pub(crate) struct PgConn<'a> {
     client: &'a ClientWrapper,
+    /// What begins the transaction, until its first statement takes it along.
+    begin: Mutex<Option<String>>,
     failed: AtomicBool,
     again: AtomicBool,
     broken: AtomicBool,
 }
 
 impl<'a> PgConn<'a> {
-    pub(crate) fn new(client: &'a ClientWrapper) -> Self {
+    /// For a transaction that begins with this text.
+    pub(crate) fn new(client: &'a ClientWrapper, begin: String) -> Self {
+        Self {
+            begin: Mutex::new(Some(begin)),
+            ..Self::begun(client)
+        }
+    }
+
+    /// For a transaction that the caller begins and ends.
+    pub(crate) fn begun(client: &'a ClientWrapper) -> Self {
         Self {
             client,
+            begin: Mutex::new(None),
             failed: AtomicBool::new(false),
             again: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -50,7 +67,45 @@ impl<'a> PgConn<'a> {
     /// The statement from this connection's cache. Only for texts that are known when the program is built.
     pub(crate) async fn prepare(&self, text: &'static str) -> StoreResult<Statement> {
         let prepared = self.client.prepare_cached(text).await;
-        prepared.map_err(|error| self.error(&error))
+        prepared.map_err(|error| {
+            let mapped = self.error(&error);
+            if self.broken() && !self.has_begun() {
+                self.nothing_has_run();
+            }
+            mapped
+        })
+    }
+
+    /// Sends a statement; with the first one goes what begins the transaction, without waiting for its answer.
+    async fn send<T>(
+        &self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> StoreResult<T> {
+        let begin = self.begin().take();
+        let Some(begin) = begin else {
+            return statement.await.map_err(|error| self.error(&error));
+        };
+        let (begun, answer) = join(self.client.batch_execute(&begin), statement).await;
+        if let Err(error) = begun {
+            self.nothing_has_run();
+            return Err(not_primary(&error, self.error(&error)));
+        }
+        answer.map_err(|error| self.error(&error))
+    }
+
+    /// Another connection may do better; this one is closed.
+    fn nothing_has_run(&self) {
+        self.again.store(true, Ordering::Relaxed);
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    fn begin(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.begin.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the transaction has begun: there was a statement.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begin().is_none()
     }
 
     /// Runs a prepared statement of PostgreSQL's own dialect; answers how many rows it changed.
@@ -60,8 +115,7 @@ impl<'a> PgConn<'a> {
         params: &[&(dyn ToSql + Sync)],
     ) -> StoreResult<u64> {
         let statement = self.prepare(text).await?;
-        let changed = self.client.execute(&statement, params).await;
-        changed.map_err(|error| self.error(&error))
+        self.send(self.client.execute(&statement, params)).await
     }
 
     /// Runs a prepared statement of PostgreSQL's own dialect and reads all of its rows.
@@ -71,15 +125,13 @@ impl<'a> PgConn<'a> {
         params: &[&(dyn ToSql + Sync)],
     ) -> StoreResult<Vec<tokio_postgres::Row>> {
         let statement = self.prepare(text).await?;
-        let rows = self.client.query(&statement, params).await;
-        rows.map_err(|error| self.error(&error))
+        self.send(self.client.query(&statement, params)).await
     }
 
     /// How long each further statement of this transaction may take.
     pub(crate) async fn statement_timeout(&self, limit: Duration) -> StoreResult<()> {
         let text = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
-        let set = self.client.batch_execute(&text).await;
-        set.map_err(|error| self.error(&error))
+        self.send(self.client.batch_execute(&text)).await
     }
 
     /// For the rest of the transaction, plans follow an index where there is one. For statements that read a few rows of
@@ -87,8 +139,7 @@ impl<'a> PgConn<'a> {
     /// granted and sorts all of them for each page.
     pub(crate) async fn in_order_of_indexes(&self) -> StoreResult<()> {
         let text = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off";
-        let set = self.client.batch_execute(text).await;
-        set.map_err(|error| self.error(&error))
+        self.send(self.client.batch_execute(text)).await
     }
 
     /// Maps an error, and remembers what it means for the transaction and for the connection.
@@ -137,9 +188,16 @@ impl Conn for PgConn<'_> {
             .iter()
             .map(|value| (value as &(dyn ToSql + Sync), type_of(value)))
             .collect();
-        let rows = self.client.query_typed(text, &typed).await;
-        let rows = rows.map_err(|error| self.error(&error))?;
+        let rows = self.send(self.client.query_typed(text, &typed)).await?;
         rows.iter().map(row_of).collect()
+    }
+}
+
+/// A connection to a standby, or one that is gone, shows at the first statement.
+fn not_primary(error: &tokio_postgres::Error, mapped: StoreError) -> StoreError {
+    match error.code().map(tokio_postgres::error::SqlState::code) {
+        Some("22012") => StoreError::Unavailable("the server is a standby".into()),
+        _ => mapped,
     }
 }
 

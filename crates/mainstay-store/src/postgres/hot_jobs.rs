@@ -282,7 +282,7 @@ impl PgConn<'_> {
         limit: i64,
     ) -> StoreResult<Discovery> {
         let before = cursor;
-        let mut cursor = self.window(before).await?;
+        let (_, mut cursor) = try_join(self.in_order_of_indexes(), self.window(before)).await?;
         let Some(mut window) = cursor.window.take() else {
             let restored = cursor == PgCursor::foreign();
             return Ok(Discovery {
@@ -303,7 +303,6 @@ impl PgConn<'_> {
         } else {
             &DISCOVER
         };
-        self.in_order_of_indexes().await?;
         let (jobs_text, jobs_max) = text.of(limit);
         let (signals_text, signals_max) = SIGNALS.of(limit);
         for text in [jobs_text, signals_text] {

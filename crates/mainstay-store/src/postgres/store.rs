@@ -168,11 +168,7 @@ impl PostgresStore {
     async fn once(&self, scope: Scope, begin: &str, body: &Body) -> StoreResult<Ran> {
         let taken = Taken::from(self.pool(scope)).await?;
         let client = taken.client()?;
-        let conn = PgConn::new(client);
-        if let Err(error) = client.batch_execute(begin).await {
-            // Nothing has run yet: another connection may do better. This one is closed.
-            return Ok(Ran::Again(not_primary(&error, conn.error(&error))));
-        }
+        let conn = PgConn::new(client, begin.to_owned());
         let mut tx = SqlTx {
             scope,
             conn: Dialect::Postgres(conn),
@@ -181,6 +177,10 @@ impl PostgresStore {
         let Dialect::Postgres(conn) = tx.conn else {
             return Err(StoreError::Bug("the connection was exchanged".into()));
         };
+        if !conn.has_begun() && !conn.failed() {
+            taken.give_back();
+            return Ok(Ran::Answer(result));
+        }
         let result = match result {
             Ok(_) if conn.failed() => Err(StoreError::Bug(
                 "a transaction went on after a statement had failed".into(),
@@ -215,7 +215,7 @@ impl PostgresStore {
         let _open = self.open.read().await;
         let taken = Taken::from(&self.system).await?;
         let client = taken.client()?;
-        let conn = PgConn::new(client);
+        let conn = PgConn::begun(client);
         let result = append_new(client, &conn, config_version, arrivals).await;
         let (again, broken) = (conn.again(), conn.broken());
         if result.is_ok() || !broken && client.batch_execute("ROLLBACK").await.is_ok() {
@@ -248,14 +248,6 @@ impl PostgresStore {
         // Never given back: whatever the statement did to its session ends with the connection.
         let taken = Taken::from(&self.system).await?;
         statement::run(taken.client()?, statement, rows_max, self.query_timeout).await
-    }
-}
-
-/// A connection to a standby, or one that is gone, shows at the first statement.
-fn not_primary(error: &tokio_postgres::Error, mapped: StoreError) -> StoreError {
-    match error.code().map(tokio_postgres::error::SqlState::code) {
-        Some("22012") => StoreError::Unavailable("the server is a standby".into()),
-        _ => mapped,
     }
 }
 
