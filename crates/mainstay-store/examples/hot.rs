@@ -208,7 +208,7 @@ impl World {
             self.store
                 .transact(SYSTEM, move |tx| {
                     let wanted = Arc::clone(&wanted);
-                    Box::pin(async move { tx.job_bodies(&wanted).await.map(|_| ()) })
+                    Box::pin(async move { tx.job_bodies(&wanted, true).await.map(|_| ()) })
                 })
                 .await?;
         }

@@ -117,7 +117,7 @@ pub struct EventBody {
     pub payload: Blob,
     /// The request that brought it.
     pub receipt: ReceiptId,
-    /// The headers of that request: a JSON object.
+    /// The headers of that request: a JSON object. Built-in handlers do without.
     pub headers: Option<Blob>,
 }
 
@@ -638,8 +638,13 @@ pub trait JobsTx: Send {
         limit: i64,
     ) -> StoreResult<Vec<AttemptStart>>;
 
-    /// The bodies of jobs, in any order; a job that is gone is missing. Hot path.
-    async fn job_bodies(&mut self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>>;
+    /// The bodies of jobs, in any order; a job that is gone is missing. The request's headers only when they are asked
+    /// for: they are a look-up for each. Hot path.
+    async fn job_bodies(
+        &mut self,
+        jobs: &[(TenantId, JobId)],
+        headers: bool,
+    ) -> StoreResult<Vec<JobBody>>;
     /// Records starts. Answers, per start, whether it may go on: not when that attempt has a start or an outcome already.
     async fn attempt_start(&mut self, starts: &[AttemptStart]) -> StoreResult<Vec<bool>>;
     /// Records outcomes; the deltas go into a tally record under `sequence`. Conflict when any attempt has an outcome

@@ -188,13 +188,17 @@ impl JobsTx for SqlTx<'_> {
         .await
     }
 
-    async fn job_bodies(&mut self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>> {
+    async fn job_bodies(
+        &mut self,
+        jobs: &[(TenantId, JobId)],
+        headers: bool,
+    ) -> StoreResult<Vec<JobBody>> {
         for (tenant, _) in jobs {
             self.scope.admit(*tenant)?;
         }
         match &mut self.conn {
-            Dialect::Sqlite(conn) => conn.job_bodies(jobs),
-            Dialect::Postgres(conn) => conn.job_bodies(jobs).await,
+            Dialect::Sqlite(conn) => conn.job_bodies(jobs, headers),
+            Dialect::Postgres(conn) => conn.job_bodies(jobs, headers).await,
         }
     }
 

@@ -56,6 +56,9 @@ const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock_shared(7236276601850232
 #[cfg(test)]
 pub(crate) const TEXTS: &[&str] = &[APPEND];
 
+/// What a row takes beside its bytes, about.
+const ROW_ROOM: usize = 384;
+
 /// Rows of requests that may take the short way.
 #[derive(Default)]
 struct Short<'a> {
@@ -90,7 +93,11 @@ impl<'a> Short<'a> {
     }
 
     fn events(&self) -> Rows {
-        let mut rows = Rows::default();
+        let payloads = self
+            .events
+            .iter()
+            .map(|(_, event, _)| event.payload.bytes.len());
+        let mut rows = Rows::with_room(payloads.map(|bytes| bytes + ROW_ROOM).sum());
         for (arrival, event, key) in &self.events {
             rows.push(|row| event_put(row, event, &arrival.receipt, key));
         }
@@ -98,7 +105,11 @@ impl<'a> Short<'a> {
     }
 
     fn receipts(&self) -> Rows {
-        let mut rows = Rows::default();
+        let headers = self
+            .events
+            .iter()
+            .map(|(arrival, ..)| arrival.receipt.headers.bytes.len());
+        let mut rows = Rows::with_room(headers.map(|bytes| bytes + ROW_ROOM).sum());
         for (arrival, event, _) in &self.events {
             rows.push(|row| receipt_put(row, arrival, &[Appended::New(event.id)]));
         }

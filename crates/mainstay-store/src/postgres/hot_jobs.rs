@@ -180,7 +180,9 @@ const BODIES: &str = "
     LEFT JOIN LATERAL (
         SELECT * FROM event WHERE event.tenant_id = j.tenant_id AND event.id = j.event_id LIMIT 1
     ) AS e ON true
-    LEFT JOIN LATERAL (SELECT * FROM receipt WHERE receipt.id = e.receipt_id LIMIT 1) AS r ON true";
+    LEFT JOIN LATERAL (
+        SELECT * FROM receipt WHERE receipt.id = CASE WHEN $3 THEN e.receipt_id END LIMIT 1
+    ) AS r ON true";
 const START: &str = "
     INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)
     SELECT n.* FROM unnest($1::attempt_start_row[]) AS n
@@ -502,12 +504,16 @@ impl PgConn<'_> {
         Ok(rows.iter().take(most).filter_map(retry_ref).collect())
     }
 
-    pub(crate) async fn job_bodies(&self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>> {
+    pub(crate) async fn job_bodies(
+        &self,
+        jobs: &[(TenantId, JobId)],
+        headers: bool,
+    ) -> StoreResult<Vec<JobBody>> {
         let (tenants, ids): (Vec<Uuid>, Vec<Uuid>) = jobs
             .iter()
             .map(|(tenant, job)| (tenant.uuid(), job.uuid()))
             .unzip();
-        let rows = self.rows(BODIES, &[&tenants, &ids]).await?;
+        let rows = self.rows(BODIES, &[&tenants, &ids, &headers]).await?;
         Ok(rows.iter().map(body).collect())
     }
 

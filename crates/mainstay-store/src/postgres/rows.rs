@@ -60,6 +60,14 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    /// With room for so many bytes: copying what was written once more costs more than writing it.
+    pub(super) fn with_room(bytes: usize) -> Self {
+        Self {
+            count: 0,
+            encoded: BytesMut::with_capacity(bytes),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }

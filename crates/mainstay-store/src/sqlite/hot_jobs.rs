@@ -69,7 +69,7 @@ const BODY: &str = "
         e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers, e.receipt_id
     FROM job AS j
     LEFT JOIN event AS e ON e.tenant_id = j.tenant_id AND e.id = j.event_id
-    LEFT JOIN receipt AS r ON r.id = e.receipt_id
+    LEFT JOIN receipt AS r ON r.id = CASE WHEN ?3 THEN e.receipt_id END
     LEFT JOIN source AS s ON s.tenant_id = e.tenant_id AND s.id = e.source_id
     WHERE j.tenant_id = ?1 AND j.id = ?2";
 const START: &str = "
@@ -261,12 +261,16 @@ impl SqliteConn<'_> {
         })
     }
 
-    pub(crate) fn job_bodies(&self, jobs: &[(TenantId, JobId)]) -> StoreResult<Vec<JobBody>> {
+    pub(crate) fn job_bodies(
+        &self,
+        jobs: &[(TenantId, JobId)],
+        headers: bool,
+    ) -> StoreResult<Vec<JobBody>> {
         let mut statement = self.prepare_cached(BODY)?;
         let mut bodies = Vec::with_capacity(jobs.len());
         for (tenant, job) in jobs {
             let (tenant_id, job_id) = (tenant.uuid(), job.uuid());
-            let key = params![&tenant_id.as_bytes()[..], &job_id.as_bytes()[..]];
+            let key = params![&tenant_id.as_bytes()[..], &job_id.as_bytes()[..], headers];
             let body = statement
                 .query_row(key, |row| body(row, *tenant, *job))
                 .optional();

@@ -81,8 +81,9 @@ on_both!(
         let (jobs, _) = world.discover(Cursor::default(), 10).await;
         assert_eq!(crate::kit::ids(&jobs), [event.jobs[0].id]);
         let wanted = vec![(world.tenant, event.jobs[0].id)];
-        let bodies =
-            run!(world.store, SYSTEM, [wanted], |tx| tx.job_bodies(&wanted)).expect("it answers");
+        let bodies = run!(world.store, SYSTEM, [wanted], |tx| tx
+            .job_bodies(&wanted, true))
+        .expect("it answers");
         let body = bodies[0].event.as_ref().expect("it has an event");
         assert_eq!(
             (body.id, &*body.source_name, &body.payload),
@@ -91,6 +92,14 @@ on_both!(
         assert_eq!(
             (body.received_at, body.headers.as_ref()),
             (world.at(10), Some(&arrival.receipt.headers))
+        );
+        let bodies = run!(world.store, SYSTEM, [wanted], |tx| tx
+            .job_bodies(&wanted, false));
+        let bodies = bodies.expect("it answers");
+        let without = bodies[0].event.as_ref().expect("it has an event");
+        assert_eq!(
+            (without.headers.as_ref(), &without.payload),
+            (None, &event.payload)
         );
     }
 );

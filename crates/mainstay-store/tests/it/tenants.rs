@@ -138,11 +138,13 @@ on_both!(a_neighbour_sees_nothing, |db| async {
     );
     let jobs = vec![(all.anna.tenant, job)];
     refused(
-        run!(store, scope, [jobs], |tx| tx.job_bodies(&jobs)),
+        run!(store, scope, [jobs], |tx| tx.job_bodies(&jobs, true)),
         "job_bodies",
     );
     let disguised = vec![(all.ben.tenant, job)];
-    let none = run!(store, scope, [disguised], |tx| tx.job_bodies(&disguised)).expect("it answers");
+    let none = run!(store, scope, [disguised], |tx| tx
+        .job_bodies(&disguised, true))
+    .expect("it answers");
     assert_eq!(none, []);
 });
 

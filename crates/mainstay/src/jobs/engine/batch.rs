@@ -77,7 +77,7 @@ impl Shared {
     async fn batch_in(&self, tx: &mut dyn Tx, batch: &Batch) -> StoreResult<Option<BatchResult>> {
         let keys: Vec<(TenantId, JobId)> =
             batch.jobs.iter().map(|job| (job.tenant, job.job)).collect();
-        let bodies = tx.job_bodies(&keys).await?;
+        let bodies = tx.job_bodies(&keys, false).await?;
         if bodies.len() < keys.len() {
             return Ok(Some(BatchResult::Gone(missing(&keys, &bodies))));
         }

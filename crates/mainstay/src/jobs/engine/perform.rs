@@ -202,7 +202,7 @@ impl Shared {
                         .iter()
                         .map(|start| (start.tenant, start.job))
                         .collect();
-                    let bodies = tx.job_bodies(&keys).await?;
+                    let bodies = tx.job_bodies(&keys, true).await?;
                     let there: HashSet<JobId> = bodies.iter().map(|body| body.job).collect();
                     let able: Vec<_> = starts
                         .iter()

@@ -49,7 +49,7 @@ pub(super) async fn work(
 async fn load(shared: &Shared, start: AttemptStart) -> Option<JobBody> {
     loop {
         let read = shared.store.read(Scope::System("engine"), move |tx| {
-            Box::pin(async move { tx.job_bodies(&[(start.tenant, start.job)]).await })
+            Box::pin(async move { tx.job_bodies(&[(start.tenant, start.job)], true).await })
         });
         match read.await {
             Ok(bodies) => return bodies.into_iter().next(),
