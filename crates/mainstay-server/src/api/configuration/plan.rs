@@ -467,8 +467,7 @@ impl<'p> Planner<'p> {
             &found.map(form::endpoint).unwrap_or_default(),
             &form::endpoint(&endpoint),
         );
-        let more = found.is_some_and(|known| settings_of(known) != settings_of(&endpoint));
-        if more && fields.is_empty() {
+        if fields.is_empty() && found.is_some_and(|known| differs_unseen(known, &endpoint)) {
             fields.push(secret_field("/settings"));
         }
         if rotated {
@@ -777,6 +776,17 @@ fn hidden(
     if differ && fields.is_empty() {
         fields.push(secret_field("/settings"));
     }
+}
+
+/// Whether an endpoint changes in what its view does not show, beside its secrets.
+fn differs_unseen(known: &Endpoint, endpoint: &Endpoint) -> bool {
+    let rest = |one: &Endpoint| Endpoint {
+        settings: String::new(),
+        secrets: Vec::new(),
+        updated_at: known.updated_at,
+        ..one.clone()
+    };
+    settings_of(known) != settings_of(endpoint) || rest(known) != rest(endpoint)
 }
 
 /// A form with the tenant that it needs to be understood elsewhere.
