@@ -59,6 +59,8 @@ pub(crate) const SQL_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const JOB_PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// Secrets that a source may have at the same time.
 pub(crate) const SOURCE_SECRETS_MAX: usize = 5;
+/// Sources, endpoints and bindings in one configuration: all are changed in one transaction.
+pub(crate) const CONFIGURATION_THINGS_MAX: usize = 1_000;
 
 /// How long an `Idempotency-Key` is remembered.
 pub(crate) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;

@@ -121,8 +121,15 @@ impl App {
     }
 
     /// Says that sources, bindings or endpoints changed: intake looks again, and whoever watches hears of it.
-    pub(crate) async fn configured(&self, kind: &'static str, id: impl ToString + Send) {
-        self.mainstay.samples.changed(kind, &[id]);
+    pub(crate) async fn configured(&self, kind: &'static str, id: impl ToString + Send + Sync) {
+        self.configured_all(&[(kind, id)]).await;
+    }
+
+    /// The same of several at once.
+    pub(crate) async fn configured_all(&self, changed: &[(&'static str, impl ToString + Sync)]) {
+        for (kind, id) in changed {
+            self.mainstay.samples.changed(kind, &[id.to_string()]);
+        }
         // Intake finds out by itself with the next request; this only spares that one a second look.
         if let Err(error) = self.mainstay.intake.refresh().await {
             tracing::debug!(%error, "the configuration could not be looked at again");

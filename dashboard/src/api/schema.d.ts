@@ -143,6 +143,47 @@ export interface paths {
         patch: operations["binding_update"];
         trace?: never;
     };
+    "/v1/configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the configuration as a declaration
+         * @description Without any secret: the answer says where they belong.
+         */
+        get: operations["configuration_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/configuration/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Change the configuration to what is declared
+         * @description All of it in one transaction or nothing. What is there and not declared is left alone, unless `prune` asks to remove
+         *     it. With `dry_run` it is only said what would change. Applying the same again changes nothing.
+         */
+        post: operations["configuration_apply"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/dead-letters": {
         parameters: {
             query?: never;
@@ -1020,6 +1061,89 @@ export interface components {
             owner?: boolean;
             status: components["schemas"]["Status"];
         };
+        /** @description Sources, endpoints and bindings as they are declared. */
+        Configuration: {
+            /** @description The bindings, each by its source and name; where several share these, by their handlers. */
+            bindings?: components["schemas"]["DeclaredBinding"][];
+            /** @description The endpoints, each by its tenant and name. */
+            endpoints?: components["schemas"]["DeclaredEndpoint"][];
+            /** @description The sources, each by its name. */
+            sources?: components["schemas"]["DeclaredSource"][];
+            tenant?: components["schemas"]["Text63"] | null;
+        };
+        /**
+         * @description What is done to a thing.
+         * @enum {string}
+         */
+        ConfigurationAction: "create" | "update" | "delete";
+        /** @description What becomes of one thing. */
+        ConfigurationChange: {
+            action: components["schemas"]["ConfigurationAction"];
+            /** @description Field by field; empty for what is removed. */
+            fields: components["schemas"]["ConfigurationFieldChange"][];
+            /** @description Null for what is yet to be made. */
+            id?: string | null;
+            kind: components["schemas"]["ConfigurationKind"];
+            name: string;
+            /** @description The slug of its tenant. */
+            tenant: string;
+        };
+        /** @description The configuration as it is. */
+        ConfigurationExport: {
+            /** @description Applied again it changes nothing: secrets, which it does not have, stay as they are. */
+            configuration: components["schemas"]["Configuration"];
+            /** @description The secrets that there are, and where they belong. */
+            variables: components["schemas"]["ConfigurationVariable"][];
+        };
+        /** @description What becomes of one field. */
+        ConfigurationFieldChange: {
+            /** @description Where it stands in the thing: a JSON pointer. */
+            field: string;
+            /** @description What there will be. */
+            new?: unknown;
+            /** @description What there is; null where there is nothing, or nothing that is shown. */
+            old?: unknown;
+            /** @description Whether it is a secret: of secrets the last four characters are shown at the most. */
+            secret: boolean;
+        };
+        /**
+         * @description What kind of thing it is.
+         * @enum {string}
+         */
+        ConfigurationKind: "source" | "endpoint" | "binding";
+        /** @description What a configuration changes. */
+        ConfigurationPlan: {
+            /** @description Whether it was done; else only planned. */
+            applied: boolean;
+            /** @description In the order in which they are made. Without any, everything is as it is declared. */
+            changes: components["schemas"]["ConfigurationChange"][];
+            /** @description How many things are as they are declared. */
+            unchanged: number;
+            /** @description What is there and not declared, in the tenants that the declaration names. It is left alone. */
+            unmanaged: components["schemas"]["ConfigurationThing"][];
+            /**
+             * Format: int64
+             * @description The version of the configuration that the plan was made with.
+             */
+            version: number;
+        };
+        /** @description A thing that exists. */
+        ConfigurationThing: {
+            id: string;
+            kind: components["schemas"]["ConfigurationKind"];
+            name: string;
+            /** @description The slug of its tenant. */
+            tenant: string;
+        };
+        /** @description A secret that is not in the export. */
+        ConfigurationVariable: {
+            /** @description What a file calls it: `${NAME}`. */
+            name: string;
+            /** @description Where in `configuration` it belongs: a JSON pointer. */
+            pointer: string;
+            /** @description What it is of, for people. */
+            what: string;
+        };
         /** @description An endpoint that was added. */
         CreatedEndpoint: {
             endpoint: components["schemas"]["Endpoint"];
@@ -1136,6 +1260,60 @@ export interface components {
             tenant?: components["schemas"]["Text100"] | null;
             /** @default null */
             to?: components["schemas"]["Time"] | null;
+        };
+        /** @description A binding that is to be. */
+        DeclaredBinding: {
+            enabled?: boolean | null;
+            /** @description The name of the endpoint; or else there is a handler. */
+            endpoint?: string | null;
+            handler?: components["schemas"]["NewHandler"] | null;
+            name?: components["schemas"]["Name100"] | null;
+            /** @description The name of its source, whose tenant is the binding's. */
+            source: string;
+            /** @description Exact types, `prefix.*` or `*`, several separated by commas. */
+            type_pattern: string;
+        };
+        /** @description An endpoint that is to be. */
+        DeclaredEndpoint: {
+            breaker_settings?: components["schemas"]["BreakerSettings"] | null;
+            /** Format: int64 */
+            connect_timeout_ms?: number | null;
+            enabled?: boolean | null;
+            /** Format: int32 */
+            max_in_flight?: number | null;
+            /** @description Unique in the tenant. */
+            name: components["schemas"]["Name100"];
+            retry?: components["schemas"]["RetryPolicy"] | null;
+            /**
+             * @description What requests are signed with, the newest first: `whsec_…`. Left out: they stay as they are, and a new endpoint
+             *     gets one that is not shown.
+             */
+            secrets?: string[] | null;
+            signing?: components["schemas"]["Signing"] | null;
+            tenant?: components["schemas"]["Text63"] | null;
+            /** Format: int64 */
+            timeout_ms?: number | null;
+            /**
+             * Format: uri
+             * @description `http` or `https`. Private addresses are refused unless an administrator allows them.
+             */
+            url: string;
+        };
+        /** @description A source that is to be: what can be changed of one, and what makes it. */
+        DeclaredSource: {
+            enabled?: boolean | null;
+            /** @description Stands in the URL: `/in/{name}`. */
+            name: string;
+            scheme: components["schemas"]["Scheme"];
+            /**
+             * @description The signing secrets: those that it has already stay, the others of its secrets are removed. Left out: they stay as
+             *     they are.
+             */
+            secrets?: string[] | null;
+            settings?: components["schemas"]["SourceSettings"] | null;
+            tenant?: components["schemas"]["Text63"] | null;
+            /** Format: password */
+            verify_token?: string | null;
         };
         /**
          * Format: int64
@@ -1528,6 +1706,19 @@ export interface components {
             source_id?: components["schemas"]["Text100"] | null;
             /** @description Exact types, `prefix.*` or `*`, several separated by commas. */
             type_pattern: string;
+        };
+        /** @description A configuration to apply. */
+        NewConfiguration: {
+            configuration: components["schemas"]["Configuration"];
+            /** @description Only plan. */
+            dry_run?: boolean;
+            /** @description Remove what is not declared, in the tenants that the declaration names. */
+            prune?: boolean;
+            /**
+             * Format: int64
+             * @description The version that the plan was made with: refused when anything was changed since.
+             */
+            version?: number | null;
         };
         /** @description An endpoint to add. */
         NewEndpoint: {
@@ -2435,6 +2626,7 @@ export interface components {
             slug: string;
         };
         Text100: string;
+        Text63: string;
         /** @description The counts behind the charts. */
         Throughput: {
             points: components["schemas"]["OverviewPoint"][];
@@ -3487,6 +3679,255 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Binding"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    configuration_get: {
+        parameters: {
+            query?: {
+                /** @description A tenant's id or slug. Left out: all that are in reach. */
+                tenant?: components["schemas"]["Text100"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigurationExport"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such tenant in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    configuration_apply: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewConfiguration"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigurationPlan"];
                 };
             };
             /** @description Something in the request is wrong; `errors` says what */

@@ -88,10 +88,10 @@ pub(crate) struct BindingView {
     tenant_id: TenantId,
     #[schema(value_type = String)]
     source_id: SourceId,
-    source_name: String,
+    pub(super) source_name: String,
     /// Exact types, `prefix.*` or `*`, several separated by commas.
     type_pattern: String,
-    handler: HandlerView,
+    pub(super) handler: HandlerView,
     enabled: bool,
     created_at: Time,
 }
@@ -123,11 +123,42 @@ pub(crate) struct NewBinding {
 #[serde(deny_unknown_fields)]
 pub(crate) struct BindingChange {
     #[schema(value_type = Option<Name<100>>)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     #[schema(min_length = 1, max_length = 6500)]
-    type_pattern: Option<String>,
+    pub(super) type_pattern: Option<String>,
     enabled: Option<bool>,
-    handler: Option<NewHandler>,
+    pub(super) handler: Option<NewHandler>,
+}
+
+impl BindingChange {
+    /// The same, its pattern in the form in which it is kept.
+    pub(super) fn checked(mut self) -> Result<Self, Problem> {
+        let mut checks = Checks::default();
+        if let Some(name) = &self.name {
+            checks.text("/name", name, 100);
+        }
+        self.type_pattern = self
+            .type_pattern
+            .map(|text| pattern(&mut checks, "/type_pattern", &text));
+        checks.done().map(|()| self)
+    }
+
+    /// The binding as it is to be; the handler was found already.
+    pub(super) fn apply(&self, known: Binding, handler: Option<HandlerRef>) -> Binding {
+        Binding {
+            name: self.name.clone().unwrap_or(known.name),
+            type_pattern: self.type_pattern.clone().unwrap_or(known.type_pattern),
+            enabled: self.enabled.unwrap_or(known.enabled),
+            handler: handler.unwrap_or(known.handler),
+            ..known
+        }
+    }
+}
+
+/// The name of a binding that was given none.
+pub(super) fn name_of_rule(source: &str, type_pattern: &str) -> String {
+    let rule = format!("{source} {type_pattern}");
+    rule.chars().take(100).collect()
 }
 
 /// Brings a pattern into the form in which it is kept: `a, b.*` as `a,b.*`.
@@ -153,7 +184,7 @@ fn pattern(checks: &mut Checks, pointer: &str, text: &str) -> String {
 }
 
 /// The names that a view shows beside ids.
-struct Names {
+pub(super) struct Names {
     sources: HashMap<SourceId, String>,
     endpoints: HashMap<EndpointId, String>,
 }
@@ -162,16 +193,35 @@ impl Names {
     async fn load(tx: &mut dyn Tx) -> StoreResult<Self> {
         let sources = tx.source_list().await?;
         let endpoints = tx.endpoint_list().await?;
-        Ok(Self {
-            sources: sources.into_iter().map(|one| (one.id, one.name)).collect(),
-            endpoints: endpoints
-                .into_iter()
-                .map(|one| (one.id, one.name))
-                .collect(),
-        })
+        Ok(Self::of(
+            sources.into_iter().map(|one| (one.id, one.name)),
+            endpoints.into_iter().map(|one| (one.id, one.name)),
+        ))
     }
 
-    fn view(&self, binding: Binding) -> BindingView {
+    /// These names.
+    pub(super) fn of(
+        sources: impl Iterator<Item = (SourceId, String)>,
+        endpoints: impl Iterator<Item = (EndpointId, String)>,
+    ) -> Self {
+        Self {
+            sources: sources.collect(),
+            endpoints: endpoints.collect(),
+        }
+    }
+
+    /// One more source, which may be yet to be made.
+    pub(super) fn source_add(&mut self, id: SourceId, name: String) {
+        self.sources.insert(id, name);
+    }
+
+    /// One more endpoint.
+    pub(super) fn endpoint_add(&mut self, id: EndpointId, name: String) {
+        self.endpoints.insert(id, name);
+    }
+
+    /// The binding with its names.
+    pub(super) fn view(&self, binding: Binding) -> BindingView {
         let name_of = |id: &EndpointId| self.endpoints.get(id).cloned().unwrap_or_default();
         BindingView {
             id: binding.id,
@@ -283,10 +333,7 @@ async fn binding_create(
                 Ok(handler) => handler,
                 Err(problem) => return Ok(Err(problem)),
             };
-            let made = || {
-                let rule = format!("{} {type_pattern}", source.name);
-                rule.chars().take(100).collect::<String>()
-            };
+            let made = || name_of_rule(&source.name, &type_pattern);
             let binding = Binding {
                 id,
                 tenant: source.tenant,
@@ -363,23 +410,11 @@ async fn binding_update(
     Id(id): Id<BindingId>,
     input: Input<BindingChange>,
 ) -> Result<Response, Problem> {
-    let BindingChange {
-        name,
-        type_pattern,
-        enabled,
-        handler,
-    } = input.value;
-    let mut checks = Checks::default();
-    if let Some(name) = &name {
-        checks.text("/name", name, 100);
-    }
-    let type_pattern = type_pattern.map(|text| pattern(&mut checks, "/type_pattern", &text));
-    checks.done()?;
+    let change = Arc::new(input.value.checked()?);
     let told = caller.audit(&app, "binding.update", id, None, None);
     let builtin = Arc::clone(&app.mainstay.builtin);
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let (name, type_pattern) = (name.clone(), type_pattern.clone());
-        let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
+        let (change, told, builtin) = (Arc::clone(&change), told.clone(), Arc::clone(&builtin));
         Box::pin(async move {
             let found = tx
                 .binding_list()
@@ -389,24 +424,18 @@ async fn binding_update(
             let Some(known) = found else {
                 return Ok(Err(Problem::not_found("binding")));
             };
-            let handler = match handler {
-                None => known.handler.clone(),
+            let handler = match &change.handler {
+                None => None,
                 Some(asked) => {
-                    match handler_of(tx, &asked, known.tenant, |kind| builtin.contains_key(kind))
+                    match handler_of(tx, asked, known.tenant, |kind| builtin.contains_key(kind))
                         .await?
                     {
-                        Ok(handler) => handler,
+                        Ok(handler) => Some(handler),
                         Err(problem) => return Ok(Err(problem)),
                     }
                 }
             };
-            let binding = Binding {
-                name: name.unwrap_or(known.name),
-                type_pattern: type_pattern.unwrap_or(known.type_pattern),
-                enabled: enabled.unwrap_or(known.enabled),
-                handler,
-                ..known
-            };
+            let binding = change.apply(known, handler);
             tx.binding_update(&binding).await?;
             tx.audit_insert(&in_tenant(told, binding.tenant)).await?;
             let names = Names::load(tx).await?;

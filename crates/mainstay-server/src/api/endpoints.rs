@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mainstay_domain::{
     EndpointId, Random, Scope, StoreExt, TenantId, Timestamp,
     jobs::{
-        Endpoint,
+        Endpoint, QueueNumber,
         breaker::{Breaker, BreakerPolicy},
         http_out::OutError,
         settings::{EndpointSettings, SettingError, Signing},
@@ -50,7 +50,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 const URL_MAX: usize = 2_048;
 
 /// Secrets that requests are signed with at the same time: the new one and the one before it.
-const SECRETS_KEPT: usize = 2;
+pub(super) const SECRETS_KEPT: usize = 2;
 
 /// How requests to an endpoint are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -297,9 +297,9 @@ pub(crate) struct CreatedEndpoint {
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndpointChange {
     #[schema(value_type = Option<Name<100>>)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     #[schema(max_length = 2048, format = "uri")]
-    url: Option<String>,
+    pub(super) url: Option<String>,
     enabled: Option<bool>,
     signing: Option<SigningName>,
     #[schema(minimum = 100, maximum = 60000)]
@@ -329,7 +329,8 @@ impl From<NewEndpoint> for EndpointChange {
 }
 
 impl EndpointChange {
-    fn check(&self) -> Result<(), Problem> {
+    /// What can be said without the endpoint.
+    pub(super) fn check(&self) -> Result<(), Problem> {
         let mut checks = Checks::default();
         if let Some(name) = &self.name {
             checks.text("/name", name, 100);
@@ -360,7 +361,8 @@ impl EndpointChange {
         Ok(settings)
     }
 
-    fn apply(&self, known: Endpoint, now: Timestamp) -> Result<Endpoint, Problem> {
+    /// The endpoint as it is to be.
+    pub(super) fn apply(&self, known: Endpoint, now: Timestamp) -> Result<Endpoint, Problem> {
         let settings = self.settings(settings_of(&known))?;
         Ok(Endpoint {
             name: self.name.clone().unwrap_or(known.name),
@@ -407,8 +409,29 @@ fn check_url(checks: &mut Checks, pointer: &str, text: &str) {
     }
 }
 
+/// The name of an endpoint's own queue.
+pub(super) fn queue_name(id: EndpointId) -> String {
+    format!("endpoint:{id}")
+}
+
+/// An endpoint that says nothing yet: what a first change is made to.
+pub(super) fn blank(id: EndpointId, tenant: TenantId, now: Timestamp) -> Endpoint {
+    Endpoint {
+        id,
+        tenant,
+        name: String::new(),
+        url: String::new(),
+        queue: QueueNumber::default(),
+        enabled: true,
+        secrets: Vec::new(),
+        settings: String::new(),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
 /// A signing secret as Standard Webhooks has it.
-fn signing_secret(random: &dyn Random) -> String {
+pub(super) fn signing_secret(random: &dyn Random) -> String {
     let mut bytes = [0; 32];
     random.fill(&mut bytes);
     format!("whsec_{}", STANDARD.encode(bytes))
@@ -456,7 +479,7 @@ async fn endpoint_create(
     let id = EndpointId::new(now, &*app.random);
     let secret = signing_secret(&*app.random);
     // Queues belong to the platform. One that nobody uses in the end costs a row.
-    let name = format!("endpoint:{id}");
+    let name = queue_name(id);
     let queue = app
         .store
         .transact(Scope::System("endpoint queue"), move |tx| {
@@ -464,19 +487,11 @@ async fn endpoint_create(
             Box::pin(async move { tx.queue_ensure(&name).await })
         })
         .await?;
-    let blank = Endpoint {
-        id,
-        tenant,
-        name: String::new(),
-        url: String::new(),
+    let endpoint = Endpoint {
         queue,
-        enabled: true,
         secrets: vec![secret.clone()],
-        settings: String::new(),
-        created_at: now,
-        updated_at: now,
+        ..change.apply(blank(id, tenant, now), now)?
     };
-    let endpoint = change.apply(blank, now)?;
     let what = serde_json::json!({ "name": endpoint.name, "url": endpoint.url });
     let told = caller.audit(&app, "endpoint.create", id, Some(what), Some(tenant));
     let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {

@@ -9,6 +9,7 @@ use axum::{Router, middleware, routing::get};
 use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) mod bindings;
+pub(crate) mod configuration;
 pub(crate) mod dead_letters;
 pub(crate) mod document;
 pub(crate) mod endpoints;
@@ -38,6 +39,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(sources::router())
         .merge(endpoints::router())
         .merge(bindings::router())
+        .merge(configuration::router())
         .merge(events::router())
         .merge(receipts::router())
         .merge(replays::router())

@@ -42,18 +42,22 @@ pub(crate) async fn tenant_for_new(
 ) -> Result<TenantId, Problem> {
     let admitted = caller.admit(asked)?;
     let tenants = tenants(app, caller.scope()).await?;
-    let found = match admitted {
-        Some(id) => tenants.iter().find(|tenant| tenant.id == id),
-        None if tenants.len() == 1 => tenants.first(),
-        None => tenants.iter().find(|tenant| tenant.slug == DEFAULT_TENANT),
-    };
-    match found {
+    match tenant_of_new(&tenants, admitted) {
         Some(tenant) => Ok(tenant.id),
         None if asked.is_some() => Err(Problem::not_found("tenant")),
         None => Err(Problem::field(
             "/tenant_id",
             "is needed: there are several tenants",
         )),
+    }
+}
+
+/// Whose something new is: the tenant that was named or is the caller's own, the only one, or the default.
+pub(crate) fn tenant_of_new(tenants: &[Tenant], admitted: Option<TenantId>) -> Option<&Tenant> {
+    match admitted {
+        Some(id) => tenants.iter().find(|tenant| tenant.id == id),
+        None if tenants.len() == 1 => tenants.first(),
+        None => tenants.iter().find(|tenant| tenant.slug == DEFAULT_TENANT),
     }
 }
 

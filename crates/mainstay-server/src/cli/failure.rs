@@ -25,11 +25,13 @@ pub(crate) enum Exit {
     Unreachable = 5,
     /// It ran, and what it checked is not in order.
     NotClean = 6,
+    /// What is there is not what the file declares.
+    Differs = 7,
 }
 
 impl Exit {
     /// All of them, with what they mean, for `docs/cli.md`.
-    pub(crate) const ALL: [(Self, &'static str); 6] = [
+    pub(crate) const ALL: [(Self, &'static str); 7] = [
         (Self::Failed, "it failed"),
         (
             Self::Usage,
@@ -44,6 +46,10 @@ impl Exit {
         (
             Self::NotClean,
             "it ran, and what it checked is not in order (`verify`, `bench`)",
+        ),
+        (
+            Self::Differs,
+            "what is there is not what the file declares (`diff`)",
         ),
     ];
 }
@@ -120,6 +126,27 @@ impl Failure {
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// These places of a file are wrong.
+    #[must_use]
+    pub(crate) fn places(mut self, places: Vec<(String, String)>) -> Self {
+        self.0.errors = places;
+        self
+    }
+
+    /// The same, with the fields that are wrong called something else: an answer knows the request and not the file that
+    /// it was made of.
+    #[must_use]
+    pub(crate) fn renamed(mut self, name: impl Fn(&str) -> String) -> Self {
+        if !self.0.errors.is_empty() {
+            // It says the same, with the names that it had.
+            self.0.detail = None;
+        }
+        for (pointer, _) in &mut self.0.errors {
+            *pointer = name(pointer);
+        }
         self
     }
 

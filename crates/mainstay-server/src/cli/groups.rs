@@ -5,13 +5,14 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// Title and commands of each group.
-pub(super) const GROUPS: [(&str, &[&str]); 5] = [
+pub(super) const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Server",
         &["serve", "migrate", "backup", "restore", "doctor", "bench"],
     ),
     ("Coming in", &["source", "send", "verify"]),
     ("Going out", &["endpoint", "binding"]),
+    ("As a file", &["apply", "diff", "export"]),
     ("What happens", &["event", "job", "dead-letter", "sql"]),
     ("Access", &["tenant", "user", "key"]),
 ];

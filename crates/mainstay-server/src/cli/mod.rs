@@ -7,6 +7,7 @@ pub(crate) mod api;
 mod args;
 mod backup;
 mod binding;
+mod configuration;
 mod dead_letter;
 mod docs;
 mod doctor;
@@ -136,6 +137,12 @@ enum Command {
     /// Rules that turn events into jobs
     #[command(subcommand)]
     Binding(binding::BindingCommand),
+    /// Change sources, endpoints and bindings to what a file declares
+    Apply(configuration::ApplyArgs),
+    /// Show what `apply` would change
+    Diff(configuration::DiffArgs),
+    /// Write sources, endpoints and bindings as a file that `apply` takes, without their secrets
+    Export(configuration::ExportArgs),
     /// What came in, and what became of it
     #[command(subcommand)]
     Event(event::EventCommand),
@@ -284,6 +291,9 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Source(command) => source::run(context, command).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
         Command::Binding(command) => binding::run(context, command).await,
+        Command::Apply(args) => configuration::apply(context, args).await,
+        Command::Diff(args) => configuration::diff(context, args).await,
+        Command::Export(args) => configuration::export(context, args).await,
         Command::Event(command) => event::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::DeadLetter(command) => dead_letter::run(context, command).await,

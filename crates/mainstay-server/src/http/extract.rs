@@ -145,7 +145,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// `settings.answer[2]` as `/settings/answer/2`.
-fn pointer(path: &serde_path_to_error::Path) -> String {
+pub(crate) fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter().fold(String::new(), |mut text, segment| {
         match segment {
@@ -324,6 +324,17 @@ impl Checks {
             pointer,
             "must be 1 to 63 lower-case letters, digits, '-' or '_', not beginning with '-' or '_'",
         );
+    }
+
+    /// Notes what is wrong with a part of the input, which was checked as if it were the whole.
+    pub(crate) fn below(&mut self, at: &str, problem: Problem) {
+        let body = problem.body();
+        if body.errors.is_empty() {
+            self.fail(at, body.detail);
+        }
+        for error in body.errors {
+            self.fail(format!("{at}{}", error.pointer), error.detail);
+        }
     }
 
     /// Everything that was wrong, as one answer.

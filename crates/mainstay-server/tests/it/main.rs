@@ -4,6 +4,7 @@ mod access;
 mod certificates;
 mod cli;
 mod client;
+mod configuration;
 mod deliveries;
 mod encrypted;
 mod idempotency;

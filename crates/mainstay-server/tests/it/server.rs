@@ -154,6 +154,13 @@ impl Server {
         Ran::of(self.command(args).output().expect("the command runs"))
     }
 
+    /// The same with variables.
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied());
+        Ran::of(command.output().expect("the command runs"))
+    }
+
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         let mut all = args.to_vec();
         all.push("--json");

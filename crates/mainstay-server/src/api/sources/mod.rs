@@ -38,8 +38,8 @@ use crate::{
     stats::Figures,
 };
 
-use view::{Scheme, SettingsView};
-pub(crate) use view::{SourceView, hint};
+use view::SettingsView;
+pub(crate) use view::{Scheme, SourceView, hint};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -80,16 +80,16 @@ pub(crate) struct CreatedSource {
 }
 
 /// What is to change.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceChange {
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
-    name: Option<String>,
+    pub(super) name: Option<String>,
     enabled: Option<bool>,
     /// Replaces all settings.
     settings: Option<SettingsView>,
     #[schema(min_length = 1, max_length = 256, format = Password)]
-    verify_token: Option<String>,
+    pub(super) verify_token: Option<String>,
 }
 
 /// List sources
@@ -125,7 +125,17 @@ fn setting(pointer: &str, problem: &SettingProblem) -> Problem {
     Problem::field(pointer, problem.problem.clone())
 }
 
-fn fresh_secret(id: SecretId, secret: String, now: Timestamp) -> SourceSecret {
+fn check_name(checks: &mut Checks, name: &str) {
+    checks.slug("/name", name);
+    checks.ensure(
+        name != OWN_SOURCE,
+        "/name",
+        "is the name of Mainstay's own source",
+    );
+}
+
+/// A secret that was given or made just now.
+pub(super) fn fresh_secret(id: SecretId, secret: String, now: Timestamp) -> SourceSecret {
     SourceSecret {
         id,
         secret,
@@ -151,12 +161,7 @@ async fn source_create(
         settings,
     } = input.value;
     let mut checks = Checks::default();
-    checks.slug("/name", &name);
-    checks.ensure(
-        name != OWN_SOURCE,
-        "/name",
-        "is the name of Mainstay's own source",
-    );
+    check_name(&mut checks, &name);
     checks.done()?;
     let settings = settings.settings(verify_token);
     let made = if secret.is_none() {
@@ -229,16 +234,18 @@ async fn source_get(
     )))
 }
 
-struct Change {
-    name: Option<String>,
-    enabled: Option<bool>,
-    settings: Option<SettingsView>,
-    verify_token: Option<String>,
-}
+impl SourceChange {
+    /// What can be said without the source.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let mut checks = Checks::default();
+        if let Some(name) = &self.name {
+            check_name(&mut checks, name);
+        }
+        checks.done()
+    }
 
-impl Change {
     /// The source as it is to be.
-    fn apply(&self, mut source: Source, now: Timestamp) -> Result<Source, Problem> {
+    pub(super) fn apply(&self, mut source: Source, now: Timestamp) -> Result<Source, Problem> {
         let known: SourceSettings = serde_json::from_str(&source.settings).unwrap_or_default();
         let token = self.verify_token.clone().or(known.verify_token.clone());
         let settings = match &self.settings {
@@ -284,28 +291,8 @@ async fn source_update(
     Id(id): Id<SourceId>,
     input: Input<SourceChange>,
 ) -> Result<Response, Problem> {
-    let SourceChange {
-        name,
-        enabled,
-        settings,
-        verify_token,
-    } = input.value;
-    let mut checks = Checks::default();
-    if let Some(name) = &name {
-        checks.slug("/name", name);
-        checks.ensure(
-            name != OWN_SOURCE,
-            "/name",
-            "is the name of Mainstay's own source",
-        );
-    }
-    checks.done()?;
-    let change = Arc::new(Change {
-        name,
-        enabled,
-        settings,
-        verify_token,
-    });
+    input.value.check()?;
+    let change = Arc::new(input.value);
     let figures = Arc::new(app.stats.figures(&app).await?);
     let (told, now) = (
         caller.audit(&app, "source.update", id, None, None),

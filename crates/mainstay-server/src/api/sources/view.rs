@@ -104,7 +104,7 @@ impl Scheme {
         Self::ALL.into_iter().find(|scheme| scheme.as_str() == name)
     }
 
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Stripe => "stripe",
             Self::StandardWebhooks => "standard_webhooks",

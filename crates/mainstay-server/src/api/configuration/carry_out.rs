@@ -1,0 +1,85 @@
+//! One step of a plan, made and told to the audit log in the transaction of the plan.
+
+use mainstay_domain::{StoreResult, Tx, jobs::Endpoint};
+use serde_json::{Value, json};
+
+use super::plan::{SourceUpdate, Step, Write};
+use crate::{access::Caller, api::endpoints::queue_name, state::App};
+
+/// Makes a step. Its audit entry is that of the single write, with the names of the fields and never their values.
+pub(super) async fn step(
+    tx: &mut dyn Tx,
+    app: &App,
+    caller: &Caller,
+    step: &Step,
+) -> StoreResult<()> {
+    let tenant = step.tenant;
+    match &step.write {
+        Write::SourceInsert(source) => tx.source_insert(source).await.map(drop)?,
+        Write::SourceUpdate(update) => source_update(tx, app, caller, step, update).await?,
+        Write::SourceDelete(id) => tx.source_delete(tenant, *id).await.map(drop)?,
+        Write::EndpointInsert(endpoint) => {
+            let queue = tx.queue_ensure(&queue_name(endpoint.id)).await?;
+            let endpoint = Endpoint {
+                queue,
+                ..Endpoint::clone(endpoint)
+            };
+            tx.endpoint_insert(&endpoint).await?;
+        }
+        Write::EndpointUpdate(endpoint) => tx.endpoint_update(endpoint).await.map(drop)?,
+        Write::EndpointDelete(id) => tx.endpoint_delete(tenant, *id).await.map(drop)?,
+        Write::BindingInsert(binding) => tx.binding_insert(binding).await?,
+        Write::BindingUpdate(binding) => tx.binding_update(binding).await.map(drop)?,
+        Write::BindingDelete(id) => tx.binding_delete(tenant, *id).await.map(drop)?,
+    }
+    let fields: Vec<&str> = step
+        .change
+        .fields
+        .iter()
+        .map(|one| one.field.as_str())
+        .collect();
+    let what = json!({ "name": step.change.name, "fields": fields, "by": "configuration" });
+    let action = format!(
+        "{}.{}",
+        step.change.kind.as_str(),
+        step.change.action.as_str()
+    );
+    told(tx, app, caller, step, &action, what).await
+}
+
+async fn source_update(
+    tx: &mut dyn Tx,
+    app: &App,
+    caller: &Caller,
+    step: &Step,
+    update: &SourceUpdate,
+) -> StoreResult<()> {
+    let id = update.source.id;
+    if update.itself {
+        tx.source_update(&update.source).await?;
+    }
+    // The old ones first: a source has room for so many and no more.
+    for secret in &update.removed {
+        tx.source_secret_delete(id, *secret).await?;
+        let what = json!({ "secret_id": secret, "by": "configuration" });
+        told(tx, app, caller, step, "source.secret.delete", what).await?;
+    }
+    for secret in &update.added {
+        tx.source_secret_insert(id, secret).await?;
+        let what = json!({ "secret_id": secret.id, "by": "configuration" });
+        told(tx, app, caller, step, "source.secret.create", what).await?;
+    }
+    Ok(())
+}
+
+async fn told(
+    tx: &mut dyn Tx,
+    app: &App,
+    caller: &Caller,
+    step: &Step,
+    action: &str,
+    what: Value,
+) -> StoreResult<()> {
+    let entry = caller.audit(app, action, &step.subject, Some(what), Some(step.tenant));
+    tx.audit_insert(&entry).await
+}

@@ -1,0 +1,276 @@
+//! `mainstay apply`, `diff` and `export`: sources, endpoints and bindings as a file.
+//!
+//! The file is read and its variables are filled in here; what is to change is the server's to find out, and to change
+//! in one transaction.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+mod read;
+mod write;
+
+use super::{
+    Context,
+    api::{list, number, text},
+    args::{Consent, TargetArgs, input_read},
+    failure::{Exit, Failure},
+    output::Output,
+    table::{Tone, clean},
+};
+
+use read::Declared;
+
+/// Where the API takes a declaration.
+const APPLY: &str = "/v1/configuration/apply";
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    file: FileArgs,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+#[derive(Debug, Args)]
+struct FileArgs {
+    /// The file, YAML or JSON; - for standard input
+    #[arg(long, short, value_name = "FILE")]
+    file: PathBuf,
+    /// Remove what the file does not declare, in the tenants that it names
+    #[arg(long)]
+    prune: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Only this tenant's (default: all that the key reaches)
+    #[arg(long)]
+    tenant: Option<String>,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl FileArgs {
+    /// The file with its variables filled in.
+    fn read(&self) -> Result<Declared, Failure> {
+        let bytes = input_read(&self.file)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Failure::usage(format!("{} is not text", self.name())))?;
+        let variable = |name: &str| std::env::var(name).ok();
+        read::read(&text, &variable).map_err(|wrong| {
+            let failure = Failure::usage(format!("{} cannot be used", self.name()));
+            let missing = wrong
+                .iter()
+                .any(|(_, detail)| detail.contains("is not set"));
+            let failure = failure.places(wrong);
+            if missing {
+                failure.hint("set these variables; $$ stands for a dollar sign that begins none")
+            } else {
+                failure
+            }
+        })
+    }
+
+    fn name(&self) -> String {
+        if self.file == Path::new("-") {
+            "standard input".to_owned()
+        } else {
+            self.file.display().to_string()
+        }
+    }
+
+    fn request(&self, declared: &Declared, dry_run: bool, version: Option<i64>) -> Value {
+        json!({
+            "configuration": declared.value, "dry_run": dry_run, "prune": self.prune, "version": version,
+        })
+    }
+
+    /// What the server would change.
+    async fn plan(&self, context: &Context, declared: &Declared) -> Result<Value, Failure> {
+        let api = context.api()?;
+        let asked = api.post(APPLY, &self.request(declared, true, None)).await;
+        asked.map_err(|failure| failure.renamed(|pointer| declared.place(pointer)))
+    }
+}
+
+pub(super) async fn diff(context: &Context, args: DiffArgs) -> Result<(), Failure> {
+    let declared = args.file.read()?;
+    let plan = args.file.plan(context, &declared).await?;
+    context.show(&plan, |out| plan_show(out, &plan, false))?;
+    if list(&plan, "/changes").is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::said(Exit::Differs))
+    }
+}
+
+pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<(), Failure> {
+    let declared = args.file.read()?;
+    let plan = args.file.plan(context, &declared).await?;
+    let nothing = list(&plan, "/changes").is_empty();
+    if args.dry_run {
+        return context.show(&plan, |out| plan_show(out, &plan, false));
+    }
+    if !context.out.is_json() {
+        plan_show(&context.out, &plan, true)?;
+        context.out.flush()?;
+    }
+    let removed = count(&plan, "delete");
+    if removed > 0 {
+        let question = format!(
+            "Remove {} that {} does not declare?",
+            things(removed),
+            args.file.name()
+        );
+        args.consent.ask(&question)?;
+    }
+    let done = if nothing {
+        json!({
+            "applied": true, "version": plan["version"], "changes": [], "unchanged": plan["unchanged"],
+            "unmanaged": plan["unmanaged"],
+        })
+    } else {
+        // Nothing may be removed but what was agreed to.
+        let version = plan["version"].as_i64().filter(|_| removed > 0);
+        let request = args.file.request(&declared, false, version);
+        let made = context.api()?.post_once(APPLY, &request, None).await;
+        made.map_err(|failure| failure.renamed(|pointer| declared.place(pointer)))?
+    };
+    context.show(&done, |out| out.line(&summary(&done, true)))
+}
+
+pub(super) async fn export(context: &Context, args: ExportArgs) -> Result<(), Failure> {
+    let found = context
+        .api()?
+        .get("/v1/configuration", &[("tenant", args.tenant)])
+        .await?;
+    if args.target.output.is_none() && context.out.json(&found)? {
+        return Ok(());
+    }
+    let text = write::write(&found);
+    let Some(path) = args.target.output else {
+        return context.out.text(&text);
+    };
+    let written = std::fs::File::create_new(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+    written.map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot write {}", path.display()))
+            .detail(error.to_string())
+    })?;
+    let variables = list(&found, "/variables").len();
+    context.out.remark(&format!(
+        "written to {}; it needs {variables} variables, listed at its head",
+        path.display()
+    ));
+    Ok(())
+}
+
+fn things(count: usize) -> String {
+    match count {
+        1 => "1 thing".to_owned(),
+        more => format!("{more} things"),
+    }
+}
+
+fn count(plan: &Value, action: &str) -> usize {
+    let changes = list(plan, "/changes").iter();
+    changes
+        .filter(|change| text(change, "/action") == action)
+        .count()
+}
+
+fn summary(plan: &Value, applied: bool) -> String {
+    let (words, unchanged) = (
+        if applied {
+            ["created", "changed", "removed"]
+        } else {
+            ["to create", "to change", "to remove"]
+        },
+        number(plan, "/unchanged"),
+    );
+    let [created, changed, removed] = ["create", "update", "delete"].map(|one| count(plan, one));
+    if created + changed + removed == 0 {
+        return format!("nothing to change; {unchanged} as declared");
+    }
+    format!(
+        "{created} {}, {changed} {}, {removed} {}; {unchanged} as declared",
+        words[0], words[1], words[2]
+    )
+}
+
+/// The plan for people. Where it is carried out at once, what was done is said after it.
+fn plan_show(out: &Output, plan: &Value, goes_on: bool) -> Result<(), Failure> {
+    for change in list(plan, "/changes") {
+        let (sign, tone) = match text(change, "/action").as_str() {
+            "create" => ("+", Tone::Good),
+            "delete" => ("-", Tone::Bad),
+            _ => ("~", Tone::Warn),
+        };
+        out.toned(tone, &format!("{sign} {}", thing(change)))?;
+        let fields = list(change, "/fields").iter();
+        // The name stands above already.
+        for field in fields.filter(|field| text(field, "/field") != "/name") {
+            out.line(&format!("    {}", field_line(field)))?;
+        }
+    }
+    let unmanaged = list(plan, "/unmanaged");
+    if !unmanaged.is_empty() {
+        out.line("not declared, left alone:")?;
+    }
+    for one in unmanaged {
+        out.line(&format!("  {}", thing(one)))?;
+    }
+    if goes_on {
+        return Ok(());
+    }
+    out.line(&summary(plan, false))
+}
+
+fn thing(value: &Value) -> String {
+    clean(&format!(
+        "{} '{}' of {}",
+        text(value, "/kind"),
+        text(value, "/name"),
+        text(value, "/tenant")
+    ))
+}
+
+fn field_line(field: &Value) -> String {
+    let name = text(field, "/field");
+    let name = name.trim_start_matches('/').replace('/', ".");
+    let (old, new) = (&field["old"], &field["new"]);
+    let said = match (old.is_null(), new.is_null()) {
+        (true, true) => "changed".to_owned(),
+        (true, false) => new.to_string(),
+        (false, true) => format!("{old} → default"),
+        (false, false) => format!("{old} → {new}"),
+    };
+    clean(&format!("{name}: {said}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_said_old_and_new_and_a_secret_only_changed() {
+        let line = |old: Value, new: Value| {
+            field_line(&json!({ "field": "/retry/base_ms", "old": old, "new": new }))
+        };
+        assert_eq!(line(json!(1), json!(2)), "retry.base_ms: 1 → 2");
+        assert_eq!(line(json!(null), json!("a")), "retry.base_ms: \"a\"");
+        assert_eq!(line(json!(1), json!(null)), "retry.base_ms: 1 → default");
+        assert_eq!(line(json!(null), json!(null)), "retry.base_ms: changed");
+    }
+}
