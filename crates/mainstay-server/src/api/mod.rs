@@ -25,6 +25,7 @@ pub(crate) mod sources;
 pub(crate) mod sql;
 pub(crate) mod tenants;
 pub(crate) mod users;
+pub(crate) mod waiting;
 pub(crate) mod watch;
 
 use crate::{access, state::App};
@@ -39,6 +40,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(endpoints::router())
         .merge(bindings::router())
         .merge(events::router())
+        .merge(waiting::router())
         .merge(receipts::router())
         .merge(replays::router())
         .merge(jobs::router())

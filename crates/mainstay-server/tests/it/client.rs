@@ -241,6 +241,25 @@ pub(crate) fn text(value: &Value, pointer: &str) -> String {
         .to_owned()
 }
 
+/// An event that waits at a source of its own until it is known whose it is.
+async fn a_waiting_event(owner: &Caller, name: &str) -> String {
+    let source = format!("{name}-connect");
+    let rule = json!({ "tenant": { "find": [{ "pointer": "/account" }] } });
+    let new = json!({ "name": source, "scheme": "standard_webhooks", "settings": rule, "tenant_id": null });
+    let made = owner.post("/v1/sources", &new).await.ok();
+    let body = json!({ "type": "order.made", "account": format!("unknown_{name}") });
+    let accepted = owner
+        .webhook(
+            &source,
+            &text(&made, "/secret"),
+            &format!("msg_{name}"),
+            &body,
+        )
+        .await
+        .ok();
+    text(&accepted, "/event_ids/0")
+}
+
 /// A tenant with one of everything, a dead letter included.
 pub(crate) struct World {
     pub(crate) tenant: String,
@@ -251,6 +270,10 @@ pub(crate) struct World {
     pub(crate) endpoint: String,
     pub(crate) binding: String,
     pub(crate) event: String,
+    /// An event of a source with a rule, whose tenant is not known yet.
+    pub(crate) waiting: String,
+    /// A link of `source` to the tenant.
+    pub(crate) link: String,
     pub(crate) receipt: String,
     pub(crate) job: String,
     pub(crate) key: String,
@@ -288,6 +311,11 @@ impl World {
             .await
             .ok();
         let event = text(&accepted, "/event_ids/0");
+        let waiting = a_waiting_event(owner, name).await;
+        let links = format!("/v1/sources/{}/links", text(&source, "/source/id"));
+        let new = json!({ "links": [{ "value": format!("acct_{name}"), "tenant": tenant }] });
+        owner.post(&links, &new).await.ok();
+        let link = text(&owner.get(&links).await.ok(), "/items/0/id");
         let brought = owner.get(&format!("/v1/events/{event}")).await.ok();
         let path = format!("/v1/dead-letters?tenant={tenant}");
         let letters = owner.until(&path, |found| {
@@ -307,6 +335,8 @@ impl World {
             endpoint,
             binding,
             event,
+            waiting,
+            link,
             receipt: text(&brought, "/receipts/0/id"),
             job,
             key,
@@ -314,7 +344,7 @@ impl World {
     }
 
     /// Everything that another tenant must never see.
-    pub(crate) fn traces(&self) -> [&str; 10] {
+    pub(crate) fn traces(&self) -> [&str; 12] {
         [
             &self.tenant,
             &self.source,
@@ -323,6 +353,8 @@ impl World {
             &self.endpoint,
             &self.binding,
             &self.event,
+            &self.waiting,
+            &self.link,
             &self.receipt,
             &self.job,
             &self.key,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+mod links;
 mod reverify;
 mod rules;
 mod secrets;
@@ -38,6 +39,7 @@ use crate::{
     stats::Figures,
 };
 
+pub(crate) use links::LinkValue;
 use view::{Scheme, SettingsView};
 pub(crate) use view::{SourceView, hint};
 
@@ -48,6 +50,9 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(secrets::source_secret_create))
         .routes(routes!(secrets::source_secret_delete))
         .routes(routes!(reverify::source_reverify))
+        .routes(routes!(links::source_link_list, links::source_link_create))
+        .routes(routes!(links::source_link_delete))
+        .routes(routes!(links::source_waiting))
 }
 
 /// A source to add.
@@ -159,6 +164,7 @@ async fn source_create(
     );
     checks.done()?;
     let settings = settings.settings(verify_token);
+    rule_allowed(&caller, None, &settings)?;
     let made = if secret.is_none() {
         scheme.secret(&*app.random)
     } else {
@@ -229,7 +235,20 @@ async fn source_get(
     )))
 }
 
+/// A rule gives events to other tenants: who is bound to one can neither make it nor take it away.
+fn rule_allowed(
+    caller: &Caller,
+    known: Option<&SourceSettings>,
+    wanted: &SourceSettings,
+) -> Result<(), Problem> {
+    if known.and_then(|known| known.tenant.as_ref()) == wanted.tenant.as_ref() {
+        return Ok(());
+    }
+    caller.everywhere()
+}
+
 struct Change {
+    caller: Caller,
     name: Option<String>,
     enabled: Option<bool>,
     settings: Option<SettingsView>,
@@ -242,7 +261,11 @@ impl Change {
         let known: SourceSettings = serde_json::from_str(&source.settings).unwrap_or_default();
         let token = self.verify_token.clone().or(known.verify_token.clone());
         let settings = match &self.settings {
-            Some(settings) => settings.clone().settings(token),
+            Some(settings) => {
+                let wanted = settings.clone().settings(token);
+                rule_allowed(&self.caller, Some(&known), &wanted)?;
+                wanted
+            }
             None => SourceSettings {
                 verify_token: token,
                 ..known
@@ -301,6 +324,7 @@ async fn source_update(
     }
     checks.done()?;
     let change = Arc::new(Change {
+        caller: caller.clone(),
         name,
         enabled,
         settings,
@@ -328,12 +352,14 @@ async fn source_update(
     })
     .await?;
     app.configured("source", id).await;
+    // Another rule may know whose some of the waiting events are.
+    app.mainstay.intake.assign_soon();
     Ok(done)
 }
 
 /// Remove a source
 ///
-/// Refused while a binding names it. Its events stay.
+/// Refused while a binding names it, and while events wait for their tenant. Its events stay.
 #[utoipa::path(delete, path = "/v1/sources/{id}", tag = "intake",
     params(("id" = String, Path, description = "`src_…`")), responses((status = 204, description = "Removed")))]
 async fn source_delete(
