@@ -7,6 +7,7 @@ mod client;
 mod deliveries;
 mod encrypted;
 mod idempotency;
+mod links;
 mod receiver;
 mod routes;
 mod schemes;
