@@ -66,10 +66,10 @@ impl From<SourceLink> for LinkView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewLink {
     /// As it stands in the provider's requests. Empty: for events in which no value is found.
-    #[schema(inline)]
+    #[schema(value_type = String, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     value: LinkValue,
     /// The tenant's id or slug.
-    #[schema(inline)]
+    #[schema(value_type = String, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     tenant: Text<100>,
 }
 
