@@ -1712,8 +1712,10 @@ export interface components {
         };
         /** @description A value to link. */
         NewLink: {
-            tenant: string & Record<string, never>;
-            value: string & Record<string, never>;
+            /** @description The tenant's id or slug. */
+            tenant: string;
+            /** @description As it stands in the provider's requests. Empty: for events in which no value is found. */
+            value: string;
         };
         /** @description Values to link, all of them or none. */
         NewLinks: {
