@@ -129,7 +129,7 @@ on_both_servers!(
         let known = items(&owner, &links).await;
         assert_eq!(known.len(), 1, "all of them or none");
         let wrong = json!({ "links": [{ "value": "acct_2", "tenant": "nobody" }] });
-        assert_eq!(owner.post(&links, &wrong).await.problem().0, 400);
+        assert_eq!(owner.post(&links, &wrong).await.problem().0, 404);
         let one = format!("{links}/{}", text(&known[0], "/id"));
         assert_eq!(owner.delete(&one).await.status, 204);
         assert_eq!(owner.delete(&one).await.status, 404);

@@ -195,7 +195,7 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let (world, user) = (World::make(&owner, "a").await, a_user(&owner).await);
+        let (world, user) = (World::make_whole(&owner, "a").await, a_user(&owner).await);
         let nobody = Caller::nobody(server);
         let forged = nobody.with(&format!("msk_{}_{}", "0".repeat(26), "A".repeat(43)));
         for operation in operations() {
@@ -220,7 +220,7 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let (world, user) = (World::make(&owner, "a").await, a_user(&owner).await);
+        let (world, user) = (World::make_whole(&owner, "a").await, a_user(&owner).await);
         let viewer = owner.key(json!({ "name": "eyes", "role": "viewer" })).await;
         for operation in operations() {
             if OPEN.contains(&operation.id.as_str()) {
@@ -250,12 +250,21 @@ on_both_servers!(
     |server| async {
         let owner = Caller::owner(server);
         let (own, other) = (
-            World::make(&owner, "own").await,
-            World::make(&owner, "other").await,
+            World::make_whole(&owner, "own").await,
+            World::make_whole(&owner, "other").await,
         );
         let user = a_user(&owner).await;
         let bound = owner
             .key(json!({ "name": "own", "role": "owner", "tenant_id": own.tenant }))
+            .await;
+        // When a secret last matched is written down a moment later.
+        let source = format!("/v1/sources/{}", other.source);
+        owner
+            .until(&source, |shown| {
+                shown
+                    .pointer("/secrets/0/last_used_at")
+                    .is_some_and(Value::is_string)
+            })
             .await;
         let before = picture(&owner, &other).await;
         for operation in operations() {
@@ -461,7 +470,7 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let world = World::make(&owner, "a").await;
+        let world = World::make_whole(&owner, "a").await;
         let event = owner.get(&format!("/v1/events/{}", world.event)).await.ok();
         assert_eq!(event["type"], "order.made");
         assert_eq!(event["status"], "error");

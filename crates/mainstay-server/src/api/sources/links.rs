@@ -3,7 +3,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mainstay_domain::{
     EventId, LinkId, SourceId, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     intake::{
@@ -229,8 +228,8 @@ async fn links(
     let mut links: Vec<SourceLink> = Vec::with_capacity(asked.len());
     for (place, (one, id)) in asked.iter().zip(ids).enumerate() {
         let Some(tenant) = tenants.get(&*one.tenant).copied() else {
-            let field = format!("/links/{place}/tenant");
-            return Ok(Err(Problem::field(field, "is no tenant's id or slug")));
+            let detail = format!("/links/{place}/tenant is no tenant's id or slug");
+            return Ok(Err(Problem::new(Code::NotFound, detail)));
         };
         links.push(SourceLink {
             id: *id,
@@ -313,7 +312,11 @@ impl From<WaitingValue> for WaitingValueView {
 #[into_params(parameter_in = Query)]
 pub(crate) struct WaitingValueQuery {
     /// Where the last page ended: its `next_cursor`.
-    #[param(min_length = 1, max_length = 1400, pattern = "^[A-Za-z0-9_-]+$")]
+    #[param(
+        min_length = 1,
+        max_length = 256,
+        pattern = r"^=[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     cursor: Option<String>,
     /// How many items at the most.
     #[param(minimum = 1, maximum = 200, default = 50)]
@@ -353,7 +356,7 @@ pub(super) async fn source_waiting(
     let more = rows.len() as i64 > limit;
     rows.truncate(limit as usize);
     let last = rows.last().filter(|_| more);
-    let next_cursor = last.map(|last| URL_SAFE_NO_PAD.encode(format!("{MARK}{}", last.value)));
+    let next_cursor = last.map(|last| format!("{MARK}{}", last.value));
     Ok(Json(Page {
         items: rows.into_iter().map(Into::into).collect(),
         next_cursor,
@@ -364,11 +367,10 @@ pub(super) async fn source_waiting(
 const MARK: char = '=';
 
 fn after(cursor: &str) -> Result<String, Problem> {
-    let value = URL_SAFE_NO_PAD
-        .decode(cursor)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .and_then(|text| text.strip_prefix(MARK).map(str::to_owned))
+    let value = cursor
+        .strip_prefix(MARK)
         .filter(|value| mainstay_domain::intake::links::is_value(value));
-    value.ok_or_else(|| Problem::field("?cursor", "is not a next_cursor of this list"))
+    value
+        .map(str::to_owned)
+        .ok_or_else(|| Problem::field("?cursor", "is not a next_cursor of this list"))
 }
