@@ -770,6 +770,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
       source.secrets = source.secrets.filter((each) => each.id !== secret);
     },
+    "GET /v1/sources/:id/waiting": () => ({ items: [], next_cursor: null }),
     // Those of the last hour are genuine, so that there is something to release.
     "POST /v1/sources/:id/reverify": ({ plan }, _, { id }) => {
       const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));

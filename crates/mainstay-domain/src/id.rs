@@ -139,6 +139,8 @@ ids! {
     SourceId = "src";
     /// One signing secret of a source.
     SecretId = "sec";
+    /// A value of a provider's that stands for a tenant.
+    LinkId = "lnk";
     /// The team's own URL that jobs are pushed to.
     EndpointId = "ep";
     /// A rule that turns events into jobs.

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mainstay::watch::Durations;
-use mainstay_domain::jobs::QueueNumber;
+use mainstay_domain::{Scope, StoreExt, jobs::QueueNumber};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -242,6 +242,19 @@ fn queues(text: &mut String, owner: bool, queues: &[Queue]) -> std::fmt::Result 
     writeln!(text, "mainstay_engine_owner {}", i32::from(owner))
 }
 
+/// Events whose tenant is not known yet: counted in the store, so every node says the same.
+fn waiting(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
+    const NAME: &str = "mainstay_events_waiting";
+    writeln!(
+        text,
+        "# HELP {NAME} Events that wait until it is known whose they are.\n# TYPE {NAME} gauge"
+    )?;
+    for (source, count) in counts {
+        writeln!(text, "{NAME}{{source=\"{}\"}} {count}", label(source))?;
+    }
+    Ok(())
+}
+
 /// How long endpoints took to answer, on this node since it started: only the engine's owner pushes to any.
 fn deliveries(
     text: &mut String,
@@ -312,6 +325,13 @@ pub(crate) async fn metrics(
     text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
     queues(&mut text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
     deliveries(&mut text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
+    let counts = app
+        .store
+        .read(Scope::System("metrics"), |tx| {
+            Box::pin(async move { tx.waiting_counts().await })
+        })
+        .await?;
+    waiting(&mut text, &counts).map_err(Problem::internal)?;
     text.push_str(end);
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

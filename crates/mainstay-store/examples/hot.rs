@@ -141,6 +141,7 @@ impl World {
                 payload,
                 payload_bytes: 2_048,
                 jobs: vec![self.job(at, Some(id), random)],
+                waits_for: Vec::new(),
             }],
         }
     }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
-    AuditId, BindingId, Category, EndpointId, EventId, JobId, KeyId, Random, ReceiptId, ReplayId,
-    SecretId, SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId,
+    AuditId, BindingId, Category, EndpointId, EventId, JobId, KeyId, LinkId, Random, ReceiptId,
+    ReplayId, SecretId, SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId,
     jobs::QueueNumber, uuid_v7,
 };
 use uuid::Uuid;
@@ -31,7 +31,7 @@ macro_rules! ids {
 }
 
 ids!(
-    AuditId, BindingId, EndpointId, EventId, JobId, KeyId, ReceiptId, ReplayId, SecretId,
+    AuditId, BindingId, EndpointId, EventId, JobId, KeyId, LinkId, ReceiptId, ReplayId, SecretId,
     SessionId, SourceId, TenantId, UserId
 );
 

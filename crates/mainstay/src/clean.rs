@@ -1,7 +1,8 @@
 //! Retention: what is finished and old goes, by kind of data, in small steps that never hold anything up.
 //!
 //! Events go with their jobs, attempts and receipts; one with an unfinished job or a dead letter stays. Deduplication
-//! records stay for ever, so that a late redelivery is still recognised.
+//! records stay for ever, so that a late redelivery is still recognised. Events that wait for their tenant go by the
+//! period of events, counted from when they were received.
 
 use std::{sync::Arc, time::Duration};
 
@@ -68,6 +69,7 @@ async fn clean(
 ) -> StoreResult<()> {
     let kinds = [
         Kind::Events,
+        Kind::Waiting,
         Kind::Refused,
         Kind::Samples,
         Kind::Durations,
@@ -75,8 +77,20 @@ async fn clean(
     ];
     for kind in kinds {
         let until = kind.until(clock.now(), retention);
-        while !*stop.borrow() && step(store, kind, until).await? >= STEP {
+        let mut gone = 0;
+        while !*stop.borrow() {
+            let removed = step(store, kind, until).await?;
+            gone += removed;
+            if removed < STEP {
+                break;
+            }
             tokio::time::sleep(BREATH).await;
+        }
+        if gone > 0 && matches!(kind, Kind::Waiting) {
+            tracing::warn!(
+                events = gone,
+                "events were removed whose tenant never became known"
+            );
         }
     }
     Ok(())
@@ -85,6 +99,7 @@ async fn clean(
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Events,
+    Waiting,
     Refused,
     Samples,
     Durations,
@@ -94,7 +109,7 @@ enum Kind {
 impl Kind {
     const fn until(self, now: Timestamp, retention: Retention) -> Timestamp {
         match self {
-            Self::Events => now.minus_ms(retention.events_days * DAY_MS),
+            Self::Events | Self::Waiting => now.minus_ms(retention.events_days * DAY_MS),
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
             Self::Access => now,
@@ -108,6 +123,7 @@ async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i6
             Box::pin(async move {
                 match kind {
                     Kind::Events => tx.event_expire(until, STEP).await,
+                    Kind::Waiting => tx.waiting_expire(until, STEP).await,
                     Kind::Refused => tx.receipt_expire(until, REFUSED_KEEP, STEP).await,
                     Kind::Samples => tx.samples_expire(until, STEP).await,
                     Kind::Durations => tx.durations_expire(until, STEP).await,

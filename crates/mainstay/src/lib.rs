@@ -159,6 +159,11 @@ impl Mainstay {
     fn start_background(&mut self, retention: Retention) {
         let engine = Arc::clone(&self.engine);
         let owner = move || engine.snapshot().owner;
+        self.background.spawn(intake::assign::run(
+            Arc::clone(&self.intake),
+            owner.clone(),
+            self.stop.subscribe(),
+        ));
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         self.background.spawn(clean::run(
             store,

@@ -53,6 +53,12 @@ export const queries = {
       queryKey: ["sources"],
       queryFn: () => unwrap(client.GET("/v1/sources", { params: { query: { limit: ALL_LIMIT } } })),
     }),
+  waiting: (source: string) =>
+    queryOptions({
+      queryKey: ["waiting", source],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}/waiting", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
   source: (id: string) =>
     queryOptions({
       queryKey: ["source", id],

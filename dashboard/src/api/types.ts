@@ -19,6 +19,7 @@ export type Source = Schemas["Source"];
 export type NewSource = Schemas["NewSource"];
 export type Receipt = Schemas["Receipt"];
 export type ReverifyAnswer = Schemas["ReverifyAnswer"];
+export type WaitingValue = Schemas["WaitingValue"];
 export type Endpoint = Schemas["Endpoint"];
 export type NewEndpoint = Schemas["NewEndpoint"];
 export type EndpointChange = Schemas["EndpointChange"];

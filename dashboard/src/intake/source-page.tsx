@@ -16,6 +16,7 @@ import { Bindings } from "./bindings";
 import { Refused } from "./refused";
 import { schemes } from "./schemes";
 import { Secrets } from "./secrets";
+import { Waiting } from "./waiting";
 
 const back = { href: "/sources", label: "Sources" };
 
@@ -110,6 +111,7 @@ function Loaded({ source }: { source: Source }) {
                         ["Event type", <code key="type">{placeOf(settings.hmac.type)}</code>],
                       ] as [string, React.ReactNode][])
                     : []),
+                  ["Tenant", settings.tenant ? <code key="tenant">{settings.tenant.find.map((place) => Object.values(place).join()).join(", ")}</code> : "its own"],
                   ["Answer", settings.answer ? `HTTP ${settings.answer.status}` : "as the scheme says"],
                   ["Created", absolute(source.created_at)],
                   ["Changed", absolute(source.updated_at)],
@@ -126,6 +128,7 @@ function Loaded({ source }: { source: Source }) {
             )}
           </div>
           <div className={detail.stack}>
+            {settings.tenant && <Waiting source={source} canWrite={canWrite} />}
             <Bindings source={source} />
             <Refused source={source} canWrite={canWrite && !own} />
           </div>

@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod certificates;
+pub mod links;
 pub mod scheme;
 pub mod settings;
 
@@ -221,6 +222,9 @@ pub struct NewEvent {
     pub payload_bytes: i64,
     /// The jobs that its bindings make, inserted only if the event is new.
     pub jobs: Vec<NewJob>,
+    /// The values that its tenant was looked for by and not found: it is kept to wait for one of them, without jobs, and
+    /// `tenant` is nil. Empty: the tenant is known.
+    pub waits_for: Vec<String>,
 }
 
 /// A verified request: its receipt and its events (none to many).

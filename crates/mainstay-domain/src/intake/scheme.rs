@@ -39,6 +39,7 @@ mod slack;
 mod standard_webhooks;
 mod stripe;
 mod template;
+mod tenant_rule;
 mod twilio;
 mod whop;
 
@@ -60,6 +61,7 @@ pub use refusal::Refusal;
 pub use secret::Secret;
 pub use sign::{Message, generate_secret, sign, sign_to};
 pub use template::Template;
+pub use tenant_rule::{TENANT_PLACES_MAX, TenantFrom, TenantRule};
 
 use super::settings::{SettingProblem, SourceSettings};
 use crate::cidr::Cidr;

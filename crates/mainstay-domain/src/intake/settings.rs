@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::scheme::TenantRule;
 use crate::cidr::Cidr;
 
 /// How old, and how far in the future, a signature's time may be: what Stripe and Standard Webhooks use.
@@ -36,6 +37,9 @@ pub struct SourceSettings {
     pub url: Option<String>,
     /// What an accepted request is answered with, where the provider reads it.
     pub answer: Option<AnswerSettings>,
+    /// How the tenant of each event is found, as JSON of [`TenantRule`]; none: the source's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<serde_json::Value>,
 }
 
 impl Default for SourceSettings {
@@ -50,6 +54,7 @@ impl Default for SourceSettings {
             allow: Vec::new(),
             url: None,
             answer: None,
+            tenant: None,
         }
     }
 }
@@ -65,6 +70,7 @@ impl std::fmt::Debug for SourceSettings {
             .field("allow", &self.allow)
             .field("url", &self.url)
             .field("answer", &self.answer)
+            .field("tenant", &self.tenant)
             .finish_non_exhaustive()
     }
 }
@@ -107,6 +113,7 @@ impl SourceSettings {
             return fail("body_limit_bytes", "must be between 1 and 16777216");
         }
         self.ranges()?;
+        self.tenant_rule()?;
         if let Some(url) = &self.url {
             let host = url
                 .strip_prefix("https://")
@@ -136,6 +143,14 @@ impl SourceSettings {
             return fail("answer.content_type", "must be a media type");
         }
         Ok(())
+    }
+
+    /// How the tenant of each event is found; none: it is the source's own.
+    pub fn tenant_rule(&self) -> Result<Option<TenantRule>, SettingProblem> {
+        self.tenant
+            .as_ref()
+            .map(TenantRule::from_settings)
+            .transpose()
     }
 
     /// The ranges that requests may come from.

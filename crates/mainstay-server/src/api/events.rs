@@ -385,9 +385,9 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
     }))
 }
 
-type Shown = (Option<Box<RawValue>>, Option<String>);
+pub(super) type Shown = (Option<Box<RawValue>>, Option<String>);
 
-fn shown(payload: Option<Blob>) -> StoreResult<Shown> {
+pub(super) fn shown(payload: Option<Blob>) -> StoreResult<Shown> {
     let Some(payload) = payload else {
         return Ok((None, None));
     };
@@ -424,7 +424,7 @@ pub(super) fn headers(blob: &Blob) -> StoreResult<BTreeMap<String, String>> {
         .collect())
 }
 
-fn brought(receipt: Receipt, source: Option<&Source>) -> EventReceipt {
+pub(super) fn brought(receipt: Receipt, source: Option<&Source>) -> EventReceipt {
     let secret = |id: SecretId| source?.secrets.iter().find(|secret| secret.id == id);
     EventReceipt {
         id: receipt.id,
@@ -453,7 +453,12 @@ async fn event_payload(
             Box::pin(async move { tx.event_payload(id).await })
         })
         .await?;
-    let bytes = decompress(&found.ok_or_else(|| Problem::not_found("event"))?)?;
+    as_attachment(&found.ok_or_else(|| Problem::not_found("event"))?)
+}
+
+/// Somebody else's bytes, as an answer that no browser shows.
+pub(super) fn as_attachment(payload: &Blob) -> Result<Response, Problem> {
+    let bytes = decompress(payload)?;
     let mut response = Body::from(bytes).into_response();
     let headers = response.headers_mut();
     // Somebody else's bytes: never to be shown as a page of ours.

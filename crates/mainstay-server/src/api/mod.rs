@@ -26,6 +26,7 @@ pub(crate) mod sources;
 pub(crate) mod sql;
 pub(crate) mod tenants;
 pub(crate) mod users;
+pub(crate) mod waiting;
 pub(crate) mod watch;
 
 use crate::{access, state::App};
@@ -41,6 +42,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(bindings::router())
         .merge(configuration::router())
         .merge(events::router())
+        .merge(waiting::router())
         .merge(receipts::router())
         .merge(replays::router())
         .merge(jobs::router())

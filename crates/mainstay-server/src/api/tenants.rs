@@ -117,7 +117,7 @@ async fn tenant_create(
         created_at: now,
     };
     let told = caller.audit(&app, "tenant.create", tenant.id, None, None);
-    write(&app, &caller, input.repeatable, move |tx| {
+    let done = write(&app, &caller, input.repeatable, move |tx| {
         let (tenant, told) = (tenant.clone(), told.clone());
         Box::pin(async move {
             tx.tenant_insert(&tenant).await?;
@@ -125,7 +125,10 @@ async fn tenant_create(
             Done::json(StatusCode::CREATED, &TenantView::from(tenant)).map(Ok)
         })
     })
-    .await
+    .await?;
+    // Events may wait for its slug.
+    app.mainstay.intake.assign_soon();
+    Ok(done)
 }
 
 /// Show a tenant
@@ -150,7 +153,7 @@ async fn tenant_get(
 
 /// Remove a tenant
 ///
-/// Refused while it has sources or endpoints.
+/// Refused while it has sources or endpoints, and while values of sources are linked to it.
 #[utoipa::path(delete, path = "/v1/tenants/{id}", tag = "access",
     params(("id" = String, Path, description = "`ten_…`")), responses((status = 204, description = "Removed")))]
 async fn tenant_delete(

@@ -246,6 +246,7 @@ impl Ground {
                 binding: Some(BindingId::new(now, &SystemRandom)),
                 ..self.job(now)
             }],
+            waits_for: Vec::new(),
         };
         Arrival {
             receipt: NewReceipt {

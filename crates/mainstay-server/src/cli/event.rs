@@ -10,6 +10,7 @@ use super::{
     failure::Failure,
     job::attempts_table,
     table::{Cell, Column, Fields, Table},
+    waiting::{self, WaitingArgs},
 };
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +60,8 @@ pub(crate) enum EventCommand {
         #[command(flatten)]
         page: PageArgs,
     },
+    /// List events that wait until it is known whose they are; or show one
+    Waiting(WaitingArgs),
 }
 
 #[derive(Debug, Args)]
@@ -154,6 +157,7 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
             let found = api.get(&format!("/v1/receipts/{receipt}"), &[]).await?;
             context.show(&found, |out| out.text(&refused_text(&found)))
         }
+        EventCommand::Waiting(args) => waiting::run(context, &api, args).await,
         EventCommand::Refused { source, page, .. } => {
             let source = match source {
                 Some(source) => Some(api.find_id(SOURCES, &source).await?),
@@ -309,7 +313,7 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
     }
 }
 
-fn receipts_table(receipts: &[Value]) -> Table {
+pub(super) fn receipts_table(receipts: &[Value]) -> Table {
     let mut table = Table::new(&[
         Column::Whole("RECEIVED"),
         Column::Text("VERDICT"),

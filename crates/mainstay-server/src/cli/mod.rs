@@ -30,6 +30,7 @@ mod table;
 mod tenant;
 mod user;
 mod verify;
+mod waiting;
 
 use std::path::PathBuf;
 

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+mod link;
 mod reverify;
 
 use super::{
@@ -76,6 +77,41 @@ pub(crate) enum SourceCommand {
     /// Add and remove signing secrets, to rotate them
     #[command(subcommand, subcommand_required = true)]
     Secret(SecretCommand),
+    /// Link a value, such as a provider's account, to a tenant: what waited for it is given to the tenant
+    Link {
+        /// The source's name or id
+        source: String,
+        /// The value; an empty one stands for events in which no value is found
+        #[arg(requires = "tenant", conflicts_with = "import")]
+        value: Option<String>,
+        /// The tenant's slug or id
+        tenant: Option<String>,
+        /// Link many: a JSON list of objects with value and tenant: itself, @FILE, or - for standard input
+        #[arg(long, value_name = "JSON")]
+        import: Option<JsonArg>,
+    },
+    /// Remove the link of a value: what comes from now on waits
+    Unlink {
+        /// The source's name or id
+        source: String,
+        /// The value
+        value: String,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// List the links of a source
+    Links {
+        /// The source's name or id
+        source: String,
+        /// Only to this tenant
+        #[arg(long)]
+        tenant: Option<String>,
+        /// Only values that begin so
+        #[arg(long, short = 'q', value_name = "TEXT")]
+        search: Option<String>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,6 +168,9 @@ pub(crate) struct SettingsArgs {
     /// What accepted requests are answered with: JSON with status, content_type and body, or null
     #[arg(long, value_name = "JSON")]
     answer: Option<JsonArg>,
+    /// How the tenant of each event is found: JSON such as {"find":[{"pointer":"/account"}]}, or null for the source's own
+    #[arg(long, value_name = "JSON")]
+    tenant_rule: Option<JsonArg>,
 }
 
 impl SettingsArgs {
@@ -152,6 +191,10 @@ impl SettingsArgs {
             .set(
                 "answer",
                 self.answer.map(|answer| answer.read()).transpose()?,
+            )
+            .set(
+                "tenant",
+                self.tenant_rule.map(|rule| rule.read()).transpose()?,
             );
         let token = self.verify_token.map(|token| token.read()).transpose()?;
         let settings = settings.some().map(|given| over(known, given));
@@ -240,6 +283,23 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
             consent,
         } => reverify::run(context, &api, &source, plan, consent).await,
         SourceCommand::Secret(command) => secret(context, &api, command).await,
+        SourceCommand::Link {
+            source,
+            value,
+            tenant,
+            import,
+        } => link::link(context, &api, &source, (value, tenant), import).await,
+        SourceCommand::Unlink {
+            source,
+            value,
+            consent,
+        } => link::unlink(context, &api, &source, &value, consent).await,
+        SourceCommand::Links {
+            source,
+            tenant,
+            search,
+            page,
+        } => link::links(context, &api, &source, tenant, search, page).await,
     }
 }
 

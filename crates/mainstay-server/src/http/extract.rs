@@ -244,17 +244,22 @@ impl<T: FromStr + fmt::Debug> FromRequestParts<Arc<App>> for Id<T> {
     }
 }
 
-/// The second id in the path of a secret.
+/// The second id in the path of a secret or a link.
 pub(crate) struct InnerId<T>(pub(crate) T);
 
 impl<T: FromStr> FromRequestParts<Arc<App>> for InnerId<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        let text = path_parameter(parts, app, "secret_id").await?;
-        text.parse()
-            .map(Self)
-            .map_err(|_| Problem::not_found("secret"))
+        for (name, thing) in [("secret_id", "secret"), ("link_id", "link")] {
+            if let Ok(text) = path_parameter(parts, app, name).await {
+                return text
+                    .parse()
+                    .map(Self)
+                    .map_err(|_| Problem::not_found(thing));
+            }
+        }
+        Err(Problem::not_found("thing"))
     }
 }
 

@@ -241,6 +241,25 @@ pub(crate) fn text(value: &Value, pointer: &str) -> String {
         .to_owned()
 }
 
+/// An event that waits at a source of its own until it is known whose it is.
+async fn a_waiting_event(owner: &Caller, name: &str) -> String {
+    let source = format!("{name}-connect");
+    let rule = json!({ "tenant": { "find": [{ "pointer": "/account" }] } });
+    let new = json!({ "name": source, "scheme": "standard_webhooks", "settings": rule, "tenant_id": null });
+    let made = owner.post("/v1/sources", &new).await.ok();
+    let body = json!({ "type": "order.made", "account": format!("unknown_{name}") });
+    let accepted = owner
+        .webhook(
+            &source,
+            &text(&made, "/secret"),
+            &format!("msg_{name}"),
+            &body,
+        )
+        .await
+        .ok();
+    text(&accepted, "/event_ids/0")
+}
+
 /// A tenant with one of everything, a dead letter included.
 pub(crate) struct World {
     pub(crate) tenant: String,
@@ -251,6 +270,10 @@ pub(crate) struct World {
     pub(crate) endpoint: String,
     pub(crate) binding: String,
     pub(crate) event: String,
+    /// An event of a source with a rule, whose tenant is not known yet.
+    pub(crate) waiting: String,
+    /// A link of `source` to the tenant.
+    pub(crate) link: String,
     pub(crate) receipt: String,
     pub(crate) job: String,
     pub(crate) key: String,
@@ -307,15 +330,29 @@ impl World {
             endpoint,
             binding,
             event,
+            waiting: String::new(),
+            link: String::new(),
             receipt: text(&brought, "/receipts/0/id"),
             job,
             key,
         }
     }
 
+    /// The same with an event that waits and a link.
+    pub(crate) async fn make_whole(owner: &Caller, name: &str) -> Self {
+        let mut world = Self::make(owner, name).await;
+        world.waiting = a_waiting_event(owner, name).await;
+        let links = format!("/v1/sources/{}/links", world.source);
+        let value = format!("acct_{name}");
+        let new = json!({ "links": [{ "value": value, "tenant": world.tenant }] });
+        owner.post(&links, &new).await.ok();
+        world.link = text(&owner.get(&links).await.ok(), "/items/0/id");
+        world
+    }
+
     /// Everything that another tenant must never see.
-    pub(crate) fn traces(&self) -> [&str; 10] {
-        [
+    pub(crate) fn traces(&self) -> Vec<&str> {
+        let all = [
             &self.tenant,
             &self.source,
             &self.source_name,
@@ -323,10 +360,14 @@ impl World {
             &self.endpoint,
             &self.binding,
             &self.event,
+            &self.waiting,
+            &self.link,
             &self.receipt,
             &self.job,
             &self.key,
-        ]
+        ];
+        let made = all.into_iter().map(String::as_str);
+        made.filter(|trace| !trace.is_empty()).collect()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// Routes that anybody may call.
 const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
-const EVERYWHERE: [&str; 12] = [
+const EVERYWHERE: [&str; 19] = [
     "tenant_create",
     "tenant_delete",
     "user_list",
@@ -26,6 +26,13 @@ const EVERYWHERE: [&str; 12] = [
     "key_list",
     "key_create",
     "key_delete",
+    "source_link_list",
+    "source_link_create",
+    "source_link_delete",
+    "source_waiting",
+    "waiting_list",
+    "waiting_get",
+    "waiting_payload",
     "stream_get",
     "sql",
 ];
@@ -106,6 +113,7 @@ impl Operation {
             "endpoints" => &world.endpoint,
             "bindings" => &world.binding,
             "events" => &world.event,
+            "waiting-events" => &world.waiting,
             "receipts" => &world.receipt,
             "jobs" => &world.job,
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
@@ -114,6 +122,7 @@ impl Operation {
         self.path
             .replace("{id}", id)
             .replace("{secret_id}", &world.source_secret)
+            .replace("{link_id}", &world.link)
     }
 
     /// A body that is right, about the things of this world.
@@ -128,6 +137,7 @@ impl Operation {
             "source_update" => json!({ "enabled": false }),
             "source_secret_create" => json!({}),
             "source_reverify" => json!({ "plan": false }),
+            "source_link_create" => json!({ "links": [{ "value": "acct_2", "tenant": world.tenant }] }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
             "endpoint_update" => json!({ "enabled": false }),
             "binding_create" => json!({
@@ -188,7 +198,7 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let (world, user) = (World::make(&owner, "a").await, a_user(&owner).await);
+        let (world, user) = (World::make_whole(&owner, "a").await, a_user(&owner).await);
         let nobody = Caller::nobody(server);
         let forged = nobody.with(&format!("msk_{}_{}", "0".repeat(26), "A".repeat(43)));
         for operation in operations() {
@@ -213,7 +223,7 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let (world, user) = (World::make(&owner, "a").await, a_user(&owner).await);
+        let (world, user) = (World::make_whole(&owner, "a").await, a_user(&owner).await);
         let viewer = owner.key(json!({ "name": "eyes", "role": "viewer" })).await;
         for operation in operations() {
             if OPEN.contains(&operation.id.as_str()) {
@@ -243,12 +253,21 @@ on_both_servers!(
     |server| async {
         let owner = Caller::owner(server);
         let (own, other) = (
-            World::make(&owner, "own").await,
-            World::make(&owner, "other").await,
+            World::make_whole(&owner, "own").await,
+            World::make_whole(&owner, "other").await,
         );
         let user = a_user(&owner).await;
         let bound = owner
             .key(json!({ "name": "own", "role": "owner", "tenant_id": own.tenant }))
+            .await;
+        // When a secret last matched is written down a moment later.
+        let source = format!("/v1/sources/{}", other.source);
+        owner
+            .until(&source, |shown| {
+                shown
+                    .pointer("/secrets/0/last_used_at")
+                    .is_some_and(Value::is_string)
+            })
             .await;
         let before = picture(&owner, &other).await;
         for operation in operations() {
@@ -312,7 +331,7 @@ fn sees_nothing(operation: &Operation, answer: &Answer, other: &World) {
 async fn names_the_other(operation: &Operation, bound: &Caller, own: &World, other: &World) {
     if operation.query.contains("tenant") {
         for asked in [other.tenant.as_str(), "other", "nobody-s"] {
-            let path = format!("{}?tenant={asked}", operation.path);
+            let path = format!("{}?tenant={asked}", operation.path_in(own, ""));
             let answer = operation.call_with(bound, &path, None).await;
             assert_eq!(
                 answer.problem(),
@@ -401,7 +420,8 @@ on_both_servers!(
                 let path = operation
                     .path
                     .replace("{id}", wrong)
-                    .replace("{secret_id}", wrong);
+                    .replace("{secret_id}", wrong)
+                    .replace("{link_id}", wrong);
                 let body = operation.has_body.then(|| json!({}));
                 let answer = operation.call_with(&owner, &path, body).await;
                 assert!(
@@ -412,9 +432,13 @@ on_both_servers!(
                 );
                 answer.problem();
             }
+            // Parameters are looked at before it is known that there is no such source.
+            let path = operation
+                .path
+                .replace("{id}", "src_00000000000000000000000000");
             for name in &operation.query {
                 for wrong in ["%00", "", "%FF", "\u{1F4A9}", "99999999999999999999", "-1"] {
-                    let path = format!("{}?{name}={wrong}", operation.path);
+                    let path = format!("{path}?{name}={wrong}");
                     let answer = operation.call_with(&owner, &path, None).await;
                     assert!(
                         answer.status < 500,
@@ -426,7 +450,7 @@ on_both_servers!(
             }
             if !operation.query.is_empty() {
                 let answer = operation
-                    .call_with(&owner, &format!("{}?no_such=1", operation.path), None)
+                    .call_with(&owner, &format!("{path}?no_such=1"), None)
                     .await;
                 assert_eq!(answer.problem(), (400, "validation_failed".into()), "{id}");
             }
@@ -457,7 +481,7 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let world = World::make(&owner, "a").await;
+        let world = World::make_whole(&owner, "a").await;
         let event = owner.get(&format!("/v1/events/{}", world.event)).await.ok();
         assert_eq!(event["type"], "order.made");
         assert_eq!(event["status"], "error");

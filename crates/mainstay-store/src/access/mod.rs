@@ -23,11 +23,15 @@ impl AccessTx for SqlTx<'_> {
     async fn tenant_insert(&mut self, tenant: &Tenant) -> StoreResult<()> {
         self.system()?;
         let params = values![tenant.id, &*tenant.name, &*tenant.slug, tenant.created_at];
-        self.execute(&q::TENANT_INSERT, params).await.map(|_| ())
+        // A source may go by its slug or id: what is appended from now on was looked for with it.
+        self.config_bump().await?;
+        self.execute(&q::TENANT_INSERT, params).await?;
+        self.waiting_due_tenant(tenant.id, &tenant.slug).await
     }
 
     async fn tenant_delete(&mut self, id: TenantId) -> StoreResult<bool> {
         self.system()?;
+        self.config_bump().await?;
         reference(self.changed(&q::TENANT_DELETE, values![id]).await, "tenant")
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mainstay_domain::{
-    EventId, StoreResult, TenantId,
+    EventId, SourceId, StoreResult, TenantId,
     intake::{Event, EventFilter, EventStatus, JobTally, scheme},
 };
 use uuid::Uuid;
@@ -33,6 +33,7 @@ impl SqlTx<'_> {
             .await?
             .remove(&id)
             .unwrap_or_default();
+        self.names_fill(std::slice::from_mut(&mut found)).await?;
         Ok(Some(found))
     }
 
@@ -89,6 +90,7 @@ impl SqlTx<'_> {
         let rows = self.conn().query_built(&built.text, &built.params).await?;
         let events: StoreResult<Vec<Event>> = rows.iter().map(|row| event(row, tenant)).collect();
         let mut events = events?;
+        self.names_fill(&mut events).await?;
         for events in events.chunks_mut(TALLIED) {
             let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
             let mut tallies = self.tallies(tenant, &ids).await?;
@@ -97,6 +99,29 @@ impl SqlTx<'_> {
             }
         }
         Ok(events)
+    }
+
+    /// The names of sources that are another tenant's. They are for the system's scope: a tenant sees its own.
+    async fn names_fill(&mut self, events: &mut [Event]) -> StoreResult<()> {
+        if self.scope.tenant().is_some() {
+            return Ok(());
+        }
+        let mut names: HashMap<SourceId, String> = HashMap::new();
+        for event in events.iter_mut().filter(|one| one.source_name.is_empty()) {
+            let name = match names.get(&event.source) {
+                Some(name) => name.clone(),
+                None => {
+                    let read = |row: &Row| row.get::<String>(0);
+                    let found = values![event.source];
+                    let found = self.first(&q::SOURCE_NAME, found, read).await?;
+                    // One that was removed has no name any more.
+                    found.unwrap_or_default()
+                }
+            };
+            names.insert(event.source, name.clone());
+            event.source_name = name;
+        }
+        Ok(())
     }
 
     /// How the jobs of these events stand; events without jobs are missing.
@@ -159,7 +184,13 @@ pub(crate) fn page(tenant: TenantId, filter: &EventFilter, limit: i64) -> Built 
         built.bind(" AND e.provider_id = ", &**provider_id, "").bind(
             " AND e.id IN (SELECT k.event_id FROM dedup AS k WHERE k.tenant_id = $1 AND k.key = ",
             &scheme::dedup_key(provider_id)[..],
-            " AND k.source_number IN (SELECT n.number FROM source AS n WHERE n.tenant_id = $1))",
+            // Whichever source it came by: it may be another tenant's, which finds the tenant of each event.
+            " AND k.source_number IN (
+                WITH RECURSIVE number (n) AS (
+                    SELECT 1 UNION ALL SELECT n + 1 FROM number
+                    WHERE n < (SELECT c.source_number FROM config_version AS c WHERE c.id = 1)
+                )
+                SELECT n FROM number))",
         );
     }
     if !filter.ids.is_empty() {

@@ -172,7 +172,10 @@ impl SqlTx<'_> {
     }
 
     /// A receipt goes with the last event that it brought.
-    async fn receipts_let_go(&mut self, events: &[(EventId, ReceiptId)]) -> StoreResult<()> {
+    pub(super) async fn receipts_let_go(
+        &mut self,
+        events: &[(EventId, ReceiptId)],
+    ) -> StoreResult<()> {
         let mut counts: HashMap<ReceiptId, i64> = HashMap::new();
         for (_, receipt) in events {
             *counts.entry(*receipt).or_default() += 1;

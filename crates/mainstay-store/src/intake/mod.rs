@@ -3,6 +3,7 @@
 pub(crate) mod events;
 pub(crate) mod expire;
 pub(crate) mod kept;
+pub(crate) mod links;
 pub(crate) mod queries;
 pub(crate) mod receipts;
 mod sources;

@@ -71,6 +71,7 @@ queries! {
         UPDATE config_version SET source_number = source_number + 1 WHERE id = 1 RETURNING source_number";
 
     SOURCE_TENANT: System = "SELECT tenant_id FROM source WHERE id = $1";
+    SOURCE_NAME: System = "SELECT name FROM source WHERE id = $1";
     SOURCE_INSERT: Tenant = "
         INSERT INTO source (tenant_id, id, number, name, scheme, settings, enabled, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";

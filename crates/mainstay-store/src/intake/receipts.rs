@@ -126,6 +126,11 @@ impl SqlTx<'_> {
         let again = values![tenant, id, bounded(limit)];
         let again = self.list(&q::RECEIPT_AGAIN, again, receipt).await?;
         let mut receipts: Vec<Receipt> = first.into_iter().chain(again).collect();
+        // As PostgreSQL's policy has it: a tenant sees the requests of its own sources. One of another's may have
+        // brought events of several tenants.
+        if self.scope.tenant().is_some() {
+            receipts.retain(|receipt| !receipt.source_name.is_empty());
+        }
         receipts.sort_by_key(|receipt| receipt.id);
         receipts.truncate(usize::try_from(limit).unwrap_or(0));
         Ok(receipts)
@@ -259,7 +264,7 @@ fn narrowed(mut built: Built, verdict: Option<Verdict>, limit: i64) -> Built {
     built
 }
 
-fn receipt(row: &Row) -> StoreResult<Receipt> {
+pub(super) fn receipt(row: &Row) -> StoreResult<Receipt> {
     Ok(Receipt {
         id: row.get(0)?,
         source: row.get(1)?,

@@ -7,7 +7,7 @@ use mainstay_domain::{
     intake::{Binding, HandlerRef, Source, SourceSecret},
 };
 
-use super::queries as q;
+use super::{links::queries::WAITING_DUE_INSERT_ALL, queries as q};
 use crate::{
     sql::Row,
     tx::SqlTx,
@@ -43,6 +43,7 @@ impl SqlTx<'_> {
     pub(super) async fn sources_update(&mut self, source: &Source) -> StoreResult<bool> {
         self.scope.admit(source.tenant)?;
         self.config_bump().await?;
+        self.waiting_due_settings(source).await?;
         let params = values![
             source.tenant,
             source.id,
@@ -52,6 +53,21 @@ impl SqlTx<'_> {
             source.updated_at,
         ];
         self.changed(&q::SOURCE_UPDATE, params).await
+    }
+
+    /// Other settings may find the tenants of events that wait. In a tenant's scope there are none: who is bound to one
+    /// cannot give a source a rule that finds others, nor take it away.
+    async fn waiting_due_settings(&mut self, source: &Source) -> StoreResult<()> {
+        if self.scope.tenant().is_some() {
+            return Ok(());
+        }
+        let known = values![source.tenant, source.id];
+        let known: Option<String> = self.first(&q::SOURCE_GET, known, |row| row.get(5)).await?;
+        if known.is_some_and(|known| known != source.settings) {
+            self.execute(&WAITING_DUE_INSERT_ALL, values![source.id])
+                .await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn sources_get(&mut self, id: SourceId) -> StoreResult<Option<Source>> {

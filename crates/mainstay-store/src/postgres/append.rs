@@ -117,10 +117,10 @@ impl<'a> Short<'a> {
     }
 }
 
-/// The request's only event with its only key.
+/// The request's only event with its only key, if its tenant is known.
 fn alone(arrival: &Arrival) -> Option<(&NewEvent, &[u8; 16])> {
     match &arrival.events[..] {
-        [event] => match &event.dedup_keys[..] {
+        [event] if event.waits_for.is_empty() => match &event.dedup_keys[..] {
             [key] => Some((event, key)),
             _ => None,
         },

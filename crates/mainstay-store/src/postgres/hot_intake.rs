@@ -45,6 +45,14 @@ const EVENT_INSERT: &str = "
     INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
         occurred_at, receipt_id, payload_bytes, payload_zstd, payload, config_version)
     SELECT n.*, $2::bigint FROM unnest($1::event_row[]) AS n";
+const WAITING_INSERT: &str = "
+    INSERT INTO event_waiting (id, source_id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
+        receipt_id, payload_bytes, payload_zstd, payload)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const WAITING_VALUE_INSERT: &str = "
+    INSERT INTO event_waiting_value (source_id, event_id, value, place)
+    SELECT $1::uuid, $2::uuid, v.value, v.place::smallint
+    FROM unnest($3::text[]) WITH ORDINALITY AS v (value, place)";
 const RECEIPT_INSERT: &str = "
     INSERT INTO receipt (id, source_id, received_at, verdict, events, secret_id, remote, body_bytes, event_id,
         headers_zstd, headers, body_zstd, body)
@@ -61,6 +69,8 @@ pub(crate) const TEXTS: &[&str] = &[
     DEDUP_AGAIN,
     DEDUP_POINT,
     EVENT_INSERT,
+    WAITING_INSERT,
+    WAITING_VALUE_INSERT,
     RECEIPT_INSERT,
 ];
 
@@ -177,6 +187,11 @@ impl PgConn<'_> {
         self.rows(CONFIG_ALONE, &[]).await.map(|_| ())
     }
 
+    /// Holds up changes of the configuration until the end of the transaction.
+    pub(crate) async fn config_share(&self) -> StoreResult<()> {
+        self.rows(CONFIG_SHARED, &[]).await.map(|_| ())
+    }
+
     pub(crate) async fn event_append(
         &self,
         config_version: i64,
@@ -206,7 +221,39 @@ impl PgConn<'_> {
             self.deliveries_count(&batch.roots),
         )
         .await?;
+        self.waiting_insert(&batch.roots).await?;
         Ok(appended)
+    }
+
+    /// New events whose tenant is not known yet: rare, so one by one.
+    async fn waiting_insert(&self, roots: &[Root<'_>]) -> StoreResult<()> {
+        let waits = |root: &&Root<'_>| root.known.is_none() && !root.event.waits_for.is_empty();
+        for root in roots.iter().filter(waits) {
+            let (event, receipt) = (root.event, root.receipt);
+            let (id, source) = (event.id.uuid(), event.source.uuid());
+            let occurred_at = event.occurred_at.map(Timestamp::micros);
+            self.run(
+                WAITING_INSERT,
+                &[
+                    &id,
+                    &source,
+                    &event.source_number,
+                    &&root.keys[0][..],
+                    &event.provider_id,
+                    &event.kind,
+                    &receipt.received_at.micros(),
+                    &occurred_at,
+                    &receipt.id.uuid(),
+                    &event.payload_bytes,
+                    &event.payload.zstd,
+                    &&event.payload.bytes[..],
+                ],
+            )
+            .await?;
+            self.run(WAITING_VALUE_INSERT, &[&source, &id, &event.waits_for])
+                .await?;
+        }
+        Ok(())
     }
 
     /// Inserts the keys and finds out which were there.
@@ -298,7 +345,11 @@ impl PgConn<'_> {
         counts.sort_unstable();
         self.prepare(DEDUP_AGAIN).await?;
         let count = |((number, key), more): (Key, i32)| async move {
-            self.run(DEDUP_AGAIN, &[&number, &&key[..], &more]).await
+            match self.run(DEDUP_AGAIN, &[&number, &&key[..], &more]).await? {
+                // It was given to its tenant while this waited for it: the new record is seen by a new statement.
+                0 => self.run(DEDUP_AGAIN, &[&number, &&key[..], &more]).await,
+                changed => Ok(changed),
+            }
         };
         try_join_all(counts.into_iter().map(count))
             .await
@@ -327,7 +378,8 @@ fn fixed<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
 /// The rows of new events.
 fn event_rows(roots: &[Root<'_>]) -> Rows {
     let mut rows = Rows::default();
-    for root in roots.iter().filter(|root| root.known.is_none()) {
+    let known = |root: &&Root<'_>| root.known.is_none() && root.event.waits_for.is_empty();
+    for root in roots.iter().filter(known) {
         rows.push(|row| event_put(row, root.event, root.receipt, &root.keys[0]));
     }
     rows

@@ -173,7 +173,7 @@ static RETRIES: Sized = sized!(
 
 const BODIES: &str = "
     SELECT j.tenant_id, j.id, j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind,
-        (SELECT s.name FROM source AS s WHERE s.tenant_id = e.tenant_id AND s.id = e.source_id),
+        (SELECT s.name FROM source AS s WHERE s.id = e.source_id),
         e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers, e.receipt_id
     FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
     CROSS JOIN LATERAL (SELECT * FROM job WHERE job.tenant_id = k.tenant_id AND job.id = k.id LIMIT 1) AS j

@@ -22,6 +22,12 @@ const EVENT_INSERT: &str = "
     INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
         occurred_at, receipt_id, config_version, payload_bytes, payload_zstd, payload)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+const WAITING_INSERT: &str = "
+    INSERT INTO event_waiting (id, source_id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
+        receipt_id, payload_bytes, payload_zstd, payload)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+const WAITING_VALUE_INSERT: &str =
+    "INSERT INTO event_waiting_value (source_id, value, event_id, place) VALUES (?1, ?2, ?3, ?4)";
 const RECEIPT_INSERT: &str = "
     INSERT INTO receipt (id, source_id, received_at, verdict, events, refusal, secret_id, remote, body_bytes,
         event_id, headers_zstd, headers, body_zstd, body)
@@ -35,6 +41,8 @@ pub(crate) const TEXTS: &[&str] = &[
     DEDUP_INSERT,
     DEDUP_AGAIN,
     EVENT_INSERT,
+    WAITING_INSERT,
+    WAITING_VALUE_INSERT,
     RECEIPT_INSERT,
 ];
 
@@ -60,6 +68,8 @@ impl SqliteConn<'_> {
 }
 
 struct Append<'c> {
+    /// For what is rare: events whose tenant is not known yet.
+    conn: &'c SqliteConn<'c>,
     config_version: i64,
     dedup_get: CachedStatement<'c>,
     dedup_insert: CachedStatement<'c>,
@@ -80,6 +90,7 @@ struct Known {
 impl<'c> Append<'c> {
     fn prepare(conn: &'c SqliteConn<'_>, config_version: i64) -> StoreResult<Self> {
         Ok(Self {
+            conn,
             config_version,
             dedup_get: conn.prepare_cached(DEDUP_GET)?,
             dedup_insert: conn.prepare_cached(DEDUP_INSERT)?,
@@ -103,7 +114,10 @@ impl<'c> Append<'c> {
 
     fn appended(&mut self, event: &NewEvent, receipt: &NewReceipt) -> StoreResult<Appended> {
         let Some(known) = self.known(event)? else {
-            self.event(event, receipt)?;
+            match event.waits_for.is_empty() {
+                true => self.event(event, receipt)?,
+                false => self.waiting(event, receipt)?,
+            }
             for job in &event.jobs {
                 self.job.insert(job)?;
             }
@@ -190,6 +204,36 @@ impl<'c> Append<'c> {
             &event.payload.bytes[..],
         ]);
         inserted.map(|_| ()).map_err(map_error)
+    }
+
+    fn waiting(&self, event: &NewEvent, receipt: &NewReceipt) -> StoreResult<()> {
+        let (event_id, source) = (event.id.uuid(), event.source.uuid());
+        let inserted = self.conn.prepare_cached(WAITING_INSERT)?.execute(params![
+            &event_id.as_bytes()[..],
+            &source.as_bytes()[..],
+            event.source_number,
+            &event.dedup_keys[0][..],
+            event.provider_id,
+            event.kind,
+            receipt.received_at.micros(),
+            event.occurred_at.map(mainstay_domain::Timestamp::micros),
+            id(receipt.id).as_slice(),
+            event.payload_bytes,
+            event.payload.zstd,
+            &event.payload.bytes[..],
+        ]);
+        inserted.map_err(map_error)?;
+        let mut value = self.conn.prepare_cached(WAITING_VALUE_INSERT)?;
+        for (place, text) in (1_i64..).zip(&event.waits_for) {
+            let params = params![
+                &source.as_bytes()[..],
+                text,
+                &event_id.as_bytes()[..],
+                place
+            ];
+            value.execute(params).map_err(map_error)?;
+        }
+        Ok(())
     }
 
     fn receipt(&mut self, arrival: &Arrival, appended: &[Appended]) -> StoreResult<()> {

@@ -70,7 +70,7 @@ const BODY: &str = "
     FROM job AS j
     LEFT JOIN event AS e ON e.tenant_id = j.tenant_id AND e.id = j.event_id
     LEFT JOIN receipt AS r ON r.id = CASE WHEN ?3 THEN e.receipt_id END
-    LEFT JOIN source AS s ON s.tenant_id = e.tenant_id AND s.id = e.source_id
+    LEFT JOIN source AS s ON s.id = e.source_id
     WHERE j.tenant_id = ?1 AND j.id = ?2";
 const START: &str = "
     INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)

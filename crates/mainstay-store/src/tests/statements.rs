@@ -3,8 +3,11 @@
 mod tenants;
 
 use mainstay_domain::{
-    Category, EndpointId, EventId, JobId, ReceiptId, SourceId, TenantId, Timestamp,
-    intake::{EventFilter, EventStatus, Verdict},
+    Category, EndpointId, EventId, JobId, LinkId, ReceiptId, SourceId, TenantId, Timestamp,
+    intake::{
+        EventFilter, EventStatus, Verdict,
+        links::{LinkFilter, WaitingFilter},
+    },
     jobs::{DeadLetterFilter, JobFilter, JobState},
 };
 use mainstay_testkit::{Cluster, TestDatabase};
@@ -28,6 +31,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("access", crate::access::queries::ALL),
         ("billing", crate::billing::queries::ALL),
         ("intake", crate::intake::queries::ALL),
+        ("links", crate::intake::links::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
         ("leases", crate::lease::ALL),
         ("watch", crate::watch::queries::ALL),
@@ -90,6 +94,27 @@ fn lists() -> Vec<Statement> {
         expire::receipts_remove(&[ReceiptId::NIL]),
     );
     let source = SourceId::NIL;
+    use crate::intake::links;
+    for filter in link_filters() {
+        add("links", Reach::System, links::page(&filter, 10));
+    }
+    for filter in waiting_filters() {
+        add(
+            "waiting events",
+            Reach::System,
+            links::waiting::page(&filter, 10),
+        );
+    }
+    add(
+        "removed duplicates' receipts",
+        Reach::Platform,
+        links::waiting::again_remove(&events),
+    );
+    add(
+        "waited for values",
+        Reach::Platform,
+        links::waiting::values_of(&events),
+    );
     for verdict in [None].into_iter().chain(Verdict::ALL.map(Some)) {
         let before = Some(ReceiptId::NIL);
         add(
@@ -156,6 +181,24 @@ fn event_filters() -> impl Iterator<Item = EventFilter> {
             to: bit(bits, 4, Timestamp::EPOCH),
             before: bit(bits, 5, (Timestamp::EPOCH, EventId::NIL)),
         })
+    })
+}
+
+fn link_filters() -> impl Iterator<Item = LinkFilter> {
+    (0..16).map(|bits| LinkFilter {
+        source: SourceId::NIL,
+        tenant: bit(bits, 0, TenantId::NIL),
+        value: bit(bits, 1, "acct_1".to_owned()),
+        prefix: bit(bits, 2, "acct_".to_owned()),
+        before: bit(bits, 3, LinkId::NIL),
+    })
+}
+
+fn waiting_filters() -> impl Iterator<Item = WaitingFilter> {
+    (0..8).map(|bits| WaitingFilter {
+        source: bit(bits, 0, SourceId::NIL),
+        value: bit(bits, 1, "acct_1".to_owned()),
+        before: bit(bits, 2, EventId::NIL),
     })
 }
 

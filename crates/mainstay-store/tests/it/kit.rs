@@ -168,6 +168,7 @@ impl World {
             payload: blob(provider_id.as_bytes()),
             payload_bytes: provider_id.len() as i64,
             jobs: vec![self.job_of(id, ms)],
+            waits_for: Vec::new(),
         }
     }
 

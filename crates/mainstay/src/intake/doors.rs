@@ -14,7 +14,7 @@ use mainstay_domain::{
     jobs::{Endpoint, QueueNumber},
 };
 
-use super::scheme::prepare;
+use super::{scheme::prepare, tenants::Finder};
 
 /// The job kind of a push to an endpoint.
 pub const DELIVER: &str = "endpoint.deliver";
@@ -36,6 +36,8 @@ pub(crate) struct Door {
     pub(crate) settings: SourceSettings,
     /// Its scheme with keys prepared; `None` for the source of our own events, which no request can reach.
     pub(crate) scheme: Option<PreparedScheme>,
+    /// How the tenant of each event is found; none: it is the source's own.
+    pub(super) tenants: Option<Finder>,
     rules: Vec<Rule>,
 }
 
@@ -166,10 +168,14 @@ impl Door {
                 prepare(&source, &settings).map_err(|problem| (source.name.clone(), problem))?,
             ),
         };
+        let rule = settings
+            .tenant_rule()
+            .map_err(|problem| (source.name.clone(), problem.to_string()))?;
         Ok(Self {
             source,
             settings,
             scheme,
+            tenants: rule.map(Finder::new),
             rules,
         })
     }

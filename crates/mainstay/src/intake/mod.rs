@@ -21,8 +21,10 @@ use mainstay_domain::{
     jobs::{Endpoint, NewJob},
     watch::Series,
 };
+use tokio::sync::Notify;
 
 mod answer;
+pub(crate) mod assign;
 mod batch;
 mod blob;
 mod diagnose;
@@ -32,6 +34,7 @@ mod refusing;
 pub mod replay;
 pub mod reverify;
 mod scheme;
+mod tenants;
 
 pub use answer::Answer;
 pub use blob::decompress;
@@ -45,6 +48,7 @@ use blob::{compress, headers_json};
 use doors::{Door, Doors};
 use refused::Refused;
 use refusing::{Episode, Refusing};
+use tenants::Whose;
 
 /// The band that jobs of events wait in.
 pub(crate) const BAND: i16 = 1;
@@ -91,6 +95,8 @@ pub struct Intake {
     refusing: Refusing,
     samples: Arc<Samples>,
     certificates: Arc<dyn Certificates>,
+    /// Something may be due to be assigned.
+    due: Notify,
 }
 
 /// Why a request cannot be judged.
@@ -99,6 +105,8 @@ enum Unjudged {
     Refused(scheme::Refusal),
     /// What it must be judged by is not to be had now.
     Unavailable,
+    /// Whose its events are cannot be asked now.
+    Store(StoreError),
 }
 
 impl Intake {
@@ -124,6 +132,7 @@ impl Intake {
             builtin,
             samples,
             certificates,
+            due: Notify::new(),
         }))
     }
 
@@ -152,6 +161,7 @@ impl Intake {
                     arrival
                 }
                 Err(Unjudged::Unavailable) => return Answer::certificate_unavailable(),
+                Err(Unjudged::Store(error)) => return self.unavailable(&door, &error),
                 Err(Unjudged::Refused(refusal)) => {
                     // A secret may have been added on another node a moment ago.
                     if self.reload_if_changed().await {
@@ -188,6 +198,7 @@ impl Intake {
             Ok(_) => Answer::verified(),
             Err(Unjudged::Refused(refusal)) => Answer::refused(&refusal),
             Err(Unjudged::Unavailable) => Answer::certificate_unavailable(),
+            Err(Unjudged::Store(_)) => Answer::unavailable(),
         }
     }
 
@@ -314,11 +325,12 @@ impl Intake {
             .secrets
             .get(verified.secret_index)
             .map(|secret| secret.id);
-        let events: Vec<NewEvent> = verified
-            .events
-            .into_iter()
-            .map(|found| self.event(door, inbound, found, jobs_at))
-            .collect();
+        let mut events: Vec<NewEvent> = Vec::with_capacity(verified.events.len());
+        for found in verified.events {
+            let whose = self.whose(door, inbound, &found.payload).await;
+            let whose = whose.map_err(Unjudged::Store)?;
+            events.push(self.event(door, inbound, found, whose, jobs_at));
+        }
         // Where one event is the whole body the store keeps the bytes once, unless it turns out to be a conflict.
         let body = match events.as_slice() {
             [event] if event.payload_bytes == inbound.body.len() as i64 => event.payload.clone(),
@@ -343,11 +355,17 @@ impl Intake {
         door: &Door,
         inbound: &Inbound,
         found: scheme::Found,
+        whose: Whose,
         jobs_at: Timestamp,
     ) -> NewEvent {
-        let tenant = door.source.tenant;
         let id = EventId::new(inbound.received_at, &*self.random);
-        let jobs = self.jobs(door, id, &found.kind, tenant, jobs_at);
+        let (tenant, jobs, waits_for) = match whose {
+            Whose::Known(tenant) => {
+                let jobs = self.jobs(door, id, &found.kind, tenant, jobs_at);
+                (tenant, jobs, Vec::new())
+            }
+            Whose::Unknown(values) => (TenantId::NIL, Vec::new(), values),
+        };
         NewEvent {
             id,
             tenant,
@@ -361,6 +379,7 @@ impl Intake {
             payload: compress(&found.payload),
             kind: found.kind,
             jobs,
+            waits_for,
         }
     }
 
@@ -515,6 +534,7 @@ impl Intake {
             payload_bytes: bytes.len() as i64,
             payload: compress(&bytes),
             jobs,
+            waits_for: Vec::new(),
         };
         let receipt = NewReceipt {
             id: ReceiptId::new(now, &*self.random),

@@ -30,6 +30,8 @@ const SCOPE: Scope = Scope::System("reverify");
 const BODY_NOT_KEPT: &str = "body_not_kept";
 /// Why a request stays refused whose certificate cannot be fetched now.
 const CERTIFICATE_UNAVAILABLE: &str = "certificate_unavailable";
+/// Why a request stays refused for whose tenant the store could not be asked.
+const STORE_UNAVAILABLE: &str = "store_unavailable";
 /// Why a request stays refused that cannot be read from the database.
 const UNREADABLE: &str = "unreadable";
 
@@ -188,6 +190,7 @@ impl Intake {
             .map_err(|unjudged| match unjudged {
                 Unjudged::Refused(refusal) => refusal.code(),
                 Unjudged::Unavailable => CERTIFICATE_UNAVAILABLE,
+                Unjudged::Store(_) => STORE_UNAVAILABLE,
             })?;
         arrival.receipt.id = receipt.id;
         arrival.receipt.headers = receipt.headers.clone();

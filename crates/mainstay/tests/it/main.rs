@@ -5,4 +5,5 @@ mod intake;
 mod own;
 mod paypal;
 mod reverify;
+mod tenants;
 mod world;

@@ -216,7 +216,7 @@ fn source(
     }
 }
 
-async fn insert_tenant(store: &dyn Store, id: TenantId, slug: &str) {
+pub(crate) async fn insert_tenant(store: &dyn Store, id: TenantId, slug: &str) {
     let tenant = Tenant {
         id,
         name: slug.into(),

@@ -24,6 +24,11 @@ impl JsonPointer {
         &self.text
     }
 
+    /// The steps of the way, decoded.
+    pub(super) fn segments(&self) -> &[String] {
+        &self.segments
+    }
+
     /// The value that stands there; none when nothing or `null` does. A key that stands twice on the way is
     /// refused: readers would disagree which one counts.
     pub(super) fn find<'a>(&self, body: &'a str) -> Result<Option<&'a RawValue>, Refusal> {

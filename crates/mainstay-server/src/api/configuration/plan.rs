@@ -24,7 +24,7 @@ use crate::{
         bindings::{Names, NewHandler, name_of_rule},
         endpoints::{blank, settings_of, signing_secret},
         resolve,
-        sources::{fresh_secret, hint},
+        sources::{fresh_secret, hint, rule_allowed},
     },
     http::{Code, Problem, extract::Checks},
     state::App,
@@ -325,7 +325,11 @@ impl<'p> Planner<'p> {
             secrets: secrets.list,
             ..base
         };
-        let source = match wanted.change.apply(base, self.now) {
+        let changed = wanted.change.apply(base, self.now).and_then(|source| {
+            rule_allowed(self.caller, found, &source)?;
+            Ok(source)
+        });
+        let source = match changed {
             Ok(source) => source,
             Err(problem) => return self.source_wrong(&wanted.at, problem),
         };

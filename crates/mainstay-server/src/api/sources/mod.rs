@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+mod links;
 mod reverify;
 mod rules;
 mod secrets;
@@ -38,6 +39,7 @@ use crate::{
     stats::Figures,
 };
 
+pub(crate) use links::LinkValue;
 use view::SettingsView;
 pub(crate) use view::{Scheme, SourceView, hint};
 
@@ -48,6 +50,9 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(secrets::source_secret_create))
         .routes(routes!(secrets::source_secret_delete))
         .routes(routes!(reverify::source_reverify))
+        .routes(routes!(links::source_link_list, links::source_link_create))
+        .routes(routes!(links::source_link_delete))
+        .routes(routes!(links::source_waiting))
 }
 
 /// A source to add.
@@ -190,6 +195,7 @@ async fn source_create(
         created_at: now,
         updated_at: now,
     };
+    rule_allowed(&caller, None, &source)?;
     let what = serde_json::json!({ "name": source.name, "scheme": scheme });
     let told = caller.audit(&app, "source.create", source.id, Some(what), Some(tenant));
     let id = source.id;
@@ -232,6 +238,23 @@ async fn source_get(
         source,
         &app.stats.figures(&app).await?,
     )))
+}
+
+/// A rule gives events to other tenants: who is bound to one can neither make it nor take it away.
+pub(super) fn rule_allowed(
+    caller: &Caller,
+    known: Option<&Source>,
+    wanted: &Source,
+) -> Result<(), Problem> {
+    if known.and_then(rule) == rule(wanted) {
+        return Ok(());
+    }
+    caller.everywhere()
+}
+
+fn rule(source: &Source) -> Option<serde_json::Value> {
+    let settings: SourceSettings = serde_json::from_str(&source.settings).unwrap_or_default();
+    settings.tenant
 }
 
 impl SourceChange {
@@ -293,6 +316,7 @@ async fn source_update(
 ) -> Result<Response, Problem> {
     input.value.check()?;
     let change = Arc::new(input.value);
+    let asking = caller.clone();
     let figures = Arc::new(app.stats.figures(&app).await?);
     let (told, now) = (
         caller.audit(&app, "source.update", id, None, None),
@@ -300,11 +324,16 @@ async fn source_update(
     );
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (change, figures, told) = (Arc::clone(&change), Arc::clone(&figures), told.clone());
+        let asking = asking.clone();
         Box::pin(async move {
             let Some(known) = tx.source_get(id).await? else {
                 return Ok(Err(Problem::not_found("source")));
             };
-            let source = match change.apply(known, now) {
+            let changed = change.apply(known.clone(), now).and_then(|source| {
+                rule_allowed(&asking, Some(&known), &source)?;
+                Ok(source)
+            });
+            let source = match changed {
                 Ok(source) => source,
                 Err(problem) => return Ok(Err(problem)),
             };
@@ -315,12 +344,14 @@ async fn source_update(
     })
     .await?;
     app.configured("source", id).await;
+    // Another rule may know whose some of the waiting events are.
+    app.mainstay.intake.assign_soon();
     Ok(done)
 }
 
 /// Remove a source
 ///
-/// Refused while a binding names it. Its events stay.
+/// Refused while a binding names it, and while events wait for their tenant. Its events stay.
 #[utoipa::path(delete, path = "/v1/sources/{id}", tag = "intake",
     params(("id" = String, Path, description = "`src_…`")), responses((status = 204, description = "Removed")))]
 async fn source_delete(

@@ -103,6 +103,28 @@ pub(crate) enum HmacAlgorithm {
     Sha512,
 }
 
+/// How the tenant of each event is found.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TenantRule {
+    /// Where values stand that a tenant may be known by, in order: the first that leads to one wins.
+    #[schema(min_items = 1, max_items = 4)]
+    find: Vec<TenantFrom>,
+    /// Whether a value that nobody linked may be the slug or the id of a tenant itself.
+    #[serde(default)]
+    direct: bool,
+}
+
+/// Where a value stands that a tenant may be known by.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TenantFrom {
+    /// In a header.
+    Header(String),
+    /// In the event's payload: a JSON pointer to a string or a whole number; in a form, `/` and the name of a field.
+    Pointer(String),
+}
+
 /// How a signature is written.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -216,6 +238,20 @@ mod tests {
         ] {
             let own = again::<scheme::EventRule>(&rule);
             assert_eq!(own, again::<EventRule>(&rule), "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_described_rule_for_tenants_is_the_domains_own() {
+        for rule in [
+            json!({ "find": [{ "pointer": "/account" }, { "header": "X-Tenant" }] }),
+            json!({ "find": [{ "pointer": "/account" }], "direct": true }),
+            json!({ "find": [{ "fixed": "acme" }] }),
+            json!({ "find": [], "other": 1 }),
+            json!({}),
+        ] {
+            let own = again::<scheme::TenantRule>(&rule);
+            assert_eq!(own, again::<TenantRule>(&rule), "{rule}");
         }
     }
 

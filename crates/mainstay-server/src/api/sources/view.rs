@@ -11,7 +11,7 @@ use mainstay_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::rules::{BearerRule, EventRule, HmacRule};
+use super::rules::{BearerRule, EventRule, HmacRule, TenantRule};
 use crate::{stats::Figures, time::Time};
 
 /// How a provider signs its webhooks.
@@ -174,6 +174,9 @@ pub(crate) struct SettingsView {
     url: Option<String>,
     /// What an accepted request is answered with, where the provider reads it.
     answer: Option<AnswerView>,
+    /// How the tenant of each event is found; null: it is the source's own. Not for keys that are bound to a tenant.
+    #[schema(value_type = Option<TenantRule>)]
+    tenant: Option<serde_json::Value>,
 }
 
 impl Default for SettingsView {
@@ -187,6 +190,7 @@ impl Default for SettingsView {
             allow: Vec::new(),
             url: None,
             answer: None,
+            tenant: None,
         }
     }
 }
@@ -226,6 +230,7 @@ impl SettingsView {
                 content_type: answer.content_type,
                 body: answer.body,
             }),
+            tenant: settings.tenant,
         }
     }
 
@@ -239,6 +244,7 @@ impl SettingsView {
             allow: self.allow,
             url: self.url,
             verify_token,
+            tenant: self.tenant,
             answer: self.answer.map(|answer| AnswerSettings {
                 status: answer.status,
                 content_type: answer.content_type,

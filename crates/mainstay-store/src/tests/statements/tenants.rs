@@ -38,6 +38,7 @@ const TENANT_TABLES: &[&str] = &[
     "replay",
     "signal",
     "source",
+    "source_link",
     "source_secret",
     "tenant",
 ];
