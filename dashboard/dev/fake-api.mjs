@@ -127,7 +127,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     touch("endpoint", made.id);
     return made;
   };
-  world.addBinding = ({ name, source_id, type_pattern, endpoint_id, handler }, at = now) => {
+  world.addBinding = ({ name, source_id, type_pattern, filter, endpoint_id, handler }, at = now) => {
     const source = world.sources.find((each) => each.id === source_id);
     const endpoint = world.endpoints.find((each) => each.id === endpoint_id);
     const made = {
@@ -137,6 +137,8 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       source_id,
       source_name: source.name,
       type_pattern,
+      filter: filter ?? null,
+      filter_failed: 0,
       handler: endpoint ? { kind: "endpoint", endpoint_id, endpoint_name: endpoint.name } : handler,
       enabled: true,
       created_at: iso(at),

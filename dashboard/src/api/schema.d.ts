@@ -331,6 +331,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/{id}/filter": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Try a binding's filter on an event that is kept */
+        get: operations["event_filter"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events/{id}/payload": {
         parameters: {
             query?: never;
@@ -921,6 +938,13 @@ export interface components {
         Binding: {
             created_at: components["schemas"]["Time"];
             enabled: boolean;
+            /** @description What events of these types must say: an expression; null: they need not say anything. */
+            filter?: string | null;
+            /**
+             * Format: int64
+             * @description Events of the last 24 hours that the filter could not be evaluated for; they were taken as not matching.
+             */
+            filter_failed: number;
             handler: components["schemas"]["HandlerRef"];
             id: string;
             name: string;
@@ -933,6 +957,8 @@ export interface components {
         /** @description What is to change. */
         BindingChange: {
             enabled?: boolean | null;
+            /** @description Empty: no filter any more. */
+            filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
             type_pattern?: string | null;
@@ -1346,6 +1372,17 @@ export interface components {
             /** @description A JSON pointer into the body (`/settings/tolerance_secs`), or `?name` for a parameter of the query. */
             pointer: string;
         };
+        /** @description What a filter says of an event, and why where it fails. */
+        FilterAnswer: {
+            outcome: components["schemas"]["FilterOutcome"];
+            /** @description Why it failed. */
+            reason?: string | null;
+        };
+        /**
+         * @description What a filter says of an event.
+         * @enum {string}
+         */
+        FilterOutcome: "passed" | "held" | "failed";
         /** @description What carries out the jobs of a binding. */
         HandlerRef: {
             endpoint_id: string;
@@ -1522,6 +1559,11 @@ export interface components {
         NewBinding: {
             endpoint?: components["schemas"]["Text100"] | null;
             endpoint_id?: components["schemas"]["Text100"] | null;
+            /**
+             * @description What events of these types must say: an expression over `type`, `source`, `id`, `body` and `headers`, such as
+             *     `body.amount > 1000`.
+             */
+            filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
             source?: components["schemas"]["Text100"] | null;
@@ -1709,6 +1751,13 @@ export interface components {
             items: {
                 created_at: components["schemas"]["Time"];
                 enabled: boolean;
+                /** @description What events of these types must say: an expression; null: they need not say anything. */
+                filter?: string | null;
+                /**
+                 * Format: int64
+                 * @description Events of the last 24 hours that the filter could not be evaluated for; they were taken as not matching.
+                 */
+                filter_failed: number;
                 handler: components["schemas"]["HandlerRef"];
                 id: string;
                 name: string;
@@ -2065,7 +2114,10 @@ export interface components {
         };
         /** @description A replay to plan or to run. */
         ReplayRequest: {
-            /** @description The one binding that the events go to. Left out: every enabled one of their source that matches. */
+            /**
+             * @description The one binding that the events go to, whatever its types and filter. Left out: every enabled one of their source
+             *     that matches.
+             */
             binding_id?: string | null;
             /** @description Only say what would happen. */
             plan: boolean;
@@ -5121,6 +5173,103 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventDetail"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    event_filter: {
+        parameters: {
+            query: {
+                /** @description As a binding would have it. */
+                filter: string;
+            };
+            header?: never;
+            path: {
+                /** @description `evt_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilterAnswer"];
                 };
             };
             /** @description Something in the request is wrong; `errors` says what */

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
+use mainstay::intake::Filter;
 use mainstay_domain::{
     BindingId, EndpointId, SourceId, StoreExt, StoreResult, TenantId, Tx,
     intake::{Binding, HandlerRef},
@@ -27,6 +28,7 @@ use crate::{
         text::{Name, Text},
     },
     state::App,
+    stats::Figures,
     time::Time,
 };
 
@@ -91,6 +93,10 @@ pub(crate) struct BindingView {
     source_name: String,
     /// Exact types, `prefix.*` or `*`, several separated by commas.
     type_pattern: String,
+    /// What events of these types must say: an expression; null: they need not say anything.
+    filter: Option<String>,
+    /// Events of the last 24 hours that the filter could not be evaluated for; they were taken as not matching.
+    filter_failed: i64,
     handler: HandlerView,
     enabled: bool,
     created_at: Time,
@@ -111,6 +117,10 @@ pub(crate) struct NewBinding {
     /// Exact types, `prefix.*` or `*`, several separated by commas.
     #[schema(min_length = 1, max_length = 6500)]
     type_pattern: String,
+    /// What events of these types must say: an expression over `type`, `source`, `id`, `body` and `headers`, such as
+    /// `body.amount > 1000`.
+    #[schema(min_length = 1, max_length = 1000)]
+    filter: Option<String>,
     /// The endpoint's id.
     endpoint_id: Option<Text<100>>,
     /// The endpoint's name or id.
@@ -126,6 +136,9 @@ pub(crate) struct BindingChange {
     name: Option<String>,
     #[schema(min_length = 1, max_length = 6500)]
     type_pattern: Option<String>,
+    /// Empty: no filter any more.
+    #[schema(max_length = 1000)]
+    filter: Option<String>,
     enabled: Option<bool>,
     handler: Option<NewHandler>,
 }
@@ -152,14 +165,22 @@ fn pattern(checks: &mut Checks, pointer: &str, text: &str) -> String {
     parts.join(",")
 }
 
-/// The names that a view shows beside ids.
+/// Reads a filter, which says where it is wrong.
+fn check_filter(checks: &mut Checks, pointer: &str, text: &str) {
+    if let Err(problem) = Filter::new(text) {
+        checks.fail(pointer, problem.to_string());
+    }
+}
+
+/// The names and figures that a view shows beside ids.
 struct Names {
     sources: HashMap<SourceId, String>,
     endpoints: HashMap<EndpointId, String>,
+    figures: Arc<Figures>,
 }
 
 impl Names {
-    async fn load(tx: &mut dyn Tx) -> StoreResult<Self> {
+    async fn load(tx: &mut dyn Tx, figures: Arc<Figures>) -> StoreResult<Self> {
         let sources = tx.source_list().await?;
         let endpoints = tx.endpoint_list().await?;
         Ok(Self {
@@ -168,6 +189,7 @@ impl Names {
                 .into_iter()
                 .map(|one| (one.id, one.name))
                 .collect(),
+            figures,
         })
     }
 
@@ -184,6 +206,11 @@ impl Names {
                 .cloned()
                 .unwrap_or_default(),
             type_pattern: binding.type_pattern,
+            filter_failed: match binding.filter {
+                Some(_) => self.figures.of(binding.id.uuid()).filter_failed,
+                None => 0,
+            },
+            filter: binding.filter,
             handler: match binding.handler {
                 HandlerRef::Endpoint(id) => HandlerView::Endpoint {
                     endpoint_id: id,
@@ -205,13 +232,20 @@ async fn binding_list(
     caller: Caller,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<BindingView>>, Problem> {
-    let (all, names) = app
+    let (all, names) = all_with_names(&app, &caller).await?;
+    page_of_all(all, &query, |one| one.id.uuid(), |one| names.view(one)).map(Json)
+}
+
+async fn all_with_names(app: &App, caller: &Caller) -> Result<(Vec<Binding>, Names), Problem> {
+    let figures = Arc::new(app.stats.figures(app).await?);
+    let found = app
         .store
-        .read(caller.scope(), |tx| {
-            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
+        .read(caller.scope(), move |tx| {
+            let figures = Arc::clone(&figures);
+            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx, figures).await?)) })
         })
         .await?;
-    page_of_all(all, &query, |one| one.id.uuid(), |one| names.view(one)).map(Json)
+    Ok(found)
 }
 
 fn only_one<T>(checks: &mut Checks, pointer: &str, what: &str, given: Vec<T>) -> Option<T> {
@@ -234,6 +268,7 @@ async fn binding_create(
         source_id,
         source,
         type_pattern,
+        filter,
         endpoint_id,
         endpoint,
         handler,
@@ -243,6 +278,9 @@ async fn binding_create(
         checks.text("/name", name, 100);
     }
     let type_pattern = pattern(&mut checks, "/type_pattern", &type_pattern);
+    if let Some(filter) = &filter {
+        check_filter(&mut checks, "/filter", filter);
+    }
     let sources: Vec<Text<100>> = source_id.into_iter().chain(source).collect();
     let source = only_one(
         &mut checks,
@@ -273,6 +311,7 @@ async fn binding_create(
     let builtin = Arc::clone(&app.mainstay.builtin);
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (name, source, type_pattern) = (name.clone(), source.clone(), type_pattern.clone());
+        let filter = filter.clone();
         let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
         Box::pin(async move {
             let Some(source) = resolve::source(tx, &source).await? else {
@@ -293,13 +332,14 @@ async fn binding_create(
                 name: name.unwrap_or_else(made),
                 source: source.id,
                 type_pattern,
+                filter,
                 handler,
                 enabled: true,
                 created_at: now,
             };
             tx.binding_insert(&binding).await?;
             tx.audit_insert(&in_tenant(told, binding.tenant)).await?;
-            let names = Names::load(tx).await?;
+            let names = Names::load(tx, Arc::default()).await?;
             Done::json(StatusCode::CREATED, &names.view(binding)).map(Ok)
         })
     })
@@ -341,12 +381,7 @@ async fn binding_get(
     caller: Caller,
     Id(id): Id<BindingId>,
 ) -> Result<Json<BindingView>, Problem> {
-    let (all, names) = app
-        .store
-        .read(caller.scope(), |tx| {
-            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
-        })
-        .await?;
+    let (all, names) = all_with_names(&app, &caller).await?;
     let found = all.into_iter().find(|binding| binding.id == id);
     found
         .map(|binding| Json(names.view(binding)))
@@ -366,6 +401,7 @@ async fn binding_update(
     let BindingChange {
         name,
         type_pattern,
+        filter,
         enabled,
         handler,
     } = input.value;
@@ -374,11 +410,16 @@ async fn binding_update(
         checks.text("/name", name, 100);
     }
     let type_pattern = type_pattern.map(|text| pattern(&mut checks, "/type_pattern", &text));
+    if let Some(filter) = filter.as_deref().filter(|text| !text.is_empty()) {
+        check_filter(&mut checks, "/filter", filter);
+    }
     checks.done()?;
+    let figures = Arc::new(app.stats.figures(&app).await?);
     let told = caller.audit(&app, "binding.update", id, None, None);
     let builtin = Arc::clone(&app.mainstay.builtin);
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let (name, type_pattern) = (name.clone(), type_pattern.clone());
+        let (name, type_pattern, filter) = (name.clone(), type_pattern.clone(), filter.clone());
+        let figures = Arc::clone(&figures);
         let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
         Box::pin(async move {
             let found = tx
@@ -403,13 +444,17 @@ async fn binding_update(
             let binding = Binding {
                 name: name.unwrap_or(known.name),
                 type_pattern: type_pattern.unwrap_or(known.type_pattern),
+                filter: match filter {
+                    Some(text) => (!text.is_empty()).then_some(text),
+                    None => known.filter,
+                },
                 enabled: enabled.unwrap_or(known.enabled),
                 handler,
                 ..known
             };
             tx.binding_update(&binding).await?;
             tx.audit_insert(&in_tenant(told, binding.tenant)).await?;
-            let names = Names::load(tx).await?;
+            let names = Names::load(tx, figures).await?;
             Done::json(StatusCode::OK, &names.view(binding)).map(Ok)
         })
     })

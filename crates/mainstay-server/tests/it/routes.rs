@@ -114,6 +114,15 @@ impl Operation {
         self.path
             .replace("{id}", id)
             .replace("{secret_id}", &world.source_secret)
+            + self.query_needed()
+    }
+
+    /// What this operation must be asked with.
+    fn query_needed(&self) -> &'static str {
+        match self.id.as_str() {
+            "event_filter" => "?filter=true",
+            _ => "",
+        }
     }
 
     /// A body that is right, about the things of this world.

@@ -133,6 +133,7 @@ impl SqlTx<'_> {
             builtin,
             binding.enabled,
             binding.created_at,
+            binding.filter.as_deref(),
         ];
         reference(self.execute(&q::BINDING_INSERT, params).await, "binding").map(|_| ())
     }
@@ -149,6 +150,7 @@ impl SqlTx<'_> {
             endpoint,
             builtin,
             binding.enabled,
+            binding.filter.as_deref(),
         ];
         reference(self.changed(&q::BINDING_UPDATE, params).await, "binding")
     }
@@ -221,6 +223,7 @@ fn binding(row: &Row) -> StoreResult<Binding> {
         name: row.get(2)?,
         source: row.get(3)?,
         type_pattern: row.get(4)?,
+        filter: row.get(9)?,
         handler,
         enabled: row.get(7)?,
         created_at: row.get(8)?,

@@ -236,6 +236,7 @@ impl World {
             name: name.to_owned(),
             source: self.source.id,
             type_pattern: "*".into(),
+            filter: None,
             handler,
             enabled: true,
             created_at: BEGIN,

@@ -85,6 +85,7 @@ async fn bind(world: &World, source: &'static str, pattern: &'static str, handle
                 name: pattern.into(),
                 source: found.expect("the source is there").id,
                 type_pattern: pattern.into(),
+                filter: None,
                 handler,
                 enabled: true,
                 created_at: now,
