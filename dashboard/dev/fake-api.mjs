@@ -806,7 +806,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       if (world.bindings.some(({ handler }) => handler.endpoint_id === id)) throw new Refused(409, "in_use", "The endpoint is in use", "Delete the bindings that lead to it first.");
       world.endpoints = world.endpoints.filter((each) => each.id !== id);
     },
-    "POST /v1/endpoints/:id/secret": () => ({ secret: world.newSecret() }),
+    "POST /v1/endpoints/:id/secret": () => ({ secret: world.newSecret(), previous_until: null }),
     "GET /v1/bindings": (_, url) => page(world.bindings, url),
     "POST /v1/bindings": (body) => world.addBinding(body),
     "PATCH /v1/bindings/:id": (body, _, { id }) => Object.assign(world.bindings.find((each) => each.id === id) ?? raise(missing("binding")), body),

@@ -288,10 +288,31 @@ export interface paths {
         put?: never;
         /**
          * Make a new signing secret for an endpoint
-         * @description Requests are signed with it and with the one before it, so that a receiver can change over without a gap.
+         * @description Requests are signed with it and, until the overlap ends, with those before it, so that a receiver can change over
+         *     without a gap.
          */
         post: operations["endpoint_secret_rotate"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/secret/previous": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End the overlap of an endpoint's secrets
+         * @description From now on requests are signed with the newest secret alone.
+         */
+        delete: operations["endpoint_secret_overlap_end"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1218,6 +1239,8 @@ export interface components {
             max_in_flight: number;
             name: string;
             retry: components["schemas"]["RetryPolicy"];
+            /** @description What requests are signed with, newest first. */
+            secrets: components["schemas"]["EndpointSecretInForce"][];
             signing: components["schemas"]["Signing"];
             stats: components["schemas"]["EndpointStats"];
             tenant_id: string;
@@ -1244,8 +1267,15 @@ export interface components {
         };
         /** @description A fresh signing secret. */
         EndpointSecret: {
+            previous_until?: components["schemas"]["Time"] | null;
             /** @description `whsec_…`. Shown once. */
             secret: string;
+        };
+        /** @description A secret that requests are signed with. */
+        EndpointSecretInForce: {
+            /** @description Its last characters. */
+            hint: string;
+            until?: components["schemas"]["Time"] | null;
         };
         /** @description How an endpoint does: its queue now, its counts of the last 24 hours. */
         EndpointStats: {
@@ -1821,6 +1851,8 @@ export interface components {
                 max_in_flight: number;
                 name: string;
                 retry: components["schemas"]["RetryPolicy"];
+                /** @description What requests are signed with, newest first. */
+                secrets: components["schemas"]["EndpointSecretInForce"][];
                 signing: components["schemas"]["Signing"];
                 stats: components["schemas"]["EndpointStats"];
                 tenant_id: string;
@@ -2263,6 +2295,15 @@ export interface components {
          * @enum {string}
          */
         Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac";
+        /** @description How a new signing secret takes the place of the one before. */
+        SecretRotation: {
+            /**
+             * Format: int32
+             * @description How long the secrets before it sign along, in seconds: a day unless this says otherwise; 0: not at all.
+             * @default null
+             */
+            overlap_secs?: number | null;
+        };
         /** @description What was sent in an attempt. */
         SentRequest: {
             /** @default {} */
@@ -4925,7 +4966,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SecretRotation"] | null;
+            };
+        };
         responses: {
             201: {
                 headers: {
@@ -4938,6 +4983,159 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["EndpointSecret"];
                 };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    endpoint_secret_overlap_end: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `ep_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Only the newest secret signs */
+            204: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Something in the request is wrong; `errors` says what */
             400: {

@@ -118,7 +118,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
               <Panel title="Secret and deletion">
                 <div className={detail.stack}>
                   <div className={detail.danger}>
-                    <span>A new secret signs every push from then on. Let your code accept both first.</span>
+                    <span>A new secret signs every push from then on; the one before signs along for a day.</span>
                     <Button icon="key" onClick={() => setDoing("rotate")}>New secret…</Button>
                   </div>
                   <div className={detail.danger}>

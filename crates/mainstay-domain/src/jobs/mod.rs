@@ -18,6 +18,7 @@ pub mod breaker;
 pub mod http_out;
 pub mod loss;
 pub mod retry;
+pub mod secret;
 pub mod settings;
 
 pub use loss::Loss;
@@ -426,7 +427,7 @@ pub struct Endpoint {
     /// Whether jobs are pushed. While it is not, they wait.
     pub enabled: bool,
     /// The Standard Webhooks secrets that requests are signed with, newest first.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<secret::EndpointSecret>,
     /// Signing, timeouts, limits, retry policy: JSON, checked before it is stored.
     pub settings: String,
     /// When it was made.

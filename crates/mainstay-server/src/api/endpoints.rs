@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mainstay_domain::{
-    EndpointId, Random, Scope, StoreExt, TenantId, Timestamp,
+    EndpointId, Scope, StoreExt, TenantId, Timestamp,
     jobs::{
         Endpoint,
         breaker::{Breaker, BreakerPolicy},
         http_out::OutError,
+        secret::EndpointSecret,
         settings::{EndpointSettings, SettingError, Signing},
     },
 };
@@ -39,18 +39,20 @@ use crate::{
     time::Time,
 };
 
+mod secrets;
+
+use secrets::{SecretView, secrets_shown, signing_secret};
+
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(endpoint_list, endpoint_create))
         .routes(routes!(endpoint_get, endpoint_update, endpoint_delete))
-        .routes(routes!(endpoint_secret_rotate))
+        .routes(routes!(secrets::endpoint_secret_rotate))
+        .routes(routes!(secrets::endpoint_secret_overlap_end))
 }
 
 /// How long a URL may be.
 const URL_MAX: usize = 2_048;
-
-/// Secrets that requests are signed with at the same time: the new one and the one before it.
-const SECRETS_KEPT: usize = 2;
 
 /// How requests to an endpoint are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -212,6 +214,8 @@ pub(crate) struct EndpointView {
     retry: Retry,
     breaker_settings: BreakerSettings,
     breaker: BreakerView,
+    /// What requests are signed with, newest first.
+    secrets: Vec<SecretView>,
     stats: EndpointStats,
     created_at: Time,
     updated_at: Time,
@@ -230,6 +234,7 @@ impl EndpointView {
         );
         Self {
             id: endpoint.id,
+            secrets: secrets_shown(&endpoint),
             name: endpoint.name,
             tenant_id: endpoint.tenant,
             url: endpoint.url,
@@ -407,13 +412,6 @@ fn check_url(checks: &mut Checks, pointer: &str, text: &str) {
     }
 }
 
-/// A signing secret as Standard Webhooks has it.
-fn signing_secret(random: &dyn Random) -> String {
-    let mut bytes = [0; 32];
-    random.fill(&mut bytes);
-    format!("whsec_{}", STANDARD.encode(bytes))
-}
-
 /// List endpoints
 #[utoipa::path(get, path = "/v1/endpoints", tag = "jobs", params(PageQuery),
     responses((status = 200, body = Page<EndpointView>)))]
@@ -471,7 +469,7 @@ async fn endpoint_create(
         url: String::new(),
         queue,
         enabled: true,
-        secrets: vec![secret.clone()],
+        secrets: vec![EndpointSecret::new(secret.clone())],
         settings: String::new(),
         created_at: now,
         updated_at: now,
@@ -574,45 +572,6 @@ async fn endpoint_delete(
             }
             tx.audit_insert(&in_tenant(told, known.tenant)).await?;
             Ok(Ok(Done::nothing()))
-        })
-    })
-    .await?;
-    app.configured("endpoint", id).await;
-    Ok(done)
-}
-
-/// A fresh signing secret.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct EndpointSecret {
-    /// `whsec_…`. Shown once.
-    secret: String,
-}
-
-/// Make a new signing secret for an endpoint
-///
-/// Requests are signed with it and with the one before it, so that a receiver can change over without a gap.
-#[utoipa::path(post, path = "/v1/endpoints/{id}/secret", tag = "jobs",
-    params(("id" = String, Path, description = "`ep_…`")), responses((status = 201, body = EndpointSecret)))]
-async fn endpoint_secret_rotate(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Id(id): Id<EndpointId>,
-    input: NoInput,
-) -> Result<Response, Problem> {
-    let (secret, now) = (signing_secret(&*app.random), app.clock.now());
-    let told = caller.audit(&app, "endpoint.secret.rotate", id, None, None);
-    let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {
-        let (secret, told) = (secret.clone(), told.clone());
-        Box::pin(async move {
-            let Some(mut known) = tx.endpoint_get(id).await? else {
-                return Ok(Err(Problem::not_found("endpoint")));
-            };
-            known.secrets.insert(0, secret.clone());
-            known.secrets.truncate(SECRETS_KEPT);
-            known.updated_at = now;
-            tx.endpoint_update(&known).await?;
-            tx.audit_insert(&in_tenant(told, known.tenant)).await?;
-            Done::json(StatusCode::CREATED, &EndpointSecret { secret }).map(Ok)
         })
     })
     .await?;

@@ -517,8 +517,8 @@ impl From<Filtered> for FilterAnswer {
 async fn event_filter(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Id(id): Id<EventId>,
     Params(query): Params<FilterQuery>,
+    Id(id): Id<EventId>,
 ) -> Result<Json<FilterAnswer>, Problem> {
     let filter = Filter::new(&query.filter)
         .map_err(|problem| Problem::field("?filter", problem.to_string()))?;

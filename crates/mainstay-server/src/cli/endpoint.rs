@@ -1,6 +1,7 @@
 //! `mainstay endpoint`: the team's own URLs that jobs are pushed to.
 
 use clap::{Args, Subcommand};
+use mainstay_domain::jobs::secret::OVERLAP_SECS;
 use serde_json::{Value, json};
 
 use super::{
@@ -56,8 +57,16 @@ pub(crate) enum EndpointCommand {
         #[command(flatten)]
         consent: Consent,
     },
-    /// Make a new signing secret; requests carry signatures of both for a day
+    /// Make a new signing secret; until the overlap ends, requests carry a signature of the one before as well
     RotateSecret {
+        /// Its name or id
+        endpoint: String,
+        /// How long the one before signs along, in seconds, a week at most; 0: not at all
+        #[arg(long, value_name = "SECS", default_value_t = OVERLAP_SECS)]
+        overlap_secs: u32,
+    },
+    /// Sign with the newest secret alone from now on
+    EndOverlap {
         /// Its name or id
         endpoint: String,
     },
@@ -166,13 +175,31 @@ pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(
             api.delete(&path(&text(&found, "/id"))).await?;
             context.done(&format!("endpoint {} deleted", text(&found, "/name")))
         }
-        EndpointCommand::RotateSecret { endpoint } => {
+        EndpointCommand::RotateSecret {
+            endpoint,
+            overlap_secs,
+        } => {
             let id = api.find_id(ENDPOINTS, &endpoint).await?;
             let made = api
-                .post(&format!("{}/secret", path(&id)), &json!({}))
+                .post(
+                    &format!("{}/secret", path(&id)),
+                    &json!({ "overlap_secs": overlap_secs }),
+                )
                 .await?;
+            match time_short(&text(&made, "/previous_until")) {
+                none if none.is_empty() => {}
+                until => context
+                    .out
+                    .remark(&format!("the secret before it signs along until {until}")),
+            }
             context.out.remark("this is shown once:");
             context.show(&made, |out| out.line(&text(&made, "/secret")))
+        }
+        EndpointCommand::EndOverlap { endpoint } => {
+            let id = api.find_id(ENDPOINTS, &endpoint).await?;
+            api.delete(&format!("{}/secret/previous", path(&id)))
+                .await?;
+            context.done(&format!("{endpoint}: only the newest secret signs"))
         }
         EndpointCommand::Enable { endpoint } => {
             update(context, &api, &endpoint, &json!({ "enabled": true })).await
@@ -214,6 +241,7 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
         .add("timeout", ms(endpoint, "/timeout_ms"))
         .add("max in flight", text(endpoint, "/max_in_flight"))
         .add("retry", text(endpoint, "/retry"))
+        .add("secrets", secrets_shown(endpoint))
         .add("breaker", Cell::state(text(endpoint, "/breaker/state")))
         .add("breaker error", text(endpoint, "/breaker/last_error"))
         .add(
@@ -236,6 +264,19 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
             time_short(&text(endpoint, "/stats/last_failure_at")),
         );
     context.out.fields(&fields)
+}
+
+/// `…abcd, …wxyz until 21 Nov 12:00`.
+fn secrets_shown(endpoint: &Value) -> String {
+    let all = endpoint.pointer("/secrets").and_then(Value::as_array);
+    let shown = all
+        .into_iter()
+        .flatten()
+        .map(|one| match time_short(&text(one, "/until")) {
+            none if none.is_empty() => text(one, "/hint"),
+            until => format!("{} until {until}", text(one, "/hint")),
+        });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn ms(value: &Value, pointer: &str) -> String {

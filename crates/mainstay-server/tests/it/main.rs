@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod deliveries;
 mod encrypted;
+mod endpoints;
 mod filters;
 mod idempotency;
 mod receiver;

@@ -138,6 +138,7 @@ impl Operation {
             "source_secret_create" => json!({}),
             "source_reverify" => json!({ "plan": false }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
+            "endpoint_secret_rotate" => json!({}),
             "endpoint_update" => json!({ "enabled": false }),
             "binding_create" => json!({
                 "source_id": world.source, "endpoint_id": world.endpoint, "type_pattern": "*",

@@ -154,17 +154,17 @@ impl Deliver {
         decompress(kept.as_ref().unwrap_or(&event.payload))
     }
 
-    /// A signature of every secret, so that the receiver can change to a new one when it likes.
+    /// A signature of every secret in force, so that the receiver can change to a new one when it likes.
     fn signature(
         &self,
         endpoint: &Endpoint,
         id: &str,
         body: &[u8],
     ) -> Result<Vec<(String, String)>, Failure> {
+        let now = self.clock.now();
         let secrets: Vec<Secret> = endpoint
-            .secrets
-            .iter()
-            .map(|secret| Secret::from(secret.as_str()))
+            .secrets_in_force(now)
+            .map(|one| Secret::from(one.secret.as_str()))
             .collect();
         let scheme =
             PreparedScheme::new(Scheme::StandardWebhooks, &secrets).map_err(|problem| {
@@ -173,7 +173,7 @@ impl Deliver {
         Ok(scheme.sign(&Message {
             id,
             kind: "",
-            timestamp_secs: self.clock.now().secs(),
+            timestamp_secs: now.secs(),
             body,
         }))
     }

@@ -10,6 +10,7 @@ use mainstay_domain::{
     jobs::{
         Endpoint,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
+        secret::EndpointSecret,
     },
 };
 use mainstay_testkit::on_both;
@@ -57,7 +58,9 @@ async fn endpoint(world: &World) -> EndpointId {
                     url: "https://example.com/hook".into(),
                     queue,
                     enabled: true,
-                    secrets: vec!["whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0".into()],
+                    secrets: vec![EndpointSecret::new(
+                        "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0",
+                    )],
                     settings: "{}".into(),
                     created_at: now,
                     updated_at: now,
