@@ -1231,6 +1231,8 @@ export interface components {
             created_at: components["schemas"]["Time"];
             /** @description Whether jobs are pushed. While it is not, they wait. */
             enabled: boolean;
+            /** @description The names of the headers that are added to each request; their values are not shown. */
+            header_names: string[];
             id: string;
             /**
              * Format: int32
@@ -1255,6 +1257,10 @@ export interface components {
             /** Format: int64 */
             connect_timeout_ms?: number | null;
             enabled?: boolean | null;
+            /** @description Headers to set, or with null to remove; those that are not named stay. */
+            headers?: {
+                [key: string]: string | null;
+            } | null;
             /** Format: int32 */
             max_in_flight?: number | null;
             name?: components["schemas"]["Name100"] | null;
@@ -1606,6 +1612,10 @@ export interface components {
             breaker_settings?: components["schemas"]["BreakerSettings"] | null;
             /** Format: int64 */
             connect_timeout_ms?: number | null;
+            /** @description Headers to add to each request, 16 at the most. Their values are treated as secrets. */
+            headers?: {
+                [key: string]: string | null;
+            } | null;
             /** Format: int32 */
             max_in_flight?: number | null;
             /** @description Unique in the tenant. */
@@ -1843,6 +1853,8 @@ export interface components {
                 created_at: components["schemas"]["Time"];
                 /** @description Whether jobs are pushed. While it is not, they wait. */
                 enabled: boolean;
+                /** @description The names of the headers that are added to each request; their values are not shown. */
+                header_names: string[];
                 id: string;
                 /**
                  * Format: int32

@@ -145,7 +145,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
           setSecret(answer.secret);
         }}
       >
-        Pushes are signed with the new one at once; code that knows only the old one refuses them, and they are tried again later.
+        Pushes carry a signature of both for a day. After that, code that knows only the old one refuses them, and they are tried again later.
       </Confirm>
       <SecretDialog
         open={secret !== null}

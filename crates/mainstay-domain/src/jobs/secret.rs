@@ -99,6 +99,7 @@ mod tests {
             queue: 1,
             enabled: true,
             secrets: vec![EndpointSecret::new("one")],
+            headers: Default::default(),
             settings: "{}".into(),
             created_at: Timestamp::EPOCH,
             updated_at: Timestamp::EPOCH,

@@ -1,6 +1,6 @@
 //! Endpoints: the team's own URLs that jobs are pushed to.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use mainstay_domain::{
@@ -8,6 +8,7 @@ use mainstay_domain::{
     jobs::{
         Endpoint,
         breaker::{Breaker, BreakerPolicy},
+        headers,
         http_out::OutError,
         secret::EndpointSecret,
         settings::{EndpointSettings, SettingError, Signing},
@@ -214,6 +215,8 @@ pub(crate) struct EndpointView {
     retry: Retry,
     breaker_settings: BreakerSettings,
     breaker: BreakerView,
+    /// The names of the headers that are added to each request; their values are not shown.
+    header_names: Vec<String>,
     /// What requests are signed with, newest first.
     secrets: Vec<SecretView>,
     stats: EndpointStats,
@@ -235,6 +238,7 @@ impl EndpointView {
         Self {
             id: endpoint.id,
             secrets: secrets_shown(&endpoint),
+            header_names: endpoint.headers.into_keys().collect(),
             name: endpoint.name,
             tenant_id: endpoint.tenant,
             url: endpoint.url,
@@ -265,6 +269,16 @@ impl EndpointView {
     }
 }
 
+/// Headers to set or to remove. Its values stand in no log.
+#[derive(Clone, Deserialize)]
+pub(crate) struct HeaderChanges(BTreeMap<String, Option<String>>);
+
+impl std::fmt::Debug for HeaderChanges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
 /// An endpoint to add.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -287,6 +301,9 @@ pub(crate) struct NewEndpoint {
     max_in_flight: Option<u32>,
     retry: Option<Retry>,
     breaker_settings: Option<BreakerSettings>,
+    /// Headers to add to each request, 16 at the most. Their values are treated as secrets.
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
+    headers: Option<HeaderChanges>,
 }
 
 /// An endpoint that was added.
@@ -315,6 +332,9 @@ pub(crate) struct EndpointChange {
     max_in_flight: Option<u32>,
     retry: Option<Retry>,
     breaker_settings: Option<BreakerSettings>,
+    /// Headers to set, or with null to remove; those that are not named stay.
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
+    headers: Option<HeaderChanges>,
 }
 
 impl From<NewEndpoint> for EndpointChange {
@@ -329,6 +349,7 @@ impl From<NewEndpoint> for EndpointChange {
             max_in_flight: new.max_in_flight,
             retry: new.retry,
             breaker_settings: new.breaker_settings,
+            headers: new.headers,
         }
     }
 }
@@ -346,7 +367,21 @@ impl EndpointChange {
         if let Some(retry) = &self.retry {
             retry.policy("/retry")?;
         }
+        self.headers(&BTreeMap::new())?;
         self.settings(EndpointSettings::default()).map(drop)
+    }
+
+    fn headers(
+        &self,
+        known: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Problem> {
+        let Some(HeaderChanges(changes)) = &self.headers else {
+            return Ok(known.clone());
+        };
+        headers::change(known, changes).map_err(|(name, error)| {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            Problem::field(format!("/headers/{name}"), error.to_string())
+        })
     }
 
     fn settings(&self, known: EndpointSettings) -> Result<EndpointSettings, Problem> {
@@ -368,6 +403,7 @@ impl EndpointChange {
     fn apply(&self, known: Endpoint, now: Timestamp) -> Result<Endpoint, Problem> {
         let settings = self.settings(settings_of(&known))?;
         Ok(Endpoint {
+            headers: self.headers(&known.headers)?,
             name: self.name.clone().unwrap_or(known.name),
             url: self.url.clone().unwrap_or(known.url),
             enabled: self.enabled.unwrap_or(known.enabled),
@@ -470,6 +506,7 @@ async fn endpoint_create(
         queue,
         enabled: true,
         secrets: vec![EndpointSecret::new(secret.clone())],
+        headers: BTreeMap::new(),
         settings: String::new(),
         created_at: now,
         updated_at: now,

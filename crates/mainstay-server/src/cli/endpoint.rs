@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use mainstay_domain::jobs::secret::OVERLAP_SECS;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Context,
@@ -99,6 +99,13 @@ pub(crate) struct SettingsArgs {
     /// When jobs are tried again: a policy as JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON")]
     retry: Option<JsonArg>,
+    /// A header to add to each request, "Name: value"; several times for several; "@FILE" reads such lines from a file,
+    /// which keeps them out of the list of processes
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// A header to add no more
+    #[arg(long, value_name = "NAME")]
+    remove_header: Vec<String>,
     /// When its breaker opens, and for how long: settings as JSON, @FILE, or -
     #[arg(long, value_name = "JSON")]
     breaker: Option<JsonArg>,
@@ -106,6 +113,8 @@ pub(crate) struct SettingsArgs {
 
 impl SettingsArgs {
     fn into_body(self, body: &mut Body) -> Result<(), Failure> {
+        let headers = header_changes(&self.headers, &self.remove_header)?;
+        body.set("headers", (!headers.is_empty()).then_some(headers));
         body.set("signing", self.signing)
             .set("connect_timeout_ms", self.connect_timeout_ms)
             .set("timeout_ms", self.timeout_ms)
@@ -117,6 +126,31 @@ impl SettingsArgs {
             );
         Ok(())
     }
+}
+
+/// The headers to set, and with null those to remove.
+fn header_changes(set: &[String], remove: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut lines = Vec::new();
+    for given in set {
+        match given.strip_prefix('@') {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| Failure::usage(format!("{file}: {error}")))?;
+                lines.extend(text.lines().map(ToOwned::to_owned));
+            }
+            None => lines.push(given.clone()),
+        }
+    }
+    let mut changes = Map::new();
+    for line in lines.iter().filter(|line| !line.trim().is_empty()) {
+        let Some((name, value)) = line.split_once(':') else {
+            // The line is not shown: it may be a secret that went astray.
+            return Err(Failure::usage("a header is given as \"Name: value\""));
+        };
+        changes.insert(name.trim().to_owned(), value.trim().into());
+    }
+    changes.extend(remove.iter().map(|name| (name.clone(), Value::Null)));
+    Ok(changes)
 }
 
 pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(), Failure> {
@@ -241,6 +275,7 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
         .add("timeout", ms(endpoint, "/timeout_ms"))
         .add("max in flight", text(endpoint, "/max_in_flight"))
         .add("retry", text(endpoint, "/retry"))
+        .add("headers", names_shown(endpoint))
         .add("secrets", secrets_shown(endpoint))
         .add("breaker", Cell::state(text(endpoint, "/breaker/state")))
         .add("breaker error", text(endpoint, "/breaker/last_error"))
@@ -264,6 +299,12 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
             time_short(&text(endpoint, "/stats/last_failure_at")),
         );
     context.out.fields(&fields)
+}
+
+fn names_shown(endpoint: &Value) -> String {
+    let all = endpoint.pointer("/header_names").and_then(Value::as_array);
+    let names = all.into_iter().flatten().filter_map(Value::as_str);
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// `…abcd, …wxyz until 21 Nov 12:00`.

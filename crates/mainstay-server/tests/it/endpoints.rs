@@ -123,3 +123,70 @@ on_both_servers!(
         assert_eq!(answer.problem(), (409, "state_conflict".into()));
     }
 );
+
+on_both_servers!(
+    headers_of_the_team_s_own_arrive_and_their_values_are_shown_nowhere,
+    Settings::default(),
+    |server| async {
+        const VALUE: &str = "Bearer of-the-team";
+        let headers = json!({ "headers": { "Authorization": VALUE, "x-shard": "7" } });
+        let push = Push::new(server, headers).await;
+        let got = push.event("msg_1").await;
+        assert_eq!(got.header("authorization"), VALUE);
+        assert_eq!(got.header("x-shard"), "7");
+        assert!(proven(&got, &push.secret));
+
+        let shown = push.owner.get(&push.path).await.ok();
+        assert_eq!(shown["header_names"], json!(["authorization", "x-shard"]));
+        let job = format!("/v1/jobs/{}", got.header("mainstay-job-id"));
+        let job = push
+            .owner
+            .until(&job, |job| job["state"] == "done")
+            .await
+            .to_string();
+        assert!(
+            job.contains("x-shard"),
+            "the attempt says what was sent: {job}"
+        );
+        assert!(!job.contains("of-the-team") && !shown.to_string().contains("of-the-team"));
+
+        let change = json!({ "headers": { "X-Shard": null, "x-new": "1" } });
+        let changed = push.owner.patch(&push.path, &change).await.ok();
+        assert_eq!(changed["header_names"], json!(["authorization", "x-new"]));
+        let got = push.event("msg_2").await;
+        assert_eq!(
+            (got.header("authorization"), got.header("x-new")),
+            (VALUE, "1")
+        );
+        assert!(!got.headers.iter().any(|(name, _)| name == "x-shard"));
+    }
+);
+
+on_both_servers!(
+    a_header_that_would_break_requests_is_refused_without_its_value,
+    Settings::default(),
+    |server| async {
+        let push = Push::new(server, json!({})).await;
+        for (name, value) in [
+            ("Host", "of-the-team"),
+            ("webhook-signature", "of-the-team"),
+            ("transfer-encoding", "of-the-team"),
+            ("a b", "of-the-team"),
+            ("x-a", "of-the-team\r\nx-b: 1"),
+        ] {
+            let change = json!({ "headers": { name: value } });
+            let answer = push.owner.patch(&push.path, &change).await;
+            assert_eq!(
+                answer.problem(),
+                (400, "validation_failed".into()),
+                "{name}"
+            );
+            assert!(
+                answer.text.contains(&format!("/headers/{name}")),
+                "{}",
+                answer.text
+            );
+            assert!(!answer.text.contains("of-the-team"), "{}", answer.text);
+        }
+    }
+);

@@ -28,6 +28,7 @@ impl SqlTx<'_> {
             &*endpoint.settings,
             endpoint.created_at,
             endpoint.updated_at,
+            headers_json(endpoint)?,
         ];
         reference(self.execute(&q::ENDPOINT_INSERT, params).await, "endpoint").map(|_| ())
     }
@@ -44,6 +45,7 @@ impl SqlTx<'_> {
             secrets_json(endpoint)?,
             &*endpoint.settings,
             endpoint.updated_at,
+            headers_json(endpoint)?,
         ];
         self.changed(&q::ENDPOINT_UPDATE, params).await
     }
@@ -108,6 +110,11 @@ fn secrets_json(endpoint: &Endpoint) -> StoreResult<String> {
     json.map_err(|error| StoreError::Bug(error.to_string()))
 }
 
+fn headers_json(endpoint: &Endpoint) -> StoreResult<String> {
+    let json = serde_json::to_string(&endpoint.headers);
+    json.map_err(|error| StoreError::Bug(error.to_string()))
+}
+
 fn endpoint(row: &Row) -> StoreResult<Endpoint> {
     let secrets: Result<Vec<KeptSecret>, _> = serde_json::from_str(&row.get::<String>(6)?);
     Ok(Endpoint {
@@ -121,6 +128,8 @@ fn endpoint(row: &Row) -> StoreResult<Endpoint> {
         secrets: secrets
             .map(|kept| kept.into_iter().map(Into::into).collect())
             .map_err(|_| StoreError::Corrupt("an endpoint's secrets cannot be read".into()))?,
+        headers: serde_json::from_str(&row.get::<String>(10)?)
+            .map_err(|_| StoreError::Corrupt("an endpoint's headers cannot be read".into()))?,
         settings: row.get(7)?,
         created_at: row.get(8)?,
         updated_at: row.get(9)?,

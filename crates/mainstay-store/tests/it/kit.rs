@@ -223,6 +223,7 @@ impl World {
             url: "https://example.com/hook".into(),
             queue: self.queue,
             enabled: true,
+            headers: [("x-api-key".to_owned(), "hidden".to_owned())].into(),
             secrets: vec![
                 EndpointSecret::new("whsec_2"),
                 EndpointSecret {

@@ -61,6 +61,7 @@ async fn endpoint(world: &World) -> EndpointId {
                     secrets: vec![EndpointSecret::new(
                         "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0",
                     )],
+                    headers: Default::default(),
                     settings: "{}".into(),
                     created_at: now,
                     updated_at: now,

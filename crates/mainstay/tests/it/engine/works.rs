@@ -367,6 +367,7 @@ impl Works {
             secrets: vec![EndpointSecret::new(
                 "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0",
             )],
+            headers: Default::default(),
             settings: serde_json::to_string(&settings).expect("settings are plain"),
             created_at: now,
             updated_at: now,

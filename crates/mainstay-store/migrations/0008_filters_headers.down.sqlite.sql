@@ -10,4 +10,5 @@ DROP TABLE sample;
 ALTER TABLE sample_old RENAME TO sample;
 CREATE INDEX sample_minute ON sample (minute);
 
+ALTER TABLE endpoint DROP COLUMN headers;
 ALTER TABLE binding DROP COLUMN filter;

@@ -1,6 +1,8 @@
--- What a binding wants of an event beyond its type, and a series of counts for what its filter could not decide.
+-- What a binding wants of an event beyond its type, a series of counts for what its filter could not decide, and headers
+-- that a team adds to the requests to an endpoint.
 
 ALTER TABLE binding ADD COLUMN filter TEXT CHECK (filter <> '');
+ALTER TABLE endpoint ADD COLUMN headers TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(headers));
 
 CREATE TABLE sample_new (
     series INTEGER NOT NULL CHECK (series BETWEEN 0 AND 7),
