@@ -117,7 +117,9 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       timeout_ms: 15000,
       max_in_flight: 20,
       breaker: { state: "closed", failures: 0, opened_at: null, probe_at: null, last_error: null },
-      stats: { waiting: 0, in_flight: 0, succeeded: 0, failed: 0, dead: 0, success_rate: null, p50_ms: null, p99_ms: null, last_success_at: null, last_failure_at: null },
+      header_names: [],
+      secrets: [],
+      stats: { health: { state: "unknown", score: null, lost: [] }, waiting: 0, in_flight: 0, succeeded: 0, failed: 0, dead: 0, success_rate: null, p50_ms: null, p99_ms: null, last_success_at: null, last_failure_at: null },
       retry: null,
       created_at: iso(at),
       updated_at: iso(at),
@@ -560,9 +562,16 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
         const bad = attempts.filter(({ outcome }) => outcome === "failed" || outcome === "dead");
         const took = good.map(({ duration_ms }) => duration_ms).sort((a, b) => a - b);
         const last = (list) => list.reduce((max, { finished_at }) => (max === null || finished_at > max ? finished_at : max), null);
+        const lost = Math.min(60, Math.round((300 * bad.length) / (attempts.length || 1)));
+        const health = {
+          state: attempts.length === 0 ? "unknown" : lost <= 20 ? "healthy" : lost <= 50 ? "degraded" : "failing",
+          score: attempts.length === 0 ? null : 100 - lost,
+          lost: lost > 0 ? [{ cause: "failures", points: lost }] : [],
+        };
         return {
           ...endpoint,
           stats: {
+            health,
             waiting: jobs.filter(({ state }) => state === "waiting" || state === "retrying").length,
             in_flight: jobs.filter(({ state }) => state === "running").length,
             succeeded: good.length,

@@ -1271,6 +1271,33 @@ export interface components {
             /** Format: uri */
             url?: string | null;
         };
+        /** @description How well an endpoint does: 100 less what each cause costs. */
+        EndpointHealth: {
+            /** @description What was taken off, and why. */
+            lost: components["schemas"]["EndpointHealthLost"][];
+            /**
+             * Format: int32
+             * @description From 0 to 100; null: nothing was sent in 24 hours.
+             */
+            score?: number | null;
+            state: components["schemas"]["EndpointHealthState"];
+        };
+        /**
+         * @description What costs points.
+         * @enum {string}
+         */
+        EndpointHealthCause: "failures" | "streak" | "slow" | "breaker_open" | "breaker_half_open";
+        /** @description Points that an endpoint has lost. */
+        EndpointHealthLost: {
+            cause: components["schemas"]["EndpointHealthCause"];
+            /** Format: int32 */
+            points: number;
+        };
+        /**
+         * @description What a score means.
+         * @enum {string}
+         */
+        EndpointHealthState: "healthy" | "degraded" | "failing" | "unknown";
         /** @description A fresh signing secret. */
         EndpointSecret: {
             previous_until?: components["schemas"]["Time"] | null;
@@ -1295,6 +1322,8 @@ export interface components {
              * @description Attempts that failed in 24 hours.
              */
             failed: number;
+            /** @description All of the following in one number. */
+            health: components["schemas"]["EndpointHealth"];
             /**
              * Format: int64
              * @description Requests under way.

@@ -18,6 +18,7 @@ use crate::{
 
 pub mod breaker;
 pub mod headers;
+pub mod health;
 pub mod http_out;
 pub mod loss;
 pub mod retry;

@@ -9,6 +9,7 @@ use mainstay_domain::{
         Endpoint,
         breaker::{Breaker, BreakerPolicy},
         headers,
+        health::{Health, Signs},
         http_out::OutError,
         secret::EndpointSecret,
         settings::{EndpointSettings, SettingError, Signing},
@@ -40,8 +41,10 @@ use crate::{
     time::Time,
 };
 
+mod health;
 mod secrets;
 
+use health::HealthView;
 use secrets::{SecretView, secrets_shown, signing_secret};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
@@ -170,6 +173,8 @@ impl From<BreakerSettings> for BreakerPolicy {
 /// How an endpoint does: its queue now, its counts of the last 24 hours.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EndpointStats {
+    /// All of the following in one number.
+    health: HealthView,
     /// Jobs that could be started.
     waiting: i64,
     /// Requests under way.
@@ -235,6 +240,16 @@ impl EndpointView {
             figures.of(endpoint.id.uuid()),
             figures.queue(endpoint.queue),
         );
+        let breaker = queue.breaker.unwrap_or_default();
+        let p99_ms = figures.quantile_ms(endpoint.id, 0.99);
+        let health = Health::of(&Signs {
+            success_rate: counted.success_rate(),
+            p99_ms,
+            timeout_ms: settings.timeout_ms,
+            breaker: breaker.state,
+            failures: breaker.failures,
+            failures_to_open: settings.breaker.failures_to_open,
+        });
         Self {
             id: endpoint.id,
             secrets: secrets_shown(&endpoint),
@@ -249,8 +264,9 @@ impl EndpointView {
             max_in_flight: settings.max_in_flight,
             retry: Retry::from(&settings.retry),
             breaker_settings: settings.breaker.into(),
-            breaker: queue.breaker.unwrap_or_default().into(),
+            breaker: breaker.into(),
             stats: EndpointStats {
+                health: health.into(),
                 waiting: queue.waiting,
                 in_flight: queue.running,
                 retrying: queue.retrying,
@@ -259,7 +275,7 @@ impl EndpointView {
                 failed: counted.failed + counted.dead,
                 success_rate: counted.success_rate(),
                 p50_ms: figures.quantile_ms(endpoint.id, 0.5),
-                p99_ms: figures.quantile_ms(endpoint.id, 0.99),
+                p99_ms,
                 last_success_at: counted.done_at.map(Into::into),
                 last_failure_at: counted.failed_at.map(Into::into),
             },

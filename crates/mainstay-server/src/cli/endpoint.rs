@@ -277,6 +277,7 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
         .add("retry", text(endpoint, "/retry"))
         .add("headers", names_shown(endpoint))
         .add("secrets", secrets_shown(endpoint))
+        .add("health", health_shown(endpoint))
         .add("breaker", Cell::state(text(endpoint, "/breaker/state")))
         .add("breaker error", text(endpoint, "/breaker/last_error"))
         .add(
@@ -299,6 +300,30 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
             time_short(&text(endpoint, "/stats/last_failure_at")),
         );
     context.out.fields(&fields)
+}
+
+/// `85 healthy`, or `unknown` while nothing was sent.
+fn health_short(endpoint: &Value) -> String {
+    let (score, state) = (
+        text(endpoint, "/stats/health/score"),
+        text(endpoint, "/stats/health/state"),
+    );
+    format!("{score} {state}").trim_start().to_owned()
+}
+
+/// The same with what it lost by: `55 degraded (failures -45)`.
+fn health_shown(endpoint: &Value) -> String {
+    let lost = endpoint.pointer("/stats/health/lost");
+    let causes: Vec<String> = lost
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|one| format!("{} -{}", text(one, "/cause"), text(one, "/points")))
+        .collect();
+    match causes.is_empty() {
+        true => health_short(endpoint),
+        false => format!("{} ({})", health_short(endpoint), causes.join(", ")),
+    }
 }
 
 fn names_shown(endpoint: &Value) -> String {
@@ -332,6 +357,7 @@ fn table(endpoints: &[Value]) -> Table {
         Column::Text("NAME"),
         Column::Text("URL"),
         Column::Text("ENABLED"),
+        Column::Text("HEALTH"),
         Column::Text("BREAKER"),
         Column::Number("WAITING"),
         Column::Number("SUCCEEDED"),
@@ -344,6 +370,7 @@ fn table(endpoints: &[Value]) -> Table {
             text(endpoint, "/name").into(),
             text(endpoint, "/url").into(),
             Cell::state(yes_no(endpoint, "/enabled")),
+            health_short(endpoint).into(),
             Cell::state(text(endpoint, "/breaker/state")),
             text(endpoint, "/stats/waiting").into(),
             text(endpoint, "/stats/succeeded").into(),

@@ -125,6 +125,31 @@ on_both_servers!(
 );
 
 on_both_servers!(
+    the_health_of_an_endpoint_says_what_it_suffers_from,
+    Settings::default(),
+    |server| async {
+        let once =
+            json!({ "retry": { "strategy": "schedule", "attempts_max": 1, "delays_ms": [0] } });
+        let push = Push::new(server, once).await;
+        let new = push.owner.get(&push.path).await.ok();
+        assert_eq!(new["stats"]["health"]["state"], "unknown");
+        push.event("msg_1").await;
+        let scored = |score: u8| move |found: &Value| found["stats"]["health"]["score"] == score;
+        let well = push.owner.until(&push.path, scored(100)).await;
+        assert_eq!(well["stats"]["health"]["state"], "healthy");
+        push.receiver.answer(500);
+        push.event("msg_2").await;
+        // Half of the attempts, and one of the ten failures that open the breaker.
+        let ill = push.owner.until(&push.path, scored(38)).await;
+        assert_eq!(ill["stats"]["health"]["state"], "failing");
+        assert_eq!(
+            ill["stats"]["health"]["lost"],
+            json!([{ "cause": "failures", "points": 60 }, { "cause": "streak", "points": 2 }])
+        );
+    }
+);
+
+on_both_servers!(
     headers_of_the_team_s_own_arrive_and_their_values_are_shown_nowhere,
     Settings::default(),
     |server| async {
