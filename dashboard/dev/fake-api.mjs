@@ -117,7 +117,9 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       timeout_ms: 15000,
       max_in_flight: 20,
       breaker: { state: "closed", failures: 0, opened_at: null, probe_at: null, last_error: null },
-      stats: { waiting: 0, in_flight: 0, succeeded: 0, failed: 0, dead: 0, success_rate: null, p50_ms: null, p99_ms: null, last_success_at: null, last_failure_at: null },
+      header_names: [],
+      secrets: [],
+      stats: { health: { state: "unknown", score: null, lost: [] }, waiting: 0, in_flight: 0, succeeded: 0, failed: 0, dead: 0, success_rate: null, p50_ms: null, p99_ms: null, last_success_at: null, last_failure_at: null },
       retry: null,
       created_at: iso(at),
       updated_at: iso(at),
@@ -127,7 +129,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     touch("endpoint", made.id);
     return made;
   };
-  world.addBinding = ({ name, source_id, type_pattern, endpoint_id, handler }, at = now) => {
+  world.addBinding = ({ name, source_id, type_pattern, filter, endpoint_id, handler }, at = now) => {
     const source = world.sources.find((each) => each.id === source_id);
     const endpoint = world.endpoints.find((each) => each.id === endpoint_id);
     const made = {
@@ -137,6 +139,8 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       source_id,
       source_name: source.name,
       type_pattern,
+      filter: filter ?? null,
+      filter_failed: 0,
       handler: endpoint ? { kind: "endpoint", endpoint_id, endpoint_name: endpoint.name } : handler,
       enabled: true,
       created_at: iso(at),
@@ -558,9 +562,16 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
         const bad = attempts.filter(({ outcome }) => outcome === "failed" || outcome === "dead");
         const took = good.map(({ duration_ms }) => duration_ms).sort((a, b) => a - b);
         const last = (list) => list.reduce((max, { finished_at }) => (max === null || finished_at > max ? finished_at : max), null);
+        const lost = Math.min(60, Math.round((300 * bad.length) / (attempts.length || 1)));
+        const health = {
+          state: attempts.length === 0 ? "unknown" : lost <= 20 ? "healthy" : lost <= 50 ? "degraded" : "failing",
+          score: attempts.length === 0 ? null : 100 - lost,
+          lost: lost > 0 ? [{ cause: "failures", points: lost }] : [],
+        };
         return {
           ...endpoint,
           stats: {
+            health,
             waiting: jobs.filter(({ state }) => state === "waiting" || state === "retrying").length,
             in_flight: jobs.filter(({ state }) => state === "running").length,
             succeeded: good.length,
@@ -805,7 +816,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       if (world.bindings.some(({ handler }) => handler.endpoint_id === id)) throw new Refused(409, "in_use", "The endpoint is in use", "Delete the bindings that lead to it first.");
       world.endpoints = world.endpoints.filter((each) => each.id !== id);
     },
-    "POST /v1/endpoints/:id/secret": () => ({ secret: world.newSecret() }),
+    "POST /v1/endpoints/:id/secret": () => ({ secret: world.newSecret(), previous_until: null }),
     "GET /v1/bindings": (_, url) => page(world.bindings, url),
     "POST /v1/bindings": (body) => world.addBinding(body),
     "PATCH /v1/bindings/:id": (body, _, { id }) => Object.assign(world.bindings.find((each) => each.id === id) ?? raise(missing("binding")), body),

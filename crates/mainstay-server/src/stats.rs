@@ -18,7 +18,7 @@ use crate::{limits, state::App};
 /// How far back the figures of sources and endpoints look.
 pub(crate) const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// What was counted for one source or endpoint in the last 24 hours.
+/// What was counted for one source, endpoint or binding in the last 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Counted {
     /// Requests that brought something new.
@@ -33,6 +33,8 @@ pub(crate) struct Counted {
     pub(crate) failed: i64,
     /// Jobs that died.
     pub(crate) dead: i64,
+    /// Events that a binding's filter could not be evaluated for.
+    pub(crate) filter_failed: i64,
     /// The last minute in which something new came.
     pub(crate) received_at: Option<Timestamp>,
     /// The last minute in which a job was done.
@@ -64,6 +66,7 @@ impl Counted {
                 later(&mut self.failed_at);
             }
             Series::DurationMs => {}
+            Series::FilterFailed => self.filter_failed += sample.count,
         }
     }
 
@@ -111,14 +114,14 @@ pub(crate) struct Figures {
 /// The last 24 hours.
 #[derive(Debug, Default)]
 pub(crate) struct Day {
-    /// By source or endpoint.
+    /// By source, endpoint or binding.
     counted: HashMap<Uuid, Counted>,
     /// How long endpoints took to answer.
     durations: HashMap<EndpointId, Histogram>,
 }
 
 impl Figures {
-    /// What was counted for this source or endpoint.
+    /// What was counted for this source, endpoint or binding.
     pub(crate) fn of(&self, subject: Uuid) -> Counted {
         self.day.counted.get(&subject).copied().unwrap_or_default()
     }

@@ -329,10 +329,31 @@ export interface paths {
         put?: never;
         /**
          * Make a new signing secret for an endpoint
-         * @description Requests are signed with it and with the one before it, so that a receiver can change over without a gap.
+         * @description Requests are signed with it and, until the overlap ends, with those before it, so that a receiver can change over
+         *     without a gap.
          */
         post: operations["endpoint_secret_rotate"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/endpoints/{id}/secret/previous": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End the overlap of an endpoint's secrets
+         * @description From now on requests are signed with the newest secret alone.
+         */
+        delete: operations["endpoint_secret_overlap_end"];
         options?: never;
         head?: never;
         patch?: never;
@@ -364,6 +385,23 @@ export interface paths {
         };
         /** Show an event */
         get: operations["event_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/events/{id}/filter": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Try a binding's filter on an event that is kept */
+        get: operations["event_filter"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1075,6 +1113,13 @@ export interface components {
         Binding: {
             created_at: components["schemas"]["Time"];
             enabled: boolean;
+            /** @description What events of these types must say: an expression; null: they need not say anything. */
+            filter?: string | null;
+            /**
+             * Format: int64
+             * @description Events of the last 24 hours that the filter could not be evaluated for; they were taken as not matching.
+             */
+            filter_failed: number;
             handler: components["schemas"]["HandlerRef"];
             id: string;
             name: string;
@@ -1087,6 +1132,8 @@ export interface components {
         /** @description What is to change. */
         BindingChange: {
             enabled?: boolean | null;
+            /** @description Empty: no filter any more. */
+            filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
             type_pattern?: string | null;
@@ -1379,6 +1426,8 @@ export interface components {
             enabled?: boolean | null;
             /** @description The name of the endpoint; or else there is a handler. */
             endpoint?: string | null;
+            /** @description Empty: no filter any more. */
+            filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
             /** @description The name of its source, whose tenant is the binding's. */
@@ -1392,6 +1441,10 @@ export interface components {
             /** Format: int64 */
             connect_timeout_ms?: number | null;
             enabled?: boolean | null;
+            /** @description Headers to set, or with null to remove; those that are not named stay. */
+            headers?: {
+                [key: string]: string | null;
+            } | null;
             /** Format: int32 */
             max_in_flight?: number | null;
             /** @description Unique in the tenant. */
@@ -1475,6 +1528,8 @@ export interface components {
             created_at: components["schemas"]["Time"];
             /** @description Whether jobs are pushed. While it is not, they wait. */
             enabled: boolean;
+            /** @description The names of the headers that are added to each request; their values are not shown. */
+            header_names: string[];
             id: string;
             /**
              * Format: int32
@@ -1483,6 +1538,8 @@ export interface components {
             max_in_flight: number;
             name: string;
             retry: components["schemas"]["RetryPolicy"];
+            /** @description What requests are signed with, newest first. */
+            secrets: components["schemas"]["EndpointSecretInForce"][];
             signing: components["schemas"]["Signing"];
             stats: components["schemas"]["EndpointStats"];
             tenant_id: string;
@@ -1497,6 +1554,10 @@ export interface components {
             /** Format: int64 */
             connect_timeout_ms?: number | null;
             enabled?: boolean | null;
+            /** @description Headers to set, or with null to remove; those that are not named stay. */
+            headers?: {
+                [key: string]: string | null;
+            } | null;
             /** Format: int32 */
             max_in_flight?: number | null;
             name?: components["schemas"]["Name100"] | null;
@@ -1507,10 +1568,44 @@ export interface components {
             /** Format: uri */
             url?: string | null;
         };
+        /** @description How well an endpoint does: 100 less what each cause costs. */
+        EndpointHealth: {
+            /** @description What was taken off, and why. */
+            lost: components["schemas"]["EndpointHealthLost"][];
+            /**
+             * Format: int32
+             * @description From 0 to 100; null: nothing was sent in 24 hours.
+             */
+            score?: number | null;
+            state: components["schemas"]["EndpointHealthState"];
+        };
+        /**
+         * @description What costs points.
+         * @enum {string}
+         */
+        EndpointHealthCause: "failures" | "streak" | "slow" | "breaker_open" | "breaker_half_open";
+        /** @description Points that an endpoint has lost. */
+        EndpointHealthLost: {
+            cause: components["schemas"]["EndpointHealthCause"];
+            /** Format: int32 */
+            points: number;
+        };
+        /**
+         * @description What a score means.
+         * @enum {string}
+         */
+        EndpointHealthState: "healthy" | "degraded" | "failing" | "unknown";
         /** @description A fresh signing secret. */
         EndpointSecret: {
+            previous_until?: components["schemas"]["Time"] | null;
             /** @description `whsec_…`. Shown once. */
             secret: string;
+        };
+        /** @description A secret that requests are signed with. */
+        EndpointSecretInForce: {
+            /** @description Its last characters. */
+            hint: string;
+            until?: components["schemas"]["Time"] | null;
         };
         /** @description How an endpoint does: its queue now, its counts of the last 24 hours. */
         EndpointStats: {
@@ -1524,6 +1619,8 @@ export interface components {
              * @description Attempts that failed in 24 hours.
              */
             failed: number;
+            /** @description All of the following in one number. */
+            health: components["schemas"]["EndpointHealth"];
             /**
              * Format: int64
              * @description Requests under way.
@@ -1637,6 +1734,17 @@ export interface components {
             /** @description A JSON pointer into the body (`/settings/tolerance_secs`), or `?name` for a parameter of the query. */
             pointer: string;
         };
+        /** @description What a filter says of an event, and why where it fails. */
+        FilterAnswer: {
+            outcome: components["schemas"]["FilterOutcome"];
+            /** @description Why it failed. */
+            reason?: string | null;
+        };
+        /**
+         * @description What a filter says of an event.
+         * @enum {string}
+         */
+        FilterOutcome: "passed" | "held" | "failed";
         /** @description What carries out the jobs of a binding. */
         HandlerRef: {
             endpoint_id: string;
@@ -1826,6 +1934,11 @@ export interface components {
         NewBinding: {
             endpoint?: components["schemas"]["Text100"] | null;
             endpoint_id?: components["schemas"]["Text100"] | null;
+            /**
+             * @description What events of these types must say: an expression over `type`, `source`, `id`, `body` and `headers`, such as
+             *     `body.amount > 1000`.
+             */
+            filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
             source?: components["schemas"]["Text100"] | null;
@@ -1851,6 +1964,10 @@ export interface components {
             breaker_settings?: components["schemas"]["BreakerSettings"] | null;
             /** Format: int64 */
             connect_timeout_ms?: number | null;
+            /** @description Headers to add to each request, 16 at the most. Their values are treated as secrets. */
+            headers?: {
+                [key: string]: string | null;
+            } | null;
             /** Format: int32 */
             max_in_flight?: number | null;
             /** @description Unique in the tenant. */
@@ -2037,6 +2154,13 @@ export interface components {
             items: {
                 created_at: components["schemas"]["Time"];
                 enabled: boolean;
+                /** @description What events of these types must say: an expression; null: they need not say anything. */
+                filter?: string | null;
+                /**
+                 * Format: int64
+                 * @description Events of the last 24 hours that the filter could not be evaluated for; they were taken as not matching.
+                 */
+                filter_failed: number;
                 handler: components["schemas"]["HandlerRef"];
                 id: string;
                 name: string;
@@ -2092,6 +2216,8 @@ export interface components {
                 created_at: components["schemas"]["Time"];
                 /** @description Whether jobs are pushed. While it is not, they wait. */
                 enabled: boolean;
+                /** @description The names of the headers that are added to each request; their values are not shown. */
+                header_names: string[];
                 id: string;
                 /**
                  * Format: int32
@@ -2100,6 +2226,8 @@ export interface components {
                 max_in_flight: number;
                 name: string;
                 retry: components["schemas"]["RetryPolicy"];
+                /** @description What requests are signed with, newest first. */
+                secrets: components["schemas"]["EndpointSecretInForce"][];
                 signing: components["schemas"]["Signing"];
                 stats: components["schemas"]["EndpointStats"];
                 tenant_id: string;
@@ -2448,7 +2576,10 @@ export interface components {
         };
         /** @description A replay to plan or to run. */
         ReplayRequest: {
-            /** @description The one binding that the events go to. Left out: every enabled one of their source that matches. */
+            /**
+             * @description The one binding that the events go to, whatever its types and filter. Left out: every enabled one of their source
+             *     that matches.
+             */
             binding_id?: string | null;
             /** @description Only say what would happen. */
             plan: boolean;
@@ -2594,6 +2725,15 @@ export interface components {
          * @enum {string}
          */
         Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac";
+        /** @description How a new signing secret takes the place of the one before. */
+        SecretRotation: {
+            /**
+             * Format: int32
+             * @description How long the secrets before it sign along, in seconds: a day unless this says otherwise; 0: not at all.
+             * @default null
+             */
+            overlap_secs?: number | null;
+        };
         /** @description What was sent in an attempt. */
         SentRequest: {
             /** @default {} */
@@ -5576,7 +5716,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SecretRotation"] | null;
+            };
+        };
         responses: {
             201: {
                 headers: {
@@ -5589,6 +5733,159 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["EndpointSecret"];
                 };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    endpoint_secret_overlap_end: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `ep_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Only the newest secret signs */
+            204: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Something in the request is wrong; `errors` says what */
             400: {
@@ -5824,6 +6121,103 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EventDetail"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    event_filter: {
+        parameters: {
+            query: {
+                /** @description As a binding would have it. */
+                filter: string;
+            };
+            header?: never;
+            path: {
+                /** @description `evt_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FilterAnswer"];
                 };
             };
             /** @description Something in the request is wrong; `errors` says what */

@@ -17,6 +17,17 @@ const BUILTIN = "builtin:";
 /** Handlers that the server brings. */
 const builtins = ["billing.record"];
 
+/** What its events must say, and how often that could not be told. */
+function filterOf({ filter, filter_failed: failed }: Binding) {
+  if (!filter) return "—";
+  return (
+    <>
+      <code title={filter}>{filter}</code>
+      {failed > 0 && ` failed for ${failed} in 24 h`}
+    </>
+  );
+}
+
 /** The bindings of one source, or those that lead to one endpoint. */
 export function Bindings({ source, endpoint }: { source?: { id: string; name: string }; endpoint?: { id: string; name: string } }) {
   const queryClient = useQueryClient();
@@ -42,6 +53,7 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
   const columns: Column<Binding>[] = [
     { key: "name", label: "Name", card: "title", width: "24%", cell: (binding) => <strong title={binding.name}>{binding.name}</strong> },
     { key: "type", label: "Type", width: "24%", cell: (binding) => <code title={binding.type_pattern}>{binding.type_pattern}</code> },
+    { key: "filter", label: "Filter", width: "20%", cell: filterOf },
     source
       ? {
           key: "handler",
@@ -129,6 +141,7 @@ function CreateBinding({
   const [sourceId, setSourceId] = useState(source?.id ?? "");
   const [handler, setHandler] = useState(endpoint?.id ?? "");
   const [pattern, setPattern] = useState("*");
+  const [filter, setFilter] = useState("");
   const [name, setName] = useState("");
   const chosenSource = sourceId || sources[0]?.id || "";
   const chosenHandler = handler || endpoints[0]?.id || BUILTIN + builtins[0];
@@ -140,6 +153,7 @@ function CreateBinding({
           name: name.trim() || undefined,
           source_id: chosenSource,
           type_pattern: pattern.trim(),
+          filter: filter.trim() || undefined,
           ...(builtin === null ? { endpoint_id: chosenHandler } : { handler: { kind: "builtin" as const, name: builtin } }),
         },
       }),
@@ -173,6 +187,9 @@ function CreateBinding({
         )}
         <Field label="Event types" hint="Exact, or a beginning with a star (invoice.*), or * for all. Several, separated by commas." error={form.errorAt("type_pattern")}>
           <Input value={pattern} onChange={setPattern} autoComplete="off" autoCapitalize="none" />
+        </Field>
+        <Field label="Filter" hint="What these events must say, e.g. body.data.object.amount > 1000. Left empty: nothing." error={form.errorAt("filter")}>
+          <Input value={filter} onChange={setFilter} autoComplete="off" autoCapitalize="none" />
         </Field>
         {!endpoint && (
           <Field label="Goes to" error={form.errorAt("endpoint_id") ?? form.errorAt("handler")}>

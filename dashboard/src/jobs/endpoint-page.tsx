@@ -118,7 +118,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
               <Panel title="Secret and deletion">
                 <div className={detail.stack}>
                   <div className={detail.danger}>
-                    <span>A new secret signs every push from then on. Let your code accept both first.</span>
+                    <span>A new secret signs every push from then on; the one before signs along for a day.</span>
                     <Button icon="key" onClick={() => setDoing("rotate")}>New secret…</Button>
                   </div>
                   <div className={detail.danger}>
@@ -145,7 +145,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
           setSecret(answer.secret);
         }}
       >
-        Pushes are signed with the new one at once; code that knows only the old one refuses them, and they are tried again later.
+        Pushes carry a signature of both for a day. After that, code that knows only the old one refuses them, and they are tried again later.
       </Confirm>
       <SecretDialog
         open={secret !== null}

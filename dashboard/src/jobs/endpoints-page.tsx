@@ -9,6 +9,11 @@ import { EndpointBadge } from "../ui/status";
 import { type Column, sub, Table } from "../ui/table";
 import { EndpointForm } from "./endpoint-form";
 
+/** What a score means, and what it was lost by. */
+function healthText({ state, lost }: Endpoint["stats"]["health"]) {
+  return [state, ...lost.map(({ cause, points }) => `${cause.replaceAll("_", " ")} −${points}`)].join(", ");
+}
+
 export function EndpointsPage() {
   const endpoints = useQuery(queries.endpoints());
   const tenants = useTenants();
@@ -31,6 +36,7 @@ export function EndpointsPage() {
     },
     { key: "status", label: "Status", width: "116px", card: "status", cell: (endpoint) => <EndpointBadge breaker={endpoint.breaker} enabled={endpoint.enabled} /> },
     ...(tenants.many ? [{ key: "tenant", label: "Tenant", width: "12%", cell: (endpoint: Endpoint) => tenants.nameOf(endpoint.tenant_id) }] : []),
+    { key: "health", label: "Health", width: "76px", end: true, cell: ({ stats }) => <span title={healthText(stats.health)}>{stats.health.score ?? "—"}</span> },
     { key: "success", label: "Success", width: "88px", end: true, cell: ({ stats }) => percent(stats.success_rate) },
     { key: "waiting", label: "Waiting", width: "76px", end: true, cell: ({ stats }) => <span title={count(stats.waiting)}>{compact(stats.waiting)}</span> },
     { key: "flight", label: "In flight", width: "76px", end: true, cell: ({ stats, max_in_flight }) => `${stats.in_flight}/${max_in_flight}` },

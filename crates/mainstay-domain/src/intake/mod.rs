@@ -78,6 +78,8 @@ pub struct Binding {
     pub source: SourceId,
     /// Which types: exact, `prefix.*` or `*`, several separated by commas.
     pub type_pattern: String,
+    /// Which of these, by what they say: an expression, read by the engine; none: all.
+    pub filter: Option<String>,
     /// What carries the jobs out.
     pub handler: HandlerRef,
     /// Whether it makes jobs.
@@ -87,7 +89,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Whether an event of this type makes a job.
+    /// Whether an event of this type makes a job, as far as its type goes.
     pub fn matches(&self, kind: &str) -> bool {
         self.type_pattern
             .split(',')
@@ -562,6 +564,7 @@ mod tests {
             name: String::new(),
             source: SourceId::NIL,
             type_pattern: pattern.into(),
+            filter: None,
             handler: HandlerRef::Builtin("billing.record".into()),
             enabled: true,
             created_at: Timestamp::EPOCH,

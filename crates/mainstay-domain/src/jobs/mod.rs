@@ -3,6 +3,8 @@
 //! A job's body is inserted once. Each try ends in one attempt row, key (tenant, job, attempt): that key is the
 //! fence. The state of a job is derived from its last attempt; nothing is ever updated on the way of a job that succeeds.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -15,9 +17,12 @@ use crate::{
 };
 
 pub mod breaker;
+pub mod headers;
+pub mod health;
 pub mod http_out;
 pub mod loss;
 pub mod retry;
+pub mod secret;
 pub mod settings;
 
 pub use loss::Loss;
@@ -426,7 +431,9 @@ pub struct Endpoint {
     /// Whether jobs are pushed. While it is not, they wait.
     pub enabled: bool,
     /// The Standard Webhooks secrets that requests are signed with, newest first.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<secret::EndpointSecret>,
+    /// Headers that the team adds to each request, names in lower case. Their values are secrets.
+    pub headers: BTreeMap<String, String>,
     /// Signing, timeouts, limits, retry policy: JSON, checked before it is stored.
     pub settings: String,
     /// When it was made.

@@ -29,11 +29,13 @@ pub enum Series {
     Dead,
     /// Milliseconds that successful attempts took, added up. Subject: the endpoint, or nil.
     DurationMs,
+    /// Events that a binding's filter could not be evaluated for. Subject: the binding.
+    FilterFailed,
 }
 
 impl Series {
     /// All of them, in the order in which the store numbers them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Received,
         Self::Duplicates,
         Self::Refused,
@@ -41,6 +43,7 @@ impl Series {
         Self::Failed,
         Self::Dead,
         Self::DurationMs,
+        Self::FilterFailed,
     ];
 }
 
@@ -49,7 +52,7 @@ impl Series {
 pub struct Sample {
     /// Which series.
     pub series: Series,
-    /// The source or endpoint it is about; the nil id where there is none.
+    /// The source, endpoint or binding it is about; the nil id where there is none.
     pub subject: uuid::Uuid,
     /// The start of the minute.
     pub minute: Timestamp,

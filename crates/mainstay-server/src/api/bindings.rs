@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
+use mainstay::intake::Filter;
 use mainstay_domain::{
     BindingId, EndpointId, SourceId, StoreExt, StoreResult, TenantId, Tx,
     intake::{Binding, HandlerRef},
@@ -27,6 +28,7 @@ use crate::{
         text::{Name, Text},
     },
     state::App,
+    stats::Figures,
     time::Time,
 };
 
@@ -91,6 +93,10 @@ pub(crate) struct BindingView {
     pub(super) source_name: String,
     /// Exact types, `prefix.*` or `*`, several separated by commas.
     type_pattern: String,
+    /// What events of these types must say: an expression; null: they need not say anything.
+    filter: Option<String>,
+    /// Events of the last 24 hours that the filter could not be evaluated for; they were taken as not matching.
+    filter_failed: i64,
     pub(super) handler: HandlerView,
     enabled: bool,
     created_at: Time,
@@ -111,6 +117,10 @@ pub(crate) struct NewBinding {
     /// Exact types, `prefix.*` or `*`, several separated by commas.
     #[schema(min_length = 1, max_length = 6500)]
     type_pattern: String,
+    /// What events of these types must say: an expression over `type`, `source`, `id`, `body` and `headers`, such as
+    /// `body.amount > 1000`.
+    #[schema(min_length = 1, max_length = 1000)]
+    filter: Option<String>,
     /// The endpoint's id.
     endpoint_id: Option<Text<100>>,
     /// The endpoint's name or id.
@@ -126,6 +136,9 @@ pub(crate) struct BindingChange {
     pub(super) name: Option<String>,
     #[schema(min_length = 1, max_length = 6500)]
     pub(super) type_pattern: Option<String>,
+    /// Empty: no filter any more.
+    #[schema(max_length = 1000)]
+    filter: Option<String>,
     enabled: Option<bool>,
     pub(super) handler: Option<NewHandler>,
 }
@@ -140,6 +153,9 @@ impl BindingChange {
         self.type_pattern = self
             .type_pattern
             .map(|text| pattern(&mut checks, "/type_pattern", &text));
+        if let Some(filter) = self.filter.as_deref().filter(|text| !text.is_empty()) {
+            check_filter(&mut checks, "/filter", filter);
+        }
         checks.done().map(|()| self)
     }
 
@@ -148,6 +164,10 @@ impl BindingChange {
         Binding {
             name: self.name.clone().unwrap_or(known.name),
             type_pattern: self.type_pattern.clone().unwrap_or(known.type_pattern),
+            filter: match self.filter.clone() {
+                Some(text) => (!text.is_empty()).then_some(text),
+                None => known.filter,
+            },
             enabled: self.enabled.unwrap_or(known.enabled),
             handler: handler.unwrap_or(known.handler),
             ..known
@@ -183,19 +203,28 @@ fn pattern(checks: &mut Checks, pointer: &str, text: &str) -> String {
     parts.join(",")
 }
 
-/// The names that a view shows beside ids.
+/// Reads a filter, which says where it is wrong.
+fn check_filter(checks: &mut Checks, pointer: &str, text: &str) {
+    if let Err(problem) = Filter::new(text) {
+        checks.fail(pointer, problem.to_string());
+    }
+}
+
+/// The names and figures that a view shows beside ids.
 pub(super) struct Names {
     sources: HashMap<SourceId, String>,
     endpoints: HashMap<EndpointId, String>,
+    figures: Arc<Figures>,
 }
 
 impl Names {
-    async fn load(tx: &mut dyn Tx) -> StoreResult<Self> {
+    async fn load(tx: &mut dyn Tx, figures: Arc<Figures>) -> StoreResult<Self> {
         let sources = tx.source_list().await?;
         let endpoints = tx.endpoint_list().await?;
         Ok(Self::of(
             sources.into_iter().map(|one| (one.id, one.name)),
             endpoints.into_iter().map(|one| (one.id, one.name)),
+            figures,
         ))
     }
 
@@ -203,10 +232,12 @@ impl Names {
     pub(super) fn of(
         sources: impl Iterator<Item = (SourceId, String)>,
         endpoints: impl Iterator<Item = (EndpointId, String)>,
+        figures: Arc<Figures>,
     ) -> Self {
         Self {
             sources: sources.collect(),
             endpoints: endpoints.collect(),
+            figures,
         }
     }
 
@@ -234,6 +265,11 @@ impl Names {
                 .cloned()
                 .unwrap_or_default(),
             type_pattern: binding.type_pattern,
+            filter_failed: match binding.filter {
+                Some(_) => self.figures.of(binding.id.uuid()).filter_failed,
+                None => 0,
+            },
+            filter: binding.filter,
             handler: match binding.handler {
                 HandlerRef::Endpoint(id) => HandlerView::Endpoint {
                     endpoint_id: id,
@@ -255,13 +291,20 @@ async fn binding_list(
     caller: Caller,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<BindingView>>, Problem> {
-    let (all, names) = app
+    let (all, names) = all_with_names(&app, &caller).await?;
+    page_of_all(all, &query, |one| one.id.uuid(), |one| names.view(one)).map(Json)
+}
+
+async fn all_with_names(app: &App, caller: &Caller) -> Result<(Vec<Binding>, Names), Problem> {
+    let figures = Arc::new(app.stats.figures(app).await?);
+    let found = app
         .store
-        .read(caller.scope(), |tx| {
-            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
+        .read(caller.scope(), move |tx| {
+            let figures = Arc::clone(&figures);
+            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx, figures).await?)) })
         })
         .await?;
-    page_of_all(all, &query, |one| one.id.uuid(), |one| names.view(one)).map(Json)
+    Ok(found)
 }
 
 fn only_one<T>(checks: &mut Checks, pointer: &str, what: &str, given: Vec<T>) -> Option<T> {
@@ -284,6 +327,7 @@ async fn binding_create(
         source_id,
         source,
         type_pattern,
+        filter,
         endpoint_id,
         endpoint,
         handler,
@@ -293,6 +337,9 @@ async fn binding_create(
         checks.text("/name", name, 100);
     }
     let type_pattern = pattern(&mut checks, "/type_pattern", &type_pattern);
+    if let Some(filter) = &filter {
+        check_filter(&mut checks, "/filter", filter);
+    }
     let sources: Vec<Text<100>> = source_id.into_iter().chain(source).collect();
     let source = only_one(
         &mut checks,
@@ -323,6 +370,7 @@ async fn binding_create(
     let builtin = Arc::clone(&app.mainstay.builtin);
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (name, source, type_pattern) = (name.clone(), source.clone(), type_pattern.clone());
+        let filter = filter.clone();
         let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
         Box::pin(async move {
             let Some(source) = resolve::source(tx, &source).await? else {
@@ -340,13 +388,14 @@ async fn binding_create(
                 name: name.unwrap_or_else(made),
                 source: source.id,
                 type_pattern,
+                filter,
                 handler,
                 enabled: true,
                 created_at: now,
             };
             tx.binding_insert(&binding).await?;
             tx.audit_insert(&in_tenant(told, binding.tenant)).await?;
-            let names = Names::load(tx).await?;
+            let names = Names::load(tx, Arc::default()).await?;
             Done::json(StatusCode::CREATED, &names.view(binding)).map(Ok)
         })
     })
@@ -388,12 +437,7 @@ async fn binding_get(
     caller: Caller,
     Id(id): Id<BindingId>,
 ) -> Result<Json<BindingView>, Problem> {
-    let (all, names) = app
-        .store
-        .read(caller.scope(), |tx| {
-            Box::pin(async move { Ok((tx.binding_list().await?, Names::load(tx).await?)) })
-        })
-        .await?;
+    let (all, names) = all_with_names(&app, &caller).await?;
     let found = all.into_iter().find(|binding| binding.id == id);
     found
         .map(|binding| Json(names.view(binding)))
@@ -411,10 +455,12 @@ async fn binding_update(
     input: Input<BindingChange>,
 ) -> Result<Response, Problem> {
     let change = Arc::new(input.value.checked()?);
+    let figures = Arc::new(app.stats.figures(&app).await?);
     let told = caller.audit(&app, "binding.update", id, None, None);
     let builtin = Arc::clone(&app.mainstay.builtin);
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (change, told, builtin) = (Arc::clone(&change), told.clone(), Arc::clone(&builtin));
+        let figures = Arc::clone(&figures);
         Box::pin(async move {
             let found = tx
                 .binding_list()
@@ -438,7 +484,7 @@ async fn binding_update(
             let binding = change.apply(known, handler);
             tx.binding_update(&binding).await?;
             tx.audit_insert(&in_tenant(told, binding.tenant)).await?;
-            let names = Names::load(tx).await?;
+            let names = Names::load(tx, figures).await?;
             Done::json(StatusCode::OK, &names.view(binding)).map(Ok)
         })
     })

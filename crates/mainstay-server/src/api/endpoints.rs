@@ -1,15 +1,17 @@
 //! Endpoints: the team's own URLs that jobs are pushed to.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mainstay_domain::{
-    EndpointId, Random, Scope, StoreExt, TenantId, Timestamp,
+    EndpointId, Scope, StoreExt, TenantId, Timestamp,
     jobs::{
         Endpoint, QueueNumber,
         breaker::{Breaker, BreakerPolicy},
+        headers,
+        health::{Health, Signs},
         http_out::OutError,
+        secret::EndpointSecret,
         settings::{EndpointSettings, SettingError, Signing},
     },
 };
@@ -39,18 +41,23 @@ use crate::{
     time::Time,
 };
 
+mod health;
+mod secrets;
+
+use health::HealthView;
+pub(super) use secrets::signing_secret;
+use secrets::{SecretView, secrets_shown};
+
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(endpoint_list, endpoint_create))
         .routes(routes!(endpoint_get, endpoint_update, endpoint_delete))
-        .routes(routes!(endpoint_secret_rotate))
+        .routes(routes!(secrets::endpoint_secret_rotate))
+        .routes(routes!(secrets::endpoint_secret_overlap_end))
 }
 
 /// How long a URL may be.
 const URL_MAX: usize = 2_048;
-
-/// Secrets that requests are signed with at the same time: the new one and the one before it.
-pub(super) const SECRETS_KEPT: usize = 2;
 
 /// How requests to an endpoint are signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -167,6 +174,8 @@ impl From<BreakerSettings> for BreakerPolicy {
 /// How an endpoint does: its queue now, its counts of the last 24 hours.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EndpointStats {
+    /// All of the following in one number.
+    health: HealthView,
     /// Jobs that could be started.
     waiting: i64,
     /// Requests under way.
@@ -212,6 +221,10 @@ pub(crate) struct EndpointView {
     retry: Retry,
     breaker_settings: BreakerSettings,
     breaker: BreakerView,
+    /// The names of the headers that are added to each request; their values are not shown.
+    header_names: Vec<String>,
+    /// What requests are signed with, newest first.
+    secrets: Vec<SecretView>,
     stats: EndpointStats,
     created_at: Time,
     updated_at: Time,
@@ -228,8 +241,20 @@ impl EndpointView {
             figures.of(endpoint.id.uuid()),
             figures.queue(endpoint.queue),
         );
+        let breaker = queue.breaker.unwrap_or_default();
+        let p99_ms = figures.quantile_ms(endpoint.id, 0.99);
+        let health = Health::of(&Signs {
+            success_rate: counted.success_rate(),
+            p99_ms,
+            timeout_ms: settings.timeout_ms,
+            breaker: breaker.state,
+            failures: breaker.failures,
+            failures_to_open: settings.breaker.failures_to_open,
+        });
         Self {
             id: endpoint.id,
+            secrets: secrets_shown(&endpoint),
+            header_names: endpoint.headers.into_keys().collect(),
             name: endpoint.name,
             tenant_id: endpoint.tenant,
             url: endpoint.url,
@@ -240,8 +265,9 @@ impl EndpointView {
             max_in_flight: settings.max_in_flight,
             retry: Retry::from(&settings.retry),
             breaker_settings: settings.breaker.into(),
-            breaker: queue.breaker.unwrap_or_default().into(),
+            breaker: breaker.into(),
             stats: EndpointStats {
+                health: health.into(),
                 waiting: queue.waiting,
                 in_flight: queue.running,
                 retrying: queue.retrying,
@@ -250,13 +276,23 @@ impl EndpointView {
                 failed: counted.failed + counted.dead,
                 success_rate: counted.success_rate(),
                 p50_ms: figures.quantile_ms(endpoint.id, 0.5),
-                p99_ms: figures.quantile_ms(endpoint.id, 0.99),
+                p99_ms,
                 last_success_at: counted.done_at.map(Into::into),
                 last_failure_at: counted.failed_at.map(Into::into),
             },
             created_at: endpoint.created_at.into(),
             updated_at: endpoint.updated_at.into(),
         }
+    }
+}
+
+/// Headers to set or to remove. Its values stand in no log.
+#[derive(Clone, Deserialize)]
+pub(crate) struct HeaderChanges(BTreeMap<String, Option<String>>);
+
+impl std::fmt::Debug for HeaderChanges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
@@ -282,6 +318,9 @@ pub(crate) struct NewEndpoint {
     max_in_flight: Option<u32>,
     retry: Option<Retry>,
     breaker_settings: Option<BreakerSettings>,
+    /// Headers to add to each request, 16 at the most. Their values are treated as secrets.
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
+    headers: Option<HeaderChanges>,
 }
 
 /// An endpoint that was added.
@@ -310,6 +349,9 @@ pub(crate) struct EndpointChange {
     max_in_flight: Option<u32>,
     retry: Option<Retry>,
     breaker_settings: Option<BreakerSettings>,
+    /// Headers to set, or with null to remove; those that are not named stay.
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
+    pub(super) headers: Option<HeaderChanges>,
 }
 
 impl From<NewEndpoint> for EndpointChange {
@@ -324,6 +366,7 @@ impl From<NewEndpoint> for EndpointChange {
             max_in_flight: new.max_in_flight,
             retry: new.retry,
             breaker_settings: new.breaker_settings,
+            headers: new.headers,
         }
     }
 }
@@ -342,7 +385,21 @@ impl EndpointChange {
         if let Some(retry) = &self.retry {
             retry.policy("/retry")?;
         }
+        self.headers(&BTreeMap::new())?;
         self.settings(EndpointSettings::default()).map(drop)
+    }
+
+    fn headers(
+        &self,
+        known: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, Problem> {
+        let Some(HeaderChanges(changes)) = &self.headers else {
+            return Ok(known.clone());
+        };
+        headers::change(known, changes).map_err(|(name, error)| {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            Problem::field(format!("/headers/{name}"), error.to_string())
+        })
     }
 
     fn settings(&self, known: EndpointSettings) -> Result<EndpointSettings, Problem> {
@@ -365,6 +422,7 @@ impl EndpointChange {
     pub(super) fn apply(&self, known: Endpoint, now: Timestamp) -> Result<Endpoint, Problem> {
         let settings = self.settings(settings_of(&known))?;
         Ok(Endpoint {
+            headers: self.headers(&known.headers)?,
             name: self.name.clone().unwrap_or(known.name),
             url: self.url.clone().unwrap_or(known.url),
             enabled: self.enabled.unwrap_or(known.enabled),
@@ -424,17 +482,11 @@ pub(super) fn blank(id: EndpointId, tenant: TenantId, now: Timestamp) -> Endpoin
         queue: QueueNumber::default(),
         enabled: true,
         secrets: Vec::new(),
+        headers: BTreeMap::new(),
         settings: String::new(),
         created_at: now,
         updated_at: now,
     }
-}
-
-/// A signing secret as Standard Webhooks has it.
-pub(super) fn signing_secret(random: &dyn Random) -> String {
-    let mut bytes = [0; 32];
-    random.fill(&mut bytes);
-    format!("whsec_{}", STANDARD.encode(bytes))
 }
 
 /// List endpoints
@@ -489,7 +541,7 @@ async fn endpoint_create(
         .await?;
     let endpoint = Endpoint {
         queue,
-        secrets: vec![secret.clone()],
+        secrets: vec![EndpointSecret::new(secret.clone())],
         ..change.apply(blank(id, tenant, now), now)?
     };
     let what = serde_json::json!({ "name": endpoint.name, "url": endpoint.url });
@@ -589,45 +641,6 @@ async fn endpoint_delete(
             }
             tx.audit_insert(&in_tenant(told, known.tenant)).await?;
             Ok(Ok(Done::nothing()))
-        })
-    })
-    .await?;
-    app.configured("endpoint", id).await;
-    Ok(done)
-}
-
-/// A fresh signing secret.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct EndpointSecret {
-    /// `whsec_…`. Shown once.
-    secret: String,
-}
-
-/// Make a new signing secret for an endpoint
-///
-/// Requests are signed with it and with the one before it, so that a receiver can change over without a gap.
-#[utoipa::path(post, path = "/v1/endpoints/{id}/secret", tag = "jobs",
-    params(("id" = String, Path, description = "`ep_…`")), responses((status = 201, body = EndpointSecret)))]
-async fn endpoint_secret_rotate(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Id(id): Id<EndpointId>,
-    input: NoInput,
-) -> Result<Response, Problem> {
-    let (secret, now) = (signing_secret(&*app.random), app.clock.now());
-    let told = caller.audit(&app, "endpoint.secret.rotate", id, None, None);
-    let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {
-        let (secret, told) = (secret.clone(), told.clone());
-        Box::pin(async move {
-            let Some(mut known) = tx.endpoint_get(id).await? else {
-                return Ok(Err(Problem::not_found("endpoint")));
-            };
-            known.secrets.insert(0, secret.clone());
-            known.secrets.truncate(SECRETS_KEPT);
-            known.updated_at = now;
-            tx.endpoint_update(&known).await?;
-            tx.audit_insert(&in_tenant(told, known.tenant)).await?;
-            Done::json(StatusCode::CREATED, &EndpointSecret { secret }).map(Ok)
         })
     })
     .await?;

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use mainstay::intake::decompress;
+use mainstay::intake::{Filter, Filtered, Kept, decompress};
 use mainstay_domain::{
     BindingId, EventId, ReceiptId, ReplayId, SecretId, SourceId, StoreExt, StoreResult, TenantId,
     Tx,
@@ -43,6 +43,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(event_list))
         .routes(routes!(event_get))
         .routes(routes!(event_payload))
+        .routes(routes!(event_filter))
         .routes(routes!(receipt_list))
 }
 
@@ -471,6 +472,74 @@ pub(super) fn as_attachment(payload: &Blob) -> Result<Response, Problem> {
         HeaderValue::from_static("attachment"),
     );
     Ok(response)
+}
+
+/// An expression to try.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FilterQuery {
+    /// As a binding would have it.
+    #[param(min_length = 1, max_length = 1000)]
+    filter: String,
+}
+
+/// What a filter says of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum FilterOutcome {
+    /// The event would make a job.
+    Passed,
+    /// It would not.
+    Held,
+    /// The expression cannot be evaluated over it; so it would not.
+    Failed,
+}
+
+/// What a filter says of an event, and why where it fails.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FilterAnswer {
+    outcome: FilterOutcome,
+    /// Why it failed.
+    reason: Option<String>,
+}
+
+impl From<Filtered> for FilterAnswer {
+    fn from(said: Filtered) -> Self {
+        let (outcome, reason) = match said {
+            Filtered::Passed => (FilterOutcome::Passed, None),
+            Filtered::Held => (FilterOutcome::Held, None),
+            Filtered::Failed(reason) => (FilterOutcome::Failed, Some(reason)),
+        };
+        Self { outcome, reason }
+    }
+}
+
+/// Try a binding's filter on an event that is kept
+#[utoipa::path(get, path = "/v1/events/{id}/filter", tag = "intake",
+    params(("id" = String, Path, description = "`evt_…`"), FilterQuery),
+    responses((status = 200, body = FilterAnswer)))]
+async fn event_filter(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Params(query): Params<FilterQuery>,
+    Id(id): Id<EventId>,
+) -> Result<Json<FilterAnswer>, Problem> {
+    let filter = Filter::new(&query.filter)
+        .map_err(|problem| Problem::field("?filter", problem.to_string()))?;
+    let found = app
+        .store
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move {
+                let Some(event) = tx.event_get(id).await? else {
+                    return Ok(None);
+                };
+                Ok(Kept::load(tx, &event).await?.map(|kept| (event, kept)))
+            })
+        })
+        .await?;
+    let (event, kept) = found.ok_or_else(|| Problem::not_found("event"))?;
+    Ok(Json(filter.evaluate(&kept.subject(&event)).into()))
 }
 
 /// A request as it arrived.

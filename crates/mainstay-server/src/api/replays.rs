@@ -61,7 +61,8 @@ pub(crate) struct ReplaySelection {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReplayRequest {
     selection: ReplaySelection,
-    /// The one binding that the events go to. Left out: every enabled one of their source that matches.
+    /// The one binding that the events go to, whatever its types and filter. Left out: every enabled one of their source
+    /// that matches.
     #[schema(value_type = Option<String>, pattern = "^bnd_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     binding_id: Option<BindingId>,
     /// Only say what would happen.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
-    api::{BINDINGS, ENDPOINTS, SOURCES, text},
+    api::{Api, BINDINGS, ENDPOINTS, SOURCES, text},
     args::{Body, Consent, PageArgs},
     failure::Failure,
     source::yes_no,
@@ -22,6 +22,9 @@ pub(crate) enum BindingCommand {
         /// Which types: "invoice.paid", "invoice.*" or "*"; several separated by commas
         #[arg(long = "type", default_value = "*", value_name = "PATTERN")]
         type_pattern: String,
+        /// What events of these types must say, e.g. "body.data.object.amount > 1000"
+        #[arg(long, value_name = "EXPRESSION")]
+        filter: Option<String>,
         #[command(flatten)]
         handler: HandlerArgs,
         /// A name for people
@@ -41,12 +44,22 @@ pub(crate) enum BindingCommand {
         /// Which types from now on
         #[arg(long = "type", value_name = "PATTERN")]
         type_pattern: Option<String>,
+        /// What events of these types must say from now on; "" for nothing
+        #[arg(long, value_name = "EXPRESSION")]
+        filter: Option<String>,
         /// Make jobs
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
         /// Make no more jobs
         #[arg(long)]
         disable: bool,
+    },
+    /// Try a filter on an event that is kept: whether it would make a job
+    Test {
+        /// The event's id
+        event: String,
+        #[command(flatten)]
+        tried: TriedArgs,
     },
     /// Delete a binding; its jobs go on
     #[command(visible_alias = "rm")]
@@ -70,18 +83,49 @@ pub(crate) struct HandlerArgs {
     builtin: Option<String>,
 }
 
+/// Whose filter is tried: one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct TriedArgs {
+    /// This expression
+    #[arg(long, value_name = "EXPRESSION")]
+    filter: Option<String>,
+    /// The filter that this binding has
+    #[arg(long)]
+    binding: Option<String>,
+}
+
+impl TriedArgs {
+    async fn expression(self, api: &Api) -> Result<String, Failure> {
+        let text = match (self.filter, self.binding) {
+            (Some(filter), _) => filter,
+            (None, Some(binding)) => text(&api.find(BINDINGS, &binding).await?, "/filter"),
+            (None, None) => String::new(),
+        };
+        if text.is_empty() {
+            return Err(Failure::usage(
+                "the binding has no filter: it takes every event of its types",
+            ));
+        }
+        // A query has no line breaks.
+        Ok(text.replace(['\n', '\r', '\t'], " "))
+    }
+}
+
 pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<(), Failure> {
     let api = context.api()?;
     match command {
         BindingCommand::Create {
             source,
             type_pattern,
+            filter,
             handler,
             name,
         } => {
             let mut body = Body::default();
             body.set("source_id", Some(api.find_id(SOURCES, &source).await?))
                 .set("type_pattern", Some(type_pattern))
+                .set("filter", filter)
                 .set("name", name);
             if let Some(endpoint) = handler.endpoint {
                 body.set(
@@ -112,6 +156,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             binding,
             name,
             type_pattern,
+            filter,
             enable,
             disable,
         } => {
@@ -119,6 +164,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             let enabled = (enable || disable).then_some(enable);
             body.set("name", name)
                 .set("type_pattern", type_pattern)
+                .set("filter", filter)
                 .set("enabled", enabled);
             if body.is_empty() {
                 return Err(Failure::usage("nothing to change"));
@@ -129,6 +175,21 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
                 .await?;
             context.show(&changed, |out| {
                 out.table(&table(std::slice::from_ref(&changed)), "")
+            })
+        }
+        BindingCommand::Test { event, tried } => {
+            let filter = tried.expression(&api).await?;
+            let said = api
+                .get(
+                    &format!("/v1/events/{event}/filter"),
+                    &[("filter", Some(filter))],
+                )
+                .await?;
+            context.show(&said, |out| {
+                out.line(&match text(&said, "/reason") {
+                    none if none.is_empty() => text(&said, "/outcome"),
+                    reason => format!("{}: {reason}", text(&said, "/outcome")),
+                })
             })
         }
         BindingCommand::Delete { binding, consent } => {
@@ -149,11 +210,21 @@ fn handler(binding: &Value) -> String {
     }
 }
 
+/// The filter, and how often it failed lately: that is worth a look.
+fn filter_shown(binding: &Value) -> String {
+    let filter = text(binding, "/filter");
+    match text(binding, "/filter_failed").as_str() {
+        "" | "0" => filter,
+        failed => format!("{filter} (failed {failed}x)"),
+    }
+}
+
 fn table(bindings: &[Value]) -> Table {
     let mut table = Table::new(&[
         Column::Text("NAME"),
         Column::Text("SOURCE"),
         Column::Text("TYPE"),
+        Column::Text("FILTER"),
         Column::Text("HANDLER"),
         Column::Text("ENABLED"),
         Column::Whole("ID"),
@@ -163,6 +234,7 @@ fn table(bindings: &[Value]) -> Table {
             text(binding, "/name").into(),
             text(binding, "/source_name").into(),
             text(binding, "/type_pattern").into(),
+            filter_shown(binding).into(),
             handler(binding).into(),
             Cell::state(yes_no(binding, "/enabled")),
             text(binding, "/id").into(),

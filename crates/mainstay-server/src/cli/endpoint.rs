@@ -1,7 +1,8 @@
 //! `mainstay endpoint`: the team's own URLs that jobs are pushed to.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use mainstay_domain::jobs::secret::OVERLAP_SECS;
+use serde_json::{Map, Value, json};
 
 use super::{
     Context,
@@ -56,8 +57,16 @@ pub(crate) enum EndpointCommand {
         #[command(flatten)]
         consent: Consent,
     },
-    /// Make a new signing secret; requests carry signatures of both for a day
+    /// Make a new signing secret; until the overlap ends, requests carry a signature of the one before as well
     RotateSecret {
+        /// Its name or id
+        endpoint: String,
+        /// How long the one before signs along, in seconds, a week at most; 0: not at all
+        #[arg(long, value_name = "SECS", default_value_t = OVERLAP_SECS)]
+        overlap_secs: u32,
+    },
+    /// Sign with the newest secret alone from now on
+    EndOverlap {
         /// Its name or id
         endpoint: String,
     },
@@ -90,6 +99,13 @@ pub(crate) struct SettingsArgs {
     /// When jobs are tried again: a policy as JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON")]
     retry: Option<JsonArg>,
+    /// A header to add to each request, "Name: value"; several times for several; "@FILE" reads such lines from a file,
+    /// which keeps them out of the list of processes
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// A header to add no more
+    #[arg(long, value_name = "NAME")]
+    remove_header: Vec<String>,
     /// When its breaker opens, and for how long: settings as JSON, @FILE, or -
     #[arg(long, value_name = "JSON")]
     breaker: Option<JsonArg>,
@@ -97,6 +113,8 @@ pub(crate) struct SettingsArgs {
 
 impl SettingsArgs {
     fn into_body(self, body: &mut Body) -> Result<(), Failure> {
+        let headers = header_changes(&self.headers, &self.remove_header)?;
+        body.set("headers", (!headers.is_empty()).then_some(headers));
         body.set("signing", self.signing)
             .set("connect_timeout_ms", self.connect_timeout_ms)
             .set("timeout_ms", self.timeout_ms)
@@ -108,6 +126,31 @@ impl SettingsArgs {
             );
         Ok(())
     }
+}
+
+/// The headers to set, and with null those to remove.
+fn header_changes(set: &[String], remove: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut lines = Vec::new();
+    for given in set {
+        match given.strip_prefix('@') {
+            Some(file) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| Failure::usage(format!("{file}: {error}")))?;
+                lines.extend(text.lines().map(ToOwned::to_owned));
+            }
+            None => lines.push(given.clone()),
+        }
+    }
+    let mut changes = Map::new();
+    for line in lines.iter().filter(|line| !line.trim().is_empty()) {
+        let Some((name, value)) = line.split_once(':') else {
+            // The line is not shown: it may be a secret that went astray.
+            return Err(Failure::usage("a header is given as \"Name: value\""));
+        };
+        changes.insert(name.trim().to_owned(), value.trim().into());
+    }
+    changes.extend(remove.iter().map(|name| (name.clone(), Value::Null)));
+    Ok(changes)
 }
 
 pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(), Failure> {
@@ -166,13 +209,31 @@ pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(
             api.delete(&path(&text(&found, "/id"))).await?;
             context.done(&format!("endpoint {} deleted", text(&found, "/name")))
         }
-        EndpointCommand::RotateSecret { endpoint } => {
+        EndpointCommand::RotateSecret {
+            endpoint,
+            overlap_secs,
+        } => {
             let id = api.find_id(ENDPOINTS, &endpoint).await?;
             let made = api
-                .post(&format!("{}/secret", path(&id)), &json!({}))
+                .post(
+                    &format!("{}/secret", path(&id)),
+                    &json!({ "overlap_secs": overlap_secs }),
+                )
                 .await?;
+            match time_short(&text(&made, "/previous_until")) {
+                none if none.is_empty() => {}
+                until => context
+                    .out
+                    .remark(&format!("the secret before it signs along until {until}")),
+            }
             context.out.remark("this is shown once:");
             context.show(&made, |out| out.line(&text(&made, "/secret")))
+        }
+        EndpointCommand::EndOverlap { endpoint } => {
+            let id = api.find_id(ENDPOINTS, &endpoint).await?;
+            api.delete(&format!("{}/secret/previous", path(&id)))
+                .await?;
+            context.done(&format!("{endpoint}: only the newest secret signs"))
         }
         EndpointCommand::Enable { endpoint } => {
             update(context, &api, &endpoint, &json!({ "enabled": true })).await
@@ -214,6 +275,9 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
         .add("timeout", ms(endpoint, "/timeout_ms"))
         .add("max in flight", text(endpoint, "/max_in_flight"))
         .add("retry", text(endpoint, "/retry"))
+        .add("headers", names_shown(endpoint))
+        .add("secrets", secrets_shown(endpoint))
+        .add("health", health_shown(endpoint))
         .add("breaker", Cell::state(text(endpoint, "/breaker/state")))
         .add("breaker error", text(endpoint, "/breaker/last_error"))
         .add(
@@ -238,6 +302,49 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
     context.out.fields(&fields)
 }
 
+/// `85 healthy`, or `unknown` while nothing was sent.
+fn health_short(endpoint: &Value) -> String {
+    let (score, state) = (
+        text(endpoint, "/stats/health/score"),
+        text(endpoint, "/stats/health/state"),
+    );
+    format!("{score} {state}").trim_start().to_owned()
+}
+
+/// The same with what it lost by: `55 degraded (failures -45)`.
+fn health_shown(endpoint: &Value) -> String {
+    let lost = endpoint.pointer("/stats/health/lost");
+    let causes: Vec<String> = lost
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|one| format!("{} -{}", text(one, "/cause"), text(one, "/points")))
+        .collect();
+    match causes.is_empty() {
+        true => health_short(endpoint),
+        false => format!("{} ({})", health_short(endpoint), causes.join(", ")),
+    }
+}
+
+fn names_shown(endpoint: &Value) -> String {
+    let all = endpoint.pointer("/header_names").and_then(Value::as_array);
+    let names = all.into_iter().flatten().filter_map(Value::as_str);
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// `…abcd, …wxyz until 21 Nov 12:00`.
+fn secrets_shown(endpoint: &Value) -> String {
+    let all = endpoint.pointer("/secrets").and_then(Value::as_array);
+    let shown = all
+        .into_iter()
+        .flatten()
+        .map(|one| match time_short(&text(one, "/until")) {
+            none if none.is_empty() => text(one, "/hint"),
+            until => format!("{} until {until}", text(one, "/hint")),
+        });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
 fn ms(value: &Value, pointer: &str) -> String {
     match text(value, pointer) {
         none if none.is_empty() => none,
@@ -250,6 +357,7 @@ fn table(endpoints: &[Value]) -> Table {
         Column::Text("NAME"),
         Column::Text("URL"),
         Column::Text("ENABLED"),
+        Column::Text("HEALTH"),
         Column::Text("BREAKER"),
         Column::Number("WAITING"),
         Column::Number("SUCCEEDED"),
@@ -262,6 +370,7 @@ fn table(endpoints: &[Value]) -> Table {
             text(endpoint, "/name").into(),
             text(endpoint, "/url").into(),
             Cell::state(yes_no(endpoint, "/enabled")),
+            health_short(endpoint).into(),
             Cell::state(text(endpoint, "/breaker/state")),
             text(endpoint, "/stats/waiting").into(),
             text(endpoint, "/stats/succeeded").into(),

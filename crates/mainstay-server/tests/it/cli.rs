@@ -56,6 +56,8 @@ fn declare(server: &Server, receiver: &Receiver) {
         "pay",
         "--type",
         "invoice.*",
+        "--filter",
+        "body.object == 'event'",
         "--endpoint",
         "shop",
     ]);
@@ -85,7 +87,25 @@ fn one_event(server: &Server, receiver: &Receiver) -> Value {
     assert_eq!(letters["items"][0]["code"], "rejected");
     let events = server.json(&["event", "list", "--source", "pay", "--status", "error"]);
     assert_eq!(events["items"].as_array().map(Vec::len), Some(1));
-    events["items"][0].clone()
+    let event = events["items"][0].clone();
+    filters_are_tried(server, event["id"].as_str().expect("an id"));
+    event
+}
+
+fn filters_are_tried(server: &Server, event: &str) {
+    let test = ["binding", "test", event, "--filter"];
+    for (filter, outcome) in [("type == 'invoice.paid'", "passed"), ("false", "held")] {
+        let said = server.json(&[&test[..], &[filter]].concat());
+        assert_eq!(said["outcome"], outcome);
+    }
+    let failed = server.run(&[&test[..], &["body.none == 1"]].concat());
+    assert_eq!(failed.out.trim(), "failed: there is no field none");
+    let wrong = server.run(&[&test[..], &["body ="]].concat());
+    assert!(
+        wrong.code != 0 && wrong.err.contains("column"),
+        "{}",
+        wrong.err
+    );
 }
 
 fn a_dead_letter_runs_again(server: &Server, receiver: &Receiver, event: &Value) {

@@ -7,6 +7,8 @@ mod client;
 mod configuration;
 mod deliveries;
 mod encrypted;
+mod endpoints;
+mod filters;
 mod idempotency;
 mod links;
 mod receiver;

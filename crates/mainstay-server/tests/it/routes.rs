@@ -123,6 +123,15 @@ impl Operation {
             .replace("{id}", id)
             .replace("{secret_id}", &world.source_secret)
             .replace("{link_id}", &world.link)
+            + self.query_needed()
+    }
+
+    /// What this operation must be asked with.
+    fn query_needed(&self) -> &'static str {
+        match self.id.as_str() {
+            "event_filter" => "?filter=true",
+            _ => "",
+        }
     }
 
     /// A body that is right, about the things of this world.
@@ -139,6 +148,7 @@ impl Operation {
             "source_reverify" => json!({ "plan": false }),
             "source_link_create" => json!({ "links": [{ "value": "acct_2", "tenant": world.tenant }] }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
+            "endpoint_secret_rotate" => json!({}),
             "endpoint_update" => json!({ "enabled": false }),
             "binding_create" => json!({
                 "source_id": world.source, "endpoint_id": world.endpoint, "type_pattern": "*",

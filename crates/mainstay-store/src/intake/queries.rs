@@ -16,7 +16,8 @@ macro_rules! secret_columns {
 
 macro_rules! binding_columns {
     () => {
-        "SELECT id, tenant_id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at FROM binding"
+        "SELECT id, tenant_id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at, filter
+            FROM binding"
     };
 }
 
@@ -91,10 +92,11 @@ queries! {
         UPDATE source_secret SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 
     BINDING_INSERT: Tenant = "
-        INSERT INTO binding (tenant_id, id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        INSERT INTO binding (tenant_id, id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at,
+            filter)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     BINDING_UPDATE: Tenant = "
-        UPDATE binding SET name = $3, type_pattern = $4, endpoint_id = $5, builtin = $6, enabled = $7
+        UPDATE binding SET name = $3, type_pattern = $4, endpoint_id = $5, builtin = $6, enabled = $7, filter = $8
         WHERE tenant_id = $1 AND id = $2";
     BINDING_DELETE: Tenant = "DELETE FROM binding WHERE tenant_id = $1 AND id = $2";
     BINDING_LIST: System = binding_columns!();

@@ -149,6 +149,7 @@ impl SqlTx<'_> {
             builtin,
             binding.enabled,
             binding.created_at,
+            binding.filter.as_deref(),
         ];
         reference(self.execute(&q::BINDING_INSERT, params).await, "binding").map(|_| ())
     }
@@ -165,6 +166,7 @@ impl SqlTx<'_> {
             endpoint,
             builtin,
             binding.enabled,
+            binding.filter.as_deref(),
         ];
         reference(self.changed(&q::BINDING_UPDATE, params).await, "binding")
     }
@@ -237,6 +239,7 @@ fn binding(row: &Row) -> StoreResult<Binding> {
         name: row.get(2)?,
         source: row.get(3)?,
         type_pattern: row.get(4)?,
+        filter: row.get(9)?,
         handler,
         enabled: row.get(7)?,
         created_at: row.get(8)?,

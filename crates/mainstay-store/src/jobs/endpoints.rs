@@ -1,6 +1,10 @@
 //! Endpoints. Every change counts as one of the configuration.
 
-use mainstay_domain::{EndpointId, StoreError, StoreResult, jobs::Endpoint};
+use mainstay_domain::{
+    EndpointId, StoreError, StoreResult, Timestamp,
+    jobs::{Endpoint, secret::EndpointSecret},
+};
+use serde::{Deserialize, Serialize};
 
 use super::queries as q;
 use crate::{
@@ -24,6 +28,7 @@ impl SqlTx<'_> {
             &*endpoint.settings,
             endpoint.created_at,
             endpoint.updated_at,
+            headers_json(endpoint)?,
         ];
         reference(self.execute(&q::ENDPOINT_INSERT, params).await, "endpoint").map(|_| ())
     }
@@ -40,6 +45,7 @@ impl SqlTx<'_> {
             secrets_json(endpoint)?,
             &*endpoint.settings,
             endpoint.updated_at,
+            headers_json(endpoint)?,
         ];
         self.changed(&q::ENDPOINT_UPDATE, params).await
     }
@@ -65,13 +71,52 @@ impl SqlTx<'_> {
     }
 }
 
+/// A secret as it is kept: its text, or where it ends its text and when, in microseconds.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum KeptSecret {
+    Endless(String),
+    Ending { secret: String, until: i64 },
+}
+
+impl From<&EndpointSecret> for KeptSecret {
+    fn from(one: &EndpointSecret) -> Self {
+        let secret = one.secret.clone();
+        match one.until {
+            None => Self::Endless(secret),
+            Some(until) => Self::Ending {
+                secret,
+                until: until.micros(),
+            },
+        }
+    }
+}
+
+impl From<KeptSecret> for EndpointSecret {
+    fn from(kept: KeptSecret) -> Self {
+        match kept {
+            KeptSecret::Endless(secret) => Self::new(secret),
+            KeptSecret::Ending { secret, until } => Self {
+                secret,
+                until: Some(Timestamp::from_micros(until)),
+            },
+        }
+    }
+}
+
 fn secrets_json(endpoint: &Endpoint) -> StoreResult<String> {
-    let json = serde_json::to_string(&endpoint.secrets);
+    let kept: Vec<KeptSecret> = endpoint.secrets.iter().map(Into::into).collect();
+    let json = serde_json::to_string(&kept);
+    json.map_err(|error| StoreError::Bug(error.to_string()))
+}
+
+fn headers_json(endpoint: &Endpoint) -> StoreResult<String> {
+    let json = serde_json::to_string(&endpoint.headers);
     json.map_err(|error| StoreError::Bug(error.to_string()))
 }
 
 fn endpoint(row: &Row) -> StoreResult<Endpoint> {
-    let secrets = serde_json::from_str(&row.get::<String>(6)?);
+    let secrets: Result<Vec<KeptSecret>, _> = serde_json::from_str(&row.get::<String>(6)?);
     Ok(Endpoint {
         id: row.get(0)?,
         tenant: row.get(1)?,
@@ -81,7 +126,10 @@ fn endpoint(row: &Row) -> StoreResult<Endpoint> {
         enabled: row.get(5)?,
         // The error would show what stands there.
         secrets: secrets
+            .map(|kept| kept.into_iter().map(Into::into).collect())
             .map_err(|_| StoreError::Corrupt("an endpoint's secrets cannot be read".into()))?,
+        headers: serde_json::from_str(&row.get::<String>(10)?)
+            .map_err(|_| StoreError::Corrupt("an endpoint's headers cannot be read".into()))?,
         settings: row.get(7)?,
         created_at: row.get(8)?,
         updated_at: row.get(9)?,

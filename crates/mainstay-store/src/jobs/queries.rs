@@ -4,7 +4,8 @@ use crate::queries;
 
 macro_rules! endpoint_columns {
     () => {
-        "SELECT id, tenant_id, name, url, queue, enabled, secrets, settings, created_at, updated_at FROM endpoint"
+        "SELECT id, tenant_id, name, url, queue, enabled, secrets, settings, created_at, updated_at, headers
+            FROM endpoint"
     };
 }
 
@@ -48,10 +49,10 @@ queries! {
 
     ENDPOINT_TENANT: System = "SELECT tenant_id FROM endpoint WHERE id = $1";
     ENDPOINT_INSERT: Tenant = "
-        INSERT INTO endpoint (tenant_id, id, name, url, queue, enabled, secrets, settings, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        INSERT INTO endpoint (tenant_id, id, name, url, queue, enabled, secrets, settings, created_at, updated_at, headers)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     ENDPOINT_UPDATE: Tenant = "
-        UPDATE endpoint SET name = $3, url = $4, enabled = $5, secrets = $6, settings = $7, updated_at = $8
+        UPDATE endpoint SET name = $3, url = $4, enabled = $5, secrets = $6, settings = $7, updated_at = $8, headers = $9
         WHERE tenant_id = $1 AND id = $2";
     ENDPOINT_DELETE: Tenant = "DELETE FROM endpoint WHERE tenant_id = $1 AND id = $2";
     ENDPOINT_GET: Tenant = concat!(endpoint_columns!(), " WHERE tenant_id = $1 AND id = $2");

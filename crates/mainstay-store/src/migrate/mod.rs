@@ -86,6 +86,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     6 "0006_durations";
     7 "0007_rows";
     8 "0008_links";
+    9 "0009_filters_headers";
 };
 
 /// What happens to the outcome of a run.

@@ -13,6 +13,7 @@ use mainstay_domain::{
     },
     jobs::{
         Attempt, AttemptStart, Cursor, DeadLetter, Endpoint, JobRef, NewJob, Outcome, QueueNumber,
+        secret::EndpointSecret,
     },
     time::SeededRandom,
 };
@@ -231,7 +232,14 @@ impl World {
             url: "https://example.com/hook".into(),
             queue: self.queue,
             enabled: true,
-            secrets: vec!["whsec_2".into(), "whsec_1".into()],
+            headers: [("x-api-key".to_owned(), "hidden".to_owned())].into(),
+            secrets: vec![
+                EndpointSecret::new("whsec_2"),
+                EndpointSecret {
+                    secret: "whsec_1".into(),
+                    until: Some(Timestamp::from_secs(2)),
+                },
+            ],
             settings: "{}".into(),
             created_at: BEGIN,
             updated_at: BEGIN,
@@ -245,6 +253,7 @@ impl World {
             name: name.to_owned(),
             source: self.source.id,
             type_pattern: "*".into(),
+            filter: None,
             handler,
             enabled: true,
             created_at: BEGIN,

@@ -16,7 +16,7 @@ use mainstay_domain::{
 };
 use tokio::sync::watch;
 
-use super::{Door, Intake, MATCHES_MAX};
+use super::{Door, Intake, Kept, MATCHES_MAX, Subject};
 
 /// Events in one step, which is one transaction.
 const STEP: i64 = 100;
@@ -154,11 +154,23 @@ impl Intake {
             let Some(tenant) = self.tenant_of(door, &event.values).await? else {
                 continue;
             };
+            // Read only where a filter asks for it.
+            let asked = door
+                .wanted(&event.kind, tenant)
+                .any(|one| one.filter.is_some());
+            let subject = match asked {
+                true => match self.waiting_subject(event).await? {
+                    Some(subject) => Some(subject),
+                    // It is gone.
+                    None => continue,
+                },
+                false => None,
+            };
             step.events.push((event.id, tenant));
             // A microsecond apart: jobs of one time come in any order, and these come in that of their events.
             let at = Timestamp::from_micros(now.micros() + place);
-            step.jobs
-                .extend(self.jobs(door, event.id, &event.kind, tenant, at));
+            let wanted = self.wanted(door, &event.kind, tenant, || subject.unwrap_or_default());
+            step.jobs.extend(self.jobs(wanted, event.id, tenant, at));
         }
         if step.events.is_empty() {
             return Ok(0);
@@ -177,6 +189,20 @@ impl Intake {
         self.store.wake();
         self.samples.events_changed(&given);
         Ok(given.len() as i64)
+    }
+
+    /// What filters see of it. None: it is gone.
+    async fn waiting_subject(&self, event: &WaitingEvent) -> StoreResult<Option<Subject>> {
+        let event = event.clone();
+        self.store
+            .read(SCOPE, move |tx| {
+                let event = event.clone();
+                Box::pin(async move {
+                    let kept = Kept::load_waiting(tx, &event).await?;
+                    Ok(kept.map(|kept| kept.subject_waiting(&event)))
+                })
+            })
+            .await
     }
 
     async fn assign_done(

@@ -71,8 +71,11 @@ const HEADERS_SECRET: [&str; 4] = [
     "x-api-key",
 ];
 
-/// The headers as JSON, without those that carry credentials: some always do, one because of the source's scheme.
-pub(super) fn headers_json(headers: &[(String, Vec<u8>)], credential: Option<&str>) -> Blob {
+/// The headers without those that carry credentials: some always do, one because of the source's scheme.
+pub(super) fn headers_kept(
+    headers: &[(String, Vec<u8>)],
+    credential: Option<&str>,
+) -> serde_json::Map<String, serde_json::Value> {
     let mut kept = serde_json::Map::new();
     for (name, value) in headers {
         let own = credential.is_some_and(|credential| credential.eq_ignore_ascii_case(name));
@@ -88,6 +91,12 @@ pub(super) fn headers_json(headers: &[(String, Vec<u8>)], credential: Option<&st
             _ => drop(kept.insert(name.clone(), text.into_owned().into())),
         }
     }
+    kept
+}
+
+/// The headers that are kept, as the store keeps them.
+pub(super) fn headers_json(headers: &[(String, Vec<u8>)], credential: Option<&str>) -> Blob {
+    let kept = headers_kept(headers, credential);
     Blob {
         zstd: false,
         bytes: serde_json::Value::Object(kept).to_string().into(),

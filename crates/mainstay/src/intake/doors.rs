@@ -14,7 +14,7 @@ use mainstay_domain::{
     jobs::{Endpoint, QueueNumber},
 };
 
-use super::{scheme::prepare, tenants::Finder};
+use super::{filter::Filter, scheme::prepare, tenants::Finder};
 
 /// The job kind of a push to an endpoint.
 pub const DELIVER: &str = "endpoint.deliver";
@@ -26,6 +26,8 @@ pub(crate) struct Doors {
     by_name: HashMap<String, Arc<Door>>,
     own: Option<Arc<Door>>,
     endpoints: HashMap<EndpointId, Arc<Endpoint>>,
+    /// The filters of this version by their text, so that the next one reads only what is new.
+    filters: HashMap<String, Arc<Filter>>,
 }
 
 /// One source, ready to verify and to match.
@@ -47,6 +49,15 @@ struct Rule {
     kind: String,
     endpoint: Option<EndpointId>,
     queue: QueueNumber,
+    filter: Option<RuleFilter>,
+}
+
+/// The filter of a binding.
+pub(crate) enum RuleFilter {
+    /// One that can be evaluated.
+    Ready(Arc<Filter>),
+    /// One that this program cannot read, since a newer one wrote it: it fails for every event.
+    Unreadable,
 }
 
 /// A job that a binding asks for.
@@ -55,6 +66,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) kind: &'a str,
     pub(crate) endpoint: Option<EndpointId>,
     pub(crate) queue: QueueNumber,
+    /// What the event must pass first.
+    pub(crate) filter: Option<&'a RuleFilter>,
 }
 
 /// The queues of built-in job kinds.
@@ -62,20 +75,25 @@ pub type BuiltinQueues = HashMap<String, QueueNumber>;
 
 impl Doors {
     /// Prepares a loaded configuration. A source whose settings cannot be understood (written by a newer version) is
-    /// left out and logged: its requests are answered 404 and redelivered later.
-    pub(crate) fn new(config: Config, builtin: &BuiltinQueues) -> Self {
+    /// left out and logged: its requests are answered 404 and redelivered later. `before`: the doors that these replace.
+    pub(crate) fn new(config: Config, builtin: &BuiltinQueues, before: Option<&Self>) -> Self {
         let endpoints: HashMap<_, _> = config
             .endpoints
             .into_iter()
             .map(|endpoint| (endpoint.id, Arc::new(endpoint)))
             .collect();
+        let mut filters = HashMap::new();
         let mut rules: HashMap<SourceId, Vec<Rule>> = HashMap::new();
         for binding in config
             .bindings
             .into_iter()
             .filter(|binding| binding.enabled)
         {
-            if let Some(rule) = Rule::new(binding, &endpoints, builtin) {
+            let filter = binding
+                .filter
+                .as_deref()
+                .map(|text| rule_filter(text, before, &mut filters));
+            if let Some(rule) = Rule::new(binding, &endpoints, builtin, filter) {
                 rules.entry(rule.binding.source).or_default().push(rule);
             }
         }
@@ -84,6 +102,7 @@ impl Doors {
             by_name: HashMap::new(),
             own: None,
             endpoints,
+            filters,
         };
         for source in config.sources {
             let rules = rules.remove(&source.id).unwrap_or_default();
@@ -144,6 +163,7 @@ impl Rule {
         binding: Binding,
         endpoints: &HashMap<EndpointId, Arc<Endpoint>>,
         builtin: &BuiltinQueues,
+        filter: Option<RuleFilter>,
     ) -> Option<Self> {
         let (kind, endpoint, queue) = match &binding.handler {
             HandlerRef::Endpoint(id) => (DELIVER.to_owned(), Some(*id), endpoints.get(id)?.queue),
@@ -154,7 +174,32 @@ impl Rule {
             kind,
             endpoint,
             queue,
+            filter,
         })
+    }
+}
+
+fn rule_filter(
+    text: &str,
+    before: Option<&Doors>,
+    filters: &mut HashMap<String, Arc<Filter>>,
+) -> RuleFilter {
+    let known = filters
+        .get(text)
+        .or_else(|| before.and_then(|doors| doors.filters.get(text)));
+    let filter = match known {
+        Some(filter) => Ok(Arc::clone(filter)),
+        None => Filter::new(text).map(Arc::new),
+    };
+    match filter {
+        Ok(filter) => {
+            filters.insert(text.to_owned(), Arc::clone(&filter));
+            RuleFilter::Ready(filter)
+        }
+        Err(problem) => {
+            tracing::error!(%problem, "a binding's filter cannot be used");
+            RuleFilter::Unreadable
+        }
     }
 }
 
@@ -185,7 +230,7 @@ impl Door {
         self.scheme.as_ref()?.scheme().credential_header()
     }
 
-    /// The jobs that an event of this type and tenant makes.
+    /// The jobs that an event of this type and tenant makes, where it passes their filters.
     ///
     /// A binding of our own source hears of its own tenant's affairs, or, when it belongs to the tenant that owns the
     /// source, of everybody's.
@@ -206,6 +251,7 @@ impl Door {
                 kind: &rule.kind,
                 endpoint: rule.endpoint,
                 queue: rule.queue,
+                filter: rule.filter.as_ref(),
             })
     }
 }

@@ -29,6 +29,8 @@ mod batch;
 mod blob;
 mod diagnose;
 mod doors;
+mod filter;
+mod filtered;
 mod refused;
 mod refusing;
 pub mod replay;
@@ -40,12 +42,14 @@ pub use answer::Answer;
 pub use blob::decompress;
 pub use diagnose::{Diagnosed, SOURCES_TRIED_MAX};
 pub use doors::{BuiltinQueues, DELIVER};
+pub use filter::{FILTER_CHARS_MAX, Filter, FilterError, Filtered, Parts, Subject};
+pub use filtered::Kept;
 pub use scheme::check_source;
 
 use crate::watch::Samples;
 use batch::{BatchError, Batcher};
-use blob::{compress, headers_json};
-use doors::{Door, Doors};
+use blob::{compress, headers_json, headers_kept};
+use doors::{Door, Doors, RuleFilter, Wanted};
 use refused::Refused;
 use refusing::{Episode, Refusing};
 use tenants::Whose;
@@ -119,7 +123,7 @@ impl Intake {
         samples: Arc<Samples>,
         certificates: Arc<dyn Certificates>,
     ) -> StoreResult<Arc<Self>> {
-        let doors = load(&*store, &builtin).await?;
+        let doors = load(&*store, &builtin, None).await?;
         Ok(Arc::new(Self {
             batcher: Batcher::start(Arc::clone(&store)),
             refused: Refused::start(Arc::clone(&store)),
@@ -256,7 +260,7 @@ impl Intake {
     }
 
     async fn reload(&self) -> StoreResult<()> {
-        let doors = load(&*self.store, &self.builtin).await?;
+        let doors = load(&*self.store, &self.builtin, Some(&self.doors())).await?;
         let mut current = self.doors.write().unwrap_or_else(PoisonError::into_inner);
         if doors.version >= current.version {
             *current = Arc::new(doors);
@@ -361,7 +365,16 @@ impl Intake {
         let id = EventId::new(inbound.received_at, &*self.random);
         let (tenant, jobs, waits_for) = match whose {
             Whose::Known(tenant) => {
-                let jobs = self.jobs(door, id, &found.kind, tenant, jobs_at);
+                let wanted = self.wanted(door, &found.kind, tenant, || {
+                    Subject::new(&Parts {
+                        kind: &found.kind,
+                        source: &door.source.name,
+                        provider_id: &found.provider_id,
+                        payload: &found.payload,
+                        headers: &headers_kept(&inbound.headers, door.credential_header()),
+                    })
+                });
+                let jobs = self.jobs(wanted, id, tenant, jobs_at);
                 (tenant, jobs, Vec::new())
             }
             Whose::Unknown(values) => (TenantId::NIL, Vec::new(), values),
@@ -383,15 +396,44 @@ impl Intake {
         }
     }
 
-    pub(crate) fn jobs(
+    /// The jobs that the bindings of the door ask for. `subject` is made only where one of them has a filter.
+    fn wanted<'a>(
         &self,
-        door: &Door,
+        door: &'a Door,
+        kind: &'a str,
+        tenant: TenantId,
+        subject: impl FnOnce() -> Subject,
+    ) -> Vec<Wanted<'a>> {
+        let mut wanted: Vec<Wanted> = door.wanted(kind, tenant).collect();
+        if wanted.iter().any(|one| one.filter.is_some()) {
+            let subject = subject();
+            wanted.retain(|one| self.passes(one, &subject));
+        }
+        wanted
+    }
+
+    fn passes(&self, wanted: &Wanted, subject: &Subject) -> bool {
+        let said = match wanted.filter {
+            None => Filtered::Passed,
+            Some(RuleFilter::Ready(filter)) => filter.evaluate(subject),
+            Some(RuleFilter::Unreadable) => Filtered::Failed(String::new()),
+        };
+        if let Filtered::Failed(_) = said {
+            self.samples
+                .count(Series::FilterFailed, wanted.binding.uuid(), 1);
+        }
+        said == Filtered::Passed
+    }
+
+    fn jobs(
+        &self,
+        wanted: Vec<Wanted>,
         event: EventId,
-        kind: &str,
         tenant: TenantId,
         now: Timestamp,
     ) -> Vec<NewJob> {
-        door.wanted(kind, tenant)
+        wanted
+            .into_iter()
             .map(|wanted| NewJob {
                 id: JobId::new(now, &*self.random),
                 tenant,
@@ -519,8 +561,17 @@ impl Intake {
     ) -> Option<Arrival> {
         let door = self.doors().own()?;
         let id = EventId::new(now, &*self.random);
-        let jobs = self.jobs(&door, id, kind, tenant, now);
         let bytes = Bytes::from(payload.to_string());
+        let wanted = self.wanted(&door, kind, tenant, || {
+            Subject::new(&Parts {
+                kind,
+                source: &door.source.name,
+                provider_id: unique,
+                payload: &bytes,
+                headers: &serde_json::Map::new(),
+            })
+        });
+        let jobs = self.jobs(wanted, id, tenant, now);
         let event = NewEvent {
             id,
             tenant,
@@ -566,11 +617,15 @@ impl Intake {
     }
 }
 
-async fn load(store: &dyn Store, builtin: &BuiltinQueues) -> StoreResult<Doors> {
+async fn load(
+    store: &dyn Store,
+    builtin: &BuiltinQueues,
+    before: Option<&Doors>,
+) -> StoreResult<Doors> {
     let config = store
         .read(Scope::System("intake"), |tx| {
             Box::pin(async move { tx.config_load().await })
         })
         .await?;
-    Ok(Doors::new(config, builtin))
+    Ok(Doors::new(config, builtin, before))
 }

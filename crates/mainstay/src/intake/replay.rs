@@ -9,7 +9,7 @@ use mainstay_domain::{
     jobs::{Endpoint, NewJob},
 };
 
-use super::{BAND, BuiltinQueues, DELIVER};
+use super::{BAND, BuiltinQueues, DELIVER, filtered::passing};
 
 /// Events that one replay may take: a larger selection is narrowed first.
 pub const EVENTS_MAX: i64 = 10_000;
@@ -34,7 +34,8 @@ pub struct Plan {
 pub struct Request {
     /// Which events.
     pub filter: EventFilter,
-    /// The one binding they go to; none: every enabled binding of their source that matches.
+    /// The one binding they go to, whatever its types and its filter; none: every enabled binding of their source that
+    /// matches.
     pub binding: Option<BindingId>,
     /// Who asks.
     pub by: String,
@@ -48,7 +49,8 @@ pub async fn plan(store: &dyn Store, scope: Scope, request: Request) -> StoreRes
             Box::pin(async move {
                 let (events, truncated) = select(tx, &request.filter).await?;
                 let bindings = tx.binding_list().await?;
-                Ok(Selection::new(&events, &bindings, &request).plan(truncated))
+                let selection = Selection::new(tx, &events, &bindings, &request).await?;
+                Ok(selection.plan(truncated))
             })
         })
         .await
@@ -85,7 +87,7 @@ pub async fn run_in(
     let (events, _) = select(tx, &request.filter).await?;
     let bindings = tx.binding_list().await?;
     let endpoints = tx.endpoint_list().await?;
-    let selection = Selection::new(&events, &bindings, request);
+    let selection = Selection::new(tx, &events, &bindings, request).await?;
     let mut replays = Vec::new();
     // A replay belongs to one tenant; a selection over several makes one for each.
     for (tenant, pairs) in selection.by_tenant() {
@@ -129,14 +131,19 @@ struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    fn new(events: &'a [Event], bindings: &'a [Binding], request: &Request) -> Self {
+    async fn new(
+        tx: &mut dyn Tx,
+        events: &'a [Event],
+        bindings: &'a [Binding],
+        request: &Request,
+    ) -> StoreResult<Self> {
         let goes = |event: &Event, binding: &Binding| match request.binding {
             Some(id) => binding.id == id && binding.source == event.source,
             None => {
                 binding.enabled && binding.source == event.source && binding.matches(&event.kind)
             }
         };
-        let pairs = events
+        let mut pairs: Vec<(&Event, &Binding)> = events
             .iter()
             .flat_map(|event| {
                 bindings
@@ -145,7 +152,10 @@ impl<'a> Selection<'a> {
                     .map(move |binding| (event, binding))
             })
             .collect();
-        Self { events, pairs }
+        if request.binding.is_none() {
+            pairs = passing(tx, pairs).await?;
+        }
+        Ok(Self { events, pairs })
     }
 
     fn plan(&self, truncated: bool) -> Plan {

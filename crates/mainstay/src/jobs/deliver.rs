@@ -1,6 +1,6 @@
 //! The push of a job to an endpoint: one HTTP request, signed, bounded, and judged.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use mainstay_domain::{
@@ -24,6 +24,8 @@ use crate::intake::{Intake, decompress};
 const EXCERPT_BYTES: usize = 4 * 1_024;
 /// Headers of an answer that are kept with the attempt.
 const ANSWER_HEADERS_MAX: usize = 32;
+/// What stands in the place of a value that is not shown.
+const HIDDEN: &str = "…";
 /// Headers that belong to one connection or are set by us; never passed on with the original request.
 const HEADERS_HOP: [&str; 14] = [
     "connection",
@@ -84,7 +86,7 @@ impl Deliver {
         let sent = json!({
             "method": "POST",
             "url": request.url,
-            "headers": shown(&request.headers),
+            "headers": shown_without(&request.headers, &endpoint.headers),
             "bytes": request.body.len(),
         });
         match self.http.post(request).await {
@@ -103,7 +105,7 @@ impl Deliver {
     ) -> Result<OutRequest, Failure> {
         let id = job.job.to_string();
         let mut headers = match (settings.signing, &job.event) {
-            (Signing::Original, Some(event)) => original_headers(event),
+            (Signing::Original, Some(event)) => original_headers(event, &endpoint.headers),
             _ => vec![("content-type".to_owned(), "application/json".to_owned())],
         };
         if settings.signing == Signing::StandardWebhooks {
@@ -120,6 +122,7 @@ impl Deliver {
             headers.push(("mainstay-event-type".into(), event.kind.clone()));
             headers.push(("mainstay-source".into(), event.source_name.clone()));
         }
+        headers.extend(endpoint.headers.clone());
         Ok(OutRequest {
             url: endpoint.url.clone(),
             headers,
@@ -154,17 +157,17 @@ impl Deliver {
         decompress(kept.as_ref().unwrap_or(&event.payload))
     }
 
-    /// A signature of every secret, so that the receiver can change to a new one when it likes.
+    /// A signature of every secret in force, so that the receiver can change to a new one when it likes.
     fn signature(
         &self,
         endpoint: &Endpoint,
         id: &str,
         body: &[u8],
     ) -> Result<Vec<(String, String)>, Failure> {
+        let now = self.clock.now();
         let secrets: Vec<Secret> = endpoint
-            .secrets
-            .iter()
-            .map(|secret| Secret::from(secret.as_str()))
+            .secrets_in_force(now)
+            .map(|one| Secret::from(one.secret.as_str()))
             .collect();
         let scheme =
             PreparedScheme::new(Scheme::StandardWebhooks, &secrets).map_err(|problem| {
@@ -173,13 +176,14 @@ impl Deliver {
         Ok(scheme.sign(&Message {
             id,
             kind: "",
-            timestamp_secs: self.clock.now().secs(),
+            timestamp_secs: now.secs(),
             body,
         }))
     }
 }
 
-fn original_headers(event: &EventBody) -> Vec<(String, String)> {
+/// The provider's headers, but for those that the team sets itself.
+fn original_headers(event: &EventBody, own: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let kept = event
         .headers
         .as_ref()
@@ -189,7 +193,7 @@ fn original_headers(event: &EventBody) -> Vec<(String, String)> {
         serde_json::from_slice(&kept).unwrap_or_default();
     headers
         .into_iter()
-        .filter(|(name, _)| !HEADERS_HOP.contains(&name.as_str()))
+        .filter(|(name, _)| !HEADERS_HOP.contains(&name.as_str()) && !own.contains_key(name))
         .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
         .collect()
 }
@@ -200,6 +204,18 @@ fn shown(headers: &[(String, String)]) -> serde_json::Map<String, serde_json::Va
         .iter()
         .map(|(name, value)| (name.clone(), value.clone().into()))
         .collect()
+}
+
+/// The same without the values that the team added, which are secrets.
+fn shown_without(
+    headers: &[(String, String)],
+    own: &BTreeMap<String, String>,
+) -> serde_json::Map<String, serde_json::Value> {
+    let mut shown = shown(headers);
+    for name in own.keys() {
+        shown.insert(name.clone(), HIDDEN.into());
+    }
+    shown
 }
 
 fn exchange(sent: &serde_json::Value, answer: &OutAnswer) -> String {

@@ -68,6 +68,7 @@ impl Counts {
             Series::Failed => &mut self.failed,
             Series::Dead => &mut self.dead,
             Series::DurationMs => &mut self.duration_ms,
+            Series::FilterFailed => return,
         };
         *field += count;
     }

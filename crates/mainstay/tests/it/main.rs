@@ -1,6 +1,7 @@
 //! What the engine and the modules promise, on both databases.
 
 mod engine;
+mod filters;
 mod intake;
 mod own;
 mod paypal;

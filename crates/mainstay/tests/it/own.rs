@@ -10,6 +10,7 @@ use mainstay_domain::{
     jobs::{
         Endpoint,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
+        secret::EndpointSecret,
     },
 };
 use mainstay_testkit::on_both;
@@ -57,7 +58,10 @@ async fn endpoint(world: &World) -> EndpointId {
                     url: "https://example.com/hook".into(),
                     queue,
                     enabled: true,
-                    secrets: vec!["whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0".into()],
+                    secrets: vec![EndpointSecret::new(
+                        "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0",
+                    )],
+                    headers: Default::default(),
                     settings: "{}".into(),
                     created_at: now,
                     updated_at: now,
@@ -85,6 +89,7 @@ async fn bind(world: &World, source: &'static str, pattern: &'static str, handle
                 name: pattern.into(),
                 source: found.expect("the source is there").id,
                 type_pattern: pattern.into(),
+                filter: None,
                 handler,
                 enabled: true,
                 created_at: now,

@@ -115,12 +115,23 @@ impl World {
 
     /// Binds types of the source to the handler that records billing events.
     pub(crate) async fn bind(&self, name: &str, type_pattern: &str) -> BindingId {
+        self.bind_filtered(name, type_pattern, None).await
+    }
+
+    /// The same, for events that say what the filter asks.
+    pub(crate) async fn bind_filtered(
+        &self,
+        name: &str,
+        type_pattern: &str,
+        filter: Option<&str>,
+    ) -> BindingId {
         let binding = Binding {
             id: BindingId::new(self.clock.now(), &*self.random),
             tenant: self.tenant,
             name: name.into(),
             source: self.source,
             type_pattern: type_pattern.into(),
+            filter: filter.map(ToOwned::to_owned),
             handler: HandlerRef::Builtin(billing::RECORD.into()),
             enabled: true,
             created_at: self.clock.now(),

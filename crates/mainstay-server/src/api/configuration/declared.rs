@@ -5,7 +5,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use mainstay::intake::check_source;
-use mainstay_domain::intake::settings::SourceSettings;
+use mainstay_domain::{intake::settings::SourceSettings, jobs::secret::SECRETS_MAX};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::{
@@ -17,7 +17,7 @@ use super::{Configuration, Form};
 use crate::{
     api::{
         bindings::{BindingChange, NewHandler},
-        endpoints::{EndpointChange, SECRETS_KEPT},
+        endpoints::EndpointChange,
         sources::{Scheme, SourceChange},
     },
     http::{
@@ -385,7 +385,7 @@ fn endpoint(mut item: Item, checks: &mut Checks) -> Option<WantedEndpoint> {
     let name = item.needed("name", checks);
     let url = item.needed("url", checks);
     let tenant = item.text("tenant", checks);
-    let secrets = item.secrets(SECRETS_KEPT, checks);
+    let secrets = item.secrets(SECRETS_MAX, checks);
     if secrets.as_ref().is_some_and(Vec::is_empty) {
         checks.fail(
             item.at("secrets"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use mainstay_domain::{TenantId, intake::settings::SourceSettings};
+use mainstay_domain::{TenantId, Timestamp, intake::settings::SourceSettings};
 use serde_json::Value;
 
 use super::{
@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// Exports what there is, of one tenant or of all.
-pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Problem> {
+pub(super) fn export(
+    known: &Known,
+    only: Option<TenantId>,
+    now: Timestamp,
+) -> Result<Export, Problem> {
     let wanted = |tenant: TenantId| only.is_none_or(|only| only == tenant);
     let whole = match tenant_of_new(&known.tenants, only) {
         Some(tenant) => tenant.slug.clone(),
@@ -52,7 +56,7 @@ pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Pr
         } else {
             format!("{tenant}_")
         };
-        for index in 0..endpoint.secrets.len() {
+        for index in 0..endpoint.secrets_in_force(now).count() {
             let name = numbered(&format!("ENDPOINT_{place}{}_SECRET", endpoint.name), index);
             let what = format!("endpoint {}", endpoint.name);
             variables.add(&name, format!("{at}/secrets/{index}"), what);

@@ -336,5 +336,5 @@ async fn configuration_get(
             Box::pin(async move { Known::load(tx).await })
         })
         .await?;
-    export::export(&known, only).map(Json)
+    export::export(&known, only, app.clock.now()).map(Json)
 }

@@ -1,7 +1,10 @@
 //! What has to be done so that everything is as it is declared. It only compares: nothing is changed here, so that
 //! whatever is wrong is found before the first change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use mainstay_domain::{
     BindingId, EndpointId, SecretId, SourceId, StoreResult, TenantId, Timestamp, Tx,
@@ -10,7 +13,7 @@ use mainstay_domain::{
         Binding, HandlerRef, OWN_SOURCE, Source, SourceSecret, scheme::Secret,
         settings::SourceSettings,
     },
-    jobs::Endpoint,
+    jobs::{Endpoint, secret::EndpointSecret},
 };
 
 use super::{
@@ -73,6 +76,8 @@ impl Known {
         Names::of(
             sources.map(|one| (one.id, one.name.clone())),
             self.endpoints.iter().map(|one| (one.id, one.name.clone())),
+            // No figures: they are nobody's to declare.
+            Arc::default(),
         )
     }
 }
@@ -447,21 +452,24 @@ impl<'p> Planner<'p> {
                 ..known.clone()
             },
             None => Endpoint {
-                secrets: vec![signing_secret(&*self.app.random)],
+                secrets: vec![EndpointSecret::new(signing_secret(&*self.app.random))],
                 ..fresh
             },
         };
         let mut rotated = false;
         if let Some(secrets) = &wanted.secrets {
-            rotated = base.secrets.len() != secrets.len()
-                || !base
-                    .secrets
+            let in_force: Vec<_> = base.secrets_in_force(self.now).cloned().collect();
+            rotated = in_force.len() != secrets.len()
+                || !in_force
                     .iter()
                     .zip(secrets)
-                    .fold(true, |all, (one, other)| all & same(one, other));
+                    .fold(true, |all, (one, other)| all & same(&one.secret, other));
             if rotated {
-                base.secrets.clone_from(secrets);
+                base.secrets = secrets.iter().map(EndpointSecret::new).collect();
             }
+        }
+        if wanted.change.headers.is_some() {
+            base.headers.clear();
         }
         let endpoint = match wanted.change.apply(base, self.now) {
             Ok(endpoint) => endpoint,
@@ -615,6 +623,7 @@ impl<'p> Planner<'p> {
             name: target.name,
             source: target.source,
             type_pattern: String::new(),
+            filter: None,
             handler: target.handler.clone(),
             enabled: true,
             created_at: known.map_or(self.now, |known| known.created_at),

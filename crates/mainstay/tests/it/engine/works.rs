@@ -23,7 +23,7 @@ use mainstay_domain::{
     intake::Arrival,
     jobs::{
         Attempt, DeadLetter, DeadLetterFilter, Endpoint, JobBody, NewJob, Outcome, QueueNumber,
-        retry::RetryPolicy, settings::EndpointSettings,
+        retry::RetryPolicy, secret::EndpointSecret, settings::EndpointSettings,
     },
     time::SeededRandom,
 };
@@ -364,7 +364,10 @@ impl Works {
             url: "https://example.com/hook".into(),
             queue,
             enabled: true,
-            secrets: vec!["whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0".into()],
+            secrets: vec![EndpointSecret::new(
+                "whsec_dGVzdHRlc3R0ZXN0dGVzdHRlc3R0ZXN0",
+            )],
+            headers: Default::default(),
             settings: serde_json::to_string(&settings).expect("settings are plain"),
             created_at: now,
             updated_at: now,

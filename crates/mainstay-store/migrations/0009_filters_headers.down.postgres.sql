@@ -1,0 +1,6 @@
+DELETE FROM sample WHERE series = 7;
+ALTER TABLE sample DROP CONSTRAINT sample_series_check;
+ALTER TABLE sample ADD CONSTRAINT sample_series_check CHECK (series BETWEEN 0 AND 6);
+
+ALTER TABLE endpoint DROP COLUMN headers;
+ALTER TABLE binding DROP COLUMN filter;
