@@ -29,11 +29,13 @@ pub enum Series {
     Dead,
     /// Milliseconds that successful attempts took, added up. Subject: the endpoint, or nil.
     DurationMs,
+    /// Requests refused that were only counted: more came than the quarantine takes. Subject: the source.
+    RefusedNotKept,
 }
 
 impl Series {
     /// All of them, in the order in which the store numbers them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Received,
         Self::Duplicates,
         Self::Refused,
@@ -41,6 +43,7 @@ impl Series {
         Self::Failed,
         Self::Dead,
         Self::DurationMs,
+        Self::RefusedNotKept,
     ];
 }
 

@@ -85,6 +85,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     5 "0005_views";
     6 "0006_durations";
     7 "0007_rows";
+    8 "0008_quarantine";
 };
 
 /// What happens to the outcome of a run.

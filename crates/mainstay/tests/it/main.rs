@@ -4,5 +4,6 @@ mod engine;
 mod intake;
 mod own;
 mod paypal;
+mod quarantine;
 mod reverify;
 mod world;
