@@ -8,6 +8,7 @@ mod configuration;
 mod deliveries;
 mod encrypted;
 mod idempotency;
+mod quarantine;
 mod receiver;
 mod routes;
 mod schemes;
