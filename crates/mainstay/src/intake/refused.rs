@@ -19,8 +19,10 @@ use tokio::sync::mpsc;
 
 use crate::watch::Samples;
 
-/// Refused requests that may wait to be written: 16 MiB of bodies at the most.
+/// Refused requests that may wait to be written.
 const WAITING_MAX: usize = 256;
+/// Places beside them for the first request of a source: with them at most 32 MiB of bodies wait.
+const FIRST_MAX: usize = 256;
 /// Written in one commit.
 const BATCH_MAX: usize = 64;
 /// The largest body that is kept of a refused request.
@@ -49,7 +51,7 @@ struct State {
 impl Refused {
     /// Starts the writer; it ends when this is dropped.
     pub(crate) fn start(store: Arc<dyn Store>, samples: Arc<Samples>, bounds: Bounds) -> Self {
-        let (queue, mut receiver) = mpsc::channel(WAITING_MAX);
+        let (queue, mut receiver) = mpsc::channel(WAITING_MAX + FIRST_MAX);
         let shared = Arc::new(Shared {
             store,
             samples,
@@ -151,10 +153,14 @@ impl Shared {
 }
 
 impl State {
-    /// Of one source as many may wait as there are places left: however many sources are flooded, some are left.
+    /// Of one source as many may wait as there are places left, so that none has them all; and the first one of each
+    /// finds a place even where a few that are flooded have used them up.
     fn room(&self, source: SourceId) -> bool {
-        let left = WAITING_MAX.saturating_sub(self.waiting.values().sum());
-        self.waiting.get(&source).copied().unwrap_or_default() < left
+        let all: usize = self.waiting.values().sum();
+        match self.waiting.get(&source) {
+            Some(waiting) => *waiting < WAITING_MAX.saturating_sub(all),
+            None => all < WAITING_MAX + FIRST_MAX,
+        }
     }
 
     fn written(&mut self, source: SourceId) {
@@ -164,5 +170,41 @@ impl State {
                 self.waiting.remove(&source);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn source(number: u128) -> SourceId {
+        SourceId::from_uuid(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn however_many_sources_are_flooded_another_one_finds_a_place() {
+        let mut state = State {
+            door: Door::new(Bounds::default()),
+            waiting: HashMap::new(),
+            not_kept: HashMap::new(),
+        };
+        for number in 1..=200 {
+            while state.room(source(number)) {
+                *state.waiting.entry(source(number)).or_default() += 1;
+            }
+        }
+        let all: usize = state.waiting.values().sum();
+        assert!(all <= WAITING_MAX + FIRST_MAX, "{all}");
+        assert_eq!(state.waiting.len(), 200);
+        assert!(state.room(source(201)));
+        assert!(!state.room(source(1)), "it had half of what was left");
+        for number in 1..=200 {
+            for _ in 0..WAITING_MAX {
+                state.written(source(number));
+            }
+        }
+        assert!(state.waiting.is_empty(), "{:?}", state.waiting);
     }
 }

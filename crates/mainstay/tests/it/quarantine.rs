@@ -4,13 +4,13 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use mainstay::intake::{Inbound, quarantine::trim};
 use mainstay_domain::{
-    ReceiptId, Scope, StoreExt,
+    ReceiptId, Scope, Store, StoreExt,
     intake::{
         NewReceipt, Receipt, Verdict,
         quarantine::{Amount, Bounds},
     },
 };
-use mainstay_testkit::on_both;
+use mainstay_testkit::{FailingStore, on_both};
 use tokio::sync::watch;
 
 use crate::world::{World, stripe_body};
@@ -162,6 +162,24 @@ on_both!(
         );
     }
 );
+
+on_both!(what_cannot_be_written_is_counted, |db| async {
+    let failing = Arc::new(FailingStore::new(db.store()));
+    let world = World::new(Arc::clone(&failing) as Arc<dyn Store>).await;
+    failing.set_down(true);
+    mistyped(&world, 4).await;
+    let counted = async {
+        while world.intake.refused_not_kept() != [("stripe".to_owned(), 4)] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted)
+        .await
+        .expect("all are counted");
+    failing.set_down(false);
+    mistyped(&world, 2).await;
+    assert_eq!(settled(&world, 6).await.len(), 2);
+});
 
 on_both!(the_quarantine_is_bounded_in_bytes_as_well, |db| async {
     let world = World::new(db.store()).await;
