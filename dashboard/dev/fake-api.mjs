@@ -91,7 +91,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       secrets: [],
       created_at: iso(at),
       updated_at: iso(at),
-      stats: { received: 0, events: 0, duplicates: 0, refused: 0, last_event_at: null },
+      stats: { received: 0, events: 0, duplicates: 0, refused: 0, refused_not_kept: 0, refused_not_kept_since: null, last_event_at: null },
     };
     if (scheme !== "mainstay") world.addSecret(made, secret ?? `whsec_${alnum(24)}`, at);
     world.sources.push(made);

@@ -8,7 +8,7 @@ mod layer;
 
 pub(crate) use layer::{ConfigError, Layer};
 
-use mainstay_domain::Cidr;
+use mainstay_domain::{Cidr, intake::quarantine::Bounds};
 
 use crate::limits;
 
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// How long data is kept.
     pub(crate) retention: Retention,
+    /// How much is kept of what was refused.
+    pub(crate) quarantine: Bounds,
     /// How logs are written.
     pub(crate) log: Log,
     /// Whether this is the demo: shown in the dashboard.
@@ -206,6 +208,21 @@ mod tests {
     }
 
     #[test]
+    fn the_quarantine_has_bounds_of_which_some_can_be_moved() {
+        let from_file = file("[quarantine]\nrows_per_source = 7\n");
+        let layers = [
+            from_file.expect("the file is right"),
+            variables(&[("MAINSTAY_QUARANTINE_BYTES", "1048576")]).expect("they are right"),
+            Layer::default(),
+        ];
+        let bounds = Config::from_layers(layers).expect("the whole is right");
+        let (bounds, default) = (bounds.quarantine, Bounds::default());
+        assert_eq!((bounds.source.rows, bounds.all.bytes), (7, 1_048_576));
+        assert_eq!(bounds.source.bytes, default.source.bytes);
+        assert_eq!(bounds.per_second, default.per_second);
+    }
+
+    #[test]
     fn a_secret_can_be_read_from_a_file_and_is_not_shown() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("url");
@@ -246,6 +263,8 @@ mod tests {
             "[limits]\nconnections = 0",
             "[limits]\nbody_bytes = 99999999999",
             "[retention]\nevents_days = 0",
+            "[quarantine]\nper_second = 0",
+            "[quarantine]\nrows_per_source = 50001",
             "log = \"xml\"",
         ] {
             let layer = file(text).expect("the form is right");

@@ -294,6 +294,20 @@ fn deliveries(
     Ok(())
 }
 
+/// Refused requests that were only counted, on this node since it started.
+fn not_kept(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
+    const NAME: &str = "mainstay_intake_refused_not_kept";
+    writeln!(
+        text,
+        "# HELP {NAME} Refused requests that were only counted: more came than the quarantine takes.\n\
+         # TYPE {NAME} counter"
+    )?;
+    for (source, count) in counts {
+        writeln!(text, "{NAME}_total{{source=\"{}\"}} {count}", label(source))?;
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -332,6 +346,7 @@ pub(crate) async fn metrics(
         })
         .await?;
     waiting(&mut text, &counts).map_err(Problem::internal)?;
+    not_kept(&mut text, &app.mainstay.intake.refused_not_kept()).map_err(Problem::internal)?;
     text.push_str(end);
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -370,6 +385,14 @@ mod tests {
             let line = format!("mainstay_delivery_duration_seconds_{line}");
             assert!(text.contains(&line), "{line} {text}");
         }
+    }
+
+    #[test]
+    fn what_was_only_counted_is_a_counter_of_its_source() {
+        let mut text = String::new();
+        not_kept(&mut text, &[("shop".into(), 3)]).expect("a string takes everything");
+        let line = "mainstay_intake_refused_not_kept_total{source=\"shop\"} 3\n";
+        assert!(text.ends_with(line), "{text}");
     }
 
     #[test]

@@ -148,6 +148,7 @@ async fn start(
             refused_days: config.retention.receipts_refused_days,
             samples_days: config.retention.samples_days,
         },
+        quarantine: config.quarantine,
     };
     Mainstay::start(parts)
         .await

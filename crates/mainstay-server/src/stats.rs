@@ -27,6 +27,8 @@ pub(crate) struct Counted {
     pub(crate) duplicates: i64,
     /// Requests that were refused.
     pub(crate) refused: i64,
+    /// Those of them that were only counted.
+    pub(crate) refused_not_kept: i64,
     /// Jobs done.
     pub(crate) done: i64,
     /// Attempts that failed and are repeated.
@@ -37,6 +39,8 @@ pub(crate) struct Counted {
     pub(crate) filter_failed: i64,
     /// The last minute in which something new came.
     pub(crate) received_at: Option<Timestamp>,
+    /// The first minute in which a refused request was only counted.
+    pub(crate) not_kept_since: Option<Timestamp>,
     /// The last minute in which a job was done.
     pub(crate) done_at: Option<Timestamp>,
     /// The last minute in which an attempt failed.
@@ -53,6 +57,11 @@ impl Counted {
             }
             Series::Duplicates => self.duplicates += sample.count,
             Series::Refused => self.refused += sample.count,
+            Series::RefusedNotKept => {
+                self.refused_not_kept += sample.count;
+                let first = self.not_kept_since.unwrap_or(sample.minute);
+                self.not_kept_since = Some(first.min(sample.minute));
+            }
             Series::Done => {
                 self.done += sample.count;
                 later(&mut self.done_at);

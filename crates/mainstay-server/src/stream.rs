@@ -144,7 +144,10 @@ fn rates(live: &Live) -> Rates {
                 Series::Received | Series::Duplicates => rates.received += count,
                 Series::Done => rates.done += count,
                 Series::Failed | Series::Dead => rates.failed += count,
-                Series::Refused | Series::DurationMs | Series::FilterFailed => {}
+                Series::Refused
+                | Series::RefusedNotKept
+                | Series::DurationMs
+                | Series::FilterFailed => {}
             }
             rates
         })

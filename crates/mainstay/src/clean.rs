@@ -6,17 +6,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mainstay_domain::{Clock, Scope, Store, StoreExt, StoreResult, Timestamp};
+use mainstay_domain::{
+    Clock, Scope, Store, StoreExt, StoreResult, Timestamp, intake::quarantine::Bounds,
+};
 use tokio::sync::watch;
 
+use crate::intake::quarantine;
+
 /// Rows (events, receipts, …) that one step may remove.
-const STEP: i64 = 200;
-/// Refused requests that are kept at the most, whatever their age.
-const REFUSED_KEEP: i64 = 100_000;
+pub(crate) const STEP: i64 = 200;
 /// How often it is looked whether something is due.
 const PAUSE: Duration = Duration::from_secs(60);
 /// Between two steps, so that whoever waits for the writer gets it.
-const BREATH: Duration = Duration::from_millis(20);
+pub(crate) const BREATH: Duration = Duration::from_millis(20);
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// How long each kind of data is kept, in days.
@@ -45,12 +47,13 @@ pub(crate) async fn run(
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     retention: Retention,
+    bounds: Bounds,
     owner: impl Fn() -> bool + Send,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
         if owner()
-            && let Err(error) = clean(&*store, &*clock, retention, &mut stop).await
+            && let Err(error) = clean(&*store, &*clock, retention, bounds, &stop).await
         {
             tracing::warn!(%error, "old data could not be removed; trying again in a minute");
         }
@@ -65,7 +68,8 @@ async fn clean(
     store: &dyn Store,
     clock: &dyn Clock,
     retention: Retention,
-    stop: &mut watch::Receiver<bool>,
+    bounds: Bounds,
+    stop: &watch::Receiver<bool>,
 ) -> StoreResult<()> {
     let kinds = [
         Kind::Events,
@@ -93,7 +97,7 @@ async fn clean(
             );
         }
     }
-    Ok(())
+    quarantine::trim(store, bounds, stop).await
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +128,7 @@ async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i6
                 match kind {
                     Kind::Events => tx.event_expire(until, STEP).await,
                     Kind::Waiting => tx.waiting_expire(until, STEP).await,
-                    Kind::Refused => tx.receipt_expire(until, REFUSED_KEEP, STEP).await,
+                    Kind::Refused => tx.receipt_expire(until, STEP).await,
                     Kind::Samples => tx.samples_expire(until, STEP).await,
                     Kind::Durations => tx.durations_expire(until, STEP).await,
                     Kind::Access => tx.access_expire(until, STEP).await,

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use mainstay_domain::{
     Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
-    intake::certificates::Certificates,
+    intake::{certificates::Certificates, quarantine::Bounds},
     jobs::{http_out::HttpOut, retry::RetryPolicy},
 };
 use tokio::sync::watch as signal;
@@ -42,6 +42,8 @@ pub struct Parts {
     pub certificates: Arc<dyn Certificates>,
     /// How long each kind of data is kept.
     pub retention: Retention,
+    /// How much is kept of what was refused.
+    pub quarantine: Bounds,
 }
 
 /// A running Mainstay: one node.
@@ -95,6 +97,7 @@ impl Mainstay {
             http_out,
             certificates,
             retention,
+            quarantine,
         } = parts;
         let mut registry = registry(&clock);
         let builtin = queues(&*store, &registry).await?;
@@ -106,6 +109,7 @@ impl Mainstay {
             builtin.clone(),
             Arc::clone(&samples),
             certificates,
+            quarantine,
         )
         .await?;
         registry.outbound(
@@ -142,7 +146,7 @@ impl Mainstay {
             stop: signal::channel(false).0,
             background: tokio::task::JoinSet::new(),
         };
-        node.start_background(retention);
+        node.start_background(retention, quarantine);
         Ok(node)
     }
 
@@ -156,7 +160,7 @@ impl Mainstay {
         }
     }
 
-    fn start_background(&mut self, retention: Retention) {
+    fn start_background(&mut self, retention: Retention, quarantine: Bounds) {
         let engine = Arc::clone(&self.engine);
         let owner = move || engine.snapshot().owner;
         self.background.spawn(intake::assign::run(
@@ -169,6 +173,7 @@ impl Mainstay {
             store,
             clock,
             retention,
+            quarantine,
             owner,
             self.stop.subscribe(),
         ));

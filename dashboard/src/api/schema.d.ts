@@ -2906,6 +2906,12 @@ export interface components {
              * @description Requests that were refused.
              */
             refused: number;
+            /**
+             * Format: int64
+             * @description Those of them that were only counted, since more came than the quarantine takes.
+             */
+            refused_not_kept: number;
+            refused_not_kept_since?: components["schemas"]["Time"] | null;
         };
         /** @description A statement. */
         SqlInput: {

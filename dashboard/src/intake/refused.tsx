@@ -3,7 +3,7 @@ import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
 import { LIST_LIMIT } from "../api/queries";
 import type { Receipt, Source } from "../api/types";
-import { bytes, sentence, words } from "../lib/format";
+import { bytes, compact, count, sentence, words } from "../lib/format";
 import { Ago, Button, Empty, Panel } from "../ui/basics";
 import { Fresh, SecondBar } from "../ui/filters";
 import { LiveTable } from "../ui/live-table";
@@ -23,6 +23,7 @@ const columns: Column<Receipt>[] = [
 /** Requests that were not let in: kept as evidence, and the first place to look when a provider says that it sent something. */
 export function Refused({ source, canWrite }: { source: Source; canWrite: boolean }) {
   const [verifying, setVerifying] = useState(false);
+  const { stats } = source;
   const list = useLiveList<Receipt>({
     area: "receipts",
     filters: { source: source.name },
@@ -38,7 +39,15 @@ export function Refused({ source, canWrite }: { source: Source; canWrite: boolea
     >
       {(list.fresh > 0 || list.rows === undefined || list.rows.length > 0) && (
         <SecondBar>
-          <span className="secondary">Nothing in them was processed</span>
+          <span className="secondary">
+            Nothing in them was processed
+            {stats.refused_not_kept > 0 && (
+              <>
+                ; <span title={count(stats.refused_not_kept)}>{compact(stats.refused_not_kept)}</span> more, the first{" "}
+                <Ago at={stats.refused_not_kept_since} />, were only counted
+              </>
+            )}
+          </span>
           <Fresh list={list} noun="refused request" />
         </SecondBar>
       )}

@@ -13,8 +13,11 @@ use crate::{
 
 pub mod certificates;
 pub mod links;
+pub mod quarantine;
 pub mod scheme;
 pub mod settings;
+
+use quarantine::Kept;
 
 /// The source that carries Mainstay's own events (a dead letter, an endpoint down and back, intake refusing).
 pub const OWN_SOURCE: &str = "mainstay";
@@ -548,9 +551,14 @@ pub trait IntakeTx: Send {
     /// unfinished jobs or dead letters stay; deduplication records stay for ever. Answers how many went; fewer than
     /// `limit` when nothing more is to be found for now.
     async fn event_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
-    /// Removes, oldest first, at most `limit` refused receipts received before `until`, or beyond the newest `keep`.
-    async fn receipt_expire(&mut self, until: Timestamp, keep: i64, limit: i64)
-    -> StoreResult<i64>;
+    /// Removes, oldest first, at most `limit` refused receipts received before `until`.
+    async fn receipt_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
+    /// The first source after this one that refused receipts are kept of, also one that there is no more. System scope.
+    async fn quarantine_source(&mut self, after: SourceId) -> StoreResult<Option<SourceId>>;
+    /// What is kept of a source's refused requests, newest first, at most `limit`. System scope.
+    async fn quarantine_list(&mut self, source: SourceId, limit: i64) -> StoreResult<Vec<Kept>>;
+    /// Drops refused receipts; any that is refused no longer stays. Answers how many went. System scope.
+    async fn quarantine_drop(&mut self, refused: &[ReceiptId]) -> StoreResult<i64>;
 }
 
 #[cfg(test)]

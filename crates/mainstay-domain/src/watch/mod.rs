@@ -31,11 +31,13 @@ pub enum Series {
     DurationMs,
     /// Events that a binding's filter could not be evaluated for. Subject: the binding.
     FilterFailed,
+    /// Requests refused that were only counted: more came than the quarantine takes. Subject: the source.
+    RefusedNotKept,
 }
 
 impl Series {
     /// All of them, in the order in which the store numbers them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Received,
         Self::Duplicates,
         Self::Refused,
@@ -44,6 +46,7 @@ impl Series {
         Self::Dead,
         Self::DurationMs,
         Self::FilterFailed,
+        Self::RefusedNotKept,
     ];
 }
 

@@ -24,6 +24,7 @@ use mainstay_domain::{
         Arrival, Blob, NewEvent, NewReceipt,
         certificates::{CertificateError, Certificates},
         payload_digest,
+        quarantine::Bounds,
     },
     jobs::{
         Attempt, NewJob, QueueNumber,
@@ -273,6 +274,7 @@ impl Ground {
             http_out: Arc::new(NoWayOut),
             certificates: Arc::new(NoWayOut),
             retention: Retention::default(),
+            quarantine: Bounds::default(),
         };
         Ok(Mainstay::start(parts).await?)
     }

@@ -358,6 +358,18 @@ fn created(context: &Context, api: &Api, made: &Value) -> Result<(), Failure> {
     })
 }
 
+/// How many were refused, and how many of them were only counted.
+fn refused(source: &Value) -> String {
+    let all = number(source, "/stats/refused");
+    match number(source, "/stats/refused_not_kept") {
+        0 => all.to_string(),
+        not_kept => {
+            let since = time_short(&text(source, "/stats/refused_not_kept_since"));
+            format!("{all}, of which {not_kept} not kept since {since}")
+        }
+    }
+}
+
 fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
     let mut fields = Fields::default();
     let settings = source.get("settings").cloned().unwrap_or_else(|| json!({}));
@@ -375,7 +387,7 @@ fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
             "duplicates",
             number(source, "/stats/duplicates").to_string(),
         )
-        .add("refused", number(source, "/stats/refused").to_string())
+        .add("refused", refused(source))
         .add(
             "last event",
             time_short(&text(source, "/stats/last_event_at")),

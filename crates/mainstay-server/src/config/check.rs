@@ -2,16 +2,26 @@
 
 use std::time::Duration;
 
-use mainstay_domain::{Cidr, intake::settings::BODY_LIMIT_BYTES_MAX};
+use mainstay_domain::{
+    Cidr,
+    intake::{
+        quarantine::{Amount, Bounds},
+        settings::BODY_LIMIT_BYTES_MAX,
+    },
+};
 
 use super::{
     Config, Limits, Log, Retention, Secret, Tls,
-    layer::{ConfigError, Layer, LimitsLayer, RetentionLayer, TlsLayer},
+    layer::{ConfigError, Layer, LimitsLayer, QuarantineLayer, RetentionLayer, TlsLayer},
 };
 use crate::limits;
 
 /// The longest period that data can be kept for, in days.
 const DAYS_MAX: u64 = 36_500;
+/// Refused requests of one source: so many are looked at in one go.
+const QUARANTINE_ROWS_MAX: u64 = 50_000;
+/// The smallest bound on bytes: some requests with their bodies.
+const QUARANTINE_BYTES_MIN: u64 = 1024 * 1024;
 
 pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
     let listen = layer.listen.unwrap_or_else(|| limits::LISTEN.into());
@@ -38,6 +48,7 @@ pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
         outbound_ca_file: layer.outbound.ca_file,
         limits: bounds(layer.limits)?,
         retention: retention(layer.retention)?,
+        quarantine: quarantine(layer.quarantine)?,
         log: Log {
             json: match layer.log.as_deref() {
                 None | Some("text") => false,
@@ -153,6 +164,41 @@ fn retention(layer: RetentionLayer) -> Result<Retention, ConfigError> {
             7,
         )?,
         samples_days: days("retention.samples_days", layer.samples_days, 90)?,
+    })
+}
+
+fn quarantine(layer: QuarantineLayer) -> Result<Bounds, ConfigError> {
+    let default = Bounds::default();
+    let bound = |key, given: Option<u64>, default: i64, min, max| match given {
+        None => Ok(default),
+        Some(value) => within(key, value, min, max).map(|value| value as i64),
+    };
+    let rows = |key, given, default, max| bound(key, given, default, 1, max);
+    let bytes = |key, given, default| bound(key, given, default, QUARANTINE_BYTES_MIN, 1 << 50);
+    Ok(Bounds {
+        source: Amount {
+            rows: rows(
+                "quarantine.rows_per_source",
+                layer.rows_per_source,
+                default.source.rows,
+                QUARANTINE_ROWS_MAX,
+            )?,
+            bytes: bytes(
+                "quarantine.bytes_per_source",
+                layer.bytes_per_source,
+                default.source.bytes,
+            )?,
+        },
+        all: Amount {
+            rows: rows("quarantine.rows", layer.rows, default.all.rows, 100_000_000)?,
+            bytes: bytes("quarantine.bytes", layer.bytes, default.all.bytes)?,
+        },
+        per_second: rows(
+            "quarantine.per_second",
+            layer.per_second,
+            default.per_second,
+            10_000,
+        )?,
     })
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Layer {
     pub(crate) limits: LimitsLayer,
     /// How long data is kept.
     pub(crate) retention: RetentionLayer,
+    /// How much is kept of what was refused.
+    pub(crate) quarantine: QuarantineLayer,
 }
 
 /// The table `tls`.
@@ -129,6 +131,22 @@ pub(crate) struct RetentionLayer {
     pub(crate) receipts_refused_days: Option<u64>,
     /// Counts.
     pub(crate) samples_days: Option<u64>,
+}
+
+/// The table `quarantine`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct QuarantineLayer {
+    /// Requests of each source.
+    pub(crate) rows_per_source: Option<u64>,
+    /// Bytes of each source.
+    pub(crate) bytes_per_source: Option<u64>,
+    /// Requests of all sources.
+    pub(crate) rows: Option<u64>,
+    /// Bytes of all sources.
+    pub(crate) bytes: Option<u64>,
+    /// Requests of each source in a second.
+    pub(crate) per_second: Option<u64>,
 }
 
 impl Layer {
@@ -214,6 +232,13 @@ impl Layer {
                     .number("MAINSTAY_RETENTION_RECEIPTS_REFUSED_DAYS")?,
                 samples_days: variables.number("MAINSTAY_RETENTION_SAMPLES_DAYS")?,
             },
+            quarantine: QuarantineLayer {
+                rows_per_source: variables.number("MAINSTAY_QUARANTINE_ROWS_PER_SOURCE")?,
+                bytes_per_source: variables.number("MAINSTAY_QUARANTINE_BYTES_PER_SOURCE")?,
+                rows: variables.number("MAINSTAY_QUARANTINE_ROWS")?,
+                bytes: variables.number("MAINSTAY_QUARANTINE_BYTES")?,
+                per_second: variables.number("MAINSTAY_QUARANTINE_PER_SECOND")?,
+            },
         })
     }
 
@@ -239,6 +264,7 @@ impl Layer {
             },
             limits: self.limits.over(upper.limits),
             retention: self.retention.over(upper.retention),
+            quarantine: self.quarantine.over(upper.quarantine),
         }
     }
 }
@@ -264,6 +290,18 @@ impl RetentionLayer {
             events_days: upper.events_days.or(self.events_days),
             receipts_refused_days: upper.receipts_refused_days.or(self.receipts_refused_days),
             samples_days: upper.samples_days.or(self.samples_days),
+        }
+    }
+}
+
+impl QuarantineLayer {
+    fn over(self, upper: Self) -> Self {
+        Self {
+            rows_per_source: upper.rows_per_source.or(self.rows_per_source),
+            bytes_per_source: upper.bytes_per_source.or(self.bytes_per_source),
+            rows: upper.rows.or(self.rows),
+            bytes: upper.bytes.or(self.bytes),
+            per_second: upper.per_second.or(self.per_second),
         }
     }
 }

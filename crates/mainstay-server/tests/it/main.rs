@@ -11,6 +11,7 @@ mod endpoints;
 mod filters;
 mod idempotency;
 mod links;
+mod quarantine;
 mod receiver;
 mod routes;
 mod schemes;

@@ -13,7 +13,7 @@ use mainstay_domain::{
     BindingId, EventId, ReceiptId, SecretId, SourceId, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
-        Receipt, RefusedPage, Replay, Source, SourceSecret, Verdict,
+        Receipt, RefusedPage, Replay, Source, SourceSecret, Verdict, quarantine::Kept,
     },
     jobs::{JobsTx, NewJob},
 };
@@ -222,13 +222,21 @@ impl IntakeTx for SqlTx<'_> {
         self.events_expire(until, limit).await
     }
 
-    async fn receipt_expire(
-        &mut self,
-        until: Timestamp,
-        keep: i64,
-        limit: i64,
-    ) -> StoreResult<i64> {
-        self.receipts_expire(until, keep, limit).await
+    async fn receipt_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
+        self.receipts_expire(until, limit).await
+    }
+
+    async fn quarantine_source(&mut self, after: SourceId) -> StoreResult<Option<SourceId>> {
+        self.quarantines_source(after).await
+    }
+
+    async fn quarantine_list(&mut self, source: SourceId, limit: i64) -> StoreResult<Vec<Kept>> {
+        self.quarantines_list(source, limit).await
+    }
+
+    async fn quarantine_drop(&mut self, refused: &[ReceiptId]) -> StoreResult<i64> {
+        let gone = self.receipts_release(refused).await?;
+        Ok(gone.len() as i64)
     }
 }
 

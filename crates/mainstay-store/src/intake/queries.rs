@@ -158,10 +158,13 @@ queries! {
         DELETE FROM receipt WHERE id IN (
             SELECT old.id FROM receipt AS old WHERE old.events = 0 AND old.verdict <> 3 AND old.id < $1
             ORDER BY old.id LIMIT $2)";
-    /// The newest of those that are too many.
-    RECEIPT_SURPLUS: Platform = "SELECT id FROM receipt WHERE verdict = 3 ORDER BY id DESC LIMIT 1 OFFSET $1";
     RECEIPT_EXPIRE: Platform = "
         DELETE FROM receipt WHERE id IN (
-            SELECT old.id FROM receipt AS old WHERE old.verdict = 3 AND (old.id < $1 OR old.id <= $2)
-            ORDER BY old.id LIMIT $3)";
+            SELECT old.id FROM receipt AS old WHERE old.verdict = 3 AND old.id < $1 ORDER BY old.id LIMIT $2)";
+    QUARANTINE_SOURCE: Platform = "
+        SELECT source_id FROM receipt WHERE verdict = 3 AND source_id > $1 ORDER BY source_id LIMIT 1";
+    /// Lengths are read without the bytes themselves.
+    QUARANTINE_LIST: Platform = "
+        SELECT id, remote, refusal, CAST(length(headers) + coalesce(length(body), 0) AS bigint) FROM receipt
+        WHERE verdict = 3 AND source_id = $1 ORDER BY id DESC LIMIT $2";
 }

@@ -2,7 +2,10 @@
 
 use mainstay_domain::{
     EventId, ReceiptId, SourceId, StoreResult, TenantId, Timestamp,
-    intake::{NewReceipt, Receipt, RefusedPage, RefusedReceipt, Verdict},
+    intake::{
+        NewReceipt, Receipt, RefusedPage, RefusedReceipt, Verdict,
+        quarantine::{self, Kept},
+    },
 };
 use uuid::Uuid;
 
@@ -194,16 +197,38 @@ impl SqlTx<'_> {
     pub(super) async fn receipts_expire(
         &mut self,
         until: Timestamp,
-        keep: i64,
         limit: i64,
     ) -> StoreResult<i64> {
         self.system()?;
-        let surplus = self
-            .first(&q::RECEIPT_SURPLUS, values![keep.max(0)], |row| row.get(0))
-            .await?;
-        let surplus = surplus.unwrap_or(ReceiptId::NIL);
-        let params = values![id_floor(until), surplus, bounded(limit)];
+        let params = values![id_floor(until), bounded(limit)];
         Ok(self.execute(&q::RECEIPT_EXPIRE, params).await? as i64)
+    }
+
+    pub(super) async fn quarantines_source(
+        &mut self,
+        after: SourceId,
+    ) -> StoreResult<Option<SourceId>> {
+        self.system()?;
+        self.first(&q::QUARANTINE_SOURCE, values![after], |row| row.get(0))
+            .await
+    }
+
+    pub(super) async fn quarantines_list(
+        &mut self,
+        source: SourceId,
+        limit: i64,
+    ) -> StoreResult<Vec<Kept>> {
+        self.system()?;
+        let read = |row: &Row| {
+            let (remote, refusal): (String, String) = (row.get(1)?, row.get(2)?);
+            Ok(Kept {
+                id: row.get(0)?,
+                kind: quarantine::kind(&remote, &refusal),
+                bytes: row.get(3)?,
+            })
+        };
+        self.list(&q::QUARANTINE_LIST, values![source, bounded(limit)], read)
+            .await
     }
 }
 

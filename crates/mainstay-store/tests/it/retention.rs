@@ -1,8 +1,8 @@
 //! Retention: what is finished and old goes, step by step; what is not stays, and what was known stays known.
 
 use mainstay_domain::{
-    EventId, StoreExt, Timestamp,
-    intake::{Appended, Arrival, EventFilter},
+    EventId, SourceId, StoreExt, Timestamp,
+    intake::{Appended, Arrival, EventFilter, NewReceipt, quarantine::Kept},
     jobs::{Attempt, JobFilter, NewJob, Outcome},
 };
 use mainstay_testkit::on_both;
@@ -204,28 +204,92 @@ on_both!(receipts_go_with_the_last_of_their_events, |db| async {
     assert_eq!(receipts(&world).await, 0);
 });
 
-on_both!(refused_receipts_go_by_age_and_by_number, |db| async {
-    let world = World::new(db).await;
-    let refused: Vec<_> = (0..20)
+/// Twenty, a millisecond apart.
+fn twenty_refused(world: &World) -> Vec<NewReceipt> {
+    (0..20)
         .map(|ms| {
             let mut receipt = world.receipt(ms);
             receipt.refusal = Some("signature_wrong".into());
             receipt
         })
-        .collect();
+        .collect()
+}
+
+on_both!(refused_receipts_go_by_age, |db| async {
+    let world = World::new(db).await;
+    let refused = twenty_refused(&world);
     run!(world.store, SYSTEM, [refused], |tx| tx
         .receipt_append(&refused))
     .expect("they are kept");
     world.append(vec![world.arrival("evt_1", 0)]).await;
-    let expire = async |until: i64, keep: i64, limit: i64| {
+    let expire = async |until: i64, limit: i64| {
         let until = world.at(until);
         run!(world.store, SYSTEM, [], |tx| tx
-            .receipt_expire(until, keep, limit))
+            .receipt_expire(until, limit))
         .expect("it answers")
     };
-    assert_eq!(expire(5, 100, 3).await, 3);
-    assert_eq!(expire(5, 100, 3).await, 2);
-    assert_eq!(expire(5, 100, 3).await, 0);
-    assert_eq!(expire(0, 10, 100).await, 5, "those beyond the newest ten");
-    assert_eq!(receipts(&world).await, 11);
+    assert_eq!(expire(5, 3).await, 3);
+    assert_eq!(expire(5, 3).await, 2);
+    assert_eq!(expire(5, 3).await, 0);
+    assert_eq!(receipts(&world).await, 16);
 });
+
+on_both!(
+    the_quarantine_is_listed_by_source_and_only_refused_ones_can_be_dropped,
+    |db| async {
+        let store = db.store();
+        let (one, two) = (
+            World::named(&store, "one", 1).await,
+            World::named(&store, "two", 2).await,
+        );
+        let mut refused = twenty_refused(&one);
+        refused[19].remote = "192.0.2.9".into();
+        refused[19].body = None;
+        refused.extend(twenty_refused(&two).into_iter().take(2));
+        let (bare, whole) = (refused[19].clone(), refused[18].clone());
+        run!(store, SYSTEM, [refused], |tx| tx.receipt_append(&refused)).expect("they are kept");
+        one.append(vec![one.arrival("evt_1", 50)]).await;
+
+        let mut found = Vec::new();
+        let mut after = SourceId::NIL;
+        while let Some(source) =
+            run!(store, SYSTEM, [], |tx| tx.quarantine_source(after)).expect("it answers")
+        {
+            found.push(source);
+            after = source;
+        }
+        let mut sources = vec![one.source.id, two.source.id];
+        sources.sort_unstable();
+        assert_eq!(found, sources);
+
+        let (of_one, of_two) = (one.source.id, two.source.id);
+        let list = async |source: SourceId, limit: i64| {
+            run!(store, SYSTEM, [], |tx| tx.quarantine_list(source, limit)).expect("it answers")
+        };
+        assert_eq!(list(of_two, 100).await.len(), 2);
+        let newest = list(of_one, 2).await;
+        assert_eq!(
+            newest[0],
+            Kept {
+                id: bare.id,
+                kind: "192.0.2.9 signature_wrong".into(),
+                bytes: bare.headers.bytes.len() as i64,
+            }
+        );
+        let body = whole.body.map_or(0, |body| body.bytes.len());
+        assert!(body > 0);
+        assert_eq!(
+            newest[1].bytes,
+            (whole.headers.bytes.len() + body) as i64,
+            "as they are stored"
+        );
+
+        let all = run!(store, SYSTEM, [], |tx| tx
+            .receipt_list(None, None, None, 1_000))
+        .expect("it answers");
+        let all: Vec<_> = all.iter().map(|receipt| receipt.id).collect();
+        let gone = run!(store, SYSTEM, [all], |tx| tx.quarantine_drop(&all)).expect("they go");
+        assert_eq!(gone, 22);
+        assert_eq!(receipts(&one).await, 1, "the one that was accepted");
+    }
+);

@@ -1,7 +1,7 @@
 //! Every verb that can be called in a tenant's scope, called by the other tenant: it sees nothing and changes nothing.
 
 use mainstay_domain::{
-    ReplayId, Scope, StoreError, StoreExt, StoreResult,
+    ReplayId, Scope, SourceId, StoreError, StoreExt, StoreResult,
     billing::BillingEvent,
     intake::{EventFilter, HandlerRef, Replay, SourceSecret},
     jobs::{Cursor, DeadLetterFilter, DueKey, JobFilter, Lane, NewJob, Outcome},
@@ -364,8 +364,20 @@ on_both!(
             "event_expire",
         );
         refused(
-            run!(store, scope, [], |tx| tx.receipt_expire(until, 1, 1)),
+            run!(store, scope, [], |tx| tx.receipt_expire(until, 1)),
             "receipt_expire",
+        );
+        refused(
+            run!(store, scope, [], |tx| tx.quarantine_source(SourceId::NIL)),
+            "quarantine_source",
+        );
+        refused(
+            run!(store, scope, [], |tx| tx.quarantine_list(SourceId::NIL, 1)),
+            "quarantine_list",
+        );
+        refused(
+            run!(store, scope, [], |tx| tx.quarantine_drop(&[])),
+            "quarantine_drop",
         );
         refused(
             run!(store, scope, [], |tx| tx.access_expire(until, 1)),

@@ -17,6 +17,7 @@ use mainstay_domain::{
         Appended, Arrival, NewEvent, NewReceipt, Verdict,
         certificates::{CertificateError, Certificates},
         payload_digest,
+        quarantine::Bounds,
     },
     jobs::{Endpoint, NewJob},
     watch::Series,
@@ -31,6 +32,7 @@ mod diagnose;
 mod doors;
 mod filter;
 mod filtered;
+pub mod quarantine;
 mod refused;
 mod refusing;
 pub mod replay;
@@ -122,11 +124,12 @@ impl Intake {
         builtin: BuiltinQueues,
         samples: Arc<Samples>,
         certificates: Arc<dyn Certificates>,
+        bounds: Bounds,
     ) -> StoreResult<Arc<Self>> {
         let doors = load(&*store, &builtin, None).await?;
         Ok(Arc::new(Self {
             batcher: Batcher::start(Arc::clone(&store)),
-            refused: Refused::start(Arc::clone(&store)),
+            refused: Refused::start(Arc::clone(&store), Arc::clone(&samples), bounds),
             refusing: Refusing::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
@@ -212,6 +215,19 @@ impl Intake {
             Some((_, door)) => scheme::challenge(&door, query),
             None => Answer::unknown_source(),
         }
+    }
+
+    /// How many refused requests were only counted since this process started, by the source's name.
+    pub fn refused_not_kept(&self) -> Vec<(String, i64)> {
+        let doors = self.doors();
+        let counts = self.refused.not_kept(|id| doors.of_source(id).is_some());
+        let named = counts.into_iter().filter_map(|(id, count)| {
+            let door = doors.of_source(id)?;
+            Some((door.source.name.clone(), count))
+        });
+        let mut named: Vec<_> = named.collect();
+        named.sort();
+        named
     }
 
     /// The endpoint of this id, as of the last configuration seen.

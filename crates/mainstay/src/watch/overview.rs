@@ -48,6 +48,8 @@ pub struct Counts {
     pub duplicates: i64,
     /// Requests refused.
     pub refused: i64,
+    /// Those of them that were only counted.
+    pub refused_not_kept: i64,
     /// Jobs done.
     pub done: i64,
     /// Attempts that failed and are repeated.
@@ -69,6 +71,7 @@ impl Counts {
             Series::Dead => &mut self.dead,
             Series::DurationMs => &mut self.duration_ms,
             Series::FilterFailed => return,
+            Series::RefusedNotKept => &mut self.refused_not_kept,
         };
         *field += count;
     }

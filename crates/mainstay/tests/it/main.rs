@@ -5,6 +5,7 @@ mod filters;
 mod intake;
 mod own;
 mod paypal;
+mod quarantine;
 mod reverify;
 mod tenants;
 mod world;

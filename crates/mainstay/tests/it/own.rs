@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mainstay::{Mainstay, Parts, clean::Retention, jobs::NOOP, own};
 use mainstay_domain::{
     BindingId, Clock, EndpointId, Scope, Store, StoreExt,
-    intake::{Binding, EventFilter, HandlerRef, OWN_SOURCE},
+    intake::{Binding, EventFilter, HandlerRef, OWN_SOURCE, quarantine::Bounds},
     jobs::{
         Endpoint,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
@@ -142,6 +142,7 @@ on_both!(
             http_out: Arc::clone(&http) as Arc<_>,
             certificates: Arc::clone(&world.certificates) as Arc<_>,
             retention: Retention::default(),
+            quarantine: Bounds::default(),
         })
         .await
         .expect("it starts");

@@ -21,6 +21,7 @@ use mainstay_domain::{
     intake::{
         Binding, HandlerRef, OWN_SOURCE, Source, SourceSecret,
         certificates::{CertificateError, Certificates},
+        quarantine::Bounds,
         scheme::{Message, Scheme, Secret, sign},
     },
     time::SeededRandom,
@@ -268,7 +269,15 @@ async fn intake(
     let builtin = HashMap::from([(billing::RECORD.to_owned(), queue)]);
     let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
     let (samples, certificates) = (Arc::new(Samples::default()), Arc::clone(certificates));
-    Intake::start(store, clock, random, builtin, samples, certificates)
-        .await
-        .expect("intake starts")
+    Intake::start(
+        store,
+        clock,
+        random,
+        builtin,
+        samples,
+        certificates,
+        Bounds::default(),
+    )
+    .await
+    .expect("intake starts")
 }

@@ -286,6 +286,10 @@ pub(crate) struct SourceStats {
     duplicates: i64,
     /// Requests that were refused.
     refused: i64,
+    /// Those of them that were only counted, since more came than the quarantine takes.
+    refused_not_kept: i64,
+    /// The first minute in which one was only counted; null when all were kept.
+    refused_not_kept_since: Option<Time>,
     /// The last minute in which something new came; null when none did in these 24 hours.
     last_event_at: Option<Time>,
 }
@@ -346,6 +350,8 @@ impl SourceView {
                 events: counted.received,
                 duplicates: counted.duplicates,
                 refused: counted.refused,
+                refused_not_kept: counted.refused_not_kept,
+                refused_not_kept_since: counted.not_kept_since.map(Into::into),
                 last_event_at: counted.received_at.map(Into::into),
             },
         }
