@@ -73,7 +73,7 @@ impl Category {
 }
 
 /// What the store answers when it cannot do what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// A unique key was taken, or a fence was lost: somebody else was there first.
     #[error("{what} exists already")]

@@ -92,19 +92,19 @@ pub trait Store: Send + Sync {
     fn transact_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>>;
 
     /// Commits verified requests as [`IntakeTx::event_append`] does, in as many transactions as the database likes: each
-    /// request in one of them, whole. Released after the last commit; after an error any of them may be there, and
-    /// appending it again finds duplicates. Idempotent like that, and the hot path.
+    /// request in one of them, whole, with an answer of its own. Released after the last commit. The hot path.
     fn append(
         &self,
         config_version: i64,
         arrivals: Arc<[Arrival]>,
-    ) -> BoxFuture<'_, StoreResult<Vec<Vec<Appended>>>> {
+    ) -> BoxFuture<'_, Vec<StoreResult<Vec<Appended>>>> {
+        let count = arrivals.len();
         let work = erase(move |tx: &mut dyn Tx| {
             let arrivals = Arc::clone(&arrivals);
             Box::pin(async move { tx.event_append(config_version, &arrivals).await })
         });
         let appended = self.transact_erased(Scope::System("intake"), work);
-        Box::pin(async move { recover(appended.await?) })
+        Box::pin(async move { each(count, appended.await.and_then(recover)) })
     }
 
     /// Runs the work in one read-only snapshot. Prefer [`StoreExt::read`].
@@ -177,6 +177,14 @@ pub trait StoreExt: Store {
 }
 
 impl<S: Store + ?Sized> StoreExt for S {}
+
+/// The answers to requests that were appended together, one for each.
+pub fn each<T>(count: usize, together: StoreResult<Vec<T>>) -> Vec<StoreResult<T>> {
+    match together {
+        Ok(all) => all.into_iter().map(Ok).collect(),
+        Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+    }
+}
 
 fn erase<T, F>(work: F) -> Work
 where

@@ -1,3 +1,10 @@
+-- Secrets were texts; those that have an end lose it, those that have ended are forgotten.
+UPDATE endpoint SET secrets = (
+    SELECT json_group_array(CASE s.type WHEN 'object' THEN json_extract(s.value, '$.secret') ELSE s.value END)
+    FROM json_each(endpoint.secrets) AS s
+    WHERE s.type <> 'object' OR json_extract(s.value, '$.until') > unixepoch() * 1000000
+) WHERE secrets LIKE '%"until"%';
+
 CREATE TABLE sample_old (
     series INTEGER NOT NULL CHECK (series BETWEEN 0 AND 6),
     subject BLOB NOT NULL CHECK (length(subject) = 16),

@@ -11,7 +11,7 @@ use std::{
 use mainstay_domain::{
     NodeId, Scope, Store, StoreError, StoreResult,
     intake::{Appended, Arrival},
-    store::{BoxFuture, Database, Erased, Lease, Table, Work},
+    store::{BoxFuture, Database, Erased, Lease, Table, Work, each},
 };
 
 #[derive(Debug, Default)]
@@ -129,9 +129,15 @@ impl Store for FailingStore {
         &self,
         config_version: i64,
         arrivals: Arc<[Arrival]>,
-    ) -> BoxFuture<'_, StoreResult<Vec<Vec<Appended>>>> {
-        let fate = self.fate();
-        Box::pin(fate.befalls(self.inner.append(config_version, arrivals)))
+    ) -> BoxFuture<'_, Vec<StoreResult<Vec<Appended>>>> {
+        let (fate, count) = (self.fate(), arrivals.len());
+        Box::pin(async move {
+            let appended = self.inner.append(config_version, arrivals);
+            match fate.befalls(async { Ok(appended.await) }).await {
+                Ok(answers) => answers,
+                Err(error) => each(count, Err(error)),
+            }
+        })
     }
 
     fn read_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {

@@ -476,6 +476,9 @@ pub trait IntakeTx: Send {
     async fn source_get(&mut self, id: SourceId) -> StoreResult<Option<Source>>;
     /// All sources in the scope, by name.
     async fn source_list(&mut self) -> StoreResult<Vec<Source>>;
+    /// Lets nobody else change the configuration until the end of this transaction, nor append events. For changes that
+    /// are made from what was read in it before.
+    async fn config_hold(&mut self) -> StoreResult<()>;
     /// Adds a secret.
     async fn source_secret_insert(
         &mut self,

@@ -90,7 +90,8 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalInput<T> {
         )
         .await?;
         let repeatable = Repeatable::new(&parts, &bytes)?;
-        if bytes.trim_ascii().is_empty() {
+        // JSON's null is no body either.
+        if matches!(bytes.trim_ascii(), b"" | b"null") {
             return Ok(Self {
                 value: T::default(),
                 repeatable,

@@ -336,6 +336,23 @@ on_both_servers!(
             0,
             "secrets that are not named stay"
         );
+
+        // A rotation's overlap ends by itself, whether the old secret is declared or not.
+        plan(server, &["apply"], &first);
+        let endpoints = owner.get("/v1/endpoints").await.ok();
+        let id = text(&endpoints, "/items/0/id");
+        let made = owner
+            .post(&format!("/v1/endpoints/{id}/secret"), &json!({}))
+            .await
+            .ok();
+        let new = text(&made, "/secret");
+        for declared in ["['${NEW}']", "['${NEW}', '${APP_SECRET_OLD}']"] {
+            let file = file("['${PAY_SECRET}', '${META_SECRET}']", declared);
+            let mut variables = VARIABLES.to_vec();
+            variables.push(("NEW", &new));
+            let same = run_with(server, &["diff"], &file, &variables);
+            assert_eq!(same.code, 0, "{declared}: {}", same.out);
+        }
         without_secrets(&audit(&owner).await);
     }
 );
@@ -651,5 +668,29 @@ on_both_servers!(
             .ok();
         assert_eq!(changes(&done), ["update endpoint app"]);
         assert_eq!(done["changes"][0]["tenant"], "acme");
+
+        // A rule gives events to other tenants: neither made nor, by leaving it out, removed by who is bound to one.
+        let rule = json!({ "tenant": { "find": [{ "pointer": "/account" }] } });
+        let ruled = json!({ "name": "shared", "scheme": "stripe", "settings": rule });
+        let refused = bound
+            .post(
+                "/v1/configuration/apply",
+                &apply(json!({ "sources": [ruled] }), false),
+            )
+            .await;
+        assert_eq!(refused.problem(), (400, "validation_failed".into()));
+        let mut declared = json!({ "tenant": "acme", "sources": [ruled] });
+        owner
+            .post("/v1/configuration/apply", &apply(declared.clone(), false))
+            .await
+            .ok();
+        declared["sources"][0]
+            .as_object_mut()
+            .expect("a source")
+            .remove("settings");
+        let refused = bound
+            .post("/v1/configuration/apply", &apply(declared, false))
+            .await;
+        assert_eq!(refused.problem(), (400, "validation_failed".into()));
     }
 );

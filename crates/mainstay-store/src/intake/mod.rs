@@ -234,6 +234,14 @@ impl IntakeTx for SqlTx<'_> {
         self.quarantines_list(source, limit).await
     }
 
+    async fn config_hold(&mut self) -> StoreResult<()> {
+        match &self.conn {
+            // It has one writer.
+            Dialect::Sqlite(_) => Ok(()),
+            Dialect::Postgres(conn) => conn.config_lock().await,
+        }
+    }
+
     async fn quarantine_drop(&mut self, refused: &[ReceiptId]) -> StoreResult<i64> {
         let gone = self.receipts_release(refused).await?;
         Ok(gone.len() as i64)

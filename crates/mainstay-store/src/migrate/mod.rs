@@ -87,8 +87,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     7 "0007_rows";
     8 "0008_links";
     9 "0009_filters_headers";
-    10 "0010_receipt_source";
-    11 "0011_quarantine";
+    10 "0010_quarantine";
 };
 
 /// What happens to the outcome of a run.

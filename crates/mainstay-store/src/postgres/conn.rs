@@ -87,7 +87,11 @@ impl<'a> PgConn<'a> {
         };
         let (begun, answer) = join(self.client.batch_execute(&begin), statement).await;
         if let Err(error) = begun {
-            self.nothing_has_run();
+            match answer {
+                Err(_) => self.nothing_has_run(),
+                // BEGIN alone was called off from outside: the statement has run by itself, and must not run again.
+                Ok(_) => self.broken.store(true, Ordering::Relaxed),
+            }
             return Err(not_primary(&error, self.error(&error)));
         }
         answer.map_err(|error| self.error(&error))

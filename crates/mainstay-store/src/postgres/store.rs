@@ -11,7 +11,7 @@ use deadpool_postgres::Pool;
 use mainstay_domain::{
     EventId, NodeId, Scope, Store, StoreError, StoreExt, StoreResult,
     intake::{Appended, Arrival},
-    store::{BoxFuture, Database, Erased, Lease, Table, Work},
+    store::{BoxFuture, Database, Erased, Lease, Table, Work, each},
 };
 use tokio::sync::RwLock;
 
@@ -276,28 +276,32 @@ impl Store for PostgresStore {
         &self,
         config_version: i64,
         arrivals: Arc<[Arrival]>,
-    ) -> BoxFuture<'_, StoreResult<Vec<Vec<Appended>>>> {
+    ) -> BoxFuture<'_, Vec<StoreResult<Vec<Appended>>>> {
         Box::pin(async move {
-            let new = self.append_new(config_version, &arrivals).await?;
-            let is_new = |arrival: &Arrival| match &arrival.events[..] {
-                [event] => new.contains(&event.id),
-                _ => false,
+            let new = match self.append_new(config_version, &arrivals).await {
+                Ok(new) => new,
+                Err(error) => return each(arrivals.len(), Err(error)),
+            };
+            let known = |arrival: &Arrival| match &arrival.events[..] {
+                [event] if new.contains(&event.id) => Some(vec![Appended::New(event.id)]),
+                _ => None,
             };
             let rest: Arc<[Arrival]> = arrivals
                 .iter()
-                .filter(|arrival| !is_new(arrival))
+                .filter(|arrival| known(arrival).is_none())
                 .cloned()
                 .collect();
-            let mut rest = match rest.is_empty() {
-                true => Vec::new(),
-                false => self.append_long(config_version, rest).await?,
+            let mut rest = match rest.len() {
+                0 => Vec::new(),
+                count => each(count, self.append_long(config_version, rest).await),
             }
             .into_iter();
-            let appended = arrivals.iter().map(|arrival| match is_new(arrival) {
-                true => vec![Appended::New(arrival.events[0].id)],
-                false => rest.next().unwrap_or_default(),
+            let missing = || Err(StoreError::Bug("an arrival without an answer".into()));
+            let answers = arrivals.iter().map(|arrival| match known(arrival) {
+                Some(appended) => Ok(appended),
+                None => rest.next().unwrap_or_else(missing),
             });
-            Ok(appended.collect())
+            answers.collect()
         })
     }
 

@@ -18,7 +18,7 @@ use super::{
     member::{Member, Message},
     open::{Deadline, open_writer},
     readers, statement,
-    wal::{Wal, checkpoint},
+    wal::{PAGES_BOUND, Wal, checkpoint},
     writer::Writer,
 };
 use crate::{
@@ -42,6 +42,9 @@ pub struct SqliteOptions {
     pub query_timeout: Duration,
     /// Transactions that may wait for the writer; more wait outside.
     pub writes_waiting_max: usize,
+    /// Pages of 8 KiB in the write-ahead log from which it is to start over. It is never much longer than four times that,
+    /// unless a reader is in the way.
+    pub log_pages: u32,
 }
 
 impl Default for SqliteOptions {
@@ -53,6 +56,7 @@ impl Default for SqliteOptions {
             statement_timeout: Duration::from_secs(30),
             query_timeout: Duration::from_secs(10),
             writes_waiting_max: 4_096,
+            log_pages: PAGES_BOUND,
         }
     }
 }
@@ -91,7 +95,7 @@ impl SqliteStore {
         migrator.check_sqlite(&connection)?;
         let deadline = Deadline::watch(&mut connection)?;
         lease_forget(&connection)?;
-        let (wal, checkpoints) = Wal::start(&path, &mut connection)?;
+        let (wal, checkpoints) = Wal::start(&path, &mut connection, options.log_pages)?;
         let (writes, queue) = mpsc::channel(options.writes_waiting_max);
         let readers = readers::start(
             &path,

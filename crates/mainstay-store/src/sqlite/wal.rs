@@ -17,13 +17,8 @@ use rusqlite::{Connection, hooks::Wal as LogHandle};
 
 use super::{error::map_error, open::open_writer};
 
-/// Pages in the log that are worth a checkpoint: 8 MiB. While they go to the disk, commits wait behind them (measured:
-/// about 12 ms), so it is not more.
-const PAGES_CHECKPOINT: u32 = 1_000;
 /// Pages in the log from which it is to start over: 128 MiB.
-const PAGES_BOUND: u32 = 16_000;
-/// Pages in the log at which the writer waits whatever is left: 512 MiB.
-const PAGES_MAX: u32 = 64_000;
+pub(super) const PAGES_BOUND: u32 = 16_000;
 /// Pages that are left to copy when the writer is asked to wait: 2 MiB.
 const PAGES_REST: u32 = 256;
 /// The longest that the writer waits.
@@ -32,6 +27,28 @@ const WAIT: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(2);
 /// The checkpoint's own cache; it copies and needs next to none.
 const CACHE_KIB: u32 = 256;
+
+/// How long the log may be.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Pages that are worth a checkpoint: 8 MiB of the default. While they go to the disk, commits wait behind them
+    /// (measured: about 12 ms), so it is not more.
+    checkpoint: u32,
+    /// Pages from which it is to start over.
+    bound: u32,
+    /// Pages at which the writer waits whatever is left: 512 MiB of the default.
+    max: u32,
+}
+
+impl Limits {
+    const fn new(bound: u32) -> Self {
+        Self {
+            checkpoint: bound / 16,
+            bound,
+            max: bound * 4,
+        }
+    }
+}
 
 #[derive(Debug)]
 struct State {
@@ -51,6 +68,7 @@ struct State {
 /// How long the log is, and who waits for whom because of it.
 #[derive(Debug)]
 pub(super) struct Wal {
+    limits: Limits,
     state: Mutex<State>,
     /// For the checkpoint thread.
     work: Condvar,
@@ -63,12 +81,15 @@ impl Wal {
     pub(super) fn start(
         path: &Path,
         writer: &mut Connection,
+        bound: u32,
     ) -> StoreResult<(Arc<Self>, JoinHandle<()>)> {
+        let limits = Limits::new(bound);
         let wal = Arc::new(Self {
+            limits,
             state: Mutex::new(State {
                 pages: 0,
-                checkpoint_above: PAGES_CHECKPOINT,
-                wait_above: PAGES_MAX,
+                checkpoint_above: limits.checkpoint,
+                wait_above: limits.max,
                 waiting: false,
                 busy: false,
                 closed: false,
@@ -99,8 +120,8 @@ impl Wal {
         state.pages = pages;
         state.busy = true;
         if started_over {
-            state.checkpoint_above = PAGES_CHECKPOINT;
-            state.wait_above = PAGES_MAX;
+            state.checkpoint_above = self.limits.checkpoint;
+            state.wait_above = self.limits.max;
         }
         if was_empty || pages > state.checkpoint_above {
             self.work.notify_one();
@@ -121,7 +142,7 @@ impl Wal {
             .unwrap_or_else(PoisonError::into_inner);
         if state.waiting {
             state.waiting = false;
-            state.wait_above = state.pages + PAGES_BOUND / 4;
+            state.wait_above = state.pages + self.limits.bound / 4;
         }
     }
 
@@ -170,20 +191,20 @@ impl Wal {
         let waited_for = self.state().waiting;
         let outcome = checkpoint(connection, "PASSIVE");
         let mut state = self.state();
-        state.checkpoint_above = state.pages + PAGES_CHECKPOINT;
+        state.checkpoint_above = state.pages + self.limits.checkpoint;
         if waited_for {
             // All of the log is copied and the next commit starts it over, or a reader is in the way: then go on.
-            state.wait_above = state.pages + PAGES_BOUND / 4;
+            state.wait_above = state.pages + self.limits.bound / 4;
             state.waiting = false;
             self.room.notify_one();
         }
         match outcome {
-            Ok(done) if !waited_for && done.left == 0 && state.pages > PAGES_BOUND => {
+            Ok(done) if !waited_for && done.left == 0 && state.pages > self.limits.bound => {
                 if state.pages.saturating_sub(done.pages) <= PAGES_REST {
-                    state.wait_above = PAGES_BOUND;
+                    state.wait_above = self.limits.bound;
                 } else {
                     // What came meanwhile is less than what was copied: again at once.
-                    state.checkpoint_above = PAGES_BOUND;
+                    state.checkpoint_above = self.limits.bound;
                 }
             }
             Ok(_) => {}

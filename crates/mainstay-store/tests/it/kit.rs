@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use mainstay_domain::{
     BindingId, Category, EndpointId, EventId, JobId, ReceiptId, Scope, SecretId, SourceId, Store,
-    StoreExt, TenantId, Timestamp,
+    StoreExt, StoreResult, TenantId, Timestamp,
     access::Tenant,
     intake::{
         Appended, Arrival, Binding, Blob, HandlerRef, NewEvent, NewReceipt, Source, SourceSecret,
@@ -186,6 +186,7 @@ impl World {
         let version = run!(self.store, SYSTEM, [], |tx| tx.config_version());
         let version = version.expect("it answers");
         let appended = self.store.append(version, arrivals.into()).await;
+        let appended: StoreResult<Vec<_>> = appended.into_iter().collect();
         appended.expect("they are appended")
     }
 

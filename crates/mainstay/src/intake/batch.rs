@@ -154,37 +154,21 @@ async fn commit(store: &dyn Store, batch: Vec<Waiting>) {
         .map(|one| (one.arrival, one.answer))
         .unzip();
     let arrivals: Arc<[Arrival]> = arrivals.into();
-    match store.append(version, Arc::clone(&arrivals)).await {
-        Ok(all) => {
-            store.wake();
-            for (answer, appended) in answers.into_iter().zip(all) {
-                // A client that has gone away will send again and find a duplicate.
-                let _ = answer.send(Ok(appended));
-            }
-        }
-        Err(error) if arrivals.len() > 1 && !error.retryable() => {
-            tracing::warn!(%error, arrivals = arrivals.len(), "a batch of arrivals failed; committing them one by one");
-            for (answer, arrival) in answers.into_iter().zip(arrivals.iter()) {
+    let appended = store.append(version, Arc::clone(&arrivals)).await;
+    if appended.iter().any(Result::is_ok) {
+        store.wake();
+    }
+    for ((answer, appended), arrival) in answers.into_iter().zip(appended).zip(arrivals.iter()) {
+        let appended = match appended {
+            Err(error) if arrivals.len() > 1 && !error.retryable() => {
+                tracing::warn!(%error, "a batch of arrivals failed; committing this one by itself");
                 let alone = store.append(version, Arc::new([arrival.clone()])).await;
                 store.wake();
-                let _ = answer.send(alone.map(|mut all| all.pop().unwrap_or_default()));
+                alone.into_iter().next().unwrap_or(Err(error))
             }
-        }
-        Err(error) => {
-            for answer in answers {
-                let _ = answer.send(Err(again(&error)));
-            }
-        }
-    }
-}
-
-/// The same error for each member of a batch.
-fn again(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::ConfigChanged => StoreError::ConfigChanged,
-        StoreError::Timeout => StoreError::Timeout,
-        StoreError::Full => StoreError::Full,
-        StoreError::Bug(text) => StoreError::Bug(text.clone()),
-        other => StoreError::Unavailable(other.to_string()),
+            appended => appended,
+        };
+        // A client that has gone away will send again and find a duplicate.
+        let _ = answer.send(appended);
     }
 }

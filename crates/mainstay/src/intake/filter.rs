@@ -26,6 +26,9 @@ const PARTS_MAX: usize = 200;
 const DEPTH_MAX: usize = 24;
 /// The largest payload that a filter looks at: several times what providers send.
 const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+/// Elements of the longest list of a payload that a filter looks at: `exists` and `all` go through one, and each part of
+/// theirs looks at each element. A request must not wait for seconds behind another one's filter.
+const LIST_MAX: usize = 5_000;
 /// The parser descends for each bracket and each operator, generously.
 const PARSER_STACK_BYTES: usize = 64 * 1024 * 1024;
 /// Characters of a parser's complaint that are passed on.
@@ -348,6 +351,7 @@ impl Subject {
             return Self { context: None };
         }
         let body = match serde_json::from_slice::<Json>(parts.payload) {
+            Ok(json) if longest_list(&json) > LIST_MAX => return Self { context: None },
             Ok(json) => value(&json),
             Err(_) => std::str::from_utf8(parts.payload).map_or(Value::Null, Value::from),
         };
@@ -360,6 +364,19 @@ impl Subject {
         Self {
             context: Some(context),
         }
+    }
+}
+
+fn longest_list(json: &Json) -> usize {
+    match json {
+        Json::Array(list) => list.iter().map(longest_list).fold(list.len(), usize::max),
+        Json::Object(members) => members
+            .values()
+            .map(longest_list)
+            .max()
+            .unwrap_or(0)
+            .max(members.len()),
+        _ => 0,
     }
 }
 

@@ -64,7 +64,7 @@ struct EndpointParts {
     tenant: Option<Text<63>>,
     /// What requests are signed with, the newest first: `whsec_…`. Left out: they stay as they are, and a new endpoint
     /// gets one that is not shown.
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 2)]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 4)]
     secrets: Option<Vec<String>>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use mainstay_domain::{TenantId, Timestamp, intake::settings::SourceSettings};
+use mainstay_domain::{TenantId, intake::settings::SourceSettings};
 use serde_json::Value;
 
 use super::{
@@ -19,11 +19,7 @@ use crate::{
 };
 
 /// Exports what there is, of one tenant or of all.
-pub(super) fn export(
-    known: &Known,
-    only: Option<TenantId>,
-    now: Timestamp,
-) -> Result<Export, Problem> {
+pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Problem> {
     let wanted = |tenant: TenantId| only.is_none_or(|only| only == tenant);
     let whole = match tenant_of_new(&known.tenants, only) {
         Some(tenant) => tenant.slug.clone(),
@@ -56,7 +52,9 @@ pub(super) fn export(
         } else {
             format!("{tenant}_")
         };
-        for index in 0..endpoint.secrets_in_force(now).count() {
+        // One that ends by itself is nobody's to declare.
+        let endless = endpoint.secrets.iter().filter(|one| one.until.is_none());
+        for index in 0..endless.count() {
             let name = numbered(&format!("ENDPOINT_{place}{}_SECRET", endpoint.name), index);
             let what = format!("endpoint {}", endpoint.name);
             variables.add(&name, format!("{at}/secrets/{index}"), what);

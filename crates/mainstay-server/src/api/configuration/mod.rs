@@ -249,6 +249,8 @@ async fn configuration_apply(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (asked, told) = (Arc::clone(&asked), Arc::clone(&told));
         Box::pin(async move {
+            // What is planned from is what is changed: nobody else is in between.
+            tx.config_hold().await?;
             let plan = match asked.plan(tx).await? {
                 Ok(plan) => plan,
                 Err(problem) => return Ok(Err(problem)),
@@ -336,5 +338,5 @@ async fn configuration_get(
             Box::pin(async move { Known::load(tx).await })
         })
         .await?;
-    export::export(&known, only, app.clock.now()).map(Json)
+    export::export(&known, only).map(Json)
 }

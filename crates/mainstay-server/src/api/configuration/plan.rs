@@ -27,7 +27,7 @@ use crate::{
         bindings::{Names, NewHandler, name_of_rule},
         endpoints::{blank, settings_of, signing_secret},
         resolve,
-        sources::{fresh_secret, hint, rule_allowed},
+        sources::{fresh_secret, hint, rule_allowed, rule_removable},
     },
     http::{Code, Problem, extract::Checks},
     state::App,
@@ -330,14 +330,16 @@ impl<'p> Planner<'p> {
             secrets: secrets.list,
             ..base
         };
-        let changed = wanted.change.apply(base, self.now).and_then(|source| {
-            rule_allowed(self.caller, found, &source)?;
-            Ok(source)
-        });
-        let source = match changed {
+        let source = match wanted.change.apply(base, self.now) {
             Ok(source) => source,
             Err(problem) => return self.source_wrong(&wanted.at, problem),
         };
+        if rule_allowed(self.caller, found, &source).is_err() {
+            let at = format!("{}/settings/tenant", wanted.at);
+            return self
+                .checks
+                .fail(at, "is not for a key to change that is bound to one tenant");
+        }
         let named = (source.name.clone(), source.id.to_string());
         let mut fields = form::differences(
             &found.map(form::source).unwrap_or_default(),
@@ -458,14 +460,26 @@ impl<'p> Planner<'p> {
         };
         let mut rotated = false;
         if let Some(secrets) = &wanted.secrets {
-            let in_force: Vec<_> = base.secrets_in_force(self.now).cloned().collect();
-            rotated = in_force.len() != secrets.len()
-                || !in_force
-                    .iter()
-                    .zip(secrets)
-                    .fold(true, |all, (one, other)| all & same(&one.secret, other));
-            if rotated {
-                base.secrets = secrets.iter().map(EndpointSecret::new).collect();
+            let before = base.clone();
+            base.secrets = (0..)
+                .zip(secrets)
+                .map(|(place, text)| secret_of(&before, place, text))
+                .collect();
+            // An overlap ends by itself, whatever is declared.
+            let ending = before.secrets.iter().filter(|one| {
+                one.until.is_some()
+                    && !base
+                        .secrets
+                        .iter()
+                        .any(|kept| same(&kept.secret, &one.secret))
+            });
+            let ending: Vec<_> = ending.cloned().collect();
+            base.secrets.extend(ending);
+            rotated = !base
+                .secrets_in_force(self.now)
+                .eq(before.secrets_in_force(self.now));
+            if !rotated {
+                base.secrets = before.secrets;
             }
         }
         if wanted.change.headers.is_some() {
@@ -704,6 +718,14 @@ impl<'p> Planner<'p> {
                 continue;
             }
             if self.prune {
+                let source = known.sources.iter().find(|one| one.id.to_string() == id);
+                if source.is_some_and(|source| rule_removable(self.caller, source).is_err()) {
+                    let detail = format!(
+                        "would remove the source '{name}' with its rule, which a key that is bound to one tenant cannot"
+                    );
+                    self.checks.fail("/prune", detail);
+                    continue;
+                }
                 let named = (name.as_str(), id);
                 self.step(Action::Delete, kind, tenant, named, Vec::new(), write);
             } else {
@@ -741,6 +763,21 @@ struct Target<'w> {
 /// Whether two secrets are one, without telling by the time taken where they differ.
 fn same(one: &str, other: &str) -> bool {
     Secret::from(one).matches(other)
+}
+
+/// A declared secret: one that is known keeps its end, so that what has ended stays so; the first has none.
+fn secret_of(known: &Endpoint, place: usize, text: &str) -> EndpointSecret {
+    let found = known
+        .secrets
+        .iter()
+        .fold(None, |found, one| match same(&one.secret, text) {
+            true => Some(one),
+            false => found,
+        });
+    match found {
+        Some(one) if place > 0 => one.clone(),
+        _ => EndpointSecret::new(text),
+    }
 }
 
 fn hints(secrets: &[SourceSecret]) -> serde_json::Value {

@@ -246,10 +246,19 @@ pub(super) fn rule_allowed(
     known: Option<&Source>,
     wanted: &Source,
 ) -> Result<(), Problem> {
+    let renamed = |known: &Source| known.name != wanted.name;
+    if let Some(known) = known.filter(|known| renamed(known)) {
+        rule_removable(caller, known)?;
+    }
     if known.and_then(rule) == rule(wanted) {
         return Ok(());
     }
     caller.everywhere()
+}
+
+/// Whether the caller may remove a source, or give it another name: another one could take its place without its rule.
+pub(super) fn rule_removable(caller: &Caller, source: &Source) -> Result<(), Problem> {
+    rule(source).map_or(Ok(()), |_| caller.everywhere())
 }
 
 fn rule(source: &Source) -> Option<serde_json::Value> {
@@ -361,8 +370,9 @@ async fn source_delete(
     input: NoInput,
 ) -> Result<Response, Problem> {
     let told = caller.audit(&app, "source.delete", id, None, None);
+    let asking = caller.clone();
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let told = told.clone();
+        let (told, asking) = (told.clone(), asking.clone());
         Box::pin(async move {
             let Some(source) = tx.source_get(id).await? else {
                 return Ok(Err(Problem::not_found("source")));
@@ -372,6 +382,9 @@ async fn source_delete(
                     Code::StateConflict,
                     "Mainstay's own source stays; it can be disabled",
                 )));
+            }
+            if let Err(problem) = rule_removable(&asking, &source) {
+                return Ok(Err(problem));
             }
             if !tx.source_delete(source.tenant, id).await? {
                 return Ok(Err(Problem::not_found("source")));

@@ -12,7 +12,7 @@ use super::works::{EFFECT, Order, Works, due, kill, until, until_done};
 on_both!(
     after_a_clean_stop_the_next_engine_knows_everything,
     |db| async {
-        let works = Works::new(db.store()).await;
+        let works = Works::mortal(db.store()).await;
         let engine = works.engine();
         works.insert(&works.jobs(EFFECT, works.effect, 30)).await;
         until_done(&engine, works.effect, 30).await;
@@ -30,7 +30,7 @@ on_both!(
 on_both!(
     after_a_death_the_next_owner_goes_on_and_counts_right,
     |db| async {
-        let works = Works::new(db.store()).await;
+        let works = Works::mortal(db.store()).await;
         let endpoint = works
             .endpoint(EndpointSettings {
                 max_in_flight: 4,
@@ -77,7 +77,7 @@ on_both!(
 );
 
 on_both!(two_engines_on_one_database_do_each_job_once, |db| async {
-    let works = Works::new(db.store()).await;
+    let works = Works::mortal(db.store()).await;
     let (one, two) = (works.engine(), works.engine_on(db.second().await));
     for _ in 0..5 {
         works.insert(&works.jobs(EFFECT, works.effect, 100)).await;
@@ -118,7 +118,7 @@ async fn restore_from_afar(db: &TestDatabase) {
 fn after_a_restore_into_another_cluster_nothing_is_counted_twice() {
     runtime(async {
         let db = TestDatabase::postgres().await;
-        let works = Works::new(db.store()).await;
+        let works = Works::mortal(db.store()).await;
         let engine = works.engine();
         let scheduled = later(&works, 7);
         works.insert(&scheduled).await;

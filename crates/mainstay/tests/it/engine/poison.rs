@@ -60,7 +60,7 @@ async fn is_isolated(works: &Works, job: JobId) {
 on_both!(
     a_push_that_kills_the_process_is_isolated_and_the_others_end,
     |db| async {
-        let works = Works::new(db.store()).await;
+        let works = Works::mortal(db.store()).await;
         let endpoint = works.endpoint(EndpointSettings::default()).await;
         let jobs = works.pushes(&endpoint, 9);
         let deadly = deadly(&works, &jobs);
@@ -77,7 +77,7 @@ on_both!(
 on_both!(
     a_built_in_job_that_kills_the_process_is_isolated_and_the_others_end,
     |db| async {
-        let works = Works::new(db.store()).await;
+        let works = Works::mortal(db.store()).await;
         let jobs = works.jobs(EFFECT, works.effect, 700);
         let deadly = deadly(&works, &jobs);
         works.insert(&jobs).await;
@@ -118,7 +118,7 @@ async fn lose_twice(works: &Works, queues: &[QueueNumber]) {
 on_both!(
     a_slow_suspect_holds_up_another_for_seconds_only,
     |db| async {
-        let works = Works::new(db.store()).await;
+        let works = Works::mortal(db.store()).await;
         let one = works.endpoint(EndpointSettings::default()).await;
         let two = works.endpoint(EndpointSettings::default()).await;
         let gate = works.orders.hold();
@@ -149,7 +149,7 @@ on_both!(
 );
 
 on_both!(deaths_soon_after_the_start_isolate_nobody, |db| async {
-    let works = Works::new(db.store()).await;
+    let works = Works::mortal(db.store()).await;
     let endpoint = works.endpoint(EndpointSettings::default()).await;
     let gate = works.orders.hold();
     let job = works.pushes(&endpoint, 1).remove(0);

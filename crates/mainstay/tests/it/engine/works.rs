@@ -230,6 +230,8 @@ pub(crate) struct Works {
     pub(crate) orders: Arc<Orders>,
     pub(crate) noop: QueueNumber,
     pub(crate) effect: QueueNumber,
+    /// How long a dead engine keeps the jobs.
+    lease_ttl: Duration,
 }
 
 impl Works {
@@ -262,6 +264,16 @@ impl Works {
             orders: Arc::default(),
             noop,
             effect,
+            lease_ttl: Duration::from_secs(15),
+        }
+    }
+
+    /// Engines will die here: their successors do not wait for long. A machine that stands still for longer than this
+    /// lets an engine lose what it owns, which is another story.
+    pub(crate) async fn mortal(store: Arc<dyn Store>) -> Self {
+        Self {
+            lease_ttl: Duration::from_secs(3),
+            ..Self::new(store).await
         }
     }
 
@@ -284,7 +296,7 @@ impl Works {
 
     pub(crate) fn engine_on(&self, store: Arc<dyn Store>) -> EngineHandle {
         let mut options = EngineOptions::new(NodeId::new(self.clock.now(), &*self.random));
-        options.lease_ttl = Duration::from_millis(1_500);
+        options.lease_ttl = self.lease_ttl;
         let mut registry = Registry::default();
         registry.builtin(NOOP, NOOP_QUEUE, RetryPolicy::default(), Arc::new(Noop));
         let effect = Arc::new(Effect(Arc::clone(&self.orders)));
