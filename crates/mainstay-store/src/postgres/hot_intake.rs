@@ -15,7 +15,7 @@ use mainstay_domain::{
 
 use super::{
     conn::PgConn,
-    hot_jobs::job_rows,
+    hot_jobs::{JOB_INSERT, job_rows},
     rows::{RowWriter, Rows},
 };
 use crate::intake::kept::Kept;
@@ -217,7 +217,7 @@ impl PgConn<'_> {
         try_join4(
             self.rows_insert(RECEIPT_INSERT, &receipts, &[]),
             self.rows_insert(EVENT_INSERT, &events, &[&config_version]),
-            self.jobs_insert_new(&jobs),
+            self.rows_insert(JOB_INSERT, &jobs, &[]),
             self.deliveries_count(&batch.roots),
         )
         .await?;

@@ -33,7 +33,7 @@ macro_rules! insert {
 }
 
 /// Jobs that cannot be there yet: half again as fast as with a conflict to look for.
-const JOB_INSERT: &str = insert!();
+pub(super) const JOB_INSERT: &str = insert!();
 const JOB_INSERT_UNLESS: &str = concat!(
     insert!(),
     " ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id IS NOT NULL DO NOTHING"
@@ -255,11 +255,6 @@ impl PgConn<'_> {
         )
         .await?;
         Ok(unique + plain)
-    }
-
-    /// Jobs of events that are new themselves.
-    pub(super) async fn jobs_insert_new(&self, jobs: &Rows) -> StoreResult<i64> {
-        self.rows_insert(JOB_INSERT, jobs, &[]).await
     }
 
     /// Inserts rows, the statement's first parameter; answers how many there are now that were not there before.

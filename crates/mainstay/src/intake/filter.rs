@@ -124,7 +124,7 @@ impl Filter {
     pub fn evaluate(&self, event: &Subject) -> Filtered {
         let Some(context) = &event.context else {
             return Filtered::Failed(format!(
-                "the event is larger than {PAYLOAD_BYTES_MAX} bytes"
+                "the event is larger than {PAYLOAD_BYTES_MAX} bytes, or has a list of more than {LIST_MAX} elements"
             ));
         };
         // The library's own assertions are no reason to refuse a request.
@@ -495,6 +495,13 @@ mod tests {
         assert_eq!(says(b"\xff", "body == null"), Filtered::Passed);
         let large = vec![b' '; PAYLOAD_BYTES_MAX + 1];
         assert!(matches!(says(&large, "true"), Filtered::Failed(_)));
+        let list = |count| serde_json::to_vec(&json!({ "deep": [vec![1; count]] })).expect("JSON");
+        let goes_through = "body.deep[0].exists(x, x == 2) || true";
+        assert_eq!(says(&list(LIST_MAX), goes_through), Filtered::Passed);
+        assert!(matches!(
+            says(&list(LIST_MAX + 1), goes_through),
+            Filtered::Failed(_)
+        ));
     }
 
     fn refused(text: &str) -> FilterError {
