@@ -1,6 +1,6 @@
 //! Times and random texts at the edge: RFC 3339 in UTC with microseconds, and nothing else.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use mainstay_domain::{Clock, Random, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -76,15 +76,39 @@ impl Clock for SystemClock {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SystemRandom;
 
+/// Up to so many bytes are an id or a delay, not a secret: they come out of a buffer, since asking the generator costs
+/// about a microsecond however little is asked for, and a webhook makes three ids.
+const SMALL: usize = 16;
+const BUFFER: usize = 512;
+
+thread_local! {
+    /// Random bytes, and how many of them are used up.
+    static SMALL_ONES: RefCell<([u8; BUFFER], usize)> = const { RefCell::new(([0; BUFFER], BUFFER)) };
+}
+
 impl Random for SystemRandom {
     fn fill(&self, bytes: &mut [u8]) {
-        // Without randomness there are no secrets and no ids: nothing could go on.
-        #[expect(
-            clippy::expect_used,
-            reason = "no answer would be better than predictable secrets"
-        )]
-        aws_lc_rs::rand::fill(bytes).expect("the system gives randomness");
+        if bytes.len() > SMALL {
+            return generate(bytes);
+        }
+        SMALL_ONES.with_borrow_mut(|(buffer, used)| {
+            if *used + bytes.len() > BUFFER {
+                generate(buffer);
+                *used = 0;
+            }
+            bytes.copy_from_slice(&buffer[*used..*used + bytes.len()]);
+            *used += bytes.len();
+        });
     }
+}
+
+fn generate(bytes: &mut [u8]) {
+    // Without randomness there are no secrets and no ids: nothing could go on.
+    #[expect(
+        clippy::expect_used,
+        reason = "no answer would be better than predictable secrets"
+    )]
+    aws_lc_rs::rand::fill(bytes).expect("the system gives randomness");
 }
 
 /// Random bytes as lower-case hexadecimal.
@@ -104,6 +128,16 @@ pub(crate) fn random_hex(random: &dyn Random, bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn small_random_bytes_never_come_twice() {
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1_000 {
+            let mut bytes = [0; 12];
+            SystemRandom.fill(&mut bytes);
+            assert!(seen.insert(bytes));
+        }
+    }
 
     #[test]
     fn a_time_is_shown_in_utc_with_microseconds() {

@@ -12,7 +12,7 @@ const SCRIPT: &str = "tools/postgres";
 
 /// How the cluster is set: as `docs/operating.md` says that one for Mainstay should be. Whoever is measured beside it
 /// has the same.
-const SETTINGS: &str = "-c shared_buffers=1GB -c max_wal_size=8GB -c min_wal_size=1GB";
+const SETTINGS: &str = "-c shared_buffers=1GB -c max_wal_size=8GB -c min_wal_size=2GB";
 
 /// What `--database` asks for.
 #[derive(Debug)]
@@ -50,28 +50,37 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one with `tools/postgres`.
+    /// Starts one with `tools/postgres`, as one that has run for a while, and reached as a server on the same machine
+    /// is: through its socket.
     pub(crate) fn start() -> anyhow::Result<Self> {
         ensure!(
             Path::new(SCRIPT).exists(),
             "a throw-away PostgreSQL needs {SCRIPT}: run this from the repository, or give --database postgres://…"
         );
         let folder = std::env::temp_dir().join(format!("mainstay-bench-{}", std::process::id()));
-        let started = Command::new(SCRIPT)
-            .arg("start")
-            .arg(&folder)
-            .env("POSTGRES_SETTINGS", SETTINGS)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .with_context(|| format!("{SCRIPT} could not be run"))?;
-        let cluster = Self {
-            url: String::from_utf8(started.stdout)?.trim().to_owned(),
+        script("start", &folder)?;
+        // From here on it is stopped when anything fails.
+        let mut cluster = Self {
             folder,
+            url: String::new(),
         };
-        ensure!(started.status.success(), "{SCRIPT} failed");
+        script("season", &cluster.folder)?;
+        cluster.url = script("socket", &cluster.folder)?;
         Ok(cluster)
     }
+}
+
+fn script(what: &str, folder: &Path) -> anyhow::Result<String> {
+    let done = Command::new(SCRIPT)
+        .arg(what)
+        .arg(folder)
+        .env("POSTGRES_SETTINGS", SETTINGS)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("{SCRIPT} could not be run"))?;
+    ensure!(done.status.success(), "{SCRIPT} {what} failed");
+    Ok(String::from_utf8(done.stdout)?.trim().to_owned())
 }
 
 impl Drop for Cluster {

@@ -23,7 +23,8 @@ pub(super) const PAGES_BOUND: u32 = 16_000;
 const PAGES_REST: u32 = 256;
 /// The longest that the writer waits.
 const WAIT: Duration = Duration::from_millis(500);
-/// A log that has not grown for so long is emptied, file and all.
+/// A log that has not grown for so long is copied whole and starts over. Its file stays as it is: commits that write over
+/// what there is wait less for the disk than commits that make the file longer.
 const IDLE: Duration = Duration::from_secs(2);
 /// The checkpoint's own cache; it copies and needs next to none.
 const CACHE_KIB: u32 = 256;
@@ -158,7 +159,7 @@ impl Wal {
             match self.next() {
                 Next::Close => return,
                 Next::Copy => self.copy(connection),
-                Next::Empty => self.empty(connection),
+                Next::StartOver => self.start_over(connection),
             }
         }
     }
@@ -182,7 +183,7 @@ impl Wal {
             let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = guard;
             if timeout.timed_out() && !state.busy && !state.closed {
-                return Next::Empty;
+                return Next::StartOver;
             }
         }
     }
@@ -214,8 +215,8 @@ impl Wal {
         }
     }
 
-    fn empty(&self, connection: &Connection) {
-        match checkpoint(connection, "TRUNCATE") {
+    fn start_over(&self, connection: &Connection) {
+        match checkpoint(connection, "RESTART") {
             // Nothing was committed meanwhile, or else the next commit says how long the log is.
             Ok(done) if done.left == 0 => {
                 let mut state = self.state();
@@ -224,7 +225,7 @@ impl Wal {
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "the write-ahead log could not be emptied"),
+            Err(error) => tracing::debug!(%error, "the write-ahead log could not start over"),
         }
     }
 }
@@ -232,7 +233,7 @@ impl Wal {
 enum Next {
     Close,
     Copy,
-    Empty,
+    StartOver,
 }
 
 /// What a checkpoint came to.
