@@ -115,7 +115,7 @@ impl World {
         };
         Arrival {
             receipt: NewReceipt {
-                id: ReceiptId::new(at, random),
+                id: ReceiptId::from_uuid(id.uuid()),
                 source: self.source,
                 received_at: at,
                 remote: "192.0.2.1".into(),

@@ -163,7 +163,7 @@ impl Verdict {
 /// One HTTP request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewReceipt {
-    /// Its id.
+    /// Its id. Of a request with one event it may be the event's: then the store keeps one row for both where it can.
     pub id: ReceiptId,
     /// The door.
     pub source: SourceId,

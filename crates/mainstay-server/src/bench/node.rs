@@ -251,7 +251,7 @@ impl Ground {
         };
         Arrival {
             receipt: NewReceipt {
-                id: ReceiptId::new(now, &SystemRandom),
+                id: ReceiptId::from_uuid(id.uuid()),
                 source,
                 received_at: now,
                 remote: "127.0.0.1".to_owned(),

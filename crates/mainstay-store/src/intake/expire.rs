@@ -142,14 +142,14 @@ impl SqlTx<'_> {
     }
 
     async fn events_remove_finished(&mut self, tenant: TenantId, rows: &[Row]) -> StoreResult<i64> {
-        let events: StoreResult<Vec<(EventId, ReceiptId)>> = rows
+        let events: StoreResult<Vec<(EventId, Option<ReceiptId>)>> = rows
             .iter()
             .map(|row| Ok((row.get(0)?, row.get(1)?)))
             .collect();
         let events = events?;
         let ids: Vec<EventId> = events.iter().map(|(id, _)| *id).collect();
         let tallies = self.tallies(tenant, &ids).await?;
-        let finished: Vec<(EventId, ReceiptId)> = events
+        let finished: Vec<(EventId, Option<ReceiptId>)> = events
             .into_iter()
             .filter(|(id, _)| ended(tallies.get(id)))
             .collect();
@@ -167,17 +167,18 @@ impl SqlTx<'_> {
         for removal in events_remove(tenant, &ids) {
             self.built(removal).await?;
         }
-        self.receipts_let_go(&finished).await?;
+        let receipts: Vec<ReceiptId> = finished.iter().filter_map(|(_, id)| *id).collect();
+        self.receipts_let_go(&receipts).await?;
         Ok(finished.len() as i64)
     }
 
-    /// A receipt goes with the last event that it brought.
-    pub(super) async fn receipts_let_go(
-        &mut self,
-        events: &[(EventId, ReceiptId)],
-    ) -> StoreResult<()> {
+    /// A receipt goes with the last event that it brought. Given once for each event.
+    pub(super) async fn receipts_let_go(&mut self, receipts: &[ReceiptId]) -> StoreResult<()> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
         let mut counts: HashMap<ReceiptId, i64> = HashMap::new();
-        for (_, receipt) in events {
+        for receipt in receipts {
             *counts.entry(*receipt).or_default() += 1;
         }
         let mut receipts: Vec<ReceiptId> = counts.keys().copied().collect();

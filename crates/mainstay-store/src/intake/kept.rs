@@ -2,10 +2,27 @@
 
 use mainstay_domain::{
     EventId,
-    intake::{Appended, Arrival, Blob, Verdict},
+    intake::{Appended, Arrival, Blob, NewReceipt, Verdict},
 };
 
-/// What is kept of a receipt once it is known what became of its events.
+/// The request, if a row of its event holds all of it once the event is new: it brought nothing else, its body is the
+/// payload, and its id is the event's. Nearly all are like that.
+pub(crate) fn within_event(arrival: &Arrival) -> Option<&NewReceipt> {
+    let receipt = &arrival.receipt;
+    let [event] = &arrival.events[..] else {
+        return None;
+    };
+    let whole = event.waits_for.is_empty()
+        && event.id.uuid() == receipt.id.uuid()
+        && event.payload_bytes == receipt.body_bytes
+        && receipt
+            .body
+            .as_ref()
+            .is_none_or(|body| *body == event.payload);
+    whole.then_some(receipt)
+}
+
+/// What is kept of a receipt in a row of its own, once it is known what became of its events.
 pub(crate) struct Kept<'r> {
     pub(crate) verdict: Verdict,
     /// How many of its events are new.
@@ -16,7 +33,11 @@ pub(crate) struct Kept<'r> {
 }
 
 impl<'r> Kept<'r> {
-    pub(crate) fn of(arrival: &'r Arrival, appended: &[Appended]) -> Self {
+    /// Nothing where a row of the event holds it.
+    pub(crate) fn of(arrival: &'r Arrival, appended: &[Appended]) -> Option<Self> {
+        if matches!(appended, [Appended::New(_)]) && within_event(arrival).is_some() {
+            return None;
+        }
         let verdict = Appended::verdict(appended);
         let new = |one: &&Appended| matches!(one, Appended::New(_));
         let body = arrival.receipt.body.as_ref();
@@ -30,11 +51,11 @@ impl<'r> Kept<'r> {
             // It is there already.
             Verdict::Duplicate => false,
         };
-        Self {
+        Some(Self {
             verdict,
             events: i16::try_from(appended.iter().filter(new).count()).unwrap_or(i16::MAX),
             again: appended.iter().find(|one| !new(one)).map(|one| one.id()),
             body: body.filter(|_| keep),
-        }
+        })
     }
 }

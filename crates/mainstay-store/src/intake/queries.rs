@@ -55,6 +55,35 @@ macro_rules! receipt_columns_all {
 }
 pub(crate) use receipt_columns_all;
 
+/// The same columns of a request that is within its event, `$1` being the tenant of both. `0` is [`Verdict::Accepted`].
+///
+/// [`Verdict::Accepted`]: mainstay_domain::intake::Verdict::Accepted
+macro_rules! request_columns {
+    ($name:literal) => {
+        concat!(
+            "SELECT r.receipt_id, r.source_id, (SELECT s.name FROM source AS s WHERE ",
+            $name,
+            " s.id = r.source_id),
+            r.received_at, r.remote, r.headers_zstd, r.headers, CAST(0 AS smallint), CAST(NULL AS text), r.secret_id,
+            r.payload_bytes
+        FROM event AS r WHERE r.tenant_id = $1 AND r.headers IS NOT NULL"
+        )
+    };
+}
+macro_rules! request_columns_own {
+    () => {
+        request_columns!("s.tenant_id = $1 AND")
+    };
+}
+pub(crate) use request_columns_own;
+macro_rules! request_columns_all {
+    () => {
+        request_columns!("")
+    };
+}
+pub(crate) use request_columns;
+pub(crate) use request_columns_all;
+
 /// The same, with the body.
 macro_rules! receipt_columns_whole {
     () => {
@@ -120,6 +149,9 @@ queries! {
     RECEIPT_GET: System = concat!(receipt_columns_all!(), " WHERE r.id = $1");
     RECEIPT_GET_OWN: Tenant = concat!(receipt_columns!(), "
         WHERE r.id = $2 AND r.source_id IN (SELECT s.id FROM source AS s WHERE s.tenant_id = $1)");
+    /// The request within an event, for a tenant whose source it came by, and for the system.
+    REQUEST_GET_OWN: Tenant = concat!(request_columns_own!(), " AND r.id = $2");
+    REQUEST_GET: System = concat!(request_columns_all!(), " AND r.id = $2");
     RECEIPT_BODY: Platform = "SELECT body_zstd, body FROM receipt WHERE id = $1";
     RECEIPT_BODY_OWN: Tenant = "
         SELECT r.body_zstd, r.body FROM receipt AS r
@@ -147,7 +179,8 @@ queries! {
     EXPIRE_EVENT_TENANT: System = "
         SELECT e.tenant_id FROM event AS e WHERE e.tenant_id > $1 ORDER BY e.tenant_id LIMIT 1";
     EXPIRE_EVENTS: Tenant = "
-        SELECT id, receipt_id FROM event WHERE tenant_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
+        SELECT id, CASE WHEN headers IS NULL THEN receipt_id END FROM event
+        WHERE tenant_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
     EXPIRE_JOB_TENANT: System = "
         SELECT j.tenant_id FROM job AS j WHERE j.event_id IS NULL AND j.tenant_id > $1 ORDER BY j.tenant_id LIMIT 1";
     EXPIRE_JOBS: Tenant = "

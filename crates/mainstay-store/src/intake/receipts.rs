@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::{
     blob, blob_some,
-    queries::{self as q, receipt_columns, receipt_columns_all},
+    queries::{
+        self as q, receipt_columns, receipt_columns_all, request_columns, request_columns_all,
+        request_columns_own,
+    },
 };
 use crate::{
     built::{Built, Newest},
@@ -115,9 +118,10 @@ impl SqlTx<'_> {
         let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
             return Ok(Vec::new());
         };
-        let first = self
+        let mut first = self
             .list(&q::RECEIPT_FIRST, values![tenant, id], receipt)
             .await?;
+        first.extend(self.request_get(tenant, id.uuid()).await?);
         // Nothing is said about an event that the scope does not hold, nor about one that is gone.
         if self
             .rows(&q::EVENT_GET, values![tenant, id])
@@ -139,6 +143,7 @@ impl SqlTx<'_> {
         Ok(receipts)
     }
 
+    /// Those in rows of their own and, since what was accepted is nearly always within its event, those.
     pub(super) async fn receipts_list(
         &mut self,
         source: Option<SourceId>,
@@ -147,47 +152,94 @@ impl SqlTx<'_> {
         limit: i64,
     ) -> StoreResult<Vec<Receipt>> {
         let limit = bounded(limit);
-        let own = self.scope.tenant();
-        let sources = match (own, source) {
-            (None, None) => return self.receipts_page(page_all(verdict, before, limit)).await,
-            (None, Some(source)) => {
-                return self
-                    .receipts_page(page_source_all(source, verdict, before, limit))
-                    .await;
-            }
-            (Some(_), Some(source)) => vec![source],
-            (Some(own), None) => {
-                self.list(&q::SOURCE_LIST_OWN, values![own], |row| row.get(0))
+        let mut page = Newest::new(limit);
+        match (self.scope.tenant(), source) {
+            (None, None) => {
+                self.receipts_page(page_all(verdict, before, limit), &mut page)
                     .await?
             }
-        };
-        let mut page = Newest::new(limit);
-        for source in sources {
-            let tenant = own.unwrap_or(TenantId::NIL);
-            let built = page_source(tenant, source, verdict, before, limit);
-            let receipts = self.receipts_page(built).await?;
-            page.add(
-                receipts
-                    .into_iter()
-                    .map(|receipt| (receipt.id.uuid(), receipt)),
-            );
+            (None, Some(source)) => {
+                let built = page_source_all(source, verdict, before, limit);
+                self.receipts_page(built, &mut page).await?
+            }
+            (Some(own), source) => {
+                let sources = match source {
+                    Some(source) => vec![source],
+                    None => {
+                        let own = values![own];
+                        self.list(&q::SOURCE_LIST_OWN, own, |row| row.get(0))
+                            .await?
+                    }
+                };
+                for source in sources {
+                    let built = page_source(own, source, verdict, before, limit);
+                    self.receipts_page(built, &mut page).await?;
+                }
+            }
+        }
+        if verdict.is_none_or(|verdict| verdict == Verdict::Accepted) {
+            self.requests_page(source, before, limit, &mut page).await?;
         }
         Ok(page.finish())
     }
 
-    pub(super) async fn receipts_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
-        match self.scope.tenant() {
-            Some(own) => {
-                self.first(&q::RECEIPT_GET_OWN, values![own, id], receipt)
-                    .await
-            }
-            None => self.first(&q::RECEIPT_GET, values![id], receipt).await,
+    async fn requests_page(
+        &mut self,
+        source: Option<SourceId>,
+        before: Option<ReceiptId>,
+        limit: i64,
+        page: &mut Newest<Receipt>,
+    ) -> StoreResult<()> {
+        if let Some(own) = self.scope.tenant() {
+            let built = requests_own(own, source, before, limit);
+            return self.receipts_page(built, page).await;
         }
+        let newest = before.map_or(Uuid::max(), ReceiptId::uuid);
+        for (tenant, newest) in self.heads(&q::EVENT_HEADS, newest).await? {
+            if page.wants(newest) {
+                let built = requests_all(tenant, source, before, limit);
+                self.receipts_page(built, page).await?;
+            }
+        }
+        Ok(())
     }
 
-    async fn receipts_page(&mut self, built: Built) -> StoreResult<Vec<Receipt>> {
+    pub(super) async fn receipts_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
+        let own = self.scope.tenant();
+        let found = match own {
+            Some(own) => {
+                self.first(&q::RECEIPT_GET_OWN, values![own, id], receipt)
+                    .await?
+            }
+            None => self.first(&q::RECEIPT_GET, values![id], receipt).await?,
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+        let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
+            return Ok(None);
+        };
+        let request = self.request_get(tenant, id.uuid()).await?;
+        // A tenant sees the requests of its own sources.
+        Ok(request.filter(|request| own.is_none() || !request.source_name.is_empty()))
+    }
+
+    /// The request within this event.
+    async fn request_get(&mut self, tenant: TenantId, id: Uuid) -> StoreResult<Option<Receipt>> {
+        let text = match self.scope.tenant() {
+            Some(_) => &q::REQUEST_GET_OWN,
+            None => &q::REQUEST_GET,
+        };
+        self.first(text, values![tenant, id], receipt).await
+    }
+
+    async fn receipts_page(&mut self, built: Built, page: &mut Newest<Receipt>) -> StoreResult<()> {
         let rows = self.conn().query_built(&built.text, &built.params).await?;
-        rows.iter().map(receipt).collect()
+        for row in &rows {
+            let receipt = receipt(row)?;
+            page.add([(receipt.id.uuid(), receipt)]);
+        }
+        Ok(())
     }
 
     pub(super) async fn receipts_expire(
@@ -270,6 +322,47 @@ pub(crate) fn page_source(
     );
     let params = vec![tenant.into(), newest(before), source.into()];
     narrowed(Built::new(text, params), verdict, limit)
+}
+
+/// One page of the requests of this tenant's own sources that are within its events.
+pub(crate) fn requests_own(
+    tenant: TenantId,
+    source: Option<SourceId>,
+    before: Option<ReceiptId>,
+    limit: i64,
+) -> Built {
+    let text = concat!(
+        request_columns_own!(),
+        " AND r.id < $2 AND EXISTS (SELECT 1 FROM source AS o WHERE o.tenant_id = $1 AND o.id = r.source_id)"
+    );
+    requests(text, tenant, source, before, limit)
+}
+
+/// One page of the requests, of whatever source, that are within this tenant's events.
+pub(crate) fn requests_all(
+    tenant: TenantId,
+    source: Option<SourceId>,
+    before: Option<ReceiptId>,
+    limit: i64,
+) -> Built {
+    let text = concat!(request_columns_all!(), " AND r.id < $2");
+    requests(text, tenant, source, before, limit)
+}
+
+fn requests(
+    text: &'static str,
+    tenant: TenantId,
+    source: Option<SourceId>,
+    before: Option<ReceiptId>,
+    limit: i64,
+) -> Built {
+    let mut built = Built::new(text, vec![tenant.into(), newest(before)]);
+    built.bind_some(" AND r.source_id = ", source, "").bind(
+        " ORDER BY r.id DESC LIMIT ",
+        limit,
+        "",
+    );
+    built
 }
 
 fn newest(before: Option<ReceiptId>) -> crate::sql::Value {

@@ -14,47 +14,64 @@ use mainstay_domain::{
     intake::{Appended, Arrival, NewEvent},
 };
 
+use tokio_postgres::types::ToSql;
+
 use super::{
     conn::PgConn,
     hot_intake::{dedup_put, event_put, receipt_put},
     hot_jobs::job_rows,
     rows::Rows,
 };
+use crate::intake::kept::Kept;
 
 /// Nothing at all when the configuration has changed. The tests of membership are no joins, so that no plan compares
 /// every row with every other.
-const APPEND: &str = "
+macro_rules! append {
+    ($receipts:literal) => {
+        concat!(
+            "
     WITH d AS (
         INSERT INTO dedup (source_number, key, tenant_id, event_id, body_hash, main_key, deliveries)
         SELECT n.*, 1 FROM unnest($1::dedup_row[]) AS n
-        WHERE (SELECT version FROM config_version WHERE id = 1) = $5
+        WHERE (SELECT version FROM config_version WHERE id = 1) = $4
         ON CONFLICT (source_number, key) DO NOTHING
         RETURNING event_id
     ), e AS (
         INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
-            occurred_at, receipt_id, payload_bytes, payload_zstd, payload, config_version)
-        SELECT n.*, $5 FROM unnest($2::event_row[]) AS n
+            occurred_at, receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers,
+            config_version)
+        SELECT n.*, $4 FROM unnest($2::event_request_row[]) AS n
         WHERE (n.id IN (SELECT event_id FROM d)) IS TRUE
         RETURNING receipt_id
-    ), r AS (
-        INSERT INTO receipt (id, source_id, received_at, verdict, events, secret_id, remote, body_bytes, event_id,
-            headers_zstd, headers, body_zstd, body)
-        SELECT n.* FROM unnest($3::receipt_row[]) AS n
-        WHERE (n.id IN (SELECT receipt_id FROM e)) IS TRUE
-    ), j AS (
+    ), ",
+            $receipts,
+            "j AS (
         INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
             created_at, retry, payload)
-        SELECT n.* FROM unnest($4::job_row[]) AS n
+        SELECT n.* FROM unnest($3::job_row[]) AS n
         WHERE (n.event_id IN (SELECT event_id FROM d)) IS TRUE
     )
-    SELECT event_id FROM d";
+    SELECT event_id FROM d"
+        )
+    };
+}
+const APPEND: &str = append!("");
+/// With rows for those requests that are not within their event's.
+const APPEND_RECEIPTS: &str = append!(
+    "r AS (
+        INSERT INTO receipt (id, source_id, received_at, verdict, events, secret_id, remote, body_bytes, event_id,
+            headers_zstd, headers, body_zstd, body)
+        SELECT n.* FROM unnest($5::receipt_row[]) AS n
+        WHERE (n.id IN (SELECT receipt_id FROM e)) IS TRUE
+    ), "
+);
 
 /// Begins, and holds up changes of the configuration until the end: the lock of [`super::hot_intake`].
 const BEGIN: &str = "BEGIN; SELECT pg_advisory_xact_lock_shared(7236276601850232673)";
 
 /// Every text of this file.
 #[cfg(test)]
-pub(crate) const TEXTS: &[&str] = &[APPEND];
+pub(crate) const TEXTS: &[&str] = &[APPEND, APPEND_RECEIPTS];
 
 /// What a row takes beside its bytes, about.
 const ROW_ROOM: usize = 384;
@@ -93,25 +110,22 @@ impl<'a> Short<'a> {
     }
 
     fn events(&self) -> Rows {
-        let payloads = self
-            .events
-            .iter()
-            .map(|(_, event, _)| event.payload.bytes.len());
-        let mut rows = Rows::with_room(payloads.map(|bytes| bytes + ROW_ROOM).sum());
+        let bytes = self.events.iter().map(|(arrival, event, _)| {
+            event.payload.bytes.len() + arrival.receipt.headers.bytes.len() + ROW_ROOM
+        });
+        let mut rows = Rows::with_room(bytes.sum());
         for (arrival, event, key) in &self.events {
-            rows.push(|row| event_put(row, event, &arrival.receipt, key));
+            rows.push(|row| event_put(row, event, arrival, key));
         }
         rows
     }
 
     fn receipts(&self) -> Rows {
-        let headers = self
-            .events
-            .iter()
-            .map(|(arrival, ..)| arrival.receipt.headers.bytes.len());
-        let mut rows = Rows::with_room(headers.map(|bytes| bytes + ROW_ROOM).sum());
+        let mut rows = Rows::default();
         for (arrival, event, _) in &self.events {
-            rows.push(|row| receipt_put(row, arrival, &[Appended::New(event.id)]));
+            if let Some(kept) = Kept::of(arrival, &[Appended::New(event.id)]) {
+                rows.push(|row| receipt_put(row, &arrival.receipt, &kept));
+            }
         }
         rows
     }
@@ -147,14 +161,19 @@ pub(super) async fn append_new(
     }
     let (dedups, events, receipts) = (short.dedups(), short.events(), short.receipts());
     let jobs = job_rows(short.events.iter().flat_map(|(_, event, _)| &event.jobs));
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&dedups, &events, &jobs, &config_version];
+    let append = match receipts.is_empty() {
+        true => APPEND,
+        false => {
+            params.push(&receipts);
+            APPEND_RECEIPTS
+        }
+    };
     // Once prepared, they are sent in the order in which they stand below.
-    conn.prepare(APPEND).await?;
+    conn.prepare(append).await?;
     let (begun, new, committed) = join3(
         client.batch_execute(BEGIN),
-        conn.rows(
-            APPEND,
-            &[&dedups, &events, &receipts, &jobs, &config_version],
-        ),
+        conn.rows(append, &params),
         // The empty SELECT fails when a statement has failed: a bare COMMIT would roll back and say nothing.
         client.batch_execute("SELECT; COMMIT"),
     )

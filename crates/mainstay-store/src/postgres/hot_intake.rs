@@ -18,7 +18,7 @@ use super::{
     hot_jobs::{JOB_INSERT, job_rows},
     rows::{RowWriter, Rows},
 };
-use crate::intake::kept::Kept;
+use crate::intake::kept::{Kept, within_event};
 
 /// Held by appends together, by changes of the configuration alone, until the end of the transaction: no event is
 /// committed that was matched with a configuration which was replaced before. In memory: nothing is written for it.
@@ -43,8 +43,9 @@ const DEDUP_POINT: &str = "
     UPDATE dedup SET event_id = $3, body_hash = $4, main_key = $5 WHERE source_number = $1 AND key = $2";
 const EVENT_INSERT: &str = "
     INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
-        occurred_at, receipt_id, payload_bytes, payload_zstd, payload, config_version)
-    SELECT n.*, $2::bigint FROM unnest($1::event_row[]) AS n";
+        occurred_at, receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers,
+        config_version)
+    SELECT n.*, $2::bigint FROM unnest($1::event_request_row[]) AS n";
 const WAITING_INSERT: &str = "
     INSERT INTO event_waiting (id, source_id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
         receipt_id, payload_bytes, payload_zstd, payload)
@@ -79,7 +80,7 @@ type Key = (i32, [u8; 16]);
 /// One event of the batch that no earlier one of the batch is the same as.
 struct Root<'a> {
     event: &'a NewEvent,
-    receipt: &'a NewReceipt,
+    arrival: &'a Arrival,
     /// Its own keys and those of its duplicates in the batch.
     keys: Vec<[u8; 16]>,
     /// Deliveries beyond the first in this batch.
@@ -112,7 +113,7 @@ impl<'a> Batch<'a> {
         let mut by_key: HashMap<Key, usize> = HashMap::with_capacity(arrivals.len());
         for arrival in arrivals {
             for event in &arrival.events {
-                batch.add(event, &arrival.receipt, &mut by_key)?;
+                batch.add(event, arrival, &mut by_key)?;
             }
         }
         Ok(batch)
@@ -121,7 +122,7 @@ impl<'a> Batch<'a> {
     fn add(
         &mut self,
         event: &'a NewEvent,
-        receipt: &'a NewReceipt,
+        arrival: &'a Arrival,
         by_key: &mut HashMap<Key, usize>,
     ) -> StoreResult<()> {
         if event.dedup_keys.is_empty() {
@@ -136,7 +137,7 @@ impl<'a> Batch<'a> {
         if known.is_none() {
             self.roots.push(Root {
                 event,
-                receipt,
+                arrival,
                 keys: Vec::with_capacity(2),
                 again: 0,
                 known: None,
@@ -229,7 +230,7 @@ impl PgConn<'_> {
     async fn waiting_insert(&self, roots: &[Root<'_>]) -> StoreResult<()> {
         let waits = |root: &&Root<'_>| root.known.is_none() && !root.event.waits_for.is_empty();
         for root in roots.iter().filter(waits) {
-            let (event, receipt) = (root.event, root.receipt);
+            let (event, receipt) = (root.event, &root.arrival.receipt);
             let (id, source) = (event.id.uuid(), event.source.uuid());
             let occurred_at = event.occurred_at.map(Timestamp::micros);
             self.run(
@@ -380,7 +381,7 @@ fn event_rows(roots: &[Root<'_>]) -> Rows {
     let mut rows = Rows::default();
     let known = |root: &&Root<'_>| root.known.is_none() && root.event.waits_for.is_empty();
     for root in roots.iter().filter(known) {
-        rows.push(|row| event_put(row, root.event, root.receipt, &root.keys[0]));
+        rows.push(|row| event_put(row, root.event, root.arrival, &root.keys[0]));
     }
     rows
 }
@@ -389,9 +390,10 @@ fn event_rows(roots: &[Root<'_>]) -> Rows {
 pub(super) fn event_put(
     row: &mut RowWriter<'_>,
     event: &NewEvent,
-    receipt: &NewReceipt,
+    arrival: &Arrival,
     key: &[u8; 16],
 ) {
+    let (receipt, within) = (&arrival.receipt, within_event(arrival));
     row.put(event.tenant.uuid()).put(event.id.uuid());
     row.put(event.source.uuid()).put(event.source_number);
     row.put(&key[..]).put(&*event.provider_id);
@@ -399,20 +401,24 @@ pub(super) fn event_put(
     row.put(event.occurred_at.map(Timestamp::micros));
     row.put(receipt.id.uuid()).put(event.payload_bytes);
     row.put(event.payload.zstd).put(&event.payload.bytes[..]);
+    row.put(within.and_then(|request| Some(request.secret?.uuid())));
+    row.put(within.map(|request| &*request.remote));
+    row.put(within.map(|request| request.headers.zstd));
+    row.put(within.map(|request| &request.headers.bytes[..]));
 }
 
 fn receipt_rows(arrivals: &[Arrival], appended: &[Vec<Appended>]) -> Rows {
     let mut rows = Rows::default();
     for (arrival, appended) in arrivals.iter().zip(appended) {
-        rows.push(|row| receipt_put(row, arrival, appended));
+        if let Some(kept) = Kept::of(arrival, appended) {
+            rows.push(|row| receipt_put(row, &arrival.receipt, &kept));
+        }
     }
     rows
 }
 
 /// A row of [`RECEIPT_INSERT`].
-pub(super) fn receipt_put(row: &mut RowWriter<'_>, arrival: &Arrival, appended: &[Appended]) {
-    let receipt = &arrival.receipt;
-    let kept = Kept::of(arrival, appended);
+pub(super) fn receipt_put(row: &mut RowWriter<'_>, receipt: &NewReceipt, kept: &Kept<'_>) {
     row.put(receipt.id.uuid()).put(receipt.source.uuid());
     row.put(receipt.received_at.micros());
     row.put(kept.verdict as i16).put(kept.events);

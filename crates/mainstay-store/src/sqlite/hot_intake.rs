@@ -8,7 +8,7 @@ use rusqlite::{CachedStatement, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{conn::SqliteConn, error::map_error, hot_jobs::JobInsert};
-use crate::intake::kept::Kept;
+use crate::intake::kept::{Kept, within_event};
 
 const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
 const DEDUP_GET: &str =
@@ -20,8 +20,9 @@ const DEDUP_AGAIN: &str =
     "UPDATE dedup SET deliveries = deliveries + 1 WHERE source_number = ?1 AND key = ?2";
 const EVENT_INSERT: &str = "
     INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
-        occurred_at, receipt_id, config_version, payload_bytes, payload_zstd, payload)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+        occurred_at, receipt_id, config_version, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd,
+        headers)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 const WAITING_INSERT: &str = "
     INSERT INTO event_waiting (id, source_id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
         receipt_id, payload_bytes, payload_zstd, payload)
@@ -102,21 +103,20 @@ impl<'c> Append<'c> {
     }
 
     fn arrival(&mut self, arrival: &Arrival) -> StoreResult<Vec<Appended>> {
-        let receipt = &arrival.receipt;
         let appended = arrival
             .events
             .iter()
-            .map(|event| self.appended(event, receipt));
+            .map(|event| self.appended(event, arrival));
         let appended: Vec<Appended> = appended.collect::<StoreResult<_>>()?;
         self.receipt(arrival, &appended)?;
         Ok(appended)
     }
 
-    fn appended(&mut self, event: &NewEvent, receipt: &NewReceipt) -> StoreResult<Appended> {
+    fn appended(&mut self, event: &NewEvent, arrival: &Arrival) -> StoreResult<Appended> {
         let Some(known) = self.known(event)? else {
             match event.waits_for.is_empty() {
-                true => self.event(event, receipt)?,
-                false => self.waiting(event, receipt)?,
+                true => self.event(event, arrival)?,
+                false => self.waiting(event, &arrival.receipt)?,
             }
             for job in &event.jobs {
                 self.job.insert(job)?;
@@ -186,7 +186,8 @@ impl<'c> Append<'c> {
         Ok(inserted.map_err(map_error)? == 1)
     }
 
-    fn event(&mut self, event: &NewEvent, receipt: &NewReceipt) -> StoreResult<()> {
+    fn event(&mut self, event: &NewEvent, arrival: &Arrival) -> StoreResult<()> {
+        let (receipt, within) = (&arrival.receipt, within_event(arrival));
         let inserted = self.event.execute(params![
             &event.tenant.uuid().as_bytes()[..],
             &event.id.uuid().as_bytes()[..],
@@ -202,6 +203,10 @@ impl<'c> Append<'c> {
             event.payload_bytes,
             event.payload.zstd,
             &event.payload.bytes[..],
+            within.and_then(|request| Some(*request.secret?.uuid().as_bytes())),
+            within.map(|request| &*request.remote),
+            within.map(|request| request.headers.zstd),
+            within.map(|request| &request.headers.bytes[..]),
         ]);
         inserted.map(|_| ()).map_err(map_error)
     }
@@ -238,12 +243,15 @@ impl<'c> Append<'c> {
 
     fn receipt(&mut self, arrival: &Arrival, appended: &[Appended]) -> StoreResult<()> {
         let receipt = &arrival.receipt;
-        let Kept {
+        let Some(Kept {
             verdict,
             events,
             again,
             body,
-        } = Kept::of(arrival, appended);
+        }) = Kept::of(arrival, appended)
+        else {
+            return Ok(());
+        };
         let inserted = self.receipt.execute(params![
             id(receipt.id).as_slice(),
             &receipt.source.uuid().as_bytes()[..],

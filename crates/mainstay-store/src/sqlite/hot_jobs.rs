@@ -66,10 +66,12 @@ const RETRIES: &str = "
 
 const BODY: &str = "
     SELECT j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind, s.name,
-        e.received_at, e.occurred_at, e.payload_zstd, e.payload, r.headers_zstd, r.headers, e.receipt_id
+        e.received_at, e.occurred_at, e.payload_zstd, e.payload,
+        CASE WHEN ?3 THEN coalesce(e.headers_zstd, r.headers_zstd) END,
+        CASE WHEN ?3 THEN coalesce(e.headers, r.headers) END, e.receipt_id
     FROM job AS j
     LEFT JOIN event AS e ON e.tenant_id = j.tenant_id AND e.id = j.event_id
-    LEFT JOIN receipt AS r ON r.id = CASE WHEN ?3 THEN e.receipt_id END
+    LEFT JOIN receipt AS r ON r.id = CASE WHEN ?3 AND e.headers IS NULL THEN e.receipt_id END
     LEFT JOIN source AS s ON s.id = e.source_id
     WHERE j.tenant_id = ?1 AND j.id = ?2";
 const START: &str = "

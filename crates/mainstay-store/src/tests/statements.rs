@@ -133,6 +133,19 @@ fn lists() -> Vec<Statement> {
             receipts::page_source(tenant, source, verdict, before, 10),
         );
     }
+    for source in [None, Some(source)] {
+        let before = Some(ReceiptId::NIL);
+        add(
+            "requests",
+            Reach::System,
+            receipts::requests_all(tenant, source, before, 10),
+        );
+        add(
+            "requests",
+            Reach::Tenant,
+            receipts::requests_own(tenant, source, before, 10),
+        );
+    }
     for filter in job_filters() {
         add(
             "jobs",

@@ -104,6 +104,71 @@ on_both!(
     }
 );
 
+on_both!(
+    a_request_that_is_nothing_but_its_event_is_found_like_any_other,
+    |db| async {
+        let world = World::new(db).await;
+        let (within, apart) = (
+            world.arrival_within("evt_1", 10),
+            world.arrival("evt_2", 20),
+        );
+        let again = world.arrival_within("evt_1", 30);
+        for arrival in [&within, &apart, &again] {
+            world.append(vec![arrival.clone()]).await;
+        }
+        let (receipt, event) = (&within.receipt, within.events[0].id);
+        assert_eq!(receipt.id.uuid(), event.uuid());
+        for scope in [SYSTEM, world.scope()] {
+            let id = receipt.id;
+            let found = run!(world.store, scope, [], |tx| tx.receipt_get(id));
+            let found = found.expect("it answers").expect("it is there");
+            assert_eq!(
+                (found.id, found.source, &*found.source_name),
+                (receipt.id, receipt.source, "acme-stripe")
+            );
+            assert_eq!(
+                (found.received_at, &found.remote, &found.headers),
+                (receipt.received_at, &receipt.remote, &receipt.headers)
+            );
+            assert_eq!(
+                (found.verdict, found.refusal.as_deref(), found.secret),
+                (Verdict::Accepted, None, receipt.secret)
+            );
+            assert_eq!(found.body_bytes, receipt.body_bytes);
+            let of_event = run!(world.store, scope, [], |tx| tx.event_receipts(event, 10));
+            let of_event = of_event.expect("it answers");
+            assert_eq!(of_event[0], found);
+            assert_eq!(of_event[1].id, again.receipt.id);
+
+            let list = async |source, verdict, before, limit| {
+                let listed = run!(world.store, scope, [], |tx| tx
+                    .receipt_list(source, verdict, before, limit));
+                let listed = listed.expect("it answers").into_iter();
+                listed.map(|receipt| receipt.id).collect::<Vec<_>>()
+            };
+            let all = [again.receipt.id, apart.receipt.id, receipt.id];
+            let source = Some(world.source.id);
+            assert_eq!(list(None, None, None, 10).await, all);
+            assert_eq!(list(source, None, None, 2).await, all[..2]);
+            let accepted = Some(Verdict::Accepted);
+            assert_eq!(list(source, accepted, None, 10).await, all[1..]);
+            let before = Some((apart.receipt.received_at, apart.receipt.id));
+            assert_eq!(list(None, accepted, before, 10).await, all[2..]);
+            let duplicates = Some(Verdict::Duplicate);
+            assert_eq!(list(None, duplicates, None, 10).await, all[..1]);
+        }
+        for wanted in [within, apart] {
+            let (job, headers) = (wanted.events[0].jobs[0].id, wanted.receipt.headers);
+            let wanted = vec![(world.tenant, job)];
+            let bodies = run!(world.store, SYSTEM, [wanted], |tx| tx
+                .job_bodies(&wanted, true))
+            .expect("it answers");
+            let event = bodies[0].event.as_ref().expect("it has an event");
+            assert_eq!(event.headers.as_ref(), Some(&headers));
+        }
+    }
+);
+
 on_both!(a_duplicate_is_counted_and_makes_nothing, |db| async {
     let world = World::new(db).await;
     let first = world.append(vec![world.arrival("evt_1", 10)]).await[0][0].id();

@@ -173,7 +173,21 @@ impl World {
         }
     }
 
-    /// A request with one event.
+    /// A request that is nothing but its one event, as intake sends nearly all.
+    pub(crate) fn arrival_within(&self, provider_id: &str, ms: i64) -> Arrival {
+        let event = self.event(provider_id, ms);
+        Arrival {
+            receipt: NewReceipt {
+                id: ReceiptId::from_uuid(event.id.uuid()),
+                body: Some(event.payload.clone()),
+                body_bytes: event.payload_bytes,
+                ..self.receipt(ms)
+            },
+            events: vec![event],
+        }
+    }
+
+    /// A request with one event, whose body is more than the payload.
     pub(crate) fn arrival(&self, provider_id: &str, ms: i64) -> Arrival {
         Arrival {
             receipt: self.receipt(ms),

@@ -24,7 +24,11 @@ async fn scene(db: &TestDatabase) -> Scene {
     let mut events = Vec::new();
     for index in 0..40_i64 {
         let world = if index % 3 == 0 { &two } else { &one };
-        let mut arrival = world.arrival(&format!("evt_{index}"), index * 10);
+        let id = format!("evt_{index}");
+        let mut arrival = match index % 4 {
+            0 => world.arrival(&id, index * 10),
+            _ => world.arrival_within(&id, index * 10),
+        };
         let event = &mut arrival.events[0];
         event.kind =
             ["invoice.paid", "invoice.created", "charge.refunded"][index as usize % 3].into();

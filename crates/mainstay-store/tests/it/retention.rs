@@ -40,13 +40,14 @@ on_both!(
         let mut jobs: Vec<NewJob> = Vec::new();
         for index in 0..60_i64 {
             let world = &worlds[index as usize % 2];
-            let arrival = world.arrival(&format!("evt_{index}"), index);
+            let id = format!("evt_{index}");
+            let arrival = match index % 4 {
+                0 | 1 => world.arrival(&id, index),
+                _ => world.arrival_within(&id, index),
+            };
             let (event, job) = (arrival.events[0].id, arrival.events[0].jobs[0].clone());
             world
-                .append(vec![
-                    arrival.clone(),
-                    world.arrival(&format!("evt_{index}"), index),
-                ])
+                .append(vec![arrival.clone(), world.arrival(&id, index)])
                 .await;
             match index % 6 {
                 0 => unfinished.push(event),

@@ -58,7 +58,7 @@ async fn neighbours(db: &mainstay_testkit::TestDatabase) -> Neighbours {
     let store = db.store();
     let anna = World::named(&store, "anna", 1).await;
     let ben = World::named(&store, "ben", 2).await;
-    let arrival = anna.arrival("evt_1", 1);
+    let arrival = anna.arrival_within("evt_1", 1);
     let (event, receipt) = (arrival.events[0].clone(), arrival.receipt.id);
     let endpoint = anna.endpoint("app");
     let binding = anna.binding("all", HandlerRef::Endpoint(endpoint.id));

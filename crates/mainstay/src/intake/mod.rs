@@ -345,11 +345,18 @@ impl Intake {
             .secrets
             .get(verified.secret_index)
             .map(|secret| secret.id);
+        let id = ReceiptId::new(inbound.received_at, &*self.random);
+        let alone = verified.events.len() == 1;
         let mut events: Vec<NewEvent> = Vec::with_capacity(verified.events.len());
         for found in verified.events {
             let whose = self.whose(door, inbound, &found.payload).await;
             let whose = whose.map_err(Unjudged::Store)?;
-            events.push(self.event(door, inbound, found, whose, jobs_at));
+            // One id for both: the store keeps the request within the event.
+            let id = match alone {
+                true => EventId::from_uuid(id.uuid()),
+                false => EventId::new(inbound.received_at, &*self.random),
+            };
+            events.push(self.event(door, inbound, id, found, whose, jobs_at));
         }
         // Where one event is the whole body the store keeps the bytes once, unless it turns out to be a conflict.
         let body = match events.as_slice() {
@@ -357,7 +364,7 @@ impl Intake {
             _ => compress(&inbound.body),
         };
         let receipt = NewReceipt {
-            id: ReceiptId::new(inbound.received_at, &*self.random),
+            id,
             source: door.source.id,
             received_at: inbound.received_at,
             remote: inbound.remote.clone(),
@@ -374,11 +381,11 @@ impl Intake {
         &self,
         door: &Door,
         inbound: &Inbound,
+        id: EventId,
         found: scheme::Found,
         whose: Whose,
         jobs_at: Timestamp,
     ) -> NewEvent {
-        let id = EventId::new(inbound.received_at, &*self.random);
         let (tenant, jobs, waits_for) = match whose {
             Whose::Known(tenant) => {
                 let wanted = self.wanted(door, &found.kind, tenant, || {
@@ -604,7 +611,7 @@ impl Intake {
             waits_for: Vec::new(),
         };
         let receipt = NewReceipt {
-            id: ReceiptId::new(now, &*self.random),
+            id: ReceiptId::from_uuid(id.uuid()),
             source: door.source.id,
             received_at: now,
             remote: String::new(),

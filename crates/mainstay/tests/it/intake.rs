@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstay_domain::{Clock, Store};
+use mainstay_domain::{Clock, Scope, Store, StoreExt, intake::Verdict};
 use mainstay_testkit::{FailingStore, on_both};
 
 use crate::world::{SECRET, World, stripe_body};
@@ -14,7 +14,17 @@ on_both!(an_acknowledged_event_is_kept_with_its_jobs, |db| async {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(world.count("SELECT count(*) FROM event").await, 1);
     assert_eq!(world.count("SELECT count(*) FROM job").await, 1);
-    assert_eq!(world.count("SELECT count(*) FROM receipt").await, 1);
+    let receipts = world.store.read(Scope::System("tests"), |tx| {
+        Box::pin(async move { tx.receipt_list(None, None, None, 10).await })
+    });
+    let receipts = receipts.await.expect("they are listed");
+    assert_eq!(receipts.len(), 1);
+    assert_eq!(receipts[0].verdict, Verdict::Accepted);
+    assert_eq!(
+        world.count("SELECT count(*) FROM receipt").await,
+        0,
+        "the event's row holds it"
+    );
 });
 
 on_both!(

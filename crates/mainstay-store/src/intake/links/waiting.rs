@@ -207,7 +207,8 @@ impl SqlTx<'_> {
             let ids: Vec<EventId> = gone.iter().map(|(id, _)| *id).collect();
             let again = again_remove(&ids);
             self.conn().query_built(&again.text, &again.params).await?;
-            self.receipts_let_go(&gone).await?;
+            let receipts: Vec<ReceiptId> = gone.iter().map(|(_, receipt)| *receipt).collect();
+            self.receipts_let_go(&receipts).await?;
         }
         Ok(gone.len() as i64)
     }
