@@ -11,3 +11,4 @@ mod lists;
 mod retention;
 mod schema;
 mod tenants;
+mod ways_back;
