@@ -1,5 +1,6 @@
 //! The configuration as a file: what is declared is made, once and whole or not at all, and no secret gets out.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
@@ -692,5 +693,53 @@ on_both_servers!(
             .post("/v1/configuration/apply", &apply(declared, false))
             .await;
         assert_eq!(refused.problem(), (400, "validation_failed".into()));
+    }
+);
+
+on_both_servers!(
+    nobody_changes_anything_between_a_plan_and_its_being_done,
+    Settings::default(),
+    |server| async {
+        const WRITERS: usize = 16;
+        let url = |number: usize| format!("https://{number}.example.com/");
+        let owner = Caller::owner(server);
+        let new = json!({ "name": "app", "url": "https://first.example.com/" });
+        let made = owner.post("/v1/endpoints", &new).await.ok();
+        let place = format!("/v1/endpoints/{}", text(&made, "/endpoint/id"));
+        // Each declares another URL; every fourth changes it without a plan.
+        let writers = (0..WRITERS).map(|number| {
+            let (owner, place, url) = (&owner, &place, url(number));
+            async move {
+                let change = json!({ "url": url });
+                if number % 4 == 3 {
+                    owner.patch(place, &change).await.ok();
+                    return None;
+                }
+                let declared = json!({ "endpoints": [{ "name": "app", "url": url }] });
+                let asked = json!({ "configuration": declared });
+                Some(owner.post("/v1/configuration/apply", &asked).await.ok())
+            }
+        });
+        let mut replaced = Vec::new();
+        let mut versions = Vec::new();
+        for plan in join_all(writers).await.into_iter().flatten() {
+            assert_eq!(changes(&plan), ["update endpoint app"]);
+            let fields = fields(&plan, "app");
+            assert_eq!(fields[0].0, "/url");
+            replaced.push(fields[0].1.to_string());
+            versions.push(plan["version"].as_i64());
+        }
+        // What a plan says that it replaces was there, and nobody else replaced it.
+        let last = owner.get(&place).await.ok()["url"].to_string();
+        let distinct = |mut list: Vec<String>| {
+            list.sort();
+            list.dedup();
+            list.len()
+        };
+        assert!(!replaced.contains(&last), "{last}: {replaced:?}");
+        assert_eq!(distinct(replaced.clone()), replaced.len(), "{replaced:?}");
+        versions.sort_unstable();
+        versions.dedup();
+        assert_eq!(versions.len(), replaced.len(), "{versions:?}");
     }
 );

@@ -402,3 +402,41 @@ on_both!(
         assert_eq!(config.sources[0].secrets, []);
     }
 );
+
+on_both!(
+    whoever_holds_the_configuration_is_the_next_to_change_it,
+    |db| async {
+        const WRITERS: usize = 8;
+        const CHANGES: usize = 5;
+        let world = World::new(db).await;
+        let mut tasks = Vec::new();
+        for writer in 0..WRITERS {
+            let (store, scope, source) = (db.second().await, world.scope(), world.source.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut seen = Vec::new();
+                for _ in 0..CHANGES {
+                    let found = run!(store, scope, [source], |tx| async {
+                        // Every other one asks for nothing and only changes it.
+                        if writer % 2 == 1 {
+                            return tx.source_update(&source).await.map(|_| None);
+                        }
+                        tx.config_hold().await?;
+                        let before = tx.config_version().await?;
+                        tx.source_update(&source).await?;
+                        Ok(Some((before, tx.config_version().await?)))
+                    });
+                    seen.extend(found.expect("it changes"));
+                }
+                seen
+            }));
+        }
+        let mut held = Vec::new();
+        for task in tasks {
+            held.extend(task.await.expect("it ends"));
+        }
+        assert_eq!(held.len(), WRITERS / 2 * CHANGES);
+        for (before, after) in held {
+            assert_eq!(after, before + 1, "somebody else was in between");
+        }
+    }
+);
