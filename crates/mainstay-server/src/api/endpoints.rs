@@ -601,6 +601,8 @@ async fn endpoint_update(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (change, figures, told) = (Arc::clone(&change), Arc::clone(&figures), told.clone());
         Box::pin(async move {
+            // What is read is what is changed: nobody else is in between.
+            tx.config_hold().await?;
             let Some(known) = tx.endpoint_get(id).await? else {
                 return Ok(Err(Problem::not_found("endpoint")));
             };

@@ -743,3 +743,75 @@ on_both_servers!(
         assert_eq!(versions.len(), replaced.len(), "{versions:?}");
     }
 );
+
+on_both_servers!(
+    changes_of_different_fields_at_once_all_stay,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let source = json!({ "name": "pay", "scheme": "stripe", "secret": PAY });
+        let source = text(&owner.post("/v1/sources", &source).await.ok(), "/source/id");
+        let endpoint = json!({ "name": "app", "url": "https://app.example.com/" });
+        let endpoint = owner.post("/v1/endpoints", &endpoint).await.ok();
+        let endpoint = text(&endpoint, "/endpoint/id");
+        let binding = json!({ "source": "pay", "type_pattern": "*", "endpoint_id": endpoint });
+        let binding = text(&owner.post("/v1/bindings", &binding).await.ok(), "/id");
+        let (source, binding) = (
+            format!("/v1/sources/{source}"),
+            format!("/v1/bindings/{binding}"),
+        );
+        let endpoint = format!("/v1/endpoints/{endpoint}");
+        // Several rounds: each field has another value in each.
+        for round in 1..=5 {
+            let name = format!("app {round}");
+            let url = format!("https://{round}.example.com/");
+            let pattern = format!("invoice.{round}");
+            let on = round % 2 == 0;
+            let changes = [
+                (&endpoint, json!({ "name": name })),
+                (&endpoint, json!({ "url": url })),
+                (&endpoint, json!({ "enabled": on })),
+                (&endpoint, json!({ "max_in_flight": round })),
+                (&source, json!({ "enabled": on })),
+                (&source, json!({ "settings": { "tolerance_secs": round } })),
+                (&binding, json!({ "name": name })),
+                (&binding, json!({ "enabled": on })),
+                (&binding, json!({ "type_pattern": pattern })),
+            ];
+            let patched = changes
+                .iter()
+                .map(|(path, change)| owner.patch(path, change));
+            for answer in join_all(patched).await {
+                answer.ok();
+            }
+            let found = owner.get(&endpoint).await.ok();
+            assert_eq!((&found["name"], &found["url"]), (&json!(name), &json!(url)));
+            assert_eq!(
+                (&found["enabled"], &found["max_in_flight"]),
+                (&json!(on), &json!(round))
+            );
+            let found = owner.get(&source).await.ok();
+            assert_eq!(
+                (&found["enabled"], &found["settings"]["tolerance_secs"]),
+                (&json!(on), &json!(round))
+            );
+            let found = owner.get(&binding).await.ok();
+            assert_eq!(
+                (&found["name"], &found["enabled"], &found["type_pattern"]),
+                (&json!(name), &json!(on), &json!(pattern))
+            );
+        }
+        // No rotation is lost either.
+        let (rotate, day) = (format!("{endpoint}/secret"), json!({}));
+        let rotated = (0..2).map(|_| owner.post(&rotate, &day));
+        for answer in join_all(rotated).await {
+            answer.ok();
+        }
+        let found = owner.get(&endpoint).await.ok();
+        assert_eq!(
+            found["secrets"].as_array().map(Vec::len),
+            Some(3),
+            "{found:#}"
+        );
+    }
+);
