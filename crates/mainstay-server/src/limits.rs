@@ -96,6 +96,13 @@ pub(crate) const SIGN_IN_REFILL: Duration = Duration::from_secs(30);
 /// Addresses and users whose failures are remembered.
 pub(crate) const SIGN_IN_TRACKED_MAX: usize = 10_000;
 
+/// Requests to the API that one key or person may make in a minute, on each node.
+pub(crate) const REQUESTS_PER_MINUTE: usize = 60_000;
+/// The minute in which they are counted.
+pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(60);
+/// Callers whose requests are counted.
+pub(crate) const RATE_CALLERS_MAX: usize = 10_000;
+
 /// Open streams of live changes.
 pub(crate) const STREAMS_MAX: usize = 256;
 /// Messages that a slow reader of the stream may fall behind.
