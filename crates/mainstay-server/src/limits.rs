@@ -22,6 +22,8 @@ pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection on which no byte moves for so long is closed. Longer than a request may take.
 pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(90);
+/// How often it is looked whether the certificate's files have changed.
+pub(crate) const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 /// How long running requests may go on after the signal to stop.
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
