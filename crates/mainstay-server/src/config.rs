@@ -73,6 +73,8 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     /// Connections at the same time from one address.
     pub(crate) connections_per_address: usize,
+    /// Requests to the API that one key or person may make in a minute.
+    pub(crate) requests_per_minute: u32,
     /// Bound on a request's headers.
     pub(crate) header_timeout: Duration,
     /// Bound on a request's body.

@@ -22,6 +22,8 @@ pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection on which no byte moves for so long is closed. Longer than a request may take.
 pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(90);
+/// How often it is looked whether the certificate's files have changed.
+pub(crate) const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
 /// How long running requests may go on after the signal to stop.
 pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -95,6 +97,13 @@ pub(crate) const SIGN_IN_FAILURES: u32 = 10;
 pub(crate) const SIGN_IN_REFILL: Duration = Duration::from_secs(30);
 /// Addresses and users whose failures are remembered.
 pub(crate) const SIGN_IN_TRACKED_MAX: usize = 10_000;
+
+/// Requests to the API that one key or person may make in a minute, on each node.
+pub(crate) const REQUESTS_PER_MINUTE: usize = 60_000;
+/// The minute in which they are counted.
+pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(60);
+/// Callers whose requests are counted.
+pub(crate) const RATE_CALLERS_MAX: usize = 10_000;
 
 /// Open streams of live changes.
 pub(crate) const STREAMS_MAX: usize = 256;

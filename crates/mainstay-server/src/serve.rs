@@ -41,7 +41,7 @@ const VERIFY_ONLY: &str = "MAINSTAY_BENCH_VERIFY_ONLY";
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     log::init(&config.log)?;
     let signals = Signals::new()?;
-    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let certificate = config.tls.clone().map(tls::Certificate::load).transpose()?;
     let directory = Arc::new(DataDirectory::lock(&config.data)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
@@ -53,7 +53,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let scheme = if certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let address = format!("{scheme}://{}", reachable(listener.local_addr()?));
     let mainstay = start(&config, &store, &clock, &random).await?;
     let (stop, stopped) = watch::channel(false);
@@ -65,10 +69,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let server = Server {
         listener,
         router: web::router(&app, std::env::var_os(VERIFY_ONLY).is_some()),
-        tls,
+        tls: certificate.as_ref().map(tls::Certificate::current),
         limits: config.limits,
         trusted: config.trusted_proxies.clone(),
     };
+    let renewing = certificate.map(|one| tokio::spawn(one.renew(stopped.clone())));
     let running = tokio::spawn(server.run(stopped));
     log::started(&config, &*store, &app, link.as_deref())?;
     signals.wait().await;
@@ -77,6 +82,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     stop.send_replace(true);
     running.await.context("the accept loop failed")?;
     told.await.context("the stream's task failed")?;
+    if let Some(renewing) = renewing {
+        renewing.await.context("the certificate's task failed")?;
+    }
     mainstay.stop().await;
     local::remove(&app, &config.data).await;
     app.store.close().await;

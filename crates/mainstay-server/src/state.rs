@@ -15,7 +15,9 @@ use mainstay_domain::{Cidr, Clock, Random, Store};
 use tokio::sync::watch;
 
 use crate::{
-    access::{idempotency::InProgress, keys::Keys, password::Passwords, throttle::Throttle},
+    access::{
+        idempotency::InProgress, keys::Keys, password::Passwords, rate::Rate, throttle::Throttle,
+    },
     config::{Config, Limits},
     metrics::Metrics,
     stats::Stats,
@@ -50,6 +52,8 @@ pub(crate) struct App {
     pub(crate) passwords: Passwords,
     /// Failed sign-ins.
     pub(crate) throttle: Throttle,
+    /// Requests of each caller in this minute.
+    pub(crate) rate: Rate,
     /// Writes with an `Idempotency-Key` that are under way.
     pub(crate) in_progress: InProgress,
     /// Counts of requests.
@@ -99,6 +103,7 @@ impl App {
             keys: Keys::default(),
             passwords: Passwords::default(),
             throttle: Throttle::default(),
+            rate: Rate::default(),
             in_progress: InProgress::default(),
             metrics: Metrics::default(),
             stats: Stats::default(),

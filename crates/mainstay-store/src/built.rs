@@ -62,6 +62,17 @@ impl Built {
         self.push(")")
     }
 
+    /// Goes on with rows of parameters, each in parentheses. All of them have the same columns.
+    pub(crate) fn bind_rows<const COLUMNS: usize>(
+        &mut self,
+        rows: impl IntoIterator<Item = [Value; COLUMNS]>,
+    ) -> &mut Self {
+        for (index, row) in rows.into_iter().enumerate() {
+            self.bind_list(if index > 0 { "," } else { "" }, row);
+        }
+        self
+    }
+
     fn place(&mut self, value: impl Into<Value>) -> &mut Self {
         self.params.push(value.into());
         self.text.push('$');

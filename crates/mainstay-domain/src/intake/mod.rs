@@ -407,15 +407,6 @@ pub struct RefusedReceipt {
     pub body: Option<Blob>,
 }
 
-/// Some of a source's refused requests, oldest first.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RefusedPage {
-    /// The requests; a page without any need not be the last one.
-    pub receipts: Vec<RefusedReceipt>,
-    /// Where the next page begins; none: there is no more.
-    pub next: Option<ReceiptId>,
-}
-
 /// Which events to list, newest first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EventFilter {
@@ -519,7 +510,7 @@ pub trait IntakeTx: Send {
         source: SourceId,
         after: Option<ReceiptId>,
         limit: i64,
-    ) -> StoreResult<RefusedPage>;
+    ) -> StoreResult<Vec<RefusedReceipt>>;
     /// Takes refused receipts away, to be appended as verified under the same ids in this transaction. Answers those
     /// that were still refused: the others are somebody else's, or gone. System scope.
     async fn receipt_release(&mut self, refused: &[ReceiptId]) -> StoreResult<Vec<ReceiptId>>;

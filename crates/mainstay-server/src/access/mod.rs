@@ -19,6 +19,7 @@ pub(crate) mod idempotency;
 pub(crate) mod keys;
 pub(crate) mod pages;
 pub(crate) mod password;
+pub(crate) mod rate;
 pub(crate) mod session;
 pub(crate) mod sign_in;
 pub(crate) mod throttle;
@@ -156,11 +157,21 @@ pub(crate) async fn guard(
     match authenticate(&app, &headers, client).await {
         Ok(known) => {
             let write = !request.method().is_safe();
-            if let Err(problem) = known.may(write, for_every_role) {
-                return problem.into_response();
-            }
-            request.extensions_mut().insert(known.caller);
-            next.run(request).await
+            let standing = app
+                .rate
+                .count(&known.caller.id(), app.limits.requests_per_minute);
+            let allowed = standing
+                .admit()
+                .and_then(|()| known.may(write, for_every_role));
+            let mut response = match allowed {
+                Ok(()) => {
+                    request.extensions_mut().insert(known.caller);
+                    next.run(request).await
+                }
+                Err(problem) => problem.into_response(),
+            };
+            standing.tell(response.headers_mut());
+            response
         }
         Err(problem) => problem.into_response(),
     }

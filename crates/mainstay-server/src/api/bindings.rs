@@ -462,6 +462,8 @@ async fn binding_update(
         let (change, told, builtin) = (Arc::clone(&change), told.clone(), Arc::clone(&builtin));
         let figures = Arc::clone(&figures);
         Box::pin(async move {
+            // What is read is what is changed: nobody else is in between.
+            tx.config_hold().await?;
             let found = tx
                 .binding_list()
                 .await?

@@ -142,15 +142,22 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
             .or_insert_with(|| ResponseBuilder::new().description(description).into());
     }
     let remembered = *method != HttpMethod::Get && path.starts_with("/v1/");
+    let counted = path.starts_with("/v1/") && !is_open(path, method);
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            answer(status, remembered, response);
+            answer(status, remembered, counted, response);
         }
     }
 }
 
+/// Whether anybody may call it.
+fn is_open(path: &str, method: &HttpMethod) -> bool {
+    let mut open = crate::access::OPEN.iter();
+    open.any(|(own, route)| *route == path && same(own, method))
+}
+
 /// What every answer of a status has.
-fn answer(status: &str, remembered: bool, response: &mut Described) {
+fn answer(status: &str, remembered: bool, counted: bool, response: &mut Described) {
     let mut header = |name: &str, kind: Type, description: &str| {
         let header = HeaderBuilder::new()
             .schema(Some(ObjectBuilder::new().schema_type(kind)))
@@ -165,6 +172,18 @@ fn answer(status: &str, remembered: bool, response: &mut Described) {
         Type::String,
         "The request's name in our log",
     );
+    if counted && (status == "429" || status.starts_with('2')) {
+        header(
+            "ratelimit-policy",
+            Type::String,
+            "How many requests the caller may make (`q`) in how many seconds (`w`)",
+        );
+        header(
+            "ratelimit",
+            Type::String,
+            "How many are left (`r`), and seconds until they are counted anew (`t`)",
+        );
+    }
     match status {
         "401" => header("www-authenticate", Type::String, "What to come with"),
         "405" => header("allow", Type::String, "What is possible instead"),
@@ -196,9 +215,7 @@ fn problems(
     operation: &mut Operation,
 ) -> Vec<(&'static str, &'static str)> {
     let write = *method != HttpMethod::Get;
-    let open = crate::access::OPEN
-        .iter()
-        .any(|(own, route)| *route == path && same(own, method));
+    let open = is_open(path, method);
     let with_body = operation.request_body.is_some();
     let parameters = operation
         .parameters
@@ -239,6 +256,10 @@ fn problems(
         );
         problems.push(("401", "Nobody is signed in, or the key is unknown"));
         problems.push(("403", "The role or the key's tenant does not allow this"));
+        problems.push((
+            "429",
+            "More requests in a minute than one caller may make; wait for `Retry-After`",
+        ));
     }
     if path.contains('{') || with_body {
         problems.push(("404", "There is no such thing in reach"));

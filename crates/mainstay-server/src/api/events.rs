@@ -367,28 +367,52 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
         jobs_list.push(JobWithAttempts::of(job, attempts, running, &policies));
     }
     let replays = tx.event_replays(id).await?;
-    let (payload, payload_text) = shown(payload)?;
+    let arrived = Arrived::of(payload, receipts, source.as_ref())?;
     Ok(Some(EventDetail {
-        headers: receipts
-            .first()
-            .map(|receipt| headers(&receipt.headers))
-            .transpose()?
-            .unwrap_or_default(),
         event: event.into(),
-        payload,
-        payload_text,
-        receipts: receipts
-            .into_iter()
-            .map(|receipt| brought(receipt, source.as_ref()))
-            .collect(),
+        payload: arrived.payload,
+        payload_text: arrived.payload_text,
+        headers: arrived.headers,
+        receipts: arrived.receipts,
         jobs_list,
         replays: replays.into_iter().map(Into::into).collect(),
     }))
 }
 
-pub(super) type Shown = (Option<Box<RawValue>>, Option<String>);
+/// What there is of an event, waiting or not, beside its row.
+pub(super) struct Arrived {
+    pub(super) payload: Option<Box<RawValue>>,
+    pub(super) payload_text: Option<String>,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) receipts: Vec<EventReceipt>,
+}
 
-pub(super) fn shown(payload: Option<Blob>) -> StoreResult<Shown> {
+impl Arrived {
+    /// Of this payload, where it is kept, and these requests, oldest first.
+    pub(super) fn of(
+        payload: Option<Blob>,
+        receipts: Vec<Receipt>,
+        source: Option<&Source>,
+    ) -> StoreResult<Self> {
+        let (payload, payload_text) = shown(payload)?;
+        let first = receipts.first();
+        Ok(Self {
+            payload,
+            payload_text,
+            headers: first
+                .map(|receipt| headers(&receipt.headers))
+                .transpose()?
+                .unwrap_or_default(),
+            receipts: receipts
+                .into_iter()
+                .map(|receipt| brought(receipt, source))
+                .collect(),
+        })
+    }
+}
+
+/// A payload as JSON, else as text.
+fn shown(payload: Option<Blob>) -> StoreResult<(Option<Box<RawValue>>, Option<String>)> {
     let Some(payload) = payload else {
         return Ok((None, None));
     };
@@ -425,7 +449,7 @@ pub(super) fn headers(blob: &Blob) -> StoreResult<BTreeMap<String, String>> {
         .collect())
 }
 
-pub(super) fn brought(receipt: Receipt, source: Option<&Source>) -> EventReceipt {
+fn brought(receipt: Receipt, source: Option<&Source>) -> EventReceipt {
     let secret = |id: SecretId| source?.secrets.iter().find(|secret| secret.id == id);
     EventReceipt {
         id: receipt.id,

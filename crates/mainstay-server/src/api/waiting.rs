@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    events::{EventReceipt, as_attachment, brought, headers, shown},
+    events::{Arrived, EventReceipt, as_attachment},
     page::{Cursor, Page, limit, page},
     resolve,
     sources::LinkValue,
@@ -167,22 +167,16 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<WaitingEvent
     let Some(event) = tx.waiting_get(id).await? else {
         return Ok(None);
     };
-    let (payload, payload_text) = shown(tx.waiting_payload(id).await?)?;
+    let payload = tx.waiting_payload(id).await?;
     let receipts = tx.waiting_receipts(id, limits::EVENT_RECEIPTS_MAX).await?;
     let source = tx.source_get(event.source).await?;
+    let arrived = Arrived::of(payload, receipts, source.as_ref())?;
     Ok(Some(WaitingEventDetail {
         event: event.into(),
-        payload,
-        payload_text,
-        headers: receipts
-            .first()
-            .map(|receipt| headers(&receipt.headers))
-            .transpose()?
-            .unwrap_or_default(),
-        receipts: receipts
-            .into_iter()
-            .map(|receipt| brought(receipt, source.as_ref()))
-            .collect(),
+        payload: arrived.payload,
+        payload_text: arrived.payload_text,
+        headers: arrived.headers,
+        receipts: arrived.receipts,
     }))
 }
 

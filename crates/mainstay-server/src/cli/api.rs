@@ -238,6 +238,18 @@ impl Api {
         Ok(text(&found, "/id"))
     }
 
+    /// The same where there may be none.
+    pub(crate) async fn find_id_some(
+        &self,
+        things: Things,
+        name: Option<String>,
+    ) -> Result<Option<String>, Failure> {
+        match name {
+            Some(name) => self.find_id(things, &name).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));

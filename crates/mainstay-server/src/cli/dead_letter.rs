@@ -93,14 +93,8 @@ pub(crate) struct FilterArgs {
 
 impl FilterArgs {
     async fn fields(self, api: &Api) -> Result<Vec<(&'static str, Option<String>)>, Failure> {
-        let endpoint = match self.endpoint {
-            Some(endpoint) => Some(api.find_id(ENDPOINTS, &endpoint).await?),
-            None => None,
-        };
-        let tenant = match self.tenant {
-            Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-            None => None,
-        };
+        let endpoint = api.find_id_some(ENDPOINTS, self.endpoint).await?;
+        let tenant = api.find_id_some(TENANTS, self.tenant).await?;
         Ok(vec![
             ("kind", self.kind),
             ("endpoint", endpoint),

@@ -162,10 +162,7 @@ pub(super) async fn run(context: &Context, command: EndpointCommand) -> Result<(
             tenant,
             settings,
         } => {
-            let tenant = match tenant {
-                Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-                None => None,
-            };
+            let tenant = api.find_id_some(TENANTS, tenant).await?;
             let mut body = Body::default();
             body.set("name", Some(name))
                 .set("url", Some(target))

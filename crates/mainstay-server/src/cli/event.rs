@@ -9,6 +9,7 @@ use super::{
     args::{Body, Consent, PageArgs, TimeArg, time_short},
     failure::Failure,
     job::attempts_table,
+    output::Output,
     table::{Cell, Column, Fields, Table},
     waiting::{self, WaitingArgs},
 };
@@ -98,14 +99,8 @@ impl FilterArgs {
 
     /// Name and value of each field of a query or a selection.
     async fn fields(self, api: &Api) -> Result<Vec<(&'static str, Option<String>)>, Failure> {
-        let source = match self.source {
-            Some(source) => Some(api.find_id(SOURCES, &source).await?),
-            None => None,
-        };
-        let tenant = match self.tenant {
-            Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-            None => None,
-        };
+        let source = api.find_id_some(SOURCES, self.source).await?;
+        let tenant = api.find_id_some(TENANTS, self.tenant).await?;
         Ok(vec![
             ("source", source),
             ("type", self.kind),
@@ -159,10 +154,7 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
         }
         EventCommand::Waiting(args) => waiting::run(context, &api, args).await,
         EventCommand::Refused { source, page, .. } => {
-            let source = match source {
-                Some(source) => Some(api.find_id(SOURCES, &source).await?),
-                None => None,
-            };
+            let source = api.find_id_some(SOURCES, source).await?;
             let query = [("source", source)];
             let found = api
                 .list("/v1/receipts", &query, page.cursor, page.limit)
@@ -275,20 +267,8 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
         .add("status", Cell::state(text(event, "/status")))
         .add("source", text(event, "/source_name"))
         .add("provider id", text(event, "/provider_id"))
-        .add("tenant", text(event, "/tenant_id"))
-        .add("received", time_short(&text(event, "/received_at")))
-        .add("occurred", time_short(&text(event, "/occurred_at")))
-        .add(
-            "payload",
-            format!("{} bytes", number(event, "/payload_bytes")),
-        )
-        .add("deliveries", text(event, "/deliveries"));
-    out.fields(&fields)?;
-    out.title("Requests")?;
-    out.table(
-        &receipts_table(list(event, "/receipts")),
-        "none is kept any more",
-    )?;
+        .add("tenant", text(event, "/tenant_id"));
+    arrived(out, event, fields)?;
     for job in list(event, "/jobs_list") {
         out.title(&format!(
             "Job {} · {} · {}",
@@ -306,6 +286,29 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
         out.title("Replays")?;
         out.table(&replays_table(replays), "")?;
     }
+    payload_shown(out, event)
+}
+
+/// What an event is, with how and by which requests it came.
+pub(super) fn arrived(out: &Output, event: &Value, mut fields: Fields) -> Result<(), Failure> {
+    fields
+        .add("received", time_short(&text(event, "/received_at")))
+        .add("occurred", time_short(&text(event, "/occurred_at")))
+        .add(
+            "payload",
+            format!("{} bytes", number(event, "/payload_bytes")),
+        )
+        .add("deliveries", text(event, "/deliveries"));
+    out.fields(&fields)?;
+    out.title("Requests")?;
+    out.table(
+        &receipts_table(list(event, "/receipts")),
+        "none is kept any more",
+    )
+}
+
+/// The payload of an event, where it can be shown.
+pub(super) fn payload_shown(out: &Output, event: &Value) -> Result<(), Failure> {
     out.title("Payload")?;
     match event.get("payload") {
         Some(payload) if !payload.is_null() => out.line(&format!("{payload:#}")),
@@ -313,7 +316,7 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn receipts_table(receipts: &[Value]) -> Table {
+fn receipts_table(receipts: &[Value]) -> Table {
     let mut table = Table::new(&[
         Column::Whole("RECEIVED"),
         Column::Text("VERDICT"),

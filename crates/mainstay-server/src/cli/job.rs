@@ -90,10 +90,7 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             event,
             page,
         } => {
-            let tenant = match tenant {
-                Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-                None => None,
-            };
+            let tenant = api.find_id_some(TENANTS, tenant).await?;
             let query = [
                 ("state", state),
                 ("queue", queue),
@@ -139,10 +136,7 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             retry,
             idempotency_key,
         } => {
-            let tenant = match tenant {
-                Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-                None => None,
-            };
+            let tenant = api.find_id_some(TENANTS, tenant).await?;
             let payload = payload.map_or_else(|| Ok(json!({})), |payload| payload.read())?;
             let mut body = Body::default();
             body.set("kind", Some(kind))

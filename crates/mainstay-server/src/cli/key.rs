@@ -41,10 +41,7 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
     let api = context.api()?;
     match command {
         KeyCommand::Create { name, role, tenant } => {
-            let tenant = match tenant {
-                Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-                None => None,
-            };
+            let tenant = api.find_id_some(TENANTS, tenant).await?;
             let mut body = Body::default();
             body.set("name", Some(name))
                 .set("role", Some(role.as_str()))

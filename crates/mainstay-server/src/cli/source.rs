@@ -225,10 +225,7 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
             settings,
         } => {
             let mut body = Body::default();
-            let tenant = match tenant {
-                Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-                None => None,
-            };
+            let tenant = api.find_id_some(TENANTS, tenant).await?;
             body.set("name", Some(name))
                 .set("scheme", Some(scheme))
                 .set("tenant_id", tenant)

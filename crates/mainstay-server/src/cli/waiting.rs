@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::{
     Context,
-    api::{Api, SOURCES, list, number, text},
+    api::{Api, SOURCES, list, text},
     args::{PageArgs, time_short},
-    event::receipts_table,
+    event::{arrived, payload_shown},
     failure::Failure,
     table::{Column, Fields, Table},
 };
@@ -35,10 +35,7 @@ pub(super) async fn run(context: &Context, api: &Api, args: WaitingArgs) -> Resu
         let found = api.get(&format!("/v1/waiting-events/{event}"), &[]).await?;
         return context.show(&found, |_| show(context, &found));
     }
-    let source = match args.source {
-        Some(source) => Some(api.find_id(SOURCES, &source).await?),
-        None => None,
-    };
+    let source = api.find_id_some(SOURCES, args.source).await?;
     let page = args.page;
     if let (true, Some(source)) = (args.by_value, &source) {
         let path = format!("{}/{source}/waiting", SOURCES.path);
@@ -103,23 +100,7 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
         .add("type", text(event, "/type"))
         .add("source", text(event, "/source_name"))
         .add("provider id", text(event, "/provider_id"))
-        .add("waits for", values(event))
-        .add("received", time_short(&text(event, "/received_at")))
-        .add("occurred", time_short(&text(event, "/occurred_at")))
-        .add(
-            "payload",
-            format!("{} bytes", number(event, "/payload_bytes")),
-        )
-        .add("deliveries", text(event, "/deliveries"));
-    out.fields(&fields)?;
-    out.title("Requests")?;
-    out.table(
-        &receipts_table(list(event, "/receipts")),
-        "none is kept any more",
-    )?;
-    out.title("Payload")?;
-    match event.get("payload") {
-        Some(payload) if !payload.is_null() => out.line(&format!("{payload:#}")),
-        _ => out.line(&super::table::clean(&text(event, "/payload_text"))),
-    }
+        .add("waits for", values(event));
+    arrived(out, event, fields)?;
+    payload_shown(out, event)
 }

@@ -133,6 +133,12 @@ fn bounds(layer: LimitsLayer) -> Result<Limits, ConfigError> {
             limits::CONNECTIONS_PER_ADDRESS,
             1_000_000,
         )?,
+        requests_per_minute: count(
+            "limits.requests_per_minute",
+            layer.requests_per_minute,
+            limits::REQUESTS_PER_MINUTE,
+            100_000_000,
+        )? as u32,
         header_timeout: time(
             "limits.header_timeout_secs",
             layer.header_timeout_secs,

@@ -37,7 +37,7 @@ pub(crate) struct Server {
     /// What answers.
     pub(crate) router: Router,
     /// The certificate, when we speak TLS ourselves.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<watch::Receiver<TlsAcceptor>>,
     /// Bounds.
     pub(crate) limits: Limits,
     /// Proxies, which carry many clients' connections.
@@ -114,7 +114,8 @@ impl Server {
         let (router, limits, tls, watcher) = (
             self.router.clone(),
             self.limits,
-            self.tls.clone(),
+            // The one of now: it may have been renewed.
+            self.tls.as_ref().map(|tls| tls.borrow().clone()),
             graceful.watcher(),
         );
         tokio::spawn(async move {

@@ -447,3 +447,38 @@ fn the_local_key_is_new_at_every_start() {
         );
     });
 }
+
+on_both_servers!(
+    a_key_that_asks_too_often_is_told_when_to_go_on_and_no_other_key_is_held_up,
+    Settings {
+        env: vec![("MAINSTAY_LIMITS_REQUESTS_PER_MINUTE", "20".into())],
+        ..Settings::default()
+    },
+    |server| async {
+        let owner = Caller::owner(server);
+        let busy = owner.key(json!({ "name": "busy", "role": "viewer" })).await;
+        let first = busy.get("/v1/tenants").await;
+        assert_eq!(first.status, 200);
+        assert_eq!(first.header("ratelimit-policy"), r#""caller";q=20;w=60"#);
+        assert_eq!(first.header("ratelimit"), r#""caller";r=19;t=60"#);
+        // What is refused is counted as well.
+        assert_eq!(busy.delete("/v1/tenants/none").await.status, 403);
+        let mut answers = Vec::new();
+        for _ in 0..19 {
+            answers.push(busy.get("/v1/tenants").await);
+        }
+        let refused = answers.pop().expect("the last");
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        assert_eq!(refused.problem(), (429, "rate_limited".into()));
+        let wait: u64 = refused.header("retry-after").parse().expect("seconds");
+        assert!((1..=60).contains(&wait), "{wait}");
+        assert_eq!(
+            refused.header("ratelimit"),
+            format!(r#""caller";r=0;t={wait}"#)
+        );
+        assert_eq!(owner.get("/v1/tenants").await.status, 200);
+        // Nobody is counted where nobody has to say who they are.
+        let open = Caller::nobody(server).get("/v1/health").await;
+        assert_eq!((open.status, open.header("ratelimit")), (200, ""));
+    }
+);

@@ -1,5 +1,6 @@
 //! The configuration as a file: what is declared is made, once and whole or not at all, and no secret gets out.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
@@ -692,5 +693,125 @@ on_both_servers!(
             .post("/v1/configuration/apply", &apply(declared, false))
             .await;
         assert_eq!(refused.problem(), (400, "validation_failed".into()));
+    }
+);
+
+on_both_servers!(
+    nobody_changes_anything_between_a_plan_and_its_being_done,
+    Settings::default(),
+    |server| async {
+        const WRITERS: usize = 16;
+        let url = |number: usize| format!("https://{number}.example.com/");
+        let owner = Caller::owner(server);
+        let new = json!({ "name": "app", "url": "https://first.example.com/" });
+        let made = owner.post("/v1/endpoints", &new).await.ok();
+        let place = format!("/v1/endpoints/{}", text(&made, "/endpoint/id"));
+        // Each declares another URL; every fourth changes it without a plan.
+        let writers = (0..WRITERS).map(|number| {
+            let (owner, place, url) = (&owner, &place, url(number));
+            async move {
+                let change = json!({ "url": url });
+                if number % 4 == 3 {
+                    owner.patch(place, &change).await.ok();
+                    return None;
+                }
+                let declared = json!({ "endpoints": [{ "name": "app", "url": url }] });
+                let asked = json!({ "configuration": declared });
+                Some(owner.post("/v1/configuration/apply", &asked).await.ok())
+            }
+        });
+        let mut replaced = Vec::new();
+        let mut versions = Vec::new();
+        for plan in join_all(writers).await.into_iter().flatten() {
+            assert_eq!(changes(&plan), ["update endpoint app"]);
+            let fields = fields(&plan, "app");
+            assert_eq!(fields[0].0, "/url");
+            replaced.push(fields[0].1.to_string());
+            versions.push(plan["version"].as_i64());
+        }
+        // What a plan says that it replaces was there, and nobody else replaced it.
+        let last = owner.get(&place).await.ok()["url"].to_string();
+        let distinct = |mut list: Vec<String>| {
+            list.sort();
+            list.dedup();
+            list.len()
+        };
+        assert!(!replaced.contains(&last), "{last}: {replaced:?}");
+        assert_eq!(distinct(replaced.clone()), replaced.len(), "{replaced:?}");
+        versions.sort_unstable();
+        versions.dedup();
+        assert_eq!(versions.len(), replaced.len(), "{versions:?}");
+    }
+);
+
+on_both_servers!(
+    changes_of_different_fields_at_once_all_stay,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let source = json!({ "name": "pay", "scheme": "stripe", "secret": PAY });
+        let source = text(&owner.post("/v1/sources", &source).await.ok(), "/source/id");
+        let endpoint = json!({ "name": "app", "url": "https://app.example.com/" });
+        let endpoint = owner.post("/v1/endpoints", &endpoint).await.ok();
+        let endpoint = text(&endpoint, "/endpoint/id");
+        let binding = json!({ "source": "pay", "type_pattern": "*", "endpoint_id": endpoint });
+        let binding = text(&owner.post("/v1/bindings", &binding).await.ok(), "/id");
+        let (source, binding) = (
+            format!("/v1/sources/{source}"),
+            format!("/v1/bindings/{binding}"),
+        );
+        let endpoint = format!("/v1/endpoints/{endpoint}");
+        // Several rounds: each field has another value in each.
+        for round in 1..=5 {
+            let name = format!("app {round}");
+            let url = format!("https://{round}.example.com/");
+            let pattern = format!("invoice.{round}");
+            let on = round % 2 == 0;
+            let changes = [
+                (&endpoint, json!({ "name": name })),
+                (&endpoint, json!({ "url": url })),
+                (&endpoint, json!({ "enabled": on })),
+                (&endpoint, json!({ "max_in_flight": round })),
+                (&source, json!({ "enabled": on })),
+                (&source, json!({ "settings": { "tolerance_secs": round } })),
+                (&binding, json!({ "name": name })),
+                (&binding, json!({ "enabled": on })),
+                (&binding, json!({ "type_pattern": pattern })),
+            ];
+            let patched = changes
+                .iter()
+                .map(|(path, change)| owner.patch(path, change));
+            for answer in join_all(patched).await {
+                answer.ok();
+            }
+            let found = owner.get(&endpoint).await.ok();
+            assert_eq!((&found["name"], &found["url"]), (&json!(name), &json!(url)));
+            assert_eq!(
+                (&found["enabled"], &found["max_in_flight"]),
+                (&json!(on), &json!(round))
+            );
+            let found = owner.get(&source).await.ok();
+            assert_eq!(
+                (&found["enabled"], &found["settings"]["tolerance_secs"]),
+                (&json!(on), &json!(round))
+            );
+            let found = owner.get(&binding).await.ok();
+            assert_eq!(
+                (&found["name"], &found["enabled"], &found["type_pattern"]),
+                (&json!(name), &json!(on), &json!(pattern))
+            );
+        }
+        // No rotation is lost either.
+        let (rotate, day) = (format!("{endpoint}/secret"), json!({}));
+        let rotated = (0..2).map(|_| owner.post(&rotate, &day));
+        for answer in join_all(rotated).await {
+            answer.ok();
+        }
+        let found = owner.get(&endpoint).await.ok();
+        assert_eq!(
+            found["secrets"].as_array().map(Vec::len),
+            Some(3),
+            "{found:#}"
+        );
     }
 );

@@ -1,6 +1,6 @@
 //! TLS on both sides: deliveries to applications that speak it, and our own certificate.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,15 +10,15 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use serde_json::{Value, json};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::mpsc::{Receiver, Sender, channel},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
     certificates::{Authority, Certified},
@@ -184,6 +184,76 @@ fn refused_start(folder: &Path, flags: [&str; 4]) -> String {
     let ran = alone(&arguments);
     assert_ne!(ran.code, 0, "{}", ran.out);
     ran.err
+}
+
+/// Whether somebody who trusts this authority, and no other, connects.
+async fn connects(server: &Server, authority: &Authority) -> bool {
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(authority.certificate()).expect("a certificate") {
+        roots
+            .add(root.expect("a certificate"))
+            .expect("an authority");
+    }
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let address = server.address.strip_prefix("https://").expect("TLS");
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.is_ok()
+}
+
+/// Connects again and again until it is as wanted.
+async fn until_connects(server: &Server, authority: &Authority) {
+    let connected = async { while !connects(server, authority).await {} };
+    let done = tokio::time::timeout(Duration::from_secs(60), connected).await;
+    done.expect("the certificate is read again");
+}
+
+fn hang_up(server: &Server) {
+    let pid = server.pid().to_string();
+    let asked = Command::new("kill").args(["-HUP", &pid]).status();
+    assert!(asked.expect("kill runs").success());
+}
+
+#[test]
+fn a_renewed_certificate_is_used_at_once_when_the_server_is_told_and_a_broken_one_never() {
+    mainstay_testkit::run(async {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (before, after) = (Authority::new("before"), Authority::new("after"));
+        let (old, new) = (before.certify(), after.certify());
+        let folder = tempfile::tempdir().expect("a folder");
+        let (cert, key) = (
+            folder.path().join("cert.pem"),
+            folder.path().join("key.pem"),
+        );
+        let put = |certificate: &Path, private: &Path| {
+            std::fs::copy(certificate, &cert).expect("the folder is ours");
+            std::fs::copy(private, &key).expect("the folder is ours");
+        };
+        put(&old.certificate, &old.key);
+        let args = ["--tls-cert".into(), cert.display().to_string()];
+        let key_args = ["--tls-key".into(), key.display().to_string()];
+        let mut server = Server::sqlite_with(Settings {
+            args: args.into_iter().chain(key_args).collect(),
+            ..Settings::default()
+        });
+        assert!(connects(&server, &before).await);
+        assert!(!connects(&server, &after).await);
+        // A certificate whose key is another's: what there was stays.
+        put(&new.certificate, &old.key);
+        hang_up(&server);
+        for _ in 0..50 {
+            assert!(connects(&server, &before).await);
+        }
+        put(&new.certificate, &new.key);
+        hang_up(&server);
+        until_connects(&server, &after).await;
+        assert!(!connects(&server, &before).await);
+        assert!(server.is_running());
+        assert_eq!(server.stop(), Some(0));
+    });
 }
 
 #[test]

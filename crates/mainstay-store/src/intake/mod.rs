@@ -13,7 +13,7 @@ use mainstay_domain::{
     BindingId, EventId, ReceiptId, SecretId, SourceId, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
-        Receipt, RefusedPage, Replay, Source, SourceSecret, Verdict, quarantine::Kept,
+        Receipt, RefusedReceipt, Replay, Source, SourceSecret, Verdict, quarantine::Kept,
     },
     jobs::{JobsTx, NewJob},
 };
@@ -140,7 +140,7 @@ impl IntakeTx for SqlTx<'_> {
         source: SourceId,
         after: Option<ReceiptId>,
         limit: i64,
-    ) -> StoreResult<RefusedPage> {
+    ) -> StoreResult<Vec<RefusedReceipt>> {
         self.receipts_refused(source, after, limit).await
     }
 

@@ -156,9 +156,9 @@ queries! {
     RECEIPT_BODY_OWN: Tenant = "
         SELECT r.body_zstd, r.body FROM receipt AS r
         WHERE r.id = $2 AND r.source_id IN (SELECT s.id FROM source AS s WHERE s.tenant_id = $1)";
-    RECEIPT_REFUSED: Platform = "
-        SELECT id, source_id FROM receipt WHERE verdict = 3 AND id > $1 ORDER BY id LIMIT $2";
-    RECEIPT_REFUSED_ONE: System = concat!(receipt_columns_whole!(), " WHERE r.id = $1 AND r.verdict = 3");
+    /// By the index on a source's refused receipts.
+    RECEIPT_REFUSED: System = concat!(receipt_columns_whole!(), "
+        WHERE r.verdict = 3 AND r.source_id = $1 AND r.id > $2 ORDER BY r.id LIMIT $3");
     RECEIPT_RELEASE: Platform = "DELETE FROM receipt WHERE id = $1 AND verdict = 3";
     RECEIPT_INSERT: Platform = "
         INSERT INTO receipt (id, source_id, received_at, verdict, events, refusal, secret_id, remote, body_bytes,

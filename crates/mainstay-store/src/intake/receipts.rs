@@ -3,7 +3,7 @@
 use mainstay_domain::{
     EventId, ReceiptId, SourceId, StoreResult, TenantId, Timestamp,
     intake::{
-        NewReceipt, Receipt, RefusedPage, RefusedReceipt, Verdict,
+        NewReceipt, Receipt, RefusedReceipt, Verdict,
         quarantine::{self, Kept},
     },
 };
@@ -22,9 +22,6 @@ use crate::{
     tx::SqlTx,
     verbs::{bounded, id_floor, numbered_cell, values},
 };
-
-/// Refused receipts of all sources that one step looks through for those of one source.
-const LOOK: i64 = 1_000;
 
 impl SqlTx<'_> {
     pub(super) async fn receipts_append(&mut self, refused: &[NewReceipt]) -> StoreResult<()> {
@@ -52,45 +49,21 @@ impl SqlTx<'_> {
         Ok(())
     }
 
-    /// By the index on refused receipts, of all sources: a source's own may be few among millions that were accepted.
     pub(super) async fn receipts_refused(
         &mut self,
         source: SourceId,
         after: Option<ReceiptId>,
         limit: i64,
-    ) -> StoreResult<RefusedPage> {
+    ) -> StoreResult<Vec<RefusedReceipt>> {
         self.system()?;
-        let limit = bounded(limit);
-        let mut page = RefusedPage::default();
-        let look = values![after.unwrap_or(ReceiptId::NIL), LOOK];
-        let looked: Vec<(ReceiptId, SourceId)> = self
-            .list(&q::RECEIPT_REFUSED, look, |row| {
-                Ok((row.get(0)?, row.get(1)?))
+        let params = values![source, after.unwrap_or(ReceiptId::NIL), bounded(limit)];
+        let read = |row: &Row| {
+            Ok(RefusedReceipt {
+                receipt: receipt(row)?,
+                body: blob_some(row, 11)?,
             })
-            .await?;
-        if looked.len() as i64 == LOOK {
-            page.next = looked.last().map(|(id, _)| *id);
-        }
-        for (id, of) in looked {
-            if of != source {
-                continue;
-            }
-            if page.receipts.len() as i64 >= limit {
-                page.next = page.receipts.last().map(|one| one.receipt.id);
-                break;
-            }
-            let read = |row: &Row| {
-                Ok(RefusedReceipt {
-                    receipt: receipt(row)?,
-                    body: blob_some(row, 11)?,
-                })
-            };
-            let found = self
-                .first(&q::RECEIPT_REFUSED_ONE, values![id], read)
-                .await?;
-            page.receipts.extend(found);
-        }
-        Ok(page)
+        };
+        self.list(&q::RECEIPT_REFUSED, params, read).await
     }
 
     /// One by one in the order of ids, so that two who release the same wait for each other and never in a circle.

@@ -6,7 +6,7 @@ use mainstay_domain::{
     Category, EndpointId, EventId, JobId, LinkId, ReceiptId, SourceId, TenantId, Timestamp,
     intake::{
         EventFilter, EventStatus, Verdict,
-        links::{LinkFilter, WaitingFilter},
+        links::{LinkFilter, SourceLink, WaitingFilter},
     },
     jobs::{DeadLetterFilter, JobFilter, JobState},
 };
@@ -98,6 +98,18 @@ fn lists() -> Vec<Statement> {
     for filter in link_filters() {
         add("links", Reach::System, links::page(&filter, 10));
     }
+    let link = SourceLink {
+        id: LinkId::NIL,
+        source,
+        value: "acct_1".into(),
+        tenant,
+        created_at: Timestamp::EPOCH,
+    };
+    let some = [&link, &link];
+    add("added links", Reach::System, links::insert(&some));
+    add("known links", Reach::System, links::tenants_of(&some));
+    let due = links::due_insert([link.id; 2]);
+    add("due values of links", Reach::System, due);
     for filter in waiting_filters() {
         add(
             "waiting events",

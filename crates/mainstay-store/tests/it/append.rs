@@ -7,7 +7,7 @@ use mainstay_domain::{
     intake::{Appended, Arrival, EventStatus, Verdict, scheme},
     jobs::Cursor,
 };
-use mainstay_testkit::on_both;
+use mainstay_testkit::{TestDatabase, on_both};
 
 use crate::kit::{BEGIN, SYSTEM, World, blob, run};
 
@@ -467,3 +467,90 @@ on_both!(
         assert_eq!(config.sources[0].secrets, []);
     }
 );
+
+on_both!(
+    whoever_holds_the_configuration_is_the_next_to_change_it,
+    |db| async {
+        const WRITERS: usize = 8;
+        const CHANGES: usize = 5;
+        let world = World::new(db).await;
+        let mut tasks = Vec::new();
+        for writer in 0..WRITERS {
+            let (store, scope, source) = (db.second().await, world.scope(), world.source.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut seen = Vec::new();
+                for _ in 0..CHANGES {
+                    let found = run!(store, scope, [source], |tx| async {
+                        // Every other one asks for nothing and only changes it.
+                        if writer % 2 == 1 {
+                            return tx.source_update(&source).await.map(|_| None);
+                        }
+                        tx.config_hold().await?;
+                        let before = tx.config_version().await?;
+                        tx.source_update(&source).await?;
+                        Ok(Some((before, tx.config_version().await?)))
+                    });
+                    seen.extend(found.expect("it changes"));
+                }
+                seen
+            }));
+        }
+        let mut held = Vec::new();
+        for task in tasks {
+            held.extend(task.await.expect("it ends"));
+        }
+        assert_eq!(held.len(), WRITERS / 2 * CHANGES);
+        for (before, after) in held {
+            assert_eq!(after, before + 1, "somebody else was in between");
+        }
+    }
+);
+
+/// On SQLite all of a batch is one transaction, and there are no two ways.
+#[test]
+fn an_error_of_the_long_way_leaves_the_answers_of_the_short_way_alone() {
+    mainstay_testkit::run(async {
+        let db = TestDatabase::postgres().await;
+        let world = World::new(&db).await;
+        let there = world.arrival("evt_there", 9);
+        let taken = there.receipt.id;
+        world.append(vec![there]).await;
+        let two = |first: &str, second: &str| {
+            let mut arrival = world.arrival(first, 10);
+            arrival.events.push(world.event(second, 10));
+            arrival
+        };
+        // Requests with one event and one key, between requests with two events.
+        let sent = || {
+            vec![
+                two("evt_a", "evt_b"),
+                world.arrival("evt_1", 10),
+                two("evt_c", "evt_d"),
+                world.arrival("evt_2", 10),
+            ]
+        };
+        let mut arrivals = sent();
+        arrivals[2].receipt.id = taken;
+        let short = [arrivals[1].events[0].id, arrivals[3].events[0].id];
+        let version = run!(world.store, SYSTEM, [], |tx| tx.config_version()).expect("it answers");
+        let answers = world.store.append(version, arrivals.into()).await;
+        assert!(
+            answers[0].is_err() && answers[2].is_err() && answers.len() == 4,
+            "{answers:?}"
+        );
+        for (at, id) in [(1, short[0]), (3, short[1])] {
+            assert_eq!(answers[at].clone().ok(), Some(vec![Appended::New(id)]));
+            assert_eq!(deliveries(&world, id).await, 1);
+        }
+        // Nothing of the others is there: they come again and are new.
+        let again = world.append(sent()).await;
+        let new = |appended: &Vec<Appended>| {
+            let mut all = appended.iter();
+            appended.len() == 2 && all.all(|one| matches!(one, Appended::New(_)))
+        };
+        assert!(new(&again[0]) && new(&again[2]), "{again:?}");
+        assert_eq!(again[1], [Appended::Duplicate(short[0])]);
+        assert_eq!(again[3], [Appended::Duplicate(short[1])]);
+        db.finish().await;
+    });
+}

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use mainstay_domain::{
     AuditId, ReceiptId, Scope, SourceId, StoreError, StoreExt, StoreResult,
     access::AuditEntry,
-    intake::{Appended, Arrival, Blob, RefusedPage, RefusedReceipt, Verdict},
+    intake::{Appended, Arrival, Blob, RefusedReceipt, Verdict},
 };
 
 use super::{Door, Inbound, Intake, MATCHES_MAX, Unjudged, decompress};
@@ -92,8 +92,10 @@ impl Intake {
             let Some(()) = self.step(request, &page, &mut done).await? else {
                 return Ok(None);
             };
-            done.next = page.next;
-            if page.next.is_none() || done.examined >= EXAMINED_MAX {
+            // What is not full is the last.
+            let last = page.last().filter(|_| page.len() as i64 >= STEP);
+            done.next = last.map(|one| one.receipt.id);
+            if done.next.is_none() || done.examined >= EXAMINED_MAX {
                 return Ok(Some(done));
             }
         }
@@ -103,7 +105,7 @@ impl Intake {
         &self,
         source: SourceId,
         after: Option<ReceiptId>,
-    ) -> StoreResult<RefusedPage> {
+    ) -> StoreResult<Vec<RefusedReceipt>> {
         self.store
             .read(SCOPE, move |tx| {
                 Box::pin(async move { tx.receipt_refused(source, after, STEP).await })
@@ -114,7 +116,7 @@ impl Intake {
     async fn step(
         &self,
         request: &Request,
-        page: &RefusedPage,
+        page: &[RefusedReceipt],
         done: &mut Reverified,
     ) -> StoreResult<Option<()>> {
         for _ in 0..MATCHES_MAX {
@@ -122,9 +124,7 @@ impl Intake {
             let Some(door) = doors.of_source(request.source) else {
                 return Ok(None);
             };
-            let judged = self
-                .judge_page(&door, &page.receipts, &request.base_url)
-                .await;
+            let judged = self.judge_page(&door, page, &request.base_url).await;
             let (genuine, refused) = (judged.arrivals.len(), judged.refused.clone());
             let released = match &request.told {
                 Some(told) if genuine > 0 => self.release(doors.version, judged, told).await,
@@ -147,7 +147,7 @@ impl Intake {
                     Verdict::Duplicate | Verdict::Refused => done.duplicates += 1,
                 }
             }
-            done.examined += page.receipts.len() as i64;
+            done.examined += page.len() as i64;
             done.genuine += genuine as i64;
             for code in refused {
                 *done.still_refused.entry(code).or_default() += 1;

@@ -9,7 +9,7 @@ use mainstay_domain::{
         Source,
         scheme::{
             CertificateNeeded, Diagnosis, Payload, PreparedScheme, Request, Route, Scheme, Secret,
-            challenge as answer_challenge, dedup_key, diagnose as diagnose_request,
+            challenge as answer_challenge, diagnose as diagnose_request,
         },
         settings::{SettingProblem, SourceSettings},
     },
@@ -173,9 +173,4 @@ pub(super) fn challenge(door: &Door, query: &[(String, String)]) -> Answer {
         Ok(text) => Answer::challenge(&text),
         Err(refusal) => Answer::refused(&refusal),
     }
-}
-
-/// The deduplication key of an event of our own.
-pub(super) fn own_dedup_key(unique: &str) -> [u8; 16] {
-    dedup_key(unique)
 }

@@ -322,7 +322,7 @@ on_both!(
                 .expect("the store answers");
             let told = world
                 .intake
-                .diagnose(&page.receipts[0], "https://hooks.example.test")
+                .diagnose(&page[0], "https://hooks.example.test")
                 .await;
             told.expect("there is such a source").cause
         };

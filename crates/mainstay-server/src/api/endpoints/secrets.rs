@@ -101,6 +101,8 @@ pub(super) async fn endpoint_secret_rotate(
     let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {
         let (secret, told) = (secret.clone(), told.clone());
         Box::pin(async move {
+            // What is read is what is changed: nobody else is in between.
+            tx.config_hold().await?;
             let Some(mut known) = tx.endpoint_get(id).await? else {
                 return Ok(Err(Problem::not_found("endpoint")));
             };
@@ -139,6 +141,8 @@ pub(super) async fn endpoint_secret_overlap_end(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let told = told.clone();
         Box::pin(async move {
+            // What is read is what is changed: nobody else is in between.
+            tx.config_hold().await?;
             let Some(mut known) = tx.endpoint_get(id).await? else {
                 return Ok(Err(Problem::not_found("endpoint")));
             };

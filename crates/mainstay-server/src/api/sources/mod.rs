@@ -335,6 +335,8 @@ async fn source_update(
         let (change, figures, told) = (Arc::clone(&change), Arc::clone(&figures), told.clone());
         let asking = asking.clone();
         Box::pin(async move {
+            // What is read is what is changed: nobody else is in between.
+            tx.config_hold().await?;
             let Some(known) = tx.source_get(id).await? else {
                 return Ok(Err(Problem::not_found("source")));
             };

@@ -14,112 +14,73 @@ use utoipa::ToSchema;
 use super::rules::{BearerRule, EventRule, HmacRule, TenantRule};
 use crate::{stats::Figures, time::Time};
 
-/// How a provider signs its webhooks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Scheme {
-    /// `Stripe-Signature`.
-    Stripe,
-    /// Standard Webhooks, and Svix.
-    StandardWebhooks,
-    /// `X-Hub-Signature-256`, as GitHub sends it.
-    Github,
-    /// WhatsApp, Messenger, Instagram.
-    Meta,
-    /// `X-Shopify-Hmac-SHA256`.
-    Shopify,
-    /// `X-Slack-Signature`. Slack's challenge is answered.
-    Slack,
-    /// Paddle Billing, `Paddle-Signature`.
-    Paddle,
-    /// Whop: Standard Webhooks keyed with the secret's text, and the older `X-Whop-Signature`.
-    Whop,
-    /// PayPal: a signature that is judged by PayPal's certificate. The secret is the webhook's id.
-    Paypal,
-    /// `X-Twilio-Signature`, over the URL and a form, or the URL with the digest of the body.
-    Twilio,
-    /// A token in a header; `settings.bearer` says where.
-    Bearer,
-    /// Nothing but the address that it comes from: `settings.allow`.
-    Address,
-    /// Any HMAC, described by `settings.hmac`.
-    Hmac,
+/// Makes both enums of one list: what can be declared, and what there is.
+macro_rules! schemes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// How a provider signs its webhooks.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub(crate) enum Scheme {
+            $($(#[$doc])* $variant,)*
+        }
+
+        /// How what comes in by a source is signed.
+        #[derive(Serialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[expect(dead_code, reason = "only described: the store has the name")]
+        pub(crate) enum SourceScheme {
+            $($(#[$doc])* $variant,)*
+            /// Our own events, which no request can bring.
+            Mainstay,
+        }
+
+        impl Scheme {
+            /// All of them.
+            const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            pub(crate) const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-/// How what comes in by a source is signed.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(dead_code, reason = "only described: the store has the name")]
-pub(crate) enum SourceScheme {
+schemes! {
     /// `Stripe-Signature`.
-    Stripe,
+    Stripe = "stripe",
     /// Standard Webhooks, and Svix.
-    StandardWebhooks,
+    StandardWebhooks = "standard_webhooks",
     /// `X-Hub-Signature-256`, as GitHub sends it.
-    Github,
+    Github = "github",
     /// WhatsApp, Messenger, Instagram.
-    Meta,
+    Meta = "meta",
     /// `X-Shopify-Hmac-SHA256`.
-    Shopify,
+    Shopify = "shopify",
     /// `X-Slack-Signature`. Slack's challenge is answered.
-    Slack,
+    Slack = "slack",
     /// Paddle Billing, `Paddle-Signature`.
-    Paddle,
+    Paddle = "paddle",
     /// Whop: Standard Webhooks keyed with the secret's text, and the older `X-Whop-Signature`.
-    Whop,
+    Whop = "whop",
     /// PayPal: a signature that is judged by PayPal's certificate. The secret is the webhook's id.
-    Paypal,
+    Paypal = "paypal",
     /// `X-Twilio-Signature`, over the URL and a form, or the URL with the digest of the body.
-    Twilio,
+    Twilio = "twilio",
     /// A token in a header; `settings.bearer` says where.
-    Bearer,
+    Bearer = "bearer",
     /// Nothing but the address that it comes from: `settings.allow`.
-    Address,
+    Address = "address",
     /// Any HMAC, described by `settings.hmac`.
-    Hmac,
-    /// Our own events, which no request can bring.
-    Mainstay,
+    Hmac = "hmac",
 }
 
 impl Scheme {
-    /// All of them.
-    const ALL: [Self; 13] = [
-        Self::Stripe,
-        Self::StandardWebhooks,
-        Self::Github,
-        Self::Meta,
-        Self::Shopify,
-        Self::Slack,
-        Self::Paddle,
-        Self::Whop,
-        Self::Paypal,
-        Self::Twilio,
-        Self::Bearer,
-        Self::Address,
-        Self::Hmac,
-    ];
-
     /// The one of this name; none for our own source's.
     pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scheme| scheme.as_str() == name)
-    }
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stripe => "stripe",
-            Self::StandardWebhooks => "standard_webhooks",
-            Self::Github => "github",
-            Self::Meta => "meta",
-            Self::Shopify => "shopify",
-            Self::Slack => "slack",
-            Self::Paddle => "paddle",
-            Self::Whop => "whop",
-            Self::Paypal => "paypal",
-            Self::Twilio => "twilio",
-            Self::Bearer => "bearer",
-            Self::Address => "address",
-            Self::Hmac => "hmac",
-        }
+        let mut all = Self::ALL.iter().copied();
+        all.find(|scheme| scheme.as_str() == name)
     }
 
     /// A fresh secret, where it is ours to choose.
@@ -364,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_described_schemes_are_the_domains_own() {
-        let names: Vec<&str> = Scheme::ALL.into_iter().map(Scheme::as_str).collect();
+        let names: Vec<&str> = Scheme::ALL.iter().map(|scheme| scheme.as_str()).collect();
         assert_eq!(names, mainstay_domain::intake::scheme::Scheme::NAMES);
     }
 

@@ -89,10 +89,7 @@ pub(super) async fn links(
     page: PageArgs,
 ) -> Result<(), Failure> {
     let id = api.find_id(SOURCES, source).await?;
-    let tenant = match tenant {
-        Some(tenant) => Some(api.find_id(TENANTS, &tenant).await?),
-        None => None,
-    };
+    let tenant = api.find_id_some(TENANTS, tenant).await?;
     let query = [("tenant", tenant), ("q", search)];
     let found = api
         .list(&path(&id), &query, page.cursor, page.limit)

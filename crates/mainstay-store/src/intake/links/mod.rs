@@ -3,6 +3,8 @@
 pub(crate) mod queries;
 pub(crate) mod waiting;
 
+use std::collections::{HashMap, HashSet};
+
 use async_trait::async_trait;
 use mainstay_domain::{
     EventId, LinkId, SourceId, StoreError, StoreResult, TenantId, Timestamp,
@@ -18,10 +20,13 @@ use uuid::Uuid;
 use super::blob;
 use crate::{
     built::Built,
-    sql::Row,
+    sql::{Row, Value},
     tx::SqlTx,
     verbs::{bounded, reference, values},
 };
+
+/// Links that one statement adds.
+const ADDED: usize = 500;
 
 #[async_trait]
 impl LinksTx for SqlTx<'_> {
@@ -49,17 +54,16 @@ impl LinksTx for SqlTx<'_> {
         self.system()?;
         // First: appends under way have committed what they found without these links, and further ones look again.
         self.config_bump().await?;
-        let mut new = vec![false; links.len()];
         // In one order, so that two who add the same wait for each other and never in a circle.
-        let mut order: Vec<usize> = (0..links.len()).collect();
-        order.sort_by(|a, b| {
-            let key = |at: usize| (links[at].source, &links[at].value);
-            key(*a).cmp(&key(*b))
-        });
-        for at in order {
-            new[at] = self.link_add(&links[at]).await?;
+        let mut order: Vec<&SourceLink> = links.iter().collect();
+        order.sort_by_key(|link| (link.source, &link.value));
+        let mut new = HashSet::with_capacity(links.len());
+        for links in order.chunk_by(|one, next| one.source == next.source) {
+            for links in links.chunks(ADDED) {
+                new.extend(self.links_add(links).await?);
+            }
         }
-        Ok(new)
+        Ok(links.iter().map(|link| new.contains(&link.id)).collect())
     }
 
     async fn link_delete(&mut self, source: SourceId, id: LinkId) -> StoreResult<bool> {
@@ -181,26 +185,42 @@ impl LinksTx for SqlTx<'_> {
 }
 
 impl SqlTx<'_> {
-    async fn link_add(&mut self, link: &SourceLink) -> StoreResult<bool> {
-        let params = values![
-            link.id,
-            link.source,
-            &*link.value,
-            link.tenant,
-            link.created_at,
-        ];
-        let added = reference(self.changed(&q::LINK_INSERT, params).await, "link")?;
-        if !added {
-            let key = values![link.source, &*link.value];
-            let known = self.first(&q::LINK_FIND, key, |row| row.get(0)).await?;
-            return match known == Some(link.tenant) {
-                true => Ok(false),
-                false => Err(StoreError::Conflict { what: "link" }),
-            };
+    /// Adds links of one source. Answers which are new.
+    async fn links_add(&mut self, links: &[&SourceLink]) -> StoreResult<HashSet<LinkId>> {
+        let built = insert(links);
+        let rows = self.conn().query_built(&built.text, &built.params).await;
+        let new: StoreResult<HashSet<LinkId>> = reference(rows, "link")?
+            .iter()
+            .map(|row| row.get(0))
+            .collect();
+        let new = new?;
+        let known: Vec<&SourceLink> = links
+            .iter()
+            .copied()
+            .filter(|link| !new.contains(&link.id))
+            .collect();
+        if !known.is_empty() {
+            self.links_check(&known).await?;
         }
-        let due = values![link.source, &*link.value];
-        self.execute(&q::WAITING_DUE_INSERT, due).await?;
-        Ok(true)
+        if !new.is_empty() {
+            let built = due_insert(new.iter().copied());
+            self.conn().query_built(&built.text, &built.params).await?;
+        }
+        Ok(new)
+    }
+
+    /// Links of one source whose values are linked: to the same tenants, or it is a conflict.
+    async fn links_check(&mut self, links: &[&SourceLink]) -> StoreResult<()> {
+        let built = tenants_of(links);
+        let mut tenants: HashMap<String, TenantId> = HashMap::with_capacity(links.len());
+        for row in self.conn().query_built(&built.text, &built.params).await? {
+            tenants.insert(row.get(0)?, row.get(1)?);
+        }
+        let same = |link: &&SourceLink| tenants.get(&link.value) == Some(&link.tenant);
+        match links.iter().all(same) {
+            true => Ok(()),
+            false => Err(StoreError::Conflict { what: "link" }),
+        }
     }
 
     /// Has the events looked at that wait for a tenant's slug or id.
@@ -215,6 +235,52 @@ impl SqlTx<'_> {
         }
         Ok(())
     }
+}
+
+/// Adds links; answers the ids of those whose values were not linked yet.
+pub(crate) fn insert(links: &[&SourceLink]) -> Built {
+    let mut built = Built::new(
+        "INSERT INTO source_link (id, source_id, value, tenant_id, created_at) VALUES",
+        Vec::new(),
+    );
+    let row = |link: &&SourceLink| -> [Value; 5] {
+        [
+            link.id.into(),
+            link.source.into(),
+            (&*link.value).into(),
+            link.tenant.into(),
+            link.created_at.into(),
+        ]
+    };
+    built
+        .bind_rows(links.iter().map(row))
+        .push(" ON CONFLICT (source_id, value) DO NOTHING RETURNING id");
+    built
+}
+
+/// The tenants that these links' values are linked to; all links are of one source.
+pub(crate) fn tenants_of(links: &[&SourceLink]) -> Built {
+    let source = links.first().map_or(SourceId::NIL, |link| link.source);
+    let mut built = Built::new(
+        "SELECT value, tenant_id FROM source_link WHERE source_id = $1",
+        vec![source.into()],
+    );
+    built.bind_list(" AND value IN", links.iter().map(|link| &*link.value));
+    built
+}
+
+/// Has the events looked at that wait for the values of these links.
+pub(crate) fn due_insert(links: impl IntoIterator<Item = LinkId>) -> Built {
+    let mut built = Built::new(
+        "INSERT INTO event_waiting_due (source_id, value)
+        SELECT l.source_id, l.value FROM source_link AS l
+        WHERE EXISTS (SELECT 1 FROM event_waiting_value AS v WHERE v.source_id = l.source_id AND v.value = l.value)",
+        Vec::new(),
+    );
+    built
+        .bind_list(" AND l.id IN", links)
+        .push(" ORDER BY l.value ON CONFLICT (source_id, value) DO NOTHING");
+    built
 }
 
 /// One page of a source's links.

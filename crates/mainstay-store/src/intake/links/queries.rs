@@ -24,20 +24,12 @@ queries! {
     TENANT_BY_SLUG: System = "SELECT id FROM tenant WHERE slug = $1";
     TENANT_BY_ID: System = "SELECT id FROM tenant WHERE id = $1";
 
-    LINK_INSERT: System = "
-        INSERT INTO source_link (id, source_id, value, tenant_id, created_at) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (source_id, value) DO NOTHING";
     LINK_DELETE: System = "DELETE FROM source_link WHERE source_id = $1 AND id = $2";
     LINK_GET: System = concat!(link_columns!(), " WHERE l.source_id = $1 AND l.id = $2");
     /// Counted only as far as it matters.
     LINK_COUNT: System = "
         SELECT count(*) FROM (SELECT 1 FROM source_link AS l WHERE l.source_id = $1 LIMIT $2) AS few";
 
-    /// Nothing where no event waits for the value.
-    WAITING_DUE_INSERT: Platform = "
-        INSERT INTO event_waiting_due (source_id, value)
-        SELECT v.source_id, v.value FROM event_waiting_value AS v WHERE v.source_id = $1 AND v.value = $2 LIMIT 1
-        ON CONFLICT (source_id, value) DO NOTHING";
     /// At whichever source events wait for it.
     WAITING_DUE_INSERT_ANYWHERE: System = "
         INSERT INTO event_waiting_due (source_id, value)

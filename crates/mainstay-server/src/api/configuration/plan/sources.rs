@@ -1,0 +1,207 @@
+//! What becomes of a declared source.
+
+use mainstay_domain::{
+    SecretId, SourceId, TenantId, Timestamp,
+    intake::{Source, SourceSecret, settings::SourceSettings},
+};
+
+use super::{
+    super::{Action, FieldChange, Kind, declared::WantedSource, form},
+    Planner, SourceUpdate, Write, same, secret_field,
+};
+use crate::{
+    api::sources::{fresh_secret, hint, rule_allowed},
+    http::Problem,
+};
+
+impl Planner<'_> {
+    pub(super) fn source(&mut self, wanted: &WantedSource, tenant: TenantId) {
+        let found = self
+            .known
+            .sources
+            .iter()
+            .find(|one| one.name == wanted.name);
+        let base = match found {
+            Some(known) if known.tenant != tenant => {
+                let detail = format!(
+                    "is not its tenant, which is '{}': a source does not move",
+                    self.known.slug(known.tenant)
+                );
+                return self.checks.fail(format!("{}/tenant", wanted.at), detail);
+            }
+            Some(known) if known.scheme != wanted.scheme.as_str() => {
+                let detail = format!(
+                    "cannot be changed: the source has the scheme '{}'; remove it first, or declare another name",
+                    known.scheme
+                );
+                return self.checks.fail(format!("{}/scheme", wanted.at), detail);
+            }
+            Some(known) => Source {
+                enabled: true,
+                settings: token_alone(known),
+                ..known.clone()
+            },
+            None => Source {
+                id: SourceId::new(self.now, &*self.app.random),
+                number: 0,
+                tenant,
+                name: wanted.name.clone(),
+                scheme: wanted.scheme.as_str().into(),
+                settings: token_alone_of(None),
+                enabled: true,
+                secrets: Vec::new(),
+                created_at: self.now,
+                updated_at: self.now,
+            },
+        };
+        self.sources
+            .insert(wanted.name.clone(), (base.id, base.tenant));
+        let secrets = self.secrets(&base.secrets, wanted.secrets.as_deref());
+        let base = Source {
+            secrets: secrets.list,
+            ..base
+        };
+        let source = match wanted.change.apply(base, self.now) {
+            Ok(source) => source,
+            Err(problem) => return self.source_wrong(&wanted.at, problem),
+        };
+        if rule_allowed(self.caller, found, &source).is_err() {
+            let at = format!("{}/settings/tenant", wanted.at);
+            return self
+                .checks
+                .fail(at, "is not for a key to change that is bound to one tenant");
+        }
+        let named = (source.name.clone(), source.id.to_string());
+        let mut fields = form::differences(
+            &found.map(form::source).unwrap_or_default(),
+            &form::source(&source),
+        );
+        hidden(&mut fields, found, &source, wanted);
+        let itself = !fields.is_empty();
+        if !secrets.added.is_empty() || !secrets.removed.is_empty() {
+            fields.push(FieldChange {
+                field: "/secrets".into(),
+                old: found.map(|known| hints(&known.secrets)),
+                new: Some(hints(&source.secrets)),
+                secret: true,
+            });
+        }
+        let (action, write) = match found {
+            None => (Action::Create, Write::SourceInsert(Box::new(source))),
+            Some(_) => (
+                Action::Update,
+                Write::SourceUpdate(Box::new(SourceUpdate {
+                    source,
+                    added: secrets.added,
+                    removed: secrets.removed,
+                    itself,
+                })),
+            ),
+        };
+        self.kept.insert(named.1.clone());
+        if action == Action::Update && fields.is_empty() {
+            self.unchanged += 1;
+        } else {
+            let named = (&*named.0, named.1);
+            self.step(action, Kind::Source, tenant, named, fields, write);
+        }
+    }
+
+    /// What a source calls its secret stands in a list here.
+    fn source_wrong(&mut self, at: &str, problem: Problem) {
+        let mut body = problem.body();
+        for error in body
+            .errors
+            .iter_mut()
+            .filter(|one| one.pointer == "/secret")
+        {
+            error.pointer = "/secrets".into();
+        }
+        let problem = match body.errors.is_empty() {
+            true => problem,
+            false => Problem::fields(body.errors),
+        };
+        self.checks.below(at, problem);
+    }
+
+    /// The secrets that are to be, of which those that are known stay what they are.
+    fn secrets(&self, known: &[SourceSecret], wanted: Option<&[String]>) -> Secrets {
+        let Some(wanted) = wanted else {
+            return Secrets {
+                list: known.to_vec(),
+                added: Vec::new(),
+                removed: Vec::new(),
+            };
+        };
+        let mut list = Vec::new();
+        let mut added = Vec::new();
+        for (index, text) in (0..).zip(wanted) {
+            let same = known.iter().find(|one| same(&one.secret, text));
+            let secret = same.cloned().unwrap_or_else(|| {
+                let id = SecretId::new(self.now, &*self.app.random);
+                // Newest first is their order everywhere; so it is that of the list.
+                let at = Timestamp::from_micros(self.now.micros() - index);
+                let secret = fresh_secret(id, text.clone(), at);
+                added.push(secret.clone());
+                secret
+            });
+            list.push(secret);
+        }
+        let removed = known
+            .iter()
+            .map(|one| one.id)
+            .filter(|id| list.iter().all(|kept| kept.id != *id))
+            .collect();
+        Secrets {
+            list,
+            added,
+            removed,
+        }
+    }
+}
+
+/// The secrets of a source as they are to be.
+struct Secrets {
+    list: Vec<SourceSecret>,
+    added: Vec<SourceSecret>,
+    removed: Vec<SecretId>,
+}
+
+fn hints(secrets: &[SourceSecret]) -> serde_json::Value {
+    secrets.iter().map(|one| hint(&one.secret)).collect()
+}
+
+/// Settings that say nothing but the verify token, which is a secret and stays unless another is named.
+fn token_alone(known: &Source) -> String {
+    let settings: SourceSettings = serde_json::from_str(&known.settings).unwrap_or_default();
+    token_alone_of(settings.verify_token)
+}
+
+fn token_alone_of(verify_token: Option<String>) -> String {
+    let settings = SourceSettings {
+        verify_token,
+        ..SourceSettings::default()
+    };
+    serde_json::to_string(&settings).unwrap_or_default()
+}
+
+/// What changes in settings that are not shown.
+fn hidden(
+    fields: &mut Vec<FieldChange>,
+    known: Option<&Source>,
+    source: &Source,
+    wanted: &WantedSource,
+) {
+    let settings = |source: &Source| -> SourceSettings {
+        serde_json::from_str(&source.settings).unwrap_or_default()
+    };
+    let token = |source: &Source| settings(source).verify_token.unwrap_or_default();
+    let old = known.map(token).unwrap_or_default();
+    if wanted.change.verify_token.is_some() && !same(&old, &token(source)) {
+        return fields.push(secret_field("/verify_token"));
+    }
+    let differ = known.is_some_and(|known| settings(known) != settings(source));
+    if differ && fields.is_empty() {
+        fields.push(secret_field("/settings"));
+    }
+}

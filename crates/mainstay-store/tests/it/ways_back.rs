@@ -1,0 +1,185 @@
+//! The ways back of migrations, over rows that are there: what they keep, what they let go, and what they refuse.
+
+use mainstay_domain::{
+    LinkId, StoreExt, TenantId, Timestamp,
+    intake::{HandlerRef, links::SourceLink},
+    jobs::{Endpoint, secret::EndpointSecret},
+};
+use mainstay_store::{
+    SetupError,
+    migrate::{Migrator, Mode, Place},
+};
+use mainstay_testkit::{TestDatabase, on_both};
+
+use crate::kit::{BEGIN, SYSTEM, World, run};
+
+/// Long after every run of this test: the way back asks the machine's clock.
+const FAR: Timestamp = Timestamp::from_secs(9_000_000_000);
+
+/// The first column of every row, which is a text, as the owner sees it.
+async fn texts(db: &TestDatabase, query: &str) -> Vec<String> {
+    if let Place::Sqlite(directory) = db.place() {
+        let connection = rusqlite::Connection::open(directory.database()).expect("opens");
+        let mut query = connection.prepare(query).expect("it is SQL");
+        let rows = query.query_map([], |row| row.get(0)).expect("it runs");
+        return rows.collect::<Result<_, _>>().expect("it answers");
+    }
+    let client = db.scratch().expect("it is PostgreSQL").client().await;
+    let rows = client.query(query, &[]).await.expect("it answers");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn execute(db: &TestDatabase, statement: &str) {
+    if let Place::Sqlite(directory) = db.place() {
+        let connection = rusqlite::Connection::open(directory.database()).expect("opens");
+        return connection.execute_batch(statement).expect("it runs");
+    }
+    let client = db.scratch().expect("it is PostgreSQL").client().await;
+    client.batch_execute(statement).await.expect("it runs");
+}
+
+async fn down(db: &TestDatabase, version: u32) -> Result<(), SetupError> {
+    let migrator = Migrator::embedded();
+    let steps = migrator.down(db.place(), version, Mode::Apply).await;
+    steps.map(drop)
+}
+
+async fn up(db: &TestDatabase) {
+    let now = Timestamp::EPOCH;
+    let steps = Migrator::embedded().up(db.place(), Mode::Apply, now).await;
+    steps.expect("it goes up");
+}
+
+async fn version(db: &TestDatabase) -> u32 {
+    let status = Migrator::embedded().status(db.place()).await;
+    let applied = status.expect("it is known").applied;
+    applied.last().map_or(0, |last| last.version)
+}
+
+on_both!(
+    the_way_back_from_filters_and_headers_keeps_bindings_endpoints_and_secrets_in_force,
+    |db| async {
+        let world = World::new(db).await;
+        let mut endpoint = world.endpoint("app");
+        let signs_along = EndpointSecret {
+            secret: "whsec_along".into(),
+            until: Some(FAR),
+        };
+        // Between one without an end and one that has ended: "whsec_1" of the kit.
+        endpoint.secrets.insert(1, signs_along);
+        let plain = Endpoint {
+            secrets: vec![EndpointSecret::new("whsec_only")],
+            ..world.endpoint("plain")
+        };
+        let mut binding = world.binding("large", HandlerRef::Endpoint(endpoint.id));
+        binding.filter = Some("amount > 100".into());
+        run!(
+            world.store,
+            SYSTEM,
+            [endpoint, plain, binding],
+            |tx| async {
+                tx.endpoint_insert(&endpoint).await?;
+                tx.endpoint_insert(&plain).await?;
+                tx.binding_insert(&binding).await
+            }
+        )
+        .expect("they are added");
+        db.store().close().await;
+        let subject = match db.place() {
+            Place::Sqlite(_) => "zeroblob(16)",
+            Place::Postgres(_) => "'00000000-0000-0000-0000-000000000000'::uuid",
+        };
+        for series in [6, 7, 8] {
+            execute(
+                db,
+                &format!("INSERT INTO sample (series, subject, minute, count) VALUES ({series}, {subject}, 1, 5)"),
+            )
+            .await;
+        }
+
+        down(db, 8).await.expect("it goes down");
+        let secrets = "SELECT replace(secrets, ' ', '') FROM endpoint ORDER BY name";
+        assert_eq!(
+            texts(db, secrets).await,
+            [r#"["whsec_2","whsec_along"]"#, r#"["whsec_only"]"#]
+        );
+        let bindings = "SELECT name || ' ' || type_pattern FROM binding";
+        assert_eq!(texts(db, bindings).await, ["large *"]);
+        let series = "SELECT CAST(series AS text) FROM sample ORDER BY series";
+        assert_eq!(texts(db, series).await, ["6"]);
+
+        // What it had beyond that is gone, and nothing else comes back.
+        up(db).await;
+        let headers = "SELECT headers FROM endpoint";
+        assert_eq!(texts(db, headers).await, ["{}", "{}"]);
+        let filters = "SELECT coalesce(filter, 'none') FROM binding";
+        assert_eq!(texts(db, filters).await, ["none"]);
+        assert_eq!(
+            texts(db, secrets).await,
+            [r#"["whsec_2","whsec_along"]"#, r#"["whsec_only"]"#]
+        );
+    }
+);
+
+on_both!(
+    the_way_back_from_links_is_refused_while_events_wait_for_their_tenant,
+    |db| async {
+        let mut world = World::new(db).await;
+        world.source.settings = r#"{"tenant":{"path":"/account"}}"#.into();
+        let source = world.source.clone();
+        run!(world.store, world.scope(), [source], |tx| tx
+            .source_update(&source))
+        .expect("it changes");
+        let mut arrival = world.arrival("evt_1", 10);
+        let event = &mut arrival.events[0];
+        (event.tenant, event.jobs) = (TenantId::NIL, Vec::new());
+        event.waits_for = vec!["acct_1".into()];
+        world.append(vec![arrival]).await;
+        db.store().close().await;
+
+        let refused = down(db, 7).await;
+        assert!(
+            matches!(refused, Err(SetupError::Migration { version: 8, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(version(db).await, 8);
+        let waiting = "SELECT provider_id FROM event_waiting";
+        assert_eq!(texts(db, waiting).await, ["evt_1"]);
+        let values = "SELECT value FROM event_waiting_value";
+        assert_eq!(texts(db, values).await, ["acct_1"]);
+        let settings = "SELECT settings FROM source";
+        assert_eq!(texts(db, settings).await, [&*world.source.settings]);
+    }
+);
+
+on_both!(
+    the_way_back_from_links_lets_go_of_links_and_rules_and_of_nothing_else,
+    |db| async {
+        let mut world = World::new(db).await;
+        world.source.settings = r#"{"retention":7,"tenant":{"path":"/account"}}"#.into();
+        let source = world.source.clone();
+        let link = SourceLink {
+            id: LinkId::new(BEGIN, &*world.random),
+            source: source.id,
+            value: "acct_1".into(),
+            tenant: world.tenant,
+            created_at: BEGIN,
+        };
+        run!(world.store, SYSTEM, [source, link], |tx| async {
+            tx.source_update(&source).await?;
+            tx.link_insert(&[link]).await
+        })
+        .expect("it is linked");
+        world.append(vec![world.arrival("evt_1", 10)]).await;
+        db.store().close().await;
+
+        down(db, 7).await.expect("it goes down");
+        assert_eq!(version(db).await, 7);
+        let settings = "SELECT replace(settings, ' ', '') FROM source";
+        assert_eq!(texts(db, settings).await, [r#"{"retention":7}"#]);
+        assert_eq!(texts(db, "SELECT provider_id FROM event").await, ["evt_1"]);
+        up(db).await;
+        let links = "SELECT value FROM source_link";
+        assert_eq!(texts(db, links).await, [] as [&str; 0]);
+    }
+);
