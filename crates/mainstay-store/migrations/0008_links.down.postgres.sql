@@ -1,3 +1,6 @@
+-- The owner is under the policies too, and has none.
+ALTER TABLE source NO FORCE ROW LEVEL SECURITY;
+
 -- What waits was acknowledged: it is not thrown away by a way back.
 DO $$
 BEGIN
@@ -7,4 +10,5 @@ BEGIN
 END
 $$;
 UPDATE source SET settings = (settings::jsonb - 'tenant')::text WHERE settings::jsonb ? 'tenant';
+ALTER TABLE source FORCE ROW LEVEL SECURITY;
 DROP TABLE event_waiting_due, event_waiting_value, event_waiting, source_link;

@@ -129,11 +129,11 @@ impl SqlTx<'_> {
         match (self.scope.tenant(), source) {
             (None, None) => {
                 self.receipts_page(page_all(verdict, before, limit), &mut page)
-                    .await?
+                    .await?;
             }
             (None, Some(source)) => {
                 let built = page_source_all(source, verdict, before, limit);
-                self.receipts_page(built, &mut page).await?
+                self.receipts_page(built, &mut page).await?;
             }
             (Some(own), source) => {
                 let sources = match source {

@@ -183,3 +183,31 @@ on_both!(
         assert_eq!(texts(db, links).await, [] as [&str; 0]);
     }
 );
+
+on_both!(
+    the_way_back_from_requests_within_events_gives_them_rows_again,
+    |db| async {
+        let world = World::new(db).await;
+        let (within, apart) = (
+            world.arrival_within("evt_1", 10),
+            world.arrival("evt_2", 20),
+        );
+        world.append(vec![within.clone(), apart.clone()]).await;
+        db.store().close().await;
+
+        let receipts =
+            "SELECT remote || ' ' || CAST(events AS text) || ' ' || CAST(body_bytes AS text)
+            FROM receipt ORDER BY id";
+        assert_eq!(texts(db, receipts).await, ["192.0.2.1 1 14"]);
+        down(db, 10).await.expect("it goes down");
+        let both = ["192.0.2.1 1 5", "192.0.2.1 1 14"];
+        assert_eq!(texts(db, receipts).await, both);
+        up(db).await;
+        assert_eq!(texts(db, receipts).await, both, "what is there stays");
+        let found = texts(
+            db,
+            "SELECT e.provider_id FROM event AS e JOIN receipt AS r ON r.id = e.receipt_id ORDER BY e.id",
+        );
+        assert_eq!(found.await, ["evt_1", "evt_2"]);
+    }
+);

@@ -196,18 +196,14 @@ on_both!(a_body_that_is_kept_is_the_body_that_came, |db| async {
     let inbound = world.signed(&body.replace("\\\\u0000", "x"), SECRET);
     let sent = inbound.body.clone();
     assert_eq!(world.accept(inbound).await.status, 200);
-    let kept = mainstay_domain::StoreExt::read(
-        &*world.store,
-        mainstay_domain::Scope::System("tests"),
-        |tx| {
-            Box::pin(async move {
-                let events = tx
-                    .event_list(&mainstay_domain::intake::EventFilter::default(), 10)
-                    .await?;
-                tx.event_payload(events[0].id).await
-            })
-        },
-    )
+    let kept = StoreExt::read(&*world.store, Scope::System("tests"), |tx| {
+        Box::pin(async move {
+            let events = tx
+                .event_list(&mainstay_domain::intake::EventFilter::default(), 10)
+                .await?;
+            tx.event_payload(events[0].id).await
+        })
+    })
     .await
     .expect("the event is read")
     .expect("it has a payload");
