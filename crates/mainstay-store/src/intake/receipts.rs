@@ -107,6 +107,22 @@ impl SqlTx<'_> {
         Ok(released)
     }
 
+    /// One by one, by the key.
+    pub(super) async fn receipts_known(
+        &mut self,
+        ids: &[ReceiptId],
+    ) -> StoreResult<Vec<ReceiptId>> {
+        self.system()?;
+        let mut known = Vec::new();
+        for id in ids {
+            let found: Option<ReceiptId> = self
+                .first(&q::RECEIPT_KNOWN, values![*id], |row| row.get(0))
+                .await?;
+            known.extend(found);
+        }
+        Ok(known)
+    }
+
     pub(super) async fn receipts_of(
         &mut self,
         id: EventId,
