@@ -161,7 +161,7 @@ fn spool(status: &SpoolStatus, now: mainstay_domain::Timestamp) -> Check {
         Some("the spool is full: requests are answered 503")
     } else if status.taking {
         Some("requests go into the spool until the database has stored what waits there")
-    } else if status.counts.set_aside + status.counts.lost > 0 {
+    } else if status.counts.set_aside + status.counts.lost + status.counts.damaged > 0 {
         Some("not all that was spooled could be stored; see the log")
     } else {
         None

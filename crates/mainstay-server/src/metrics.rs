@@ -329,6 +329,11 @@ fn spooled(text: &mut String, status: &SpoolStatus, now: Timestamp) -> std::fmt:
             "Spooled requests that are to be stored",
             status.waiting,
         ),
+        (
+            "damaged",
+            "Stretches of the spool's files that cannot be read, since the start",
+            counts.damaged,
+        ),
         ("bytes", "What the spool's files take", status.bytes),
         ("max_bytes", "The most that they may take", status.max_bytes),
         (

@@ -132,6 +132,9 @@ pub struct SpoolCounts {
     pub lost: u64,
     /// Sent away since it was full, or could not be written.
     pub refused: u64,
+    /// Stretches of its files that cannot be read; how many records stood in them is known only of those that were written
+    /// or counted since the start, which are `lost`.
+    pub damaged: u64,
 }
 
 impl SpoolCounts {
@@ -396,22 +399,22 @@ impl Spool {
         state.counts.stored += stored;
         state.counts.set_aside += set_aside;
         state.offset = batch.end.1;
-        let known = |segment: &Segment, gap: &Range<u64>| segment.gaps.contains(gap);
+        let mut damaged = 0;
         if let Some(front) = state.segments.front_mut() {
             front.drained += batch.records.len() as u64;
-            for gap in &batch.gaps {
-                if !known(front, gap) {
-                    front.damaged = true;
-                    let file = front.name.file(Kind::Spool);
-                    tracing::error!(
-                        file,
-                        from = gap.start,
-                        to = gap.end,
-                        "a part of the spool cannot be read any more; the file is kept"
-                    );
-                }
+            for gap in batch.gaps.iter().filter(|gap| !front.gaps.contains(gap)) {
+                damaged += 1;
+                front.damaged = true;
+                let file = front.name.file(Kind::Spool);
+                tracing::error!(
+                    file,
+                    from = gap.start,
+                    to = gap.end,
+                    "a part of the spool cannot be read any more; the file is kept"
+                );
             }
         }
+        state.counts.damaged += damaged;
         if state.counts.waiting() == 0 {
             state.oldest = None;
         }

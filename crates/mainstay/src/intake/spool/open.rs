@@ -104,7 +104,8 @@ fn found(folder: &Path) -> io::Result<State> {
             state.bytes += fs::metadata(&path)?.len();
             continue;
         }
-        let (segment, oldest) = examined(&path, *name, Some(*name) == newest)?;
+        let (segment, oldest, damaged) = examined(&path, *name, Some(*name) == newest)?;
+        state.counts.damaged += damaged;
         if segment.len == 0 {
             fs::remove_file(&path)?;
             continue;
@@ -128,8 +129,12 @@ fn found(folder: &Path) -> io::Result<State> {
     Ok(state)
 }
 
-/// Looks through a segment. Of the newest one the end may be torn, which is cut off: it was never acknowledged.
-fn examined(path: &Path, name: Name, newest: bool) -> io::Result<(Segment, Option<Timestamp>)> {
+/// Looks through a segment: what it holds, when its first record came, and how often it is damaged. Of the newest one the end may be torn, which is cut off: it was never acknowledged.
+fn examined(
+    path: &Path,
+    name: Name,
+    newest: bool,
+) -> io::Result<(Segment, Option<Timestamp>, u64)> {
     let bytes = fs::read(path)?;
     let scan = frame::scan(&bytes, name.salt);
     let mut segment = Segment::new(name);
@@ -138,6 +143,7 @@ fn examined(path: &Path, name: Name, newest: bool) -> io::Result<(Segment, Optio
     segment.len = bytes.len() as u64;
     let file = path.display();
     let torn = segment.len - scan.end;
+    let mut damaged = 0;
     if torn > 0 && newest {
         tracing::warn!(%file, bytes = torn, "the end of the spool was only half written and is cut off");
         let cut = OpenOptions::new().write(true).open(path)?;
@@ -146,6 +152,7 @@ fn examined(path: &Path, name: Name, newest: bool) -> io::Result<(Segment, Optio
         segment.len = scan.end;
     } else if torn > 0 {
         segment.damaged = true;
+        damaged += 1;
         segment.gaps.push(scan.end..segment.len);
         tracing::error!(%file, from = scan.end, to = segment.len, "the end of a file of the spool cannot be read; the file is kept");
     }
@@ -153,6 +160,7 @@ fn examined(path: &Path, name: Name, newest: bool) -> io::Result<(Segment, Optio
         let (from, to) = (gap.at.start, gap.at.end);
         if gap.synced || !newest {
             segment.damaged = true;
+            damaged += 1;
             tracing::error!(%file, from, to, "a part of the spool cannot be read; the rest is stored, the file is kept");
         } else {
             tracing::warn!(%file, from, to, "a part of what was written to the spool last cannot be read");
@@ -161,5 +169,5 @@ fn examined(path: &Path, name: Name, newest: bool) -> io::Result<(Segment, Optio
     }
     let first = frame::first(&bytes, name.salt, 0);
     let oldest = first.and_then(|frame| Some(Record::decode(frame.payload)?.received_at));
-    Ok((segment, oldest))
+    Ok((segment, oldest, damaged))
 }

@@ -115,7 +115,8 @@ async fn an_end_torn_at_any_byte_is_cut_off_and_what_was_whole_is_kept() {
         let left: Vec<u128> = (1..=(cut / each) as u128).collect();
         assert_eq!(spool.status().counts.found, left.len() as u64, "{cut}");
         assert_eq!(drained(&spool).await, left, "{cut}");
-        assert_eq!(spool.status().counts.lost, 0, "{cut}");
+        let counts = spool.status().counts;
+        assert_eq!((counts.lost, counts.damaged), (0, 0), "{cut}");
     }
 }
 
@@ -128,6 +129,7 @@ async fn a_byte_flipped_in_the_middle_costs_one_record_and_the_file_is_kept() {
         flipped[at] ^= 0x40;
         fs::write(&file, &flipped).expect("written");
         let spool = open(options(folder.path()), 2);
+        assert_eq!(spool.status().counts.damaged, 1, "{at}");
         let hurt = (at / each + 1) as u128;
         let left: Vec<u128> = (1..=5).filter(|number| *number != hurt).collect();
         assert_eq!(drained(&spool).await, left, "{at}");
