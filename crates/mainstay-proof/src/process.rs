@@ -60,6 +60,8 @@ pub struct Setup {
     pub database: Option<String>,
     /// The file layer to run over.
     pub lossy: Option<Lossy>,
+    /// The folder of its spool.
+    pub spool: Option<PathBuf>,
     /// Whether the dashboard says that this is a demo.
     pub demo: bool,
 }
@@ -103,6 +105,9 @@ impl Setup {
         }
         if self.demo {
             command.arg("--demo");
+        }
+        if let Some(spool) = &self.spool {
+            command.env("MAINSTAY_INTAKE_SPOOL_DIR", spool);
         }
         if let Some(lossy) = &self.lossy {
             command.envs(lossy.environment());

@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     /// How much is kept of what was refused.
     pub(crate) quarantine: Bounds,
+    /// Where requests go while the database is gone; none: they are sent away.
+    pub(crate) spool: Option<SpoolConfig>,
     /// How logs are written.
     pub(crate) log: Log,
     /// Whether this is the demo: shown in the dashboard.
@@ -92,6 +94,15 @@ pub(crate) struct Retention {
     pub(crate) receipts_refused_days: i64,
     /// The counts behind the charts.
     pub(crate) samples_days: i64,
+}
+
+/// Where the spool is and what it may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpoolConfig {
+    /// Its folder.
+    pub(crate) dir: PathBuf,
+    /// The most that its files take.
+    pub(crate) max_bytes: u64,
 }
 
 /// How logs are written.
@@ -225,6 +236,24 @@ mod tests {
     }
 
     #[test]
+    fn a_spool_is_off_until_it_has_a_folder() {
+        let config = Config::from_layers(Default::default()).expect("the defaults hold");
+        assert_eq!(config.spool, None);
+        let from_file = file("[intake.spool]\nmax_bytes = 134217728\n");
+        let layers = [
+            from_file.expect("the file is right"),
+            variables(&[("MAINSTAY_INTAKE_SPOOL_DIR", "/srv/spool")]).expect("they are right"),
+            Layer::default(),
+        ];
+        let config = Config::from_layers(layers).expect("the whole is right");
+        let expected = SpoolConfig {
+            dir: "/srv/spool".into(),
+            max_bytes: 134_217_728,
+        };
+        assert_eq!(config.spool, Some(expected));
+    }
+
+    #[test]
     fn a_secret_can_be_read_from_a_file_and_is_not_shown() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("url");
@@ -268,6 +297,9 @@ mod tests {
             "[quarantine]\nper_second = 0",
             "[quarantine]\nrows_per_source = 50001",
             "log = \"xml\"",
+            "[intake.spool]\ndir = \"beside\"",
+            "[intake.spool]\ndir = \"/srv/spool\"\nmax_bytes = 1",
+            "[intake.spool]\nmax_bytes = 134217728",
         ] {
             let layer = file(text).expect("the form is right");
             let layers = [layer, Layer::default(), Layer::default()];

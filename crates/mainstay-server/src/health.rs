@@ -11,6 +11,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use mainstay::intake::spool::SpoolStatus;
 use mainstay_domain::{Scope, StoreExt};
 use serde::Serialize;
 use tokio::sync::Mutex;
@@ -44,7 +45,7 @@ pub(crate) struct Check {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     latency_ms: Option<u64>,
-    /// Jobs that wait.
+    /// Jobs that wait; for the spool, requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     depth: Option<i64>,
@@ -56,6 +57,10 @@ pub(crate) struct Check {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     owner: Option<bool>,
+    /// Why it is not healthy, where that is not plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<&'static str>,
 }
 
 impl Check {
@@ -66,6 +71,7 @@ impl Check {
             depth: None,
             oldest_waiting_secs: None,
             owner: None,
+            reason: None,
         }
     }
 }
@@ -75,7 +81,7 @@ impl Check {
 pub(crate) struct Health {
     /// The worst of all checks.
     status: Status,
-    /// By part: `database`, `queue`, `engine`.
+    /// By part: `database`, `queue`, `engine`, and `spool` where there is one.
     checks: BTreeMap<&'static str, Check>,
     version: &'static str,
     uptime_secs: u64,
@@ -135,12 +141,40 @@ pub(crate) async fn check(app: &App) -> Health {
         },
     );
     checks.insert("queue", queue(app, now).await);
+    if let Some(status) = app.mainstay.intake.spool_status() {
+        checks.insert("spool", spool(&status, now));
+    }
     Health {
         status: worst(&checks),
         checks,
         version: env!("CARGO_PKG_VERSION"),
         uptime_secs: app.uptime().as_secs(),
         timestamp: now.into(),
+    }
+}
+
+/// Healthy while it is empty and could be written. What was set aside or lost has to be looked at, and a new start forgets.
+fn spool(status: &SpoolStatus, now: mainstay_domain::Timestamp) -> Check {
+    let reason = if status.failing.is_some() {
+        Some("the spool cannot be written: without the database requests are answered 503")
+    } else if status.taking && status.bytes >= status.max_bytes {
+        Some("the spool is full: requests are answered 503")
+    } else if status.taking {
+        Some("requests go into the spool until the database has stored what waits there")
+    } else if status.counts.set_aside + status.counts.lost + status.counts.damaged > 0 {
+        Some("not all that was spooled could be stored; see the log")
+    } else {
+        None
+    };
+    let status_of = match reason {
+        Some(_) => Status::Degraded,
+        None => Status::Healthy,
+    };
+    Check {
+        depth: Some(status.waiting as i64),
+        oldest_waiting_secs: status.oldest.map(|oldest| now.ms_since(oldest) / 1_000),
+        reason,
+        ..Check::of(status_of)
     }
 }
 
@@ -242,6 +276,40 @@ mod tests {
             all(&[Status::Unhealthy, Status::Degraded, Status::Healthy]),
             Status::Unhealthy
         );
+    }
+
+    #[test]
+    fn a_spool_that_is_used_or_cannot_be_is_degraded_and_says_why() {
+        let now = mainstay_domain::Timestamp::from_secs(1_900_000_000);
+        let idle = SpoolStatus {
+            max_bytes: 100,
+            ..SpoolStatus::default()
+        };
+        assert_eq!(spool(&idle, now).status, Status::Healthy);
+        let used = SpoolStatus {
+            taking: true,
+            waiting: 3,
+            oldest: Some(now.minus_ms(4_000)),
+            ..idle.clone()
+        };
+        let failing = SpoolStatus {
+            failing: Some("no room".into()),
+            ..idle
+        };
+        let full = SpoolStatus {
+            bytes: 100,
+            ..used.clone()
+        };
+        for (status, word) in [(&used, "until"), (&failing, "cannot"), (&full, "full")] {
+            let check = spool(status, now);
+            assert_eq!(check.status, Status::Degraded);
+            assert!(
+                check.reason.is_some_and(|reason| reason.contains(word)),
+                "{word}"
+            );
+        }
+        let check = spool(&used, now);
+        assert_eq!((check.depth, check.oldest_waiting_secs), (Some(3), Some(4)));
     }
 
     #[test]

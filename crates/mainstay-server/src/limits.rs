@@ -10,6 +10,9 @@ pub(crate) const DATA: &str = "./mainstay-data";
 /// The configuration file that is read when it is there.
 pub(crate) const CONFIG_FILE: &str = "mainstay.toml";
 
+/// What the spool takes on its disk, where there is one.
+pub(crate) const SPOOL_BYTES: u64 = 1024 * 1024 * 1024;
+
 /// Connections at the same time.
 pub(crate) const CONNECTIONS: usize = 4_096;
 /// Connections at the same time from one address that is no trusted proxy.

@@ -7,8 +7,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use mainstay::watch::Durations;
-use mainstay_domain::{Scope, StoreExt, jobs::QueueNumber};
+use mainstay::{intake::spool::SpoolStatus, watch::Durations};
+use mainstay_domain::{Scope, StoreError, StoreExt, Timestamp, jobs::QueueNumber};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -23,6 +23,7 @@ use prometheus_client::{
 use crate::{
     access::authenticate,
     http::{Problem, proxies::Client},
+    limits,
     state::App,
     stats::Queue,
 };
@@ -294,6 +295,63 @@ fn deliveries(
     Ok(())
 }
 
+/// What became of spooled requests since this process started: `found` and `accepted` together are what was `stored`,
+/// `set_aside` or `lost` and what waits.
+fn spooled(text: &mut String, status: &SpoolStatus, now: Timestamp) -> std::fmt::Result {
+    const RECORDS: &str = "mainstay_spool_records";
+    writeln!(
+        text,
+        "# HELP {RECORDS} Spooled requests: found and accepted is stored, set aside, lost and waiting.\n\
+         # TYPE {RECORDS} counter"
+    )?;
+    let counts = &status.counts;
+    for (what, count) in [
+        ("found", counts.found),
+        ("accepted", counts.accepted),
+        ("stored", counts.stored),
+        ("set_aside", counts.set_aside),
+        ("lost", counts.lost),
+        ("refused", counts.refused),
+    ] {
+        writeln!(text, "{RECORDS}_total{{what=\"{what}\"}} {count}")?;
+    }
+    let oldest = status
+        .oldest
+        .map_or(0, |oldest| now.ms_since(oldest).max(0) / 1_000);
+    let gauges = [
+        (
+            "taking",
+            "1 while requests go into the spool",
+            u64::from(status.taking),
+        ),
+        (
+            "waiting",
+            "Spooled requests that are to be stored",
+            status.waiting,
+        ),
+        (
+            "damaged",
+            "Stretches of the spool's files that cannot be read, since the start",
+            counts.damaged,
+        ),
+        ("bytes", "What the spool's files take", status.bytes),
+        ("max_bytes", "The most that they may take", status.max_bytes),
+        (
+            "oldest_seconds",
+            "How long the oldest request has been waiting",
+            oldest as u64,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let name = format!("mainstay_spool_{name}");
+        writeln!(
+            text,
+            "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}"
+        )?;
+    }
+    Ok(())
+}
+
 /// Refused requests that were only counted, on this node since it started.
 fn not_kept(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
     const NAME: &str = "mainstay_intake_refused_not_kept";
@@ -312,6 +370,25 @@ fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
+}
+
+/// What the database has to say, if it answers: without it the rest is wanted all the more.
+async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
+    let counts = app.store.read(Scope::System("metrics"), |tx| {
+        Box::pin(async move { tx.waiting_counts().await })
+    });
+    let asked = async { Ok::<_, StoreError>((app.stats.queues(app).await?, counts.await?)) };
+    let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, asked).await;
+    let (all, counts) = match asked.unwrap_or(Err(StoreError::Timeout)) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "metrics are without what the database counts");
+            return Ok(());
+        }
+    };
+    queues(text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
+    deliveries(text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
+    waiting(text, &counts).map_err(Problem::internal)
 }
 
 /// Metrics, as OpenMetrics
@@ -334,18 +411,12 @@ pub(crate) async fn metrics(
             .everywhere()?;
     }
     let mut text = app.metrics.text(&app).map_err(Problem::internal)?;
-    let all = app.stats.queues(&app).await?;
     let end = "# EOF\n";
     text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
-    queues(&mut text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
-    deliveries(&mut text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
-    let counts = app
-        .store
-        .read(Scope::System("metrics"), |tx| {
-            Box::pin(async move { tx.waiting_counts().await })
-        })
-        .await?;
-    waiting(&mut text, &counts).map_err(Problem::internal)?;
+    stored(&mut text, &app).await?;
+    if let Some(status) = app.mainstay.intake.spool_status() {
+        spooled(&mut text, &status, app.clock.now()).map_err(Problem::internal)?;
+    }
     not_kept(&mut text, &app.mainstay.intake.refused_not_kept()).map_err(Problem::internal)?;
     text.push_str(end);
     let kind =
@@ -393,6 +464,28 @@ mod tests {
         not_kept(&mut text, &[("shop".into(), 3)]).expect("a string takes everything");
         let line = "mainstay_intake_refused_not_kept_total{source=\"shop\"} 3\n";
         assert!(text.ends_with(line), "{text}");
+    }
+
+    #[test]
+    fn what_was_spooled_is_counted_by_what_became_of_it() {
+        let mut status = SpoolStatus::default();
+        status.counts.accepted = 5;
+        status.counts.stored = 3;
+        status.waiting = 2;
+        status.oldest = Some(Timestamp::from_secs(100));
+        let mut text = String::new();
+        spooled(&mut text, &status, Timestamp::from_secs(107)).expect("a string takes everything");
+        for line in [
+            "records_total{what=\"accepted\"} 5\n",
+            "records_total{what=\"stored\"} 3\n",
+            "waiting 2\n",
+            "oldest_seconds 7\n",
+        ] {
+            assert!(
+                text.contains(&format!("mainstay_spool_{line}")),
+                "{line} {text}"
+            );
+        }
     }
 
     #[test]

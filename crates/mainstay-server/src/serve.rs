@@ -7,7 +7,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use mainstay::{Mainstay, Parts};
+use mainstay::{
+    Mainstay, Parts,
+    intake::spool::{Spool, SpoolOptions},
+};
 use mainstay_domain::{Clock, Random, Store};
 use mainstay_store::{
     DataDirectory, PostgresOptions, PostgresStore, PostgresUrl, SqliteOptions, SqliteStore,
@@ -157,10 +160,21 @@ async fn start(
             samples_days: config.retention.samples_days,
         },
         quarantine: config.quarantine,
+        spool: spool(config, Arc::clone(random)).await?,
     };
     Mainstay::start(parts)
         .await
         .context("the engine cannot start")
+}
+
+/// Opens the spool, where there is one. What is in it is read once.
+async fn spool(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Option<Spool>> {
+    let Some(spool) = &config.spool else {
+        return Ok(None);
+    };
+    let options = SpoolOptions::new(spool.dir.clone(), spool.max_bytes);
+    let opened = tokio::task::spawn_blocking(move || Spool::open(options, random)).await?;
+    Ok(Some(opened?))
 }
 
 /// The address that somebody on this machine reaches the server under.

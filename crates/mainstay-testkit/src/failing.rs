@@ -13,6 +13,7 @@ use mainstay_domain::{
     intake::{Appended, Arrival},
     store::{BoxFuture, Database, Erased, Lease, Table, Work, each},
 };
+use tokio::sync::watch;
 
 #[derive(Debug, Default)]
 struct Plan {
@@ -27,6 +28,7 @@ pub struct FailingStore {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
     down: AtomicBool,
+    hung: watch::Sender<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,6 +58,7 @@ impl FailingStore {
             inner,
             plan: Mutex::default(),
             down: AtomicBool::new(false),
+            hung: watch::channel(false).0,
         }
     }
 
@@ -76,6 +79,16 @@ impl FailingStore {
     /// Everything fails until this is taken back.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Nothing is answered until this is taken back; what was asked for meanwhile then goes on.
+    pub fn set_hung(&self, hung: bool) {
+        self.hung.send_replace(hung);
+    }
+
+    async fn answering(&self) {
+        // The sender is our own: it cannot be gone.
+        let _ = self.hung.subscribe().wait_for(|hung| !hung).await;
     }
 
     /// How many transactions were asked for.
@@ -122,7 +135,10 @@ impl Store for FailingStore {
 
     fn transact_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
         let fate = self.fate();
-        Box::pin(fate.befalls(self.inner.transact_erased(scope, work)))
+        Box::pin(async move {
+            self.answering().await;
+            fate.befalls(self.inner.transact_erased(scope, work)).await
+        })
     }
 
     fn append(
@@ -132,6 +148,7 @@ impl Store for FailingStore {
     ) -> BoxFuture<'_, Vec<StoreResult<Vec<Appended>>>> {
         let (fate, count) = (self.fate(), arrivals.len());
         Box::pin(async move {
+            self.answering().await;
             let appended = self.inner.append(config_version, arrivals);
             match fate.befalls(async { Ok(appended.await) }).await {
                 Ok(answers) => answers,
@@ -142,6 +159,7 @@ impl Store for FailingStore {
 
     fn read_erased(&self, scope: Scope, work: Work) -> BoxFuture<'_, StoreResult<Erased>> {
         Box::pin(async move {
+            self.answering().await;
             self.up()?;
             self.inner.read_erased(scope, work).await
         })

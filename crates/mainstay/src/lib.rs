@@ -21,7 +21,7 @@ pub mod own;
 pub mod watch;
 
 use clean::Retention;
-use intake::{BuiltinQueues, Intake};
+use intake::{Beside, BuiltinQueues, Intake, spool::Spool};
 use jobs::{Engine, EngineHandle, EngineOptions, Registry};
 use watch::Samples;
 
@@ -44,6 +44,8 @@ pub struct Parts {
     pub retention: Retention,
     /// How much is kept of what was refused.
     pub quarantine: Bounds,
+    /// Where requests go while the database does not take them; none: they are sent away.
+    pub spool: Option<Spool>,
 }
 
 /// A running Mainstay: one node.
@@ -98,6 +100,7 @@ impl Mainstay {
             certificates,
             retention,
             quarantine,
+            spool,
         } = parts;
         let mut registry = registry(&clock);
         let builtin = queues(&*store, &registry).await?;
@@ -109,7 +112,7 @@ impl Mainstay {
             builtin.clone(),
             Arc::clone(&samples),
             certificates,
-            quarantine,
+            Beside { quarantine, spool },
         )
         .await?;
         registry.outbound(
@@ -166,6 +169,10 @@ impl Mainstay {
         self.background.spawn(intake::assign::run(
             Arc::clone(&self.intake),
             owner.clone(),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(intake::spool::run(
+            Arc::clone(&self.intake),
             self.stop.subscribe(),
         ));
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));

@@ -1204,7 +1204,7 @@ export interface components {
         Check: {
             /**
              * Format: int64
-             * @description Jobs that wait.
+             * @description Jobs that wait; for the spool, requests.
              */
             depth?: number;
             /**
@@ -1219,6 +1219,8 @@ export interface components {
             oldest_waiting_secs?: number;
             /** @description Whether this node runs the engine; others stand by. */
             owner?: boolean;
+            /** @description Why it is not healthy, where that is not plain. */
+            reason?: string;
             status: components["schemas"]["Status"];
         };
         /** @description Sources, endpoints and bindings as they are declared. */
@@ -1768,7 +1770,7 @@ export interface components {
         };
         /** @description How the installation is. */
         Health: {
-            /** @description By part: `database`, `queue`, `engine`. */
+            /** @description By part: `database`, `queue`, `engine`, and `spool` where there is one. */
             checks: {
                 [key: string]: components["schemas"]["Check"];
             };

@@ -6,6 +6,7 @@
 //! - `lie` (SQLite): the same on a disk that only says that it syncs. Events *must* be missing: a harness that does not
 //!   see that sees nothing.
 //! - `immediate` (PostgreSQL): the database is stopped as by a power cut while the server runs.
+//! - `spool` (PostgreSQL): the same with a spool, and `kill -9` of the server while it spools or drains.
 
 use std::{
     process::ExitCode,
@@ -84,6 +85,7 @@ enum Mode {
     Power,
     Lie,
     Immediate,
+    Spool,
 }
 
 impl Options {
@@ -96,6 +98,7 @@ impl Options {
             (Which::Sqlite, Mode::Lie, LIE_ROUNDS),
             (Which::Postgres, Mode::Kill, self.rounds),
             (Which::Postgres, Mode::Immediate, (self.rounds / 8).max(3)),
+            (Which::Postgres, Mode::Spool, (self.rounds / 8).max(3)),
         ];
         let wanted = |which: Which, mode: Mode| {
             (self.database == Which::Both || self.database == which)
@@ -191,6 +194,7 @@ impl Campaign {
             port: port_free()?,
             database: cluster.as_ref().map(|cluster| cluster.url().to_owned()),
             lossy: None,
+            spool: (mode == Mode::Spool).then(|| folder.path().join("spool")),
             demo: false,
         };
         // Little on purpose: here the server is what fails.
@@ -225,6 +229,10 @@ impl Campaign {
         let (server, rounds) = self.rounds(server, &traffic, line).await?;
         let (report, played) = traffic.stop().await?;
         let begin = Instant::now();
+        while self.setup.spool.is_some() && !self.spool_empty().await? {
+            ensure!(begin.elapsed() < self.drain, "the spool is not drained");
+            sleep(Duration::from_millis(50)).await;
+        }
         let mut api = Api::open(&self.setup.data)?;
         while api.jobs_not_over().await? > 0
             && begin.elapsed() < self.drain
@@ -313,6 +321,11 @@ impl Campaign {
                 thousands(self.receiver.applied() as u64)
             ));
             sleep(self.pause()).await;
+            if self.mode == Mode::Spool {
+                server = self.spool_round(server).await?;
+                tally.slowest = tally.slowest.max(server.ready_after);
+                continue;
+            }
             if self.mode == Mode::Immediate {
                 tally.slowest = tally.slowest.max(self.database_crash(&mut server).await?);
                 continue;
@@ -349,6 +362,51 @@ impl Campaign {
         let long = self.mode == Mode::Kill && self.cluster.is_some() && self.dice.chance(0.3);
         let (from, to) = if long { LONG_MS } else { SHORT_MS };
         Duration::from_millis(self.dice.range(from, to))
+    }
+
+    /// Stops PostgreSQL without a word while the server goes on into its spool; now and then it is killed there, or
+    /// while it stores what is in it.
+    async fn spool_round(&mut self, server: Server) -> anyhow::Result<Server> {
+        let cluster = self.cluster.as_mut().context("this mode is PostgreSQL's")?;
+        let how = if self.dice.chance(0.5) {
+            Crash::Immediate
+        } else {
+            Crash::Kill
+        };
+        cluster.crash(how).await?;
+        sleep(Duration::from_millis(self.dice.range(50, 1_500))).await;
+        let mut server = Some(server);
+        if self.dice.chance(0.4)
+            && let Some(server) = server.take()
+        {
+            server.kill().await?;
+        }
+        cluster.resume().await?;
+        if self.dice.chance(0.4)
+            && let Some(server) = server.take()
+        {
+            sleep(Duration::from_millis(self.dice.range(0, 400))).await;
+            server.kill().await?;
+        }
+        match server {
+            Some(mut server) => {
+                server.alive()?;
+                Ok(server)
+            }
+            None => self.setup.start().await,
+        }
+    }
+
+    /// Whether everything that was spooled is stored.
+    async fn spool_empty(&self) -> anyhow::Result<bool> {
+        let mut client = Client::new(self.setup.address().to_string(), Duration::from_secs(10));
+        let answer = client.send("GET", "/metrics", &[], Bytes::new()).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        for gone in ["lost", "set_aside"] {
+            let none = format!("mainstay_spool_records_total{{what=\"{gone}\"}} 0\n");
+            ensure!(text.contains(&none), "the spool has {gone} some");
+        }
+        Ok(text.contains("mainstay_spool_taking 0\n"))
     }
 
     /// Stops PostgreSQL without a word while the server goes on; how long it took until intake commits again.

@@ -184,6 +184,7 @@ impl Demo {
             port: port_free()?,
             database: cluster.as_ref().map(|cluster| cluster.url().to_owned()),
             lossy: None,
+            spool: None,
             demo: true,
         };
         let flaky = Mood {

@@ -1,6 +1,7 @@
 //! The processes that a bench measures and measures with: the server, the naive handler, the load generator.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader},
     net::TcpListener,
     path::Path,
@@ -85,6 +86,19 @@ pub(crate) async fn server(
     database: Option<&str>,
     verify_only: bool,
 ) -> anyhow::Result<Process> {
+    let variables: &[(&str, &OsStr)] = match verify_only {
+        true => &[(VERIFY_ONLY, OsStr::new("1"))],
+        false => &[],
+    };
+    server_with(data, database, variables).await
+}
+
+/// The same, with these variables.
+pub(crate) async fn server_with(
+    data: &Path,
+    database: Option<&str>,
+    variables: &[(&str, &OsStr)],
+) -> anyhow::Result<Process> {
     let address = format!("127.0.0.1:{}", port_free()?);
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -96,9 +110,7 @@ pub(crate) async fn server(
     if let Some(url) = database {
         command.args(["--database", url]);
     }
-    if verify_only {
-        command.env(VERIFY_ONLY, "1");
-    }
+    command.envs(variables.iter().copied());
     let mut process = Process {
         child: command.spawn().context("the server could not be started")?,
         address,
@@ -132,17 +144,7 @@ pub(crate) async fn server(
 /// Declares the two sources that take the load: the events of [`SOURCE`] bring a job each that waits, for an endpoint
 /// that is disabled; those of [`BUSY_SOURCE`] bring one that is carried out at once by the handler that does nothing.
 pub(crate) async fn sources_declare(data: &Path, secret: &str) -> anyhow::Result<()> {
-    let api: Value = serde_json::from_slice(&std::fs::read(data.join("api.json"))?)?;
-    let (address, token) = (api["address"].as_str(), api["token"].as_str());
-    let (address, token) = address.zip(token).context("address and token of the API")?;
-    let api = Api {
-        client: reqwest::Client::new(),
-        base: match address.contains("://") {
-            true => address.to_owned(),
-            false => format!("http://{address}"),
-        },
-        token: token.to_owned(),
-    };
+    let api = Api::open(data)?;
     for source in [SOURCE, BUSY_SOURCE] {
         let body = json!({ "name": source, "scheme": "stripe", "secret": secret });
         api.send(Method::POST, "sources", body).await?;
@@ -169,7 +171,29 @@ struct Api {
     token: String,
 }
 
+/// What a read-only statement that answers one number says.
+pub(crate) async fn number(data: &Path, statement: &str) -> anyhow::Result<i64> {
+    let body = json!({ "statement": statement });
+    let table = Api::open(data)?.send(Method::POST, "sql", body).await?;
+    let number = table["rows"][0][0].as_i64();
+    number.with_context(|| format!("a number from {statement}"))
+}
+
 impl Api {
+    fn open(data: &Path) -> anyhow::Result<Self> {
+        let api: Value = serde_json::from_slice(&std::fs::read(data.join("api.json"))?)?;
+        let (address, token) = (api["address"].as_str(), api["token"].as_str());
+        let (address, token) = address.zip(token).context("address and token of the API")?;
+        Ok(Self {
+            client: reqwest::Client::new(),
+            base: match address.contains("://") {
+                true => address.to_owned(),
+                false => format!("http://{address}"),
+            },
+            token: token.to_owned(),
+        })
+    }
+
     async fn send(&self, method: Method, path: &str, body: Value) -> anyhow::Result<Value> {
         let request = self
             .client
@@ -228,6 +252,8 @@ pub(crate) struct Load<'a> {
     pub(crate) connections: usize,
     pub(crate) body: usize,
     pub(crate) rate: Option<f64>,
+    /// Which share of the time is not counted; none: as much as usual.
+    pub(crate) warm_up: Option<f64>,
     pub(crate) run: &'a str,
 }
 
@@ -259,6 +285,9 @@ impl Load<'_> {
             .kill_on_drop(true);
         if let Some(rate) = self.rate {
             command.args(["--rate", &rate.to_string()]);
+        }
+        if let Some(share) = self.warm_up {
+            command.args(["--warm-up", &share.to_string()]);
         }
         let output = command.output().await?;
         ensure!(

@@ -68,6 +68,29 @@ impl Cluster {
         cluster.url = script("socket", &cluster.folder)?;
         Ok(cluster)
     }
+
+    /// Stops it as a power cut would.
+    pub(crate) async fn pause(&self) -> anyhow::Result<()> {
+        self.script("pause").await
+    }
+
+    /// Starts it again under the same address.
+    pub(crate) async fn resume(&self) -> anyhow::Result<()> {
+        self.script("resume").await
+    }
+
+    async fn script(&self, word: &str) -> anyhow::Result<()> {
+        let mut command = tokio::process::Command::new(SCRIPT);
+        command.arg(word).arg(&self.folder);
+        let done = command
+            .env("POSTGRES_SETTINGS", SETTINGS)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .await?;
+        ensure!(done.success(), "{SCRIPT} {word} failed");
+        Ok(())
+    }
 }
 
 fn script(what: &str, folder: &Path) -> anyhow::Result<String> {

@@ -144,6 +144,7 @@ async fn measure(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Measured> {
         connections: args.connections,
         body: args.body,
         rate: None,
+        warm_up: None,
         run: "",
     };
     let (mut verified, mut kept, mut naive) = (Vec::new(), Vec::new(), Vec::new());

@@ -24,7 +24,7 @@ use tokio::{
 
 /// The secret of the source, by environment: a command line is everybody's to read.
 pub(crate) const SECRET: &str = "MAINSTAY_BENCH_SECRET";
-/// Requests before this much of the time has passed are not counted.
+/// Requests before this much of the time has passed are not counted, unless said otherwise.
 const WARM_UP: f64 = 0.15;
 /// Answers are small; a larger one is not from our server.
 const ANSWER_BYTES_MAX: usize = 64 * 1_024;
@@ -50,6 +50,9 @@ pub(crate) struct LoadArgs {
     /// Requests in a second; without it as many as are answered
     #[arg(long)]
     pub(crate) rate: Option<f64>,
+    /// Which share of the time is not counted
+    #[arg(long, default_value_t = WARM_UP)]
+    pub(crate) warm_up: f64,
     /// Makes the ids of this run unlike those of every other
     #[arg(long)]
     pub(crate) run: String,
@@ -64,6 +67,8 @@ pub(crate) struct LoadReport {
     pub(crate) requests: u64,
     /// Answers by status.
     pub(crate) statuses: BTreeMap<u16, u64>,
+    /// How many were answered with 2xx, those that are not counted included.
+    pub(crate) accepted: u64,
     /// Latencies in milliseconds; from the moment a request was due where a rate is given.
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -97,7 +102,7 @@ async fn load(args: &LoadArgs, secret: &str) -> anyhow::Result<LoadReport> {
     ensure!(args.connections > 0 && args.seconds > 0.0, "nothing to do");
     let begin = Instant::now();
     let length = Duration::from_secs_f64(args.seconds);
-    let window = (begin + length.mul_f64(WARM_UP), begin + length);
+    let window = (begin + length.mul_f64(args.warm_up), begin + length);
     let mut connections = JoinSet::new();
     for number in 0..args.connections {
         let bodies = Bodies::new(args, secret, number);
@@ -131,6 +136,7 @@ async fn send(
         }
         let status = connection.exchange(bodies.next_request()?).await?;
         let done = Instant::now();
+        counts.accepted += u64::from((200..300).contains(&status));
         if due >= from && done <= to {
             counts.one(status, done - due)?;
         }
@@ -165,6 +171,7 @@ impl Pace {
 struct Counts {
     histogram: Histogram<u64>,
     statuses: BTreeMap<u16, u64>,
+    accepted: u64,
 }
 
 impl Counts {
@@ -173,6 +180,7 @@ impl Counts {
             // Microseconds, up to a minute.
             histogram: Histogram::new_with_bounds(1, 60_000_000, 3)?,
             statuses: BTreeMap::new(),
+            accepted: 0,
         })
     }
 
@@ -185,6 +193,7 @@ impl Counts {
 
     fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.histogram.add(&other.histogram)?;
+        self.accepted += other.accepted;
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
@@ -200,6 +209,7 @@ impl Counts {
             p99_ms: at(0.99),
             p999_ms: at(0.999),
             max_ms: self.histogram.max() as f64 / 1_000.0,
+            accepted: self.accepted,
             statuses: self.statuses,
         }
     }
@@ -381,6 +391,7 @@ mod tests {
             connections: 1,
             body,
             rate: None,
+            warm_up: WARM_UP,
             run: "r0".to_owned(),
         }
     }

@@ -43,6 +43,7 @@ pub(crate) async fn run(bench: &Bench, args: &MemoryArgs) -> anyhow::Result<Line
         connections: 64,
         body: 2_048,
         rate: Some(args.rate),
+        warm_up: None,
         run: "flat",
     };
     let samples = sample(server.pid(), args.minutes);

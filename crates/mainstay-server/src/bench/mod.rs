@@ -15,6 +15,7 @@ mod load;
 mod memory;
 mod node;
 mod ready;
+mod spool;
 
 use cluster::{Cluster, Where};
 use line::Line;
@@ -38,6 +39,8 @@ enum Which {
     Ready(ready::ReadyArgs),
     /// Memory while webhooks keep coming
     Memory(memory::MemoryArgs),
+    /// Webhooks accepted while PostgreSQL is gone, and stored when it is back
+    Spool(spool::SpoolArgs),
     /// The load generator
     #[command(hide = true)]
     Load(load::LoadArgs),
@@ -48,7 +51,7 @@ enum Which {
 pub(crate) struct Bench {
     place: Where,
     // Gone when the bench is over.
-    _cluster: Option<Cluster>,
+    cluster: Option<Cluster>,
 }
 
 impl Bench {
@@ -68,10 +71,7 @@ impl Bench {
                 (Where::Postgres(url.to_owned()), None)
             }
         };
-        Ok(Self {
-            place,
-            _cluster: cluster,
-        })
+        Ok(Self { place, cluster })
     }
 
     /// `sqlite` or `postgres`.
@@ -95,6 +95,7 @@ pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow:
         Which::Latency(args) => latency::run(&bench, args).await?,
         Which::Ready(args) => ready::run(&bench, args).await?,
         Which::Memory(args) => memory::run(&bench, args).await?,
+        Which::Spool(args) => spool::run(&bench, args).await?,
         Which::Load(_) => return Ok(true),
     };
     if json {

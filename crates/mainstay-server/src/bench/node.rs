@@ -275,6 +275,7 @@ impl Ground {
             certificates: Arc::new(NoWayOut),
             retention: Retention::default(),
             quarantine: Bounds::default(),
+            spool: None,
         };
         Ok(Mainstay::start(parts).await?)
     }

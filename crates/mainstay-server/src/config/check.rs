@@ -11,8 +11,10 @@ use mainstay_domain::{
 };
 
 use super::{
-    Config, Limits, Log, Retention, Secret, Tls,
-    layer::{ConfigError, Layer, LimitsLayer, QuarantineLayer, RetentionLayer, TlsLayer},
+    Config, Limits, Log, Retention, Secret, SpoolConfig, Tls,
+    layer::{
+        ConfigError, Layer, LimitsLayer, QuarantineLayer, RetentionLayer, SpoolLayer, TlsLayer,
+    },
 };
 use crate::limits;
 
@@ -20,6 +22,8 @@ use crate::limits;
 const DAYS_MAX: u64 = 36_500;
 /// Refused requests of one source: so many are looked at in one go.
 const QUARANTINE_ROWS_MAX: u64 = 50_000;
+/// The smallest spool: the largest request fits.
+const SPOOL_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// The smallest bound on bytes: some requests with their bodies.
 const QUARANTINE_BYTES_MIN: u64 = 1024 * 1024;
 
@@ -49,6 +53,7 @@ pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
         limits: bounds(layer.limits)?,
         retention: retention(layer.retention)?,
         quarantine: quarantine(layer.quarantine)?,
+        spool: spool(layer.intake.spool)?,
         log: Log {
             json: match layer.log.as_deref() {
                 None | Some("text") => false,
@@ -206,6 +211,26 @@ fn quarantine(layer: QuarantineLayer) -> Result<Bounds, ConfigError> {
             10_000,
         )?,
     })
+}
+
+/// Off unless it has a folder: only who runs this knows which disk outlives the machine.
+fn spool(layer: SpoolLayer) -> Result<Option<SpoolConfig>, ConfigError> {
+    const MAX_BYTES: &str = "intake.spool.max_bytes";
+    let max_bytes = match layer.max_bytes {
+        None => limits::SPOOL_BYTES,
+        Some(bytes) => within(MAX_BYTES, bytes, SPOOL_BYTES_MIN, 1 << 50)?,
+    };
+    match layer.dir {
+        Some(dir) if dir.is_absolute() => Ok(Some(SpoolConfig { dir, max_bytes })),
+        Some(_) => Err(wrong(
+            "intake.spool.dir",
+            "must be an absolute path, on a disk that outlives the machine",
+        )),
+        None if layer.max_bytes.is_some() => {
+            Err(wrong(MAX_BYTES, "means nothing without intake.spool.dir"))
+        }
+        None => Ok(None),
+    }
 }
 
 fn within(key: &'static str, value: u64, min: u64, max: u64) -> Result<u64, ConfigError> {

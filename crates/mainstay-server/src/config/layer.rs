@@ -81,6 +81,26 @@ pub(crate) struct Layer {
     pub(crate) retention: RetentionLayer,
     /// How much is kept of what was refused.
     pub(crate) quarantine: QuarantineLayer,
+    /// Taking webhooks in.
+    pub(crate) intake: IntakeLayer,
+}
+
+/// The table `intake`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct IntakeLayer {
+    /// Where requests go while the database is gone.
+    pub(crate) spool: SpoolLayer,
+}
+
+/// The table `intake.spool`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SpoolLayer {
+    /// Its folder.
+    pub(crate) dir: Option<PathBuf>,
+    /// The most that it takes.
+    pub(crate) max_bytes: Option<u64>,
 }
 
 /// The table `tls`.
@@ -242,6 +262,12 @@ impl Layer {
                 bytes: variables.number("MAINSTAY_QUARANTINE_BYTES")?,
                 per_second: variables.number("MAINSTAY_QUARANTINE_PER_SECOND")?,
             },
+            intake: IntakeLayer {
+                spool: SpoolLayer {
+                    dir: variables.path("MAINSTAY_INTAKE_SPOOL_DIR"),
+                    max_bytes: variables.number("MAINSTAY_INTAKE_SPOOL_MAX_BYTES")?,
+                },
+            },
         })
     }
 
@@ -268,6 +294,12 @@ impl Layer {
             limits: self.limits.over(upper.limits),
             retention: self.retention.over(upper.retention),
             quarantine: self.quarantine.over(upper.quarantine),
+            intake: IntakeLayer {
+                spool: SpoolLayer {
+                    dir: upper.intake.spool.dir.or(self.intake.spool.dir),
+                    max_bytes: upper.intake.spool.max_bytes.or(self.intake.spool.max_bytes),
+                },
+            },
         }
     }
 }

@@ -148,6 +148,10 @@ impl IntakeTx for SqlTx<'_> {
         self.receipts_release(refused).await
     }
 
+    async fn receipt_known(&mut self, ids: &[ReceiptId]) -> StoreResult<Vec<ReceiptId>> {
+        self.receipts_known(ids).await
+    }
+
     async fn event_get(&mut self, id: EventId) -> StoreResult<Option<Event>> {
         self.events_get(id).await
     }

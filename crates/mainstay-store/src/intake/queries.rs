@@ -146,6 +146,7 @@ queries! {
         WHERE r.id = (SELECT e.receipt_id FROM event AS e WHERE e.tenant_id = $1 AND e.id = $2)");
     /// Only for an event that has been found in the scope.
     RECEIPT_AGAIN: Tenant = concat!(receipt_columns!(), " WHERE r.event_id = $2 ORDER BY r.id LIMIT $3");
+    RECEIPT_KNOWN: Platform = "SELECT id FROM receipt WHERE id = $1";
     RECEIPT_GET: System = concat!(receipt_columns_all!(), " WHERE r.id = $1");
     RECEIPT_GET_OWN: Tenant = concat!(receipt_columns!(), "
         WHERE r.id = $2 AND r.source_id IN (SELECT s.id FROM source AS s WHERE s.tenant_id = $1)");

@@ -83,6 +83,25 @@ impl SqlTx<'_> {
         Ok(released)
     }
 
+    /// One by one, by the key.
+    pub(super) async fn receipts_known(
+        &mut self,
+        ids: &[ReceiptId],
+    ) -> StoreResult<Vec<ReceiptId>> {
+        self.system()?;
+        let mut known = Vec::new();
+        for id in ids {
+            let found: Option<ReceiptId> = self
+                .first(&q::RECEIPT_KNOWN, values![*id], |row| row.get(0))
+                .await?;
+            // Or it is within its event.
+            if found.is_some() || self.tenant_of(&q::EVENT_TENANT, id.uuid()).await?.is_some() {
+                known.push(*id);
+            }
+        }
+        Ok(known)
+    }
+
     pub(super) async fn receipts_of(
         &mut self,
         id: EventId,

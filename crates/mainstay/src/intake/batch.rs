@@ -3,18 +3,23 @@
 //! No timer: while one commit is under way the next batch gathers, so that an idle door answers at once and a busy
 //! one fills its batches. A second commit begins beside the first only once there is enough for it: what a commit
 //! costs is shared by its members. A batch that fails is run again one by one, so that no request fails for its
-//! neighbour.
+//! neighbour. Where there is a spool, what waits here can be taken back into it.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use mainstay_domain::{
     Store, StoreError, StoreResult,
     intake::{Appended, Arrival},
+    store::each,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::timeout,
+};
 
 /// Arrivals in one commit: beyond this a larger batch gains nothing and makes its first member wait.
 const BATCH_MAX: usize = 256;
@@ -24,11 +29,13 @@ const WAITING_MAX: usize = 8_192;
 const COMMITTERS: usize = 2;
 /// Arrivals that are worth a commit beside one that is under way.
 const BESIDE_MIN: usize = 24;
+/// How long a commit may take where nobody waits for it to the end, since its requests go into the spool before.
+const SPOOLED_AFTER: Duration = Duration::from_secs(5);
 
 struct Waiting {
     arrival: Arrival,
     config_version: i64,
-    answer: oneshot::Sender<StoreResult<Vec<Appended>>>,
+    answer: oneshot::Sender<Result<Vec<Appended>, BatchError>>,
 }
 
 /// Why an arrival was not committed.
@@ -36,6 +43,8 @@ struct Waiting {
 pub(crate) enum BatchError {
     /// Too many are waiting already.
     Full,
+    /// It was taken back before anything was done.
+    Withdrawn,
     /// The store said no.
     Store(StoreError),
 }
@@ -61,22 +70,25 @@ pub(crate) struct Batcher {
     queue: Mutex<Queue>,
     ready: Notify,
     store: Arc<dyn Store>,
+    /// How long a commit may take, beside what the store allows.
+    limit: Option<Duration>,
 }
 
 impl Batcher {
-    /// Starts the committers. They run as long as the runtime: idle ones cost nothing.
-    pub(crate) fn start(store: Arc<dyn Store>) -> Arc<Self> {
+    /// Starts the committers. They run as long as the runtime: idle ones cost nothing. `spooled`: there is a spool.
+    pub(crate) fn start(store: Arc<dyn Store>, spooled: bool) -> Arc<Self> {
         let batcher = Arc::new(Self {
             queue: Mutex::default(),
             ready: Notify::new(),
             store,
+            limit: spooled.then_some(SPOOLED_AFTER),
         });
         for _ in 0..COMMITTERS {
             let batcher = Arc::clone(&batcher);
             tokio::spawn(async move {
                 loop {
                     let (batch, committing) = batcher.next_batch().await;
-                    commit(&*batcher.store, batch).await;
+                    batcher.commit(batch).await;
                     drop(committing);
                 }
             });
@@ -104,10 +116,18 @@ impl Batcher {
         }
         self.ready.notify_one();
         match answered.await {
-            Ok(result) => result.map_err(BatchError::Store),
+            Ok(result) => result,
             Err(_) => Err(BatchError::Store(StoreError::Unavailable(
                 "the committer has stopped".into(),
             ))),
+        }
+    }
+
+    /// Takes back what no commit has taken up.
+    pub(crate) fn withdraw(&self) {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        for one in waiting {
+            let _ = one.answer.send(Err(BatchError::Withdrawn));
         }
     }
 
@@ -145,30 +165,47 @@ impl Batcher {
         }
         Some((batch, Committing(self)))
     }
-}
 
-async fn commit(store: &dyn Store, batch: Vec<Waiting>) {
-    let version = batch.first().map_or(0, |first| first.config_version);
-    let (arrivals, answers): (Vec<_>, Vec<_>) = batch
-        .into_iter()
-        .map(|one| (one.arrival, one.answer))
-        .unzip();
-    let arrivals: Arc<[Arrival]> = arrivals.into();
-    let appended = store.append(version, Arc::clone(&arrivals)).await;
-    if appended.iter().any(Result::is_ok) {
-        store.wake();
+    async fn commit(&self, batch: Vec<Waiting>) {
+        let version = batch.first().map_or(0, |first| first.config_version);
+        let (arrivals, answers): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|one| (one.arrival, one.answer))
+            .unzip();
+        let arrivals: Arc<[Arrival]> = arrivals.into();
+        let appended = self.append_within(version, Arc::clone(&arrivals)).await;
+        if appended.iter().any(Result::is_ok) {
+            self.store.wake();
+        }
+        for ((answer, appended), arrival) in answers.into_iter().zip(appended).zip(arrivals.iter())
+        {
+            let appended = match appended {
+                Err(error) if arrivals.len() > 1 && !error.retryable() => {
+                    tracing::warn!(%error, "a batch of arrivals failed; committing this one by itself");
+                    let alone = Arc::new([arrival.clone()]);
+                    let alone = self.append_within(version, alone).await;
+                    self.store.wake();
+                    alone.into_iter().next().unwrap_or(Err(error))
+                }
+                appended => appended,
+            };
+            // A client that has gone away will send again and find a duplicate.
+            let _ = answer.send(appended.map_err(BatchError::Store));
+        }
     }
-    for ((answer, appended), arrival) in answers.into_iter().zip(appended).zip(arrivals.iter()) {
-        let appended = match appended {
-            Err(error) if arrivals.len() > 1 && !error.retryable() => {
-                tracing::warn!(%error, "a batch of arrivals failed; committing this one by itself");
-                let alone = store.append(version, Arc::new([arrival.clone()])).await;
-                store.wake();
-                alone.into_iter().next().unwrap_or(Err(error))
-            }
-            appended => appended,
-        };
-        // A client that has gone away will send again and find a duplicate.
-        let _ = answer.send(appended);
+
+    async fn append_within(
+        &self,
+        version: i64,
+        arrivals: Arc<[Arrival]>,
+    ) -> Vec<StoreResult<Vec<Appended>>> {
+        let count = arrivals.len();
+        let append = self.store.append(version, arrivals);
+        match self.limit {
+            None => append.await,
+            Some(limit) => timeout(limit, append)
+                .await
+                .unwrap_or_else(|_| each(count, Err(StoreError::Timeout))),
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mainstay_domain::{
-    BindingId, EndpointId, SourceId, TenantId,
+    BindingId, EndpointId, SecretId, SourceId, TenantId,
     intake::{
         Binding, Config, HandlerRef, OWN_SOURCE, Source, scheme::PreparedScheme,
         settings::SourceSettings,
@@ -14,7 +14,11 @@ use mainstay_domain::{
     jobs::{Endpoint, QueueNumber},
 };
 
-use super::{filter::Filter, scheme::prepare, tenants::Finder};
+use super::{
+    filter::Filter,
+    scheme::{Accepted, prepare},
+    tenants::Finder,
+};
 
 /// The job kind of a push to an endpoint.
 pub const DELIVER: &str = "endpoint.deliver";
@@ -223,6 +227,12 @@ impl Door {
             tenants: rule.map(Finder::new),
             rules,
         })
+    }
+
+    /// The secret that a verified request was signed with.
+    pub(super) fn secret(&self, accepted: &Accepted) -> Option<SecretId> {
+        let secret = self.source.secrets.get(accepted.secret_index);
+        secret.map(|secret| secret.id)
     }
 
     /// The header that carries the source's secret itself.

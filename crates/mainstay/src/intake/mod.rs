@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, SourceId, Store, StoreError,
-    StoreExt, StoreResult, TenantId, Timestamp,
+    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, SecretId, SourceId, Store,
+    StoreError, StoreExt, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, NewEvent, NewReceipt, Verdict,
         certificates::{CertificateError, Certificates},
@@ -39,6 +39,8 @@ mod refusing;
 pub mod replay;
 pub mod reverify;
 mod scheme;
+pub mod spool;
+mod spooling;
 mod tenants;
 
 pub use answer::Answer;
@@ -54,7 +56,9 @@ use batch::{BatchError, Batcher};
 use blob::{compress, headers_json, headers_kept};
 use doors::{Door, Doors, RuleFilter, Wanted};
 use refused::Refused;
-use refusing::{Episode, Refusing};
+use refusing::Refusing;
+use spool::Spool;
+use spooling::{Committed, available};
 use tenants::Whose;
 
 /// The band that jobs of events wait in.
@@ -102,8 +106,25 @@ pub struct Intake {
     refusing: Refusing,
     samples: Arc<Samples>,
     certificates: Arc<dyn Certificates>,
+    spool: Option<Spool>,
     /// Something may be due to be assigned.
     due: Notify,
+}
+
+/// What intake keeps beside what it commits.
+#[derive(Default)]
+pub struct Beside {
+    /// How much is kept of what was refused.
+    pub quarantine: Bounds,
+    /// Where requests go while the database does not take them; none: they are sent away.
+    pub spool: Option<Spool>,
+}
+
+/// The ids of a request that is taken in.
+struct Ids {
+    receipt: ReceiptId,
+    /// One for each event that it brings.
+    events: Vec<EventId>,
 }
 
 /// Why a request cannot be judged.
@@ -112,8 +133,6 @@ enum Unjudged {
     Refused(scheme::Refusal),
     /// What it must be judged by is not to be had now.
     Unavailable,
-    /// Whose its events are cannot be asked now.
-    Store(StoreError),
 }
 
 impl Intake {
@@ -125,12 +144,12 @@ impl Intake {
         builtin: BuiltinQueues,
         samples: Arc<Samples>,
         certificates: Arc<dyn Certificates>,
-        bounds: Bounds,
+        beside: Beside,
     ) -> StoreResult<Arc<Self>> {
         let doors = load(&*store, &builtin, None).await?;
         Ok(Arc::new(Self {
-            batcher: Batcher::start(Arc::clone(&store)),
-            refused: Refused::start(Arc::clone(&store), Arc::clone(&samples), bounds),
+            batcher: Batcher::start(Arc::clone(&store), beside.spool.is_some()),
+            refused: Refused::start(Arc::clone(&store), Arc::clone(&samples), beside.quarantine),
             refusing: Refusing::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
@@ -140,6 +159,7 @@ impl Intake {
             builtin,
             samples,
             certificates,
+            spool: beside.spool,
             due: Notify::new(),
         }))
     }
@@ -160,16 +180,10 @@ impl Intake {
             if !door.source.enabled {
                 return Answer::disabled();
             }
-            let now = self.clock.now();
-            let verified = self.verify(&door, &inbound, now, inbound.received_at).await;
-            let arrival = match verified {
-                Ok(arrival) => {
-                    self.samples
-                        .secret_used(arrival.receipt.secret, inbound.received_at);
-                    arrival
-                }
+            let judged = self.judge(&door, &inbound, self.clock.now()).await;
+            let accepted = match judged {
+                Ok(accepted) => accepted,
                 Err(Unjudged::Unavailable) => return Answer::certificate_unavailable(),
-                Err(Unjudged::Store(error)) => return self.unavailable(&door, &error),
                 Err(Unjudged::Refused(refusal)) => {
                     // A secret may have been added on another node a moment ago.
                     if self.reload_if_changed().await {
@@ -178,20 +192,37 @@ impl Intake {
                     return self.refuse(&door, inbound, &refusal);
                 }
             };
-            match self.batcher.append(arrival, doors.version).await {
-                Ok(appended) => {
-                    self.tell_of_refusals();
-                    let answer = self.accepted(&door, &appended);
-                    let challenge = scheme::challenge_answer(&door, &inbound, self.clock.now());
-                    return challenge.unwrap_or(answer);
+            let secret = door.secret(&accepted);
+            self.samples.secret_used(secret, inbound.received_at);
+            let ids = self.ids(&inbound, accepted.events.len());
+            if let Some(answer) = self.spool_behind(&door, &inbound, secret, &ids).await {
+                return answer;
+            }
+            let (found, jobs_at) = (accepted.events, inbound.received_at);
+            let events = ids.events.clone();
+            let whole = Ids { events, ..ids };
+            let arrival = self.arrival(&door, &inbound, found, secret, whole, jobs_at);
+            let arrival = match self.patiently(arrival).await {
+                Ok(arrival) => arrival,
+                Err(error) => {
+                    let record = self.record(&door, &inbound, secret, &ids);
+                    return self.spool_instead(&door, &inbound, record, &error).await;
                 }
-                Err(BatchError::Store(StoreError::ConfigChanged)) => {
-                    if let Err(error) = self.reload().await {
-                        return self.unavailable(&door, &error);
+            };
+            match self.commit(arrival, doors.version).await {
+                Committed::Appended(appended) => {
+                    self.tell_of_refusals();
+                    return self.answer(&door, &inbound, self.accepted(&door, &appended));
+                }
+                Committed::ConfigChanged(record) => {
+                    if let Err(error) = self.patiently(self.reload()).await {
+                        return self.spool_instead(&door, &inbound, record, &error).await;
                     }
                 }
-                Err(BatchError::Store(error)) => return self.unavailable(&door, &error),
-                Err(BatchError::Full) => return self.overloaded(),
+                Committed::Failed(record, error) => {
+                    return self.spool_instead(&door, &inbound, record, &error).await;
+                }
+                Committed::Full => return self.overloaded(),
             }
         }
         self.overloaded()
@@ -206,7 +237,6 @@ impl Intake {
             Ok(_) => Answer::verified(),
             Err(Unjudged::Refused(refusal)) => Answer::refused(&refusal),
             Err(Unjudged::Unavailable) => Answer::certificate_unavailable(),
-            Err(Unjudged::Store(_)) => Answer::unavailable(),
         }
     }
 
@@ -250,8 +280,13 @@ impl Intake {
         self.doors().version
     }
 
-    /// Whether the store takes commits: what `/readyz` asks.
+    /// Whether requests are taken, by the store or by the spool: what `/readyz` asks.
     pub async fn ready(&self) -> StoreResult<()> {
+        self.takes().await
+    }
+
+    /// Whether the store takes commits.
+    async fn ping(&self) -> StoreResult<()> {
         self.store
             .transact(Scope::System("readiness"), |tx| {
                 Box::pin(async move { tx.ping().await })
@@ -287,6 +322,10 @@ impl Intake {
 
     /// Reloads when the store's version is another one; asks at most once a second. True when something changed.
     async fn reload_if_changed(&self) -> bool {
+        // What is known has to do while the store cannot be asked, and nobody waits to be told so.
+        if self.spool.as_ref().is_some_and(Spool::unreachable) {
+            return false;
+        }
         let now = self.clock.now().micros();
         let last = self.loaded_at.load(Ordering::Relaxed);
         if (now - last).abs() < RELOAD_PAUSE * 1_000 {
@@ -303,7 +342,8 @@ impl Intake {
         let asked = self.store.read(Scope::System("intake"), |tx| {
             Box::pin(async move { tx.config_version().await })
         });
-        match tokio::time::timeout(RELOAD_TIMEOUT, asked).await {
+        let limit = self.spool.as_ref().map_or(RELOAD_TIMEOUT, Spool::patience);
+        match tokio::time::timeout(limit, asked).await {
             Ok(Ok(version)) if version != before => self.reload().await.is_ok(),
             _ => false,
         }
@@ -332,32 +372,20 @@ impl Intake {
         scheme::verify(door, inbound, now, certificate.as_deref()).map_err(Unjudged::Refused)
     }
 
-    /// Verifies by the clock of `at`; the jobs are made at `jobs_at`.
-    async fn verify(
+    /// A verified request, matched and ready to be appended; its jobs are made at `jobs_at`.
+    async fn arrival(
         &self,
         door: &Door,
         inbound: &Inbound,
-        at: Timestamp,
+        found: Vec<scheme::Found>,
+        secret: Option<SecretId>,
+        ids: Ids,
         jobs_at: Timestamp,
-    ) -> Result<Arrival, Unjudged> {
-        let verified = self.judge(door, inbound, at).await?;
-        let secret = door
-            .source
-            .secrets
-            .get(verified.secret_index)
-            .map(|secret| secret.id);
-        let id = ReceiptId::new(inbound.received_at, &*self.random);
-        let alone = verified.events.len() == 1;
-        let mut events: Vec<NewEvent> = Vec::with_capacity(verified.events.len());
-        for found in verified.events {
-            let whose = self.whose(door, inbound, &found.payload).await;
-            let whose = whose.map_err(Unjudged::Store)?;
-            // One id for both: the store keeps the request within the event.
-            let id = match alone {
-                true => EventId::from_uuid(id.uuid()),
-                false => EventId::new(inbound.received_at, &*self.random),
-            };
-            events.push(self.event(door, inbound, id, found, whose, jobs_at));
+    ) -> StoreResult<Arrival> {
+        let mut events: Vec<NewEvent> = Vec::with_capacity(found.len());
+        for (found, id) in found.into_iter().zip(ids.events) {
+            let whose = self.whose(door, inbound, &found.payload).await?;
+            events.push(self.event(door, inbound, found, whose, id, jobs_at));
         }
         // Where one event is the whole body the store keeps the bytes once, unless it turns out to be a conflict.
         let body = match events.as_slice() {
@@ -365,7 +393,7 @@ impl Intake {
             _ => compress(&inbound.body),
         };
         let receipt = NewReceipt {
-            id,
+            id: ids.receipt,
             source: door.source.id,
             received_at: inbound.received_at,
             remote: inbound.remote.clone(),
@@ -382,9 +410,9 @@ impl Intake {
         &self,
         door: &Door,
         inbound: &Inbound,
-        id: EventId,
         found: scheme::Found,
         whose: Whose,
+        id: EventId,
         jobs_at: Timestamp,
     ) -> NewEvent {
         let (tenant, jobs, waits_for) = match whose {
@@ -476,6 +504,11 @@ impl Intake {
             .collect()
     }
 
+    /// What a request is answered with: where it only asks whether the URL is ours, that.
+    fn answer(&self, door: &Door, inbound: &Inbound, answer: Answer) -> Answer {
+        scheme::challenge_answer(door, inbound, self.clock.now()).unwrap_or(answer)
+    }
+
     fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
         let (verdict, ids) = self.count_appended(door.source.id, appended);
         Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
@@ -533,24 +566,41 @@ impl Intake {
         let Some(episode) = self.refusing.committed() else {
             return;
         };
+        const KIND: &str = "intake.refused";
+        let payload = serde_json::json!({
+            "type": KIND,
+            "requests": episode.requests,
+            "duration_ms": episode.until.ms_since(episode.since),
+        });
+        let unique = format!("{KIND}:{}", episode.since.micros());
+        self.tell(KIND, unique, payload);
+    }
+
+    /// Appends an event of our own, in the background.
+    fn tell(self: &Arc<Self>, kind: &'static str, unique: String, payload: serde_json::Value) {
         let intake = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = intake.refusals_append(episode).await {
-                tracing::warn!(
-                    ?error,
-                    ?episode,
-                    "that intake had refused requests could not be told as an event"
-                );
+            if let Err(error) = intake.told_append(kind, &unique, &payload).await {
+                tracing::warn!(?error, %payload, "what happened to intake could not be told as an event");
             }
         });
     }
 
-    async fn refusals_append(&self, episode: Episode) -> Result<(), BatchError> {
+    async fn told_append(
+        &self,
+        kind: &str,
+        unique: &str,
+        payload: &serde_json::Value,
+    ) -> Result<(), BatchError> {
         let mut tries = 1..=MATCHES_MAX;
         loop {
             // Before anything is matched: what is learned meanwhile counts as a change.
             let version = self.config_version();
-            let Some(arrival) = self.refusal_events(episode) else {
+            let Some(tenant) = self.doors().own().map(|own| own.source.tenant) else {
+                return Ok(());
+            };
+            let event = self.own_event(kind, unique, tenant, payload, self.clock.now());
+            let Some(arrival) = event else {
                 return Ok(());
             };
             match self.batcher.append(arrival, version).await {
@@ -560,18 +610,6 @@ impl Intake {
                 other => return other.map(drop),
             }
         }
-    }
-
-    fn refusal_events(&self, episode: Episode) -> Option<Arrival> {
-        const KIND: &str = "intake.refused";
-        let tenant = self.doors().own()?.source.tenant;
-        let payload = serde_json::json!({
-            "type": KIND,
-            "requests": episode.requests,
-            "duration_ms": episode.until.ms_since(episode.since),
-        });
-        let unique = format!("{KIND}:{}", episode.since.micros());
-        self.own_event(KIND, &unique, tenant, &payload, self.clock.now())
     }
 
     /// An event of our own (a dead letter, an endpoint down and back), ready to be appended with its jobs. The engine appends it in the transaction of what it tells.

@@ -184,14 +184,16 @@ impl Intake {
     ) -> Result<Arrival, &'static str> {
         let receipt = &one.receipt;
         let inbound = inbound(door, one, base_url)?;
-        let mut arrival = self
-            .verify(door, &inbound, receipt.received_at, self.clock.now())
-            .await
-            .map_err(|unjudged| match unjudged {
-                Unjudged::Refused(refusal) => refusal.code(),
-                Unjudged::Unavailable => CERTIFICATE_UNAVAILABLE,
-                Unjudged::Store(_) => STORE_UNAVAILABLE,
-            })?;
+        let judged = self.judge(door, &inbound, receipt.received_at).await;
+        let accepted = judged.map_err(|unjudged| match unjudged {
+            Unjudged::Refused(refusal) => refusal.code(),
+            Unjudged::Unavailable => CERTIFICATE_UNAVAILABLE,
+        })?;
+        let secret = door.secret(&accepted);
+        let ids = self.ids(&inbound, accepted.events.len());
+        let now = self.clock.now();
+        let arrival = self.arrival(door, &inbound, accepted.events, secret, ids, now);
+        let mut arrival = arrival.await.map_err(|_| STORE_UNAVAILABLE)?;
         arrival.receipt.id = receipt.id;
         arrival.receipt.headers = receipt.headers.clone();
         Ok(arrival)
@@ -271,7 +273,7 @@ fn detail(refusals: &[(ReceiptId, String)], free: &HashSet<ReceiptId>) -> String
 }
 
 /// The headers as they are kept: without the sender's credentials, and those that came several times as one.
-fn headers_kept(kept: &Blob) -> StoreResult<Vec<(String, Vec<u8>)>> {
+pub(super) fn headers_kept(kept: &Blob) -> StoreResult<Vec<(String, Vec<u8>)>> {
     let bytes: Bytes = decompress(kept)?;
     let map: BTreeMap<String, String> = serde_json::from_slice(&bytes)
         .map_err(|error| StoreError::Corrupt(format!("kept headers cannot be read: {error}")))?;

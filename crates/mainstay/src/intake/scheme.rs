@@ -90,24 +90,36 @@ pub(super) fn verify(
     let mut request = request(inbound, &url, now);
     request.route.certificate = certificate;
     let verified = scheme.verify(door.settings.tolerance_secs, &request)?;
-    let events = scheme
-        .extract(&request)?
-        .into_iter()
-        .map(|one| Found {
-            provider_id: one.provider_id,
-            kind: one.kind,
-            occurred_at: one.occurred_at_micros.map(Timestamp::from_micros),
-            dedup_keys: one.dedup_keys,
-            payload: match one.payload {
-                Payload::Body => inbound.body.clone(),
-                Payload::Part(part) => part.into(),
-            },
-        })
-        .collect();
     Ok(Accepted {
         secret_index: verified.secret_index,
-        events,
+        events: found(scheme, inbound, &request)?,
     })
+}
+
+/// What a request brings that was verified before.
+pub(super) fn extract(door: &Door, inbound: &Inbound) -> Result<Vec<Found>, Refusal> {
+    let Some(scheme) = &door.scheme else {
+        return Err(Refusal::SecretMissing);
+    };
+    found(scheme, inbound, &request(inbound, "", inbound.received_at))
+}
+
+fn found(
+    scheme: &PreparedScheme,
+    inbound: &Inbound,
+    request: &Request<'_>,
+) -> Result<Vec<Found>, Refusal> {
+    let found = scheme.extract(request)?.into_iter().map(|one| Found {
+        provider_id: one.provider_id,
+        kind: one.kind,
+        occurred_at: one.occurred_at_micros.map(Timestamp::from_micros),
+        dedup_keys: one.dedup_keys,
+        payload: match one.payload {
+            Payload::Body => inbound.body.clone(),
+            Payload::Part(part) => part.into(),
+        },
+    });
+    Ok(found.collect())
 }
 
 /// Why the door would refuse a request, judged by the clock of the time when it came.

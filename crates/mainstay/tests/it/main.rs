@@ -7,5 +7,6 @@ mod own;
 mod paypal;
 mod quarantine;
 mod reverify;
+mod spool;
 mod tenants;
 mod world;

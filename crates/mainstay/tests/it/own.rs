@@ -143,6 +143,7 @@ on_both!(
             certificates: Arc::clone(&world.certificates) as Arc<_>,
             retention: Retention::default(),
             quarantine: Bounds::default(),
+            spool: None,
         })
         .await
         .expect("it starts");

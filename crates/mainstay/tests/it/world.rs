@@ -12,16 +12,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mainstay::{
     billing,
-    intake::{Answer, Inbound, Intake},
+    intake::{Answer, Beside, Inbound, Intake},
     watch::Samples,
 };
 use mainstay_domain::{
-    BindingId, Clock, Scope, SecretId, SourceId, Store, StoreExt, TenantId, Timestamp,
+    BindingId, Clock, Scope, SecretId, SourceId, Store, StoreExt, StoreResult, TenantId, Timestamp,
     access::Tenant,
     intake::{
         Binding, HandlerRef, OWN_SOURCE, Source, SourceSecret,
         certificates::{CertificateError, Certificates},
-        quarantine::Bounds,
         scheme::{Message, Scheme, Secret, sign},
     },
     time::SeededRandom,
@@ -87,7 +86,9 @@ impl World {
             answer: Mutex::new(Err(CertificateError::Unavailable("none".into()))),
             asked: AtomicUsize::new(0),
         });
-        let intake = intake(&store, &clock, &random, &certificates).await;
+        let beside = Beside::default();
+        let intake = intake(&store, &clock, &random, &certificates, beside).await;
+        let intake = intake.expect("intake starts");
         Self {
             store,
             clock,
@@ -150,7 +151,25 @@ impl World {
 
     /// Another node's intake on the same database.
     pub(crate) async fn another_intake(&self, store: &Arc<dyn Store>) -> Arc<Intake> {
-        intake(store, &self.clock, &self.random, &self.certificates).await
+        self.intake_beside(store, Beside::default()).await
+    }
+
+    /// The same, with what it is to keep beside what it commits.
+    pub(crate) async fn intake_beside(
+        &self,
+        store: &Arc<dyn Store>,
+        beside: Beside,
+    ) -> Arc<Intake> {
+        self.intake_try(store, beside).await.expect("intake starts")
+    }
+
+    /// The same, where it may not start.
+    pub(crate) async fn intake_try(
+        &self,
+        store: &Arc<dyn Store>,
+        beside: Beside,
+    ) -> StoreResult<Arc<Intake>> {
+        intake(store, &self.clock, &self.random, &self.certificates, beside).await
     }
 
     /// A Stripe event, signed now.
@@ -259,25 +278,15 @@ async fn intake(
     clock: &Arc<TestClock>,
     random: &Arc<SeededRandom>,
     certificates: &Arc<FakeCertificates>,
-) -> Arc<Intake> {
+    beside: Beside,
+) -> StoreResult<Arc<Intake>> {
     let queue = store
         .transact(SYSTEM, |tx| {
             Box::pin(async move { tx.queue_ensure(billing::QUEUE).await })
         })
-        .await
-        .expect("a queue is made");
+        .await?;
     let builtin = HashMap::from([(billing::RECORD.to_owned(), queue)]);
     let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
     let (samples, certificates) = (Arc::new(Samples::default()), Arc::clone(certificates));
-    Intake::start(
-        store,
-        clock,
-        random,
-        builtin,
-        samples,
-        certificates,
-        Bounds::default(),
-    )
-    .await
-    .expect("intake starts")
+    Intake::start(store, clock, random, builtin, samples, certificates, beside).await
 }

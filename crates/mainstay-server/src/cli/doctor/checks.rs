@@ -80,14 +80,18 @@ pub(super) fn data_directory(report: &mut Report, config: &Config) {
 }
 
 /// Writes, syncs and removes a file: a directory can look writable and not be (read-only mounts, quotas).
-fn writable(report: &mut Report, path: &Path) {
+pub(super) fn probe(path: &Path) -> io::Result<()> {
     let probe = path.join(format!("doctor-{}.probe", std::process::id()));
     let written = fs::File::create_new(&probe).and_then(|mut file| {
         file.write_all(b"probe")?;
         file.sync_all()
     });
     let removed = fs::remove_file(&probe);
-    match written.and(removed) {
+    written.and(removed)
+}
+
+fn writable(report: &mut Report, path: &Path) {
+    match probe(path) {
         Ok(()) => report.fine("writing", "a file can be written, synced and removed"),
         Err(error) => report.wrong(
             "writing",

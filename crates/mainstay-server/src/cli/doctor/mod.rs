@@ -2,6 +2,7 @@
 
 mod checks;
 mod report;
+mod spool;
 
 use super::{
     Context,
@@ -16,6 +17,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     let mut report = Report::default();
     let spinner = Spinner::start(&context.out, "looking");
     checks::data_directory(&mut report, &config);
+    spool::check(&mut report, &config);
     let running = checks::server(&mut report, context, &config).await;
     spinner.say("examining the database; a large one takes a while");
     checks::database(&mut report, &config).await;
