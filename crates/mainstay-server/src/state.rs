@@ -7,7 +7,7 @@ use std::{
 
 use mainstay::{
     Mainstay,
-    intake::{BuiltinQueues, Intake},
+    intake::{BuiltinQueues, Intake, replay::Replays},
     jobs::EngineHandle,
     watch::Samples,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Node {
     pub(crate) engine: Arc<EngineHandle>,
     /// Counts and what is live.
     pub(crate) samples: Arc<Samples>,
+    /// Takes the steps of replays.
+    pub(crate) replays: Arc<Replays>,
     /// The queues of built-in job kinds.
     pub(crate) builtin: Arc<BuiltinQueues>,
 }
@@ -94,6 +96,7 @@ impl App {
                 intake: Arc::clone(&mainstay.intake),
                 engine: Arc::clone(&mainstay.engine),
                 samples: Arc::clone(&mainstay.samples),
+                replays: Arc::clone(&mainstay.replays),
                 builtin: Arc::clone(&mainstay.builtin),
             },
             keys: Keys::default(),

@@ -21,7 +21,7 @@ pub mod own;
 pub mod watch;
 
 use clean::Retention;
-use intake::{BuiltinQueues, Intake};
+use intake::{BuiltinQueues, Intake, replay::Replays};
 use jobs::{Engine, EngineHandle, EngineOptions, Registry};
 use watch::Samples;
 
@@ -56,6 +56,8 @@ pub struct Mainstay {
     pub random: Arc<dyn Random>,
     /// Takes webhooks in.
     pub intake: Arc<Intake>,
+    /// Takes the steps of replays.
+    pub replays: Arc<Replays>,
     /// Carries jobs out.
     pub engine: Arc<EngineHandle>,
     /// Counts and what is live.
@@ -135,14 +137,22 @@ impl Mainstay {
             Arc::clone(&samples),
             options,
         );
+        let builtin = Arc::new(builtin);
+        let replays = Replays::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            Arc::clone(&builtin),
+        );
         let mut node = Self {
             store,
             clock,
             random,
             intake,
+            replays: Arc::new(replays),
             engine: Arc::new(engine),
             samples,
-            builtin: Arc::new(builtin),
+            builtin,
             stop: signal::channel(false).0,
             background: tokio::task::JoinSet::new(),
         };
@@ -165,6 +175,11 @@ impl Mainstay {
         let owner = move || engine.snapshot().owner;
         self.background.spawn(intake::assign::run(
             Arc::clone(&self.intake),
+            owner.clone(),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(intake::replay::run(
+            Arc::clone(&self.replays),
             owner.clone(),
             self.stop.subscribe(),
         ));
