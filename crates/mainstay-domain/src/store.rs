@@ -67,7 +67,10 @@ impl Scope {
 }
 
 /// The operations of one transaction: the domain's verbs, area by area.
-pub trait Tx: IntakeTx + LinksTx + ReplayTx + JobsTx + AccessTx + BillingTx + WatchTx + Send {}
+pub trait Tx:
+    IntakeTx + LinksTx + ReplayTx + JobsTx + AccessTx + BillingTx + WatchTx + Send
+{
+}
 impl<T: IntakeTx + LinksTx + ReplayTx + JobsTx + AccessTx + BillingTx + WatchTx + Send> Tx for T {}
 
 /// The type-erased result of a transaction.

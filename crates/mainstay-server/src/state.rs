@@ -8,7 +8,7 @@ use std::{
 use mainstay::{
     Mainstay,
     intake::{BuiltinQueues, Intake, replay::Replays},
-    jobs::EngineHandle,
+    jobs::{BuiltinHandlers, EngineHandle},
     watch::Samples,
 };
 use mainstay_domain::{Cidr, Clock, Random, Store};
@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) replays: Arc<Replays>,
     /// The queues of built-in job kinds.
     pub(crate) builtin: Arc<BuiltinQueues>,
+    /// The handlers of built-in job kinds.
+    pub(crate) handlers: Arc<BuiltinHandlers>,
 }
 
 /// The running server.
@@ -98,6 +100,7 @@ impl App {
                 samples: Arc::clone(&mainstay.samples),
                 replays: Arc::clone(&mainstay.replays),
                 builtin: Arc::clone(&mainstay.builtin),
+                handlers: Arc::clone(&mainstay.handlers),
             },
             keys: Keys::default(),
             passwords: Passwords::default(),

@@ -22,7 +22,7 @@ pub mod watch;
 
 use clean::Retention;
 use intake::{BuiltinQueues, Intake, replay::Replays};
-use jobs::{Engine, EngineHandle, EngineOptions, Registry};
+use jobs::{BuiltinHandlers, Engine, EngineHandle, EngineOptions, Registry};
 use watch::Samples;
 
 /// How often counts are written down and those who watch are told.
@@ -64,6 +64,8 @@ pub struct Mainstay {
     pub samples: Arc<Samples>,
     /// The queues of built-in job kinds.
     pub builtin: Arc<BuiltinQueues>,
+    /// The handlers of built-in job kinds.
+    pub handlers: Arc<BuiltinHandlers>,
     stop: signal::Sender<bool>,
     background: tokio::task::JoinSet<()>,
 }
@@ -103,6 +105,7 @@ impl Mainstay {
         } = parts;
         let mut registry = registry(&clock);
         let builtin = queues(&*store, &registry).await?;
+        let handlers = Arc::new(registry.builtin_handlers());
         let samples = Arc::new(Samples::default());
         let intake = Intake::start(
             Arc::clone(&store),
@@ -153,6 +156,7 @@ impl Mainstay {
             engine: Arc::new(engine),
             samples,
             builtin,
+            handlers,
             stop: signal::channel(false).0,
             background: tokio::task::JoinSet::new(),
         };

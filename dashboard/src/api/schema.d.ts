@@ -2752,6 +2752,45 @@ export interface components {
             /** Format: int64 */
             unfinished_max: number;
         };
+        /** @description A row before and after. The same twice: it stays as it is. */
+        ReplayChange: {
+            /** @description Null: it would be gone. */
+            after?: unknown;
+            /** @description Null: it is not there. */
+            before?: unknown;
+            /** @description What such a row is called. */
+            what: string;
+        };
+        /** @description Why a job would fail. */
+        ReplayDryFailure: {
+            code: string;
+            error: string;
+        };
+        /** @description What one job would do. */
+        ReplayDryJob: {
+            /** @description The binding; null: the endpoint that was named. */
+            binding_id?: string | null;
+            /** @description The rows that it would touch; null where nobody can tell, as with a push to an endpoint. */
+            changes?: components["schemas"]["ReplayChange"][] | null;
+            event_id: string;
+            failure?: components["schemas"]["ReplayDryFailure"] | null;
+            /** @description The job's kind. */
+            kind: string;
+            name: string;
+            /** @description The event's type. */
+            type: string;
+        };
+        /** @description What built-in handlers would change, as the database is now. Nothing is changed. */
+        ReplayDryRun: {
+            /**
+             * Format: int64
+             * @description Events that were tried, oldest first.
+             */
+            events: number;
+            jobs: components["schemas"]["ReplayDryJob"][];
+            /** @description Whether there are more. */
+            more: boolean;
+        };
         /** @description What a replay would do. */
         ReplayPlan: {
             /**
@@ -2766,6 +2805,7 @@ export interface components {
              * @description How long the jobs take to be made, at this rate.
              */
             duration_secs: number;
+            effects?: components["schemas"]["ReplayDryRun"] | null;
             /**
              * Format: int64
              * @description Events selected.
@@ -2804,6 +2844,8 @@ export interface components {
              *     that matches when their turn comes.
              */
             binding_id?: string | null;
+            /** @description In a plan: a dry run of the first 100 events, which says what built-in handlers would change. */
+            effects?: boolean;
             /**
              * @description Instead of bindings: the one endpoint that the events are pushed to, a sandbox. It must belong to the tenant of
              *     the event, or of the event's source.

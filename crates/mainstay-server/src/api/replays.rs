@@ -9,7 +9,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use mainstay::intake::replay::{self, Prepared, Terms, Wish, Wished};
+use mainstay::{
+    intake::replay::{self, DryJob, DryOutcome, DryRun, Prepared, Terms, Wish, Wished, dry_run},
+    jobs::Effect,
+};
 use mainstay_domain::{
     BindingId, EndpointId, EventId, ReplayId, SourceId, StoreExt, StoreResult, TenantId,
     intake::{
@@ -105,6 +108,9 @@ pub(crate) struct ReplayRequest {
     skip_done: bool,
     /// Only say what would happen.
     plan: bool,
+    /// In a plan: a dry run of the first 100 events, which says what built-in handlers would change.
+    #[serde(default)]
+    effects: bool,
 }
 
 /// What a replay would do.
@@ -123,6 +129,92 @@ pub(crate) struct ReplayPlan {
     rate_per_second: i64,
     /// How long the jobs take to be made, at this rate.
     duration_secs: i64,
+    /// The dry run, where it was asked for.
+    effects: Option<ReplayDryRun>,
+}
+
+/// What built-in handlers would change, as the database is now. Nothing is changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReplayDryRun {
+    /// Events that were tried, oldest first.
+    events: i64,
+    /// Whether there are more.
+    more: bool,
+    jobs: Vec<ReplayDryJob>,
+}
+
+/// What one job would do.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReplayDryJob {
+    #[schema(value_type = String)]
+    event_id: EventId,
+    /// The event's type.
+    #[serde(rename = "type")]
+    event_kind: String,
+    /// The binding; null: the endpoint that was named.
+    #[schema(value_type = Option<String>)]
+    binding_id: Option<BindingId>,
+    name: String,
+    /// The job's kind.
+    kind: String,
+    /// The rows that it would touch; null where nobody can tell, as with a push to an endpoint.
+    changes: Option<Vec<ReplayChange>>,
+    /// Why it would fail.
+    failure: Option<ReplayDryFailure>,
+}
+
+/// A row before and after. The same twice: it stays as it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReplayChange {
+    /// What such a row is called.
+    what: String,
+    /// Null: it is not there.
+    before: Option<serde_json::Value>,
+    /// Null: it would be gone.
+    after: Option<serde_json::Value>,
+}
+
+/// Why a job would fail.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ReplayDryFailure {
+    code: String,
+    error: String,
+}
+
+impl From<DryRun> for ReplayDryRun {
+    fn from(dry: DryRun) -> Self {
+        Self {
+            events: dry.events,
+            more: dry.more,
+            jobs: dry.jobs.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<DryJob> for ReplayDryJob {
+    fn from(job: DryJob) -> Self {
+        let (changes, failure) = match job.outcome {
+            DryOutcome::Untold => (None, None),
+            DryOutcome::Failure(code, error) => (None, Some(ReplayDryFailure { code, error })),
+            DryOutcome::Effects(effects) => {
+                let change = |effect: Effect| ReplayChange {
+                    what: effect.what.to_owned(),
+                    before: effect.before,
+                    after: effect.after,
+                };
+                (Some(effects.into_iter().map(change).collect()), None)
+            }
+        };
+        Self {
+            event_id: job.event,
+            event_kind: job.event_kind,
+            binding_id: job.binding,
+            name: job.name,
+            kind: job.kind,
+            changes,
+            failure,
+        }
+    }
 }
 
 /// What a plan says of one binding, or of the endpoint.
@@ -139,7 +231,7 @@ pub(crate) struct ReplayPlanGoal {
 }
 
 impl ReplayPlan {
-    fn of(plan: replay::Plan, rate: i64) -> Self {
+    fn of(plan: replay::Plan, rate: i64, effects: Option<DryRun>) -> Self {
         Self {
             events: plan.events,
             jobs: plan.jobs,
@@ -157,6 +249,7 @@ impl ReplayPlan {
             at_least: plan.at_least,
             rate_per_second: rate,
             duration_secs: plan.duration_secs,
+            effects: effects.map(Into::into),
         }
     }
 }
@@ -323,14 +416,22 @@ async fn replay_create(
     caller: Caller,
     input: Input<ReplayRequest>,
 ) -> Result<Response, Problem> {
-    let plan = input.value.plan;
+    let (plan, effects) = (input.value.plan, input.value.effects);
     let request = request(&app, &caller, input.value).await?;
     let (store, clock) = (&*app.store, &*app.clock);
     let builtin = &*app.mainstay.builtin;
     if plan {
         let rate = request.terms.rate;
-        let plan = replay::plan(store, clock, builtin, caller.scope(), request).await?;
-        return Ok(Json(ReplayPlan::of(plan, rate)).into_response());
+        let scope = caller.scope();
+        let plan = replay::plan(store, clock, builtin, scope, request.clone()).await?;
+        let dry = match effects {
+            true => {
+                let handlers = &app.mainstay.handlers;
+                Some(dry_run(store, clock, builtin, handlers, scope, request).await?)
+            }
+            false => None,
+        };
+        return Ok(Json(ReplayPlan::of(plan, rate, dry)).into_response());
     }
     let what = serde_json::json!({
         "target": match request.target {
@@ -405,6 +506,11 @@ async fn request(
         usual.stop_percent,
         0,
         100,
+    );
+    checks.ensure(
+        input.plan || !input.effects,
+        "/effects",
+        "are for a plan only",
     );
     let both = input.binding_id.is_some() && input.endpoint_id.is_some();
     checks.ensure(!both, "/endpoint_id", "stands beside binding_id: name one");

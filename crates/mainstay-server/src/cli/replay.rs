@@ -78,6 +78,9 @@ pub(crate) struct ReplayArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     plan: bool,
+    /// Show the plan, and what built-in handlers would change for the first 100 events; do nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Do not watch it
     #[arg(long)]
     detach: bool,
@@ -92,9 +95,20 @@ impl ReplayArgs {
         selection: Value,
         consent: Consent,
     ) -> Result<(), Failure> {
-        let (plan_only, detach) = (self.plan, self.detach);
+        let (plan_only, dry_run, detach) = (self.plan, self.dry_run, self.detach);
         let mut body = self.body(api, selection).await?;
         body["plan"] = true.into();
+        if dry_run {
+            body["effects"] = true.into();
+            let plan = api.post("/v1/replays", &body).await?;
+            return context.show(&plan, |out| {
+                out.text(&format!(
+                    "{}{}",
+                    plan_text(&plan),
+                    effects_text(&plan["effects"])
+                ))
+            });
+        }
         let plan = api.post("/v1/replays", &body).await?;
         if plan_only {
             return context.show(&plan, |out| out.text(&plan_text(&plan)));
@@ -215,6 +229,43 @@ fn plan_text(plan: &Value) -> String {
             ),
         );
     fields.render(false)
+}
+
+/// A line for each row: `+` it would be added, `-` it would be gone, `~` it would change, `=` it stays as it is.
+fn effects_text(dry: &Value) -> String {
+    let mut lines = vec![String::new()];
+    for job in list(dry, "/jobs") {
+        let (event, kind) = (text(job, "/event_id"), text(job, "/type"));
+        let (name, handler) = (text(job, "/name"), text(job, "/kind"));
+        lines.push(format!("{event} {kind} → {name} ({handler})"));
+        if let Some(failure) = job.get("failure").filter(|failure| !failure.is_null()) {
+            let (code, error) = (text(failure, "/code"), text(failure, "/error"));
+            lines.push(format!("  ! {code}: {error}"));
+        } else if job["changes"].is_null() {
+            lines.push("  ? nobody can tell what it does".to_owned());
+        }
+        lines.extend(list(job, "/changes").iter().map(change_text));
+    }
+    if dry["more"] == true {
+        lines.push(format!(
+            "… only the first {} events were tried",
+            number(dry, "/events")
+        ));
+    }
+    lines.push(String::new());
+    let lines: Vec<String> = lines.iter().map(|line| super::table::clean(line)).collect();
+    lines.join("\n")
+}
+
+fn change_text(change: &Value) -> String {
+    let (before, after) = (&change["before"], &change["after"]);
+    let what = text(change, "/what");
+    match (before.is_null(), after.is_null()) {
+        (true, _) => format!("  + {what} {after}"),
+        (false, true) => format!("  - {what} {before}"),
+        (false, false) if before == after => format!("  = {what}, as it is"),
+        (false, false) => format!("  ~ {what} {before} → {after}"),
+    }
 }
 
 fn progress_text(replay: &Value) -> String {

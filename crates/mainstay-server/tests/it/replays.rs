@@ -48,7 +48,7 @@ on_both_servers!(
             plan,
             json!({
                 "events": 3, "jobs": 3, "already_done": 0, "at_least": false,
-                "rate_per_second": 1, "duration_secs": 3,
+                "rate_per_second": 1, "duration_secs": 3, "effects": null,
                 "goals": [{ "binding_id": null, "name": "sandbox", "jobs": 3, "already_done": 0 }],
             })
         );
@@ -70,6 +70,43 @@ on_both_servers!(
         assert_eq!(
             (&plan["jobs"], &plan["already_done"]),
             (&json!(0), &json!(3))
+        );
+    }
+);
+
+on_both_servers!(
+    a_dry_run_shows_what_a_built_in_handler_would_change,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let world = World::make(&owner, "a").await;
+        let record = json!({
+            "source": world.source_name, "type_pattern": "*",
+            "handler": { "kind": "builtin", "name": "billing.record" },
+        });
+        let binding = text(&owner.post("/v1/bindings", &record).await.ok(), "/id");
+        let asked = |plan: bool| {
+            json!({
+                "selection": { "event_ids": [world.event] }, "plan": plan, "effects": true,
+            })
+        };
+        let plan = owner.post("/v1/replays", &asked(true)).await.ok();
+        let jobs = plan["effects"]["jobs"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let of = |one: &str| jobs.iter().find(|job| job["binding_id"] == one).cloned();
+        let recorded = of(&binding).expect("it is tried");
+        assert_eq!(recorded["changes"][0]["before"], Value::Null);
+        assert_eq!(
+            recorded["changes"][0]["after"]["event_id"],
+            json!(world.event)
+        );
+        let pushed = of(&world.binding).expect("it is listed");
+        assert_eq!(pushed["changes"], Value::Null, "a push leaves the process");
+        assert_eq!(
+            owner.post("/v1/replays", &asked(false)).await.problem(),
+            (400, "validation_failed".into())
         );
     }
 );

@@ -3,7 +3,8 @@
 mod tenants;
 
 use mainstay_domain::{
-    Category, EndpointId, EventId, JobId, LinkId, ReceiptId, ReplayId, SourceId, TenantId, Timestamp,
+    Category, EndpointId, EventId, JobId, LinkId, ReceiptId, ReplayId, SourceId, TenantId,
+    Timestamp,
     intake::{
         EventFilter, EventStatus, Verdict,
         links::{LinkFilter, WaitingFilter},
@@ -87,7 +88,11 @@ fn lists() -> Vec<Statement> {
     let events = [EventId::NIL, EventId::NIL];
     let jobs = [JobId::NIL, JobId::NIL];
     add("done jobs", Reach::Tenant, replays::done(tenant, &events));
-    add("states of jobs", Reach::Tenant, replays::states(tenant, &jobs));
+    add(
+        "states of jobs",
+        Reach::Tenant,
+        replays::states(tenant, &jobs),
+    );
     add(
         "tallies",
         Reach::Tenant,

@@ -6,11 +6,13 @@ use mainstay::{
     billing,
     intake::{
         BuiltinQueues,
-        replay::{self, Plan, Prepared, Replays, Request, Wish, Wished},
+        replay::{self, DryOutcome, DryRun, Plan, Prepared, Replays, Request, Wish, Wished},
     },
+    jobs::{BuiltinHandlers, Handler},
 };
 use mainstay_domain::{
     BindingId, Category, Clock, EndpointId, EventId, ReplayId, Scope, Store, StoreExt, TenantId,
+    billing::BillingEvent,
     intake::{
         EventFilter, EventStatus,
         replay::{Replay, ReplayFilter, ReplayState, ReplayTarget},
@@ -71,6 +73,19 @@ impl Replaying {
         replay::plan(store, clock, &self.builtin, scope, request.clone())
             .await
             .expect("a plan")
+    }
+
+    fn record(&self) -> Arc<dyn Handler> {
+        let clock = Arc::clone(&self.world.clock);
+        Arc::new(billing::Record { clock })
+    }
+
+    async fn dry_run(&self, handlers: &BuiltinHandlers) -> DryRun {
+        let (store, clock) = (&*self.world.store, &*self.world.clock);
+        let scope = Scope::Tenant(self.world.tenant);
+        replay::dry_run(store, clock, &self.builtin, handlers, scope, slowly())
+            .await
+            .expect("it is tried")
     }
 
     async fn begin(&self, scope: Scope, request: &Request) -> Replay {
@@ -638,6 +653,60 @@ on_both!(events_are_selected_by_how_they_stand, |db| async {
     let terms = replay::terms(&again).expect("they can be read");
     assert_eq!((terms.selected, terms.selected_more), (4, false));
 });
+
+on_both!(
+    a_dry_run_says_what_would_change_and_changes_nothing,
+    |db| async {
+        let all = Replaying::new(db.store()).await;
+        all.events(3).await;
+        all.world.bind("money", "*").await;
+        let handlers: BuiltinHandlers = [(billing::RECORD.to_owned(), all.record())].into();
+        let first = all.dry_run(&handlers).await;
+        assert_eq!((first.events, first.more, first.jobs.len()), (3, false, 3));
+        let DryOutcome::Effects(effects) = &first.jobs[0].outcome else {
+            panic!("{first:?}");
+        };
+        let after = effects[0].after.as_ref().expect("a row");
+        assert_eq!(
+            (effects[0].what, &effects[0].before),
+            ("billing event", &None)
+        );
+        assert_eq!(
+            (&after["amount_minor"], &after["currency"]),
+            (&1_200.into(), &"EUR".into())
+        );
+        assert_eq!(
+            all.world.count("SELECT count(*) FROM billing_event").await,
+            0
+        );
+        assert_eq!(all.made().await.0, 0);
+        // Recorded meanwhile: it would stay as it is.
+        let (event, tenant, now) = (first.jobs[0].event, all.world.tenant, all.world.clock.now());
+        let recorded = all.world.store.transact(SYSTEM, move |tx| {
+            Box::pin(async move {
+                let record = BillingEvent {
+                    tenant,
+                    event,
+                    kind: "invoice.paid".into(),
+                    amount_minor: Some(7),
+                    currency: Some("EUR".into()),
+                    occurred_at: now,
+                    created_at: now,
+                };
+                tx.billing_event_insert(&record).await
+            })
+        });
+        recorded.await.expect("it is recorded");
+        let second = all.dry_run(&handlers).await;
+        let DryOutcome::Effects(effects) = &second.jobs[0].outcome else {
+            panic!("{second:?}");
+        };
+        assert!(effects[0].before.is_some() && effects[0].before == effects[0].after);
+        // Of a handler that is not there nobody can tell.
+        let untold = all.dry_run(&BuiltinHandlers::new()).await;
+        assert_eq!(untold.jobs[0].outcome, DryOutcome::Untold);
+    }
+);
 
 on_both!(a_tenant_has_only_so_many_open_replays, |db| async {
     let all = Replaying::new(db.store()).await;

@@ -5,6 +5,7 @@
 //! commit holds only when nobody else has written since (the revision): killed in between, paused meanwhile or run by two
 //! nodes at once, nothing is made twice and nothing is left out. What a plan says is found by the same walk.
 
+mod dry;
 mod run;
 mod step;
 mod walk;
@@ -21,6 +22,7 @@ use mainstay_domain::{
 use serde::{Deserialize, Serialize};
 
 use super::BuiltinQueues;
+pub use dry::{DRY_MAX, DryJob, DryOutcome, DryRun, dry_run};
 pub use run::Replays;
 pub(crate) use run::run;
 use walk::{Ground, Place};
@@ -279,7 +281,9 @@ async fn plan_in(tx: &mut dyn Tx, builtin: &BuiltinQueues, request: &Request) ->
         place.pass(&page);
     }
     plan.goals.sort_by(|a, b| a.name.cmp(&b.name));
-    plan.duration_secs = (plan.jobs + request.terms.rate - 1) / request.terms.rate.max(1);
+    // A step is taken each second, and makes no more than may be unfinished.
+    let a_second = request.terms.rate.min(request.terms.unfinished_max).max(1);
+    plan.duration_secs = (plan.jobs + a_second - 1) / a_second;
     Ok(plan)
 }
 
