@@ -423,20 +423,28 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
 
   // One event was replayed, so that its page shows it.
   const replayed = world.events.filter((event) => event.source_id === stripe.id && event.jobs_list.length > 1 && Date.parse(event.received_at) < now - 30 * MINUTE).at(-2);
-  world.replay = (events, binding_id, by = "ada@example.com", at = now) => {
-    const replay = { id: id("rpl", at), created_at: iso(at), by, binding_id: binding_id ?? null, jobs: 0 };
-    let jobs = 0;
+  world.replay = (events, { binding_id = null, endpoint_id = null, rate_per_second = 50, skip_done = false } = {}, by = "ada@example.com", at = now) => {
+    const replay = {
+      id: id("rpl", at), tenant_id: null, created_at: iso(at), by, binding_id, endpoint_id, rate_per_second, unfinished_max: 200,
+      stop_on_failures_percent: 50, skip_done, state: "finishing", reason: null, ended_at: null, selected: events.length,
+      selected_at_least: false, events: events.length, jobs: 0, skipped: 0, done: 0, dead: 0, cancelled: 0, unfinished: 0,
+      selection: { event_ids: events.length, source_id: null, type: null, status: null, from: null, to: null, provider_id: null },
+    };
     for (const event of events) {
-      const made = world.matching(event, binding_id).map((binding) => addJob(event, binding, at, replay.id));
-      event.replays.push({ ...replay, jobs: made.length });
-      jobs += made.length;
+      const goals = world.goals(event, replay);
+      for (const goal of goals) addJob(event, goal, at, replay.id);
+      replay.jobs += goals.length;
+      event.replays.push(replay);
       touch("event", event.id);
     }
-    return { replay_id: replay.id, events: events.length, jobs };
+    replay.unfinished = replay.jobs;
+    world.replays.unshift(replay);
+    return replay;
   };
   finish();
   if (replayed) {
-    world.replay([replayed], undefined, "grace@example.com", now - 3 * MINUTE);
+    const replay = world.replay([replayed], {}, "grace@example.com", now - 3 * MINUTE);
+    Object.assign(replay, { state: "done", done: replay.jobs, unfinished: 0, ended_at: iso(now - 2 * MINUTE) });
     for (const job of replayed.jobs_list.filter((each) => each.replay_id)) settle(job, replayed, now - 3 * MINUTE + 40, { fails: false });
   }
 
@@ -490,6 +498,15 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
   return world;
 
   function finish() {
+    world.replay ??= () => {
+      throw missing("event");
+    };
+    // Where a replay brings an event: bindings, or one endpoint as if it were one.
+    world.goals ??= (event, { binding_id, endpoint_id }) => {
+      const endpoint = world.endpoints.find((each) => each.id === endpoint_id);
+      if (endpoint) return [{ id: null, name: endpoint.name, handler: { kind: "endpoint", endpoint_id } }];
+      return world.matching(event, binding_id);
+    };
     world.matching ??= (event, binding_id) =>
       world.bindings.filter(
         (binding) =>
@@ -588,7 +605,6 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     world.advance ??= (to) => {
       now = to;
     };
-    world.replay ??= () => ({ replay_id: id("rpl"), events: 0, jobs: 0 });
     return world;
   }
 }
@@ -827,19 +843,36 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       const event = world.events.find((each) => each.id === id) ?? raise(missing("event"));
       return { ...event, ...shortEvent(event) };
     },
+    "GET /v1/replays": (_, url) => page(world.replays.filter(({ state }) => !url.searchParams.get("state") || state === url.searchParams.get("state")), url),
+    "GET /v1/replays/:id": (_, __, { id }) => world.replays.find((each) => each.id === id) ?? raise(missing("replay")),
     "POST /v1/replays": (body) => {
       const events = eventsOf(body.selection).map(([event]) => event);
-      const matched = events.flatMap((event) => world.matching(event, body.binding_id));
-      if (body.plan) {
-        return {
-          events: events.length,
-          jobs: matched.length,
-          already_done: events.reduce((sum, event) => sum + event.jobs_list.filter(({ state }) => state === "done").length, 0),
-          binding_names: [...new Set(matched.map(({ name }) => name))],
-        };
-      }
-      return world.replay(events, body.binding_id, "ada@example.com", Date.now());
+      if (!body.plan) return world.replay(events, body, "ada@example.com", Date.now());
+      const matched = events.flatMap((event) => world.goals(event, body).map((goal) => [event, goal]));
+      const done = ([event, { id }]) => event.jobs_list.some((job) => job.binding_id === id && job.state === "done");
+      const made = matched.filter((pair) => !(body.skip_done && done(pair)));
+      const rate_per_second = body.rate_per_second ?? 50;
+      return {
+        events: events.length,
+        jobs: made.length,
+        already_done: matched.filter(done).length,
+        goals: [...new Set(matched.map(([, { name }]) => name))].map((name) => ({
+          binding_id: matched.find(([, goal]) => goal.name === name)[1].id,
+          name,
+          jobs: made.filter(([, goal]) => goal.name === name).length,
+          already_done: matched.filter((pair) => pair[1].name === name && done(pair)).length,
+        })),
+        at_least: false,
+        rate_per_second,
+        duration_secs: Math.ceil(made.length / rate_per_second),
+      };
     },
+    ...Object.fromEntries(
+      Object.entries({ pause: "paused", resume: "running", stop: "stopped" }).map(([wish, state]) => [
+        `POST /v1/replays/:id/${wish}`,
+        (_, __, { id }) => Object.assign(world.replays.find((each) => each.id === id) ?? raise(missing("replay")), { state }),
+      ]),
+    ),
 
     "GET /v1/jobs": (_, url) => {
       const given = Object.fromEntries(url.searchParams);

@@ -7,8 +7,8 @@ use std::{
 
 use mainstay::{
     Mainstay,
-    intake::{BuiltinQueues, Intake},
-    jobs::EngineHandle,
+    intake::{BuiltinQueues, Intake, replay::Replays},
+    jobs::{BuiltinHandlers, EngineHandle},
     watch::Samples,
 };
 use mainstay_domain::{Cidr, Clock, Random, Store};
@@ -32,8 +32,12 @@ pub(crate) struct Node {
     pub(crate) engine: Arc<EngineHandle>,
     /// Counts and what is live.
     pub(crate) samples: Arc<Samples>,
+    /// Takes the steps of replays.
+    pub(crate) replays: Arc<Replays>,
     /// The queues of built-in job kinds.
     pub(crate) builtin: Arc<BuiltinQueues>,
+    /// The handlers of built-in job kinds.
+    pub(crate) handlers: Arc<BuiltinHandlers>,
 }
 
 /// The running server.
@@ -98,7 +102,9 @@ impl App {
                 intake: Arc::clone(&mainstay.intake),
                 engine: Arc::clone(&mainstay.engine),
                 samples: Arc::clone(&mainstay.samples),
+                replays: Arc::clone(&mainstay.replays),
                 builtin: Arc::clone(&mainstay.builtin),
+                handlers: Arc::clone(&mainstay.handlers),
             },
             keys: Keys::default(),
             passwords: Passwords::default(),

@@ -21,8 +21,8 @@ pub mod own;
 pub mod watch;
 
 use clean::Retention;
-use intake::{Beside, BuiltinQueues, Intake, spool::Spool};
-use jobs::{Engine, EngineHandle, EngineOptions, Registry};
+use intake::{Beside, BuiltinQueues, Intake, replay::Replays, spool::Spool};
+use jobs::{BuiltinHandlers, Engine, EngineHandle, EngineOptions, Registry};
 use watch::Samples;
 
 /// How often counts are written down and those who watch are told.
@@ -58,12 +58,16 @@ pub struct Mainstay {
     pub random: Arc<dyn Random>,
     /// Takes webhooks in.
     pub intake: Arc<Intake>,
+    /// Takes the steps of replays.
+    pub replays: Arc<Replays>,
     /// Carries jobs out.
     pub engine: Arc<EngineHandle>,
     /// Counts and what is live.
     pub samples: Arc<Samples>,
     /// The queues of built-in job kinds.
     pub builtin: Arc<BuiltinQueues>,
+    /// The handlers of built-in job kinds.
+    pub handlers: Arc<BuiltinHandlers>,
     stop: signal::Sender<bool>,
     background: tokio::task::JoinSet<()>,
 }
@@ -104,6 +108,7 @@ impl Mainstay {
         } = parts;
         let mut registry = registry(&clock);
         let builtin = queues(&*store, &registry).await?;
+        let handlers = Arc::new(registry.builtin_handlers());
         let samples = Arc::new(Samples::default());
         let intake = Intake::start(
             Arc::clone(&store),
@@ -138,14 +143,23 @@ impl Mainstay {
             Arc::clone(&samples),
             options,
         );
+        let builtin = Arc::new(builtin);
+        let replays = Replays::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            Arc::clone(&builtin),
+        );
         let mut node = Self {
             store,
             clock,
             random,
             intake,
+            replays: Arc::new(replays),
             engine: Arc::new(engine),
             samples,
-            builtin: Arc::new(builtin),
+            builtin,
+            handlers,
             stop: signal::channel(false).0,
             background: tokio::task::JoinSet::new(),
         };
@@ -173,6 +187,11 @@ impl Mainstay {
         ));
         self.background.spawn(intake::spool::run(
             Arc::clone(&self.intake),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(intake::replay::run(
+            Arc::clone(&self.replays),
+            owner.clone(),
             self.stop.subscribe(),
         ));
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));

@@ -85,6 +85,19 @@ export const queries = {
       queryKey: ["event", id],
       queryFn: () => unwrap(client.GET("/v1/events/{id}", { params: { path: { id } } })),
     }),
+  replays: () =>
+    queryOptions({
+      queryKey: ["replays"],
+      queryFn: () => unwrap(client.GET("/v1/replays", { params: { query: { limit: LIST_LIMIT } } })),
+      refetchInterval: 2_000,
+    }),
+  replay: (id: string) =>
+    queryOptions({
+      queryKey: ["replays", id],
+      queryFn: () => unwrap(client.GET("/v1/replays/{id}", { params: { path: { id } } })),
+      // One that is over changes no more.
+      refetchInterval: ({ state }) => (state.data && ["done", "stopped"].includes(state.data.state) ? false : 1_000),
+    }),
   job: (id: string) =>
     queryOptions({
       queryKey: ["job", id],

@@ -661,13 +661,92 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** List replays, newest first */
+        get: operations["replay_list"];
         put?: never;
         /**
          * Replay events, or plan it
-         * @description A replay makes jobs of its own beside those that there were. It takes at most 10,000 events.
+         * @description A replay makes jobs of its own beside those that there were, at its rate and behind everything that is live. Its first
+         *     jobs are made at once; then it goes on by itself.
          */
         post: operations["replay_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/replays/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a replay */
+        get: operations["replay_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/replays/{id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a replay
+         * @description It makes no more jobs until it is resumed. What was made goes on.
+         */
+        post: operations["replay_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/replays/{id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume a replay
+         * @description One that was paused, or that stopped because too many of its jobs failed.
+         */
+        post: operations["replay_resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/replays/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a replay
+         * @description It makes no more jobs, ever. What was made goes on.
+         */
+        post: operations["replay_stop"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2341,6 +2420,78 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_Replay: {
+            /** @description What is on it. */
+            items: {
+                /** @description The one binding that the events go to; null: every one that matches, or the endpoint. */
+                binding_id?: string | null;
+                /** @description Who asked for it. */
+                by: string;
+                /**
+                 * Format: int64
+                 * @description Jobs that a person cancelled.
+                 */
+                cancelled: number;
+                created_at: components["schemas"]["Time"];
+                /**
+                 * Format: int64
+                 * @description Jobs that became dead letters.
+                 */
+                dead: number;
+                /**
+                 * Format: int64
+                 * @description Jobs that were done.
+                 */
+                done: number;
+                ended_at?: components["schemas"]["Time"] | null;
+                /** @description The endpoint that the events go to without any binding. */
+                endpoint_id?: string | null;
+                /**
+                 * Format: int64
+                 * @description Events that were looked at.
+                 */
+                events: number;
+                id: string;
+                /**
+                 * Format: int64
+                 * @description Jobs that were made.
+                 */
+                jobs: number;
+                /** Format: int64 */
+                rate_per_second: number;
+                /** @description Why it was stopped: `person`, `failures` (it can be resumed), `binding_gone` or `endpoint_gone`. */
+                reason?: string | null;
+                /**
+                 * Format: int64
+                 * @description Events that were selected when it was asked for.
+                 */
+                selected: number;
+                /** @description Whether there were more: no more than 10,000 are counted. */
+                selected_at_least: boolean;
+                selection: components["schemas"]["ReplaySelected"];
+                skip_done: boolean;
+                /**
+                 * Format: int64
+                 * @description Jobs that were left out, being done already.
+                 */
+                skipped: number;
+                state: components["schemas"]["ReplayState"];
+                /** Format: int64 */
+                stop_on_failures_percent: number;
+                /** @description The tenant whose events are replayed; null: those of every tenant. */
+                tenant_id?: string | null;
+                /**
+                 * Format: int64
+                 * @description Jobs that have not ended yet.
+                 */
+                unfinished: number;
+                /** Format: int64 */
+                unfinished_max: number;
+            }[];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Source: {
             /** @description What is on it. */
             items: {
@@ -2536,56 +2687,210 @@ export interface components {
                 [key: string]: string;
             };
         };
-        /** @description A replay that touched an event. */
+        /** @description A replay. */
         Replay: {
-            /** @description The one binding that it went to; null: every one that matches. */
+            /** @description The one binding that the events go to; null: every one that matches, or the endpoint. */
             binding_id?: string | null;
             /** @description Who asked for it. */
             by: string;
+            /**
+             * Format: int64
+             * @description Jobs that a person cancelled.
+             */
+            cancelled: number;
             created_at: components["schemas"]["Time"];
+            /**
+             * Format: int64
+             * @description Jobs that became dead letters.
+             */
+            dead: number;
+            /**
+             * Format: int64
+             * @description Jobs that were done.
+             */
+            done: number;
+            ended_at?: components["schemas"]["Time"] | null;
+            /** @description The endpoint that the events go to without any binding. */
+            endpoint_id?: string | null;
+            /**
+             * Format: int64
+             * @description Events that were looked at.
+             */
+            events: number;
             id: string;
             /**
              * Format: int64
-             * @description How many jobs it made in all.
+             * @description Jobs that were made.
              */
             jobs: number;
-        };
-        /** @description What would happen, or what happened. */
-        ReplayAnswer: {
+            /** Format: int64 */
+            rate_per_second: number;
+            /** @description Why it was stopped: `person`, `failures` (it can be resumed), `binding_gone` or `endpoint_gone`. */
+            reason?: string | null;
             /**
              * Format: int64
-             * @description In a plan: selected events whose jobs are all done already.
+             * @description Events that were selected when it was asked for.
              */
-            already_done?: number | null;
-            /** @description In a plan: the bindings that make the jobs. */
-            binding_names?: string[] | null;
+            selected: number;
+            /** @description Whether there were more: no more than 10,000 are counted. */
+            selected_at_least: boolean;
+            selection: components["schemas"]["ReplaySelected"];
+            skip_done: boolean;
+            /**
+             * Format: int64
+             * @description Jobs that were left out, being done already.
+             */
+            skipped: number;
+            state: components["schemas"]["ReplayState"];
+            /** Format: int64 */
+            stop_on_failures_percent: number;
+            /** @description The tenant whose events are replayed; null: those of every tenant. */
+            tenant_id?: string | null;
+            /**
+             * Format: int64
+             * @description Jobs that have not ended yet.
+             */
+            unfinished: number;
+            /** Format: int64 */
+            unfinished_max: number;
+        };
+        /** @description A row before and after. The same twice: it stays as it is. */
+        ReplayChange: {
+            /** @description Null: it would be gone. */
+            after?: unknown;
+            /** @description Null: it is not there. */
+            before?: unknown;
+            /** @description What such a row is called. */
+            what: string;
+        };
+        /** @description Why a job would fail. */
+        ReplayDryFailure: {
+            code: string;
+            error: string;
+        };
+        /** @description What one job would do. */
+        ReplayDryJob: {
+            /** @description The binding; null: the endpoint that was named. */
+            binding_id?: string | null;
+            /** @description The rows that it would touch; null where nobody can tell, as with a push to an endpoint. */
+            changes?: components["schemas"]["ReplayChange"][] | null;
+            event_id: string;
+            failure?: components["schemas"]["ReplayDryFailure"] | null;
+            /** @description The job's kind. */
+            kind: string;
+            name: string;
+            /** @description The event's type. */
+            type: string;
+        };
+        /** @description What built-in handlers would change, as the database is now. Nothing is changed. */
+        ReplayDryRun: {
+            /**
+             * Format: int64
+             * @description Events that were tried, oldest first.
+             */
+            events: number;
+            jobs: components["schemas"]["ReplayDryJob"][];
+            /** @description Whether there are more. */
+            more: boolean;
+        };
+        /** @description What a replay would do. */
+        ReplayPlan: {
+            /**
+             * Format: int64
+             * @description Jobs that are done already for these events; made once more unless `skip_done`.
+             */
+            already_done: number;
+            /** @description Whether there are more events than a plan looks at (10,000): each number is at least so large. */
+            at_least: boolean;
+            /**
+             * Format: int64
+             * @description How long the jobs take to be made, at this rate.
+             */
+            duration_secs: number;
+            effects?: components["schemas"]["ReplayDryRun"] | null;
             /**
              * Format: int64
              * @description Events selected.
              */
             events: number;
+            /** @description Where the jobs go, by name. */
+            goals: components["schemas"]["ReplayPlanGoal"][];
             /**
              * Format: int64
-             * @description Jobs to make, or made.
+             * @description Jobs to make.
              */
             jobs: number;
-            /** @description The first replay that was made. */
-            replay_id?: string | null;
-            /** @description All replays that were made: one for each tenant. */
-            replay_ids?: string[] | null;
-            /** @description In a plan: whether there are more events than one replay may take. */
-            truncated?: boolean | null;
+            /** Format: int64 */
+            rate_per_second: number;
+        };
+        /** @description What a plan says of one binding, or of the endpoint. */
+        ReplayPlanGoal: {
+            /**
+             * Format: int64
+             * @description Events that have a job for it that is done already.
+             */
+            already_done: number;
+            /** @description The binding; null: the endpoint that was named. */
+            binding_id?: string | null;
+            /**
+             * Format: int64
+             * @description Jobs to make for it.
+             */
+            jobs: number;
+            name: string;
         };
         /** @description A replay to plan or to run. */
         ReplayRequest: {
             /**
              * @description The one binding that the events go to, whatever its types and filter. Left out: every enabled one of their source
-             *     that matches.
+             *     that matches when their turn comes.
              */
             binding_id?: string | null;
+            /** @description In a plan: a dry run of the first 100 events, which says what built-in handlers would change. */
+            effects?: boolean;
+            /**
+             * @description Instead of bindings: the one endpoint that the events are pushed to, a sandbox. It must belong to the tenant of
+             *     the event, or of the event's source.
+             */
+            endpoint_id?: string | null;
             /** @description Only say what would happen. */
             plan: boolean;
+            /**
+             * Format: int64
+             * @description Jobs to make in a second.
+             * @default 50
+             */
+            rate_per_second?: number | null;
             selection: components["schemas"]["ReplaySelection"];
+            /** @description Leave out an event where a job of the same binding (or endpoint) is done already. */
+            skip_done?: boolean;
+            /**
+             * Format: int64
+             * @description The share of its latest hundred jobs (and at least twenty) whose first try failed that stops it, in percent; 0: none
+             *     does.
+             * @default 50
+             */
+            stop_on_failures_percent?: number | null;
+            /**
+             * Format: int64
+             * @description Jobs of this replay that may be unfinished at once: beyond them it waits.
+             * @default 200
+             */
+            unfinished_max?: number | null;
+        };
+        /** @description Which events a replay is about, as it was asked. */
+        ReplaySelected: {
+            /**
+             * Format: int64
+             * @description How many events were named by their ids.
+             */
+            event_ids: number;
+            from?: components["schemas"]["Time"] | null;
+            provider_id?: string | null;
+            source_id?: string | null;
+            status?: components["schemas"]["EventStatus"] | null;
+            to?: components["schemas"]["Time"] | null;
+            type?: string | null;
         };
         /** @description Which events. */
         ReplaySelection: {
@@ -2597,6 +2902,8 @@ export interface components {
             /** @default null */
             from?: components["schemas"]["Time"] | null;
             /** @default null */
+            q?: components["schemas"]["Text300"] | null;
+            /** @default null */
             source?: components["schemas"]["Text100"] | null;
             /** @default null */
             status?: components["schemas"]["EventStatus"] | null;
@@ -2607,6 +2914,11 @@ export interface components {
             /** @default null */
             type?: components["schemas"]["Name200"] | null;
         };
+        /**
+         * @description How a replay stands.
+         * @enum {string}
+         */
+        ReplayState: "running" | "paused" | "finishing" | "done" | "stopped";
         /** @description What would happen, or what happened. */
         RetryAnswer: {
             by_reason: components["schemas"]["ReasonCount"][];
@@ -2991,6 +3303,7 @@ export interface components {
             find: components["schemas"]["TenantFrom"][];
         };
         Text100: string;
+        Text300: string;
         Text63: string;
         /** @description The counts behind the charts. */
         Throughput: {
@@ -8603,6 +8916,94 @@ export interface operations {
             };
         };
     };
+    replay_list: {
+        parameters: {
+            query?: {
+                /** @description A tenant's id or slug. */
+                tenant?: string;
+                state?: components["schemas"]["ReplayState"];
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many items at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Replay"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     replay_create: {
         parameters: {
             query?: never;
@@ -8633,10 +9034,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ReplayAnswer"];
+                    "application/json": components["schemas"]["ReplayPlan"];
                 };
             };
-            /** @description The jobs are made */
+            /** @description It has begun */
             202: {
                 headers: {
                     /** @description `true` where the answer is the one that was given before */
@@ -8650,7 +9051,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ReplayAnswer"];
+                    "application/json": components["schemas"]["Replay"];
                 };
             };
             /** @description Something in the request is wrong; `errors` says what */
@@ -8763,6 +9164,529 @@ export interface operations {
                     "ratelimit-policy"?: string;
                     /** @description Seconds to wait, where they are known */
                     "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `rpl_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_pause: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `rpl_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_resume: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `rpl_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_stop: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `rpl_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
                     [name: string]: unknown;

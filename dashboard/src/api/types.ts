@@ -32,7 +32,9 @@ export type Event = Schemas["Event"];
 export type EventDetail = Schemas["EventDetail"];
 export type EventReceipt = Schemas["EventReceipt"];
 export type ReplaySelection = Schemas["ReplaySelection"];
-export type ReplayAnswer = Schemas["ReplayAnswer"];
+export type Replay = Schemas["Replay"];
+export type ReplayPlan = Schemas["ReplayPlan"];
+export type ReplayState = Schemas["ReplayState"];
 
 export type JobState = Schemas["JobState"];
 export type Job = Schemas["Job"];

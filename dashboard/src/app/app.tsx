@@ -12,6 +12,7 @@ import { JobPage } from "../jobs/job-page";
 import { JobsPage } from "../jobs/jobs-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
+import { ReplaysPage } from "../intake/replays-page";
 import { SourcePage } from "../intake/source-page";
 import { SourcesPage } from "../intake/sources-page";
 import { OverviewPage } from "../watch/overview-page";
@@ -46,6 +47,7 @@ export function App() {
                 <Route path="/" component={OverviewPage} />
                 <Route path="/events" component={EventsPage} />
                 <Route path="/events/:id">{({ id }) => <EventPage key={id} id={id} />}</Route>
+                <Route path="/replays" component={ReplaysPage} />
                 <Route path="/jobs" component={JobsPage} />
                 <Route path="/jobs/:id">{({ id }) => <JobPage key={id} id={id} />}</Route>
                 <Route path="/dead-letters" component={DeadLettersPage} />

@@ -171,7 +171,7 @@ function TimelineItem({ entry, event, start }: { entry: TimelineEntry; event: Ev
       return (
         <Entry icon="retry" tone="run" title={`Replayed by ${entry.replay.by}`} at={entry.at} since={start}>
           <Detail>
-            {plural(entry.replay.jobs, "new job")}, {entry.replay.binding_id ? "through one binding" : "through every binding that matches"}.{" "}
+            {plural(entry.replay.jobs, "new job")}, {entry.replay.endpoint_id ? "to one endpoint" : entry.replay.binding_id ? "through one binding" : "through every binding that matches"}.{" "}
             <Id value={entry.replay.id} />
           </Detail>
         </Entry>

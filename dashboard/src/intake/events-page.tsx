@@ -35,6 +35,7 @@ export function EventsPage() {
 
   const { q, source, type, status, tenant } = values;
   const selection = () => ({ ...given({ source, type, status, tenant }), ...periodQuery(values, Date.now()) });
+  const replayed = (): ReplaySelection => ({ ...given({ q }), ...selection() });
   const list = useLiveList<Event>({
     area: "events",
     filters: values,
@@ -71,14 +72,15 @@ export function EventsPage() {
         title="Events"
         sub="Every webhook that was verified and kept, with what became of it."
         actions={
-          // By source, type, status, tenant and period, as the API selects; and never everything by accident.
-          canWrite &&
-          q === "" &&
-          Object.values(selection()).some((value) => value !== undefined) && (
-            <Button icon="retry" onClick={() => setReplaying(selection())}>
-              Replay these…
-            </Button>
-          )
+          <>
+            <ButtonLink href="/replays">Replays</ButtonLink>
+            {/* As the API selects; and never everything by accident. */}
+            {canWrite && Object.values(replayed()).some((value) => value !== undefined) && (
+              <Button icon="retry" onClick={() => setReplaying(replayed())}>
+                Replay these…
+              </Button>
+            )}
+          </>
         }
       />
       <Panel label="Events" padded={false}>

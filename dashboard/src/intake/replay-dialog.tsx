@@ -2,19 +2,33 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { client, unwrap } from "../api/client";
 import { queries } from "../api/queries";
-import type { ReplayAnswer, ReplaySelection } from "../api/types";
-import { count, plural } from "../lib/format";
+import type { Replay, ReplayPlan, ReplaySelection } from "../api/types";
+import { count, plural, span } from "../lib/format";
 import { usePlan } from "../lib/use-plan";
-import { Button, Facts, Id, Notice, ProblemCard, Skeleton } from "../ui/basics";
-import { Dialog } from "../ui/dialog";
-import { Field, Select } from "../ui/form";
+import { ButtonLink, Facts, Notice, Skeleton } from "../ui/basics";
+import { Check, Field, Input, Select } from "../ui/form";
+import { PlanDialog } from "../ui/plan-dialog";
+import { ReplayProgress } from "./replays-page";
 
 interface Request {
   selection: ReplaySelection;
-  binding: string;
+  /** A binding's id, an endpoint's, or nothing: every binding that matches. */
+  target: string;
+  rate: string;
+  skipDone: boolean;
 }
 
-/** Runs the bindings of kept events again: first the plan, then a press on the button that names its numbers. */
+const asked = ({ selection, target, rate, skipDone }: Request) => ({
+  selection,
+  binding_id: target.startsWith("bnd_") ? target : undefined,
+  endpoint_id: target.startsWith("ep_") ? target : undefined,
+  rate_per_second: rate === "" ? undefined : Number(rate),
+  skip_done: skipDone,
+});
+
+const send = async (request: Request, plan: boolean) => unwrap(client.POST("/v1/replays", { body: { ...asked(request), plan } }));
+
+/** Gives kept events to bindings, or to a sandbox, once more: first the plan, then a press on the button that names its numbers. */
 export function ReplayDialog({
   selection,
   sourceName = selection.source ?? undefined,
@@ -27,94 +41,95 @@ export function ReplayDialog({
 }) {
   const queryClient = useQueryClient();
   const bindings = useQuery(queries.bindings()).data?.items ?? [];
-  const [binding, setBinding] = useState("");
-  const ask = (request: Request, plan: boolean): Promise<ReplayAnswer> =>
-    unwrap(
-      client.POST("/v1/replays", {
-        body: { selection: request.selection, binding_id: request.binding || undefined, plan },
-      }),
-    );
-  const { state, open, confirm, close } = usePlan<Request, ReplayAnswer, ReplayAnswer>({
-    plan: (request) => ask(request, true),
+  const endpoints = useQuery(queries.endpoints()).data?.items ?? [];
+  const [target, setTarget] = useState("");
+  const [rate, setRate] = useState("50");
+  const [skipDone, setSkipDone] = useState(false);
+  const { state, open, confirm, close } = usePlan<Request, ReplayPlan, Replay>({
+    plan: async (request) => (await send(request, true)) as ReplayPlan,
     run: async (request) => {
-      const answer = await ask(request, false);
+      const begun = (await send(request, false)) as Replay;
       void queryClient.invalidateQueries({ queryKey: ["event"] });
       void queryClient.invalidateQueries({ queryKey: ["events", "head"] });
-      return answer;
+      void queryClient.invalidateQueries({ queryKey: ["replays"] });
+      return begun;
     },
   });
-  // The plan belongs to the selection and the binding: another binding, another plan.
-  useEffect(() => open({ selection, binding }), [open, selection, binding]);
+  // The plan belongs to what is asked: another target, another plan.
+  useEffect(() => open({ selection, target, rate, skipDone }), [open, selection, target, rate, skipDone]);
 
   const plan = "plan" in state ? state.plan : null;
   const busy = state.step === "running";
-  const dismiss = () => {
-    close();
-    onClose();
-  };
+  const many = (value: number) => `${plan?.at_least ? "at least " : ""}${count(value)}`;
   return (
-    <Dialog
-      open
-      onClose={dismiss}
-      closable={!busy}
+    <PlanDialog
+      state={state}
+      onClose={() => {
+        close();
+        onClose();
+      }}
       title={selection.event_ids?.length === 1 ? "Replay this event" : "Replay events"}
       text="Replaying makes new jobs from what was kept. Nothing is asked of the provider."
-      onSubmit={confirm}
-      foot={
-        state.step === "done" ? (
-          <Button variant="primary" onClick={dismiss}>Close</Button>
-        ) : (
-          <>
-            <Button onClick={dismiss} disabled={busy}>Cancel</Button>
-            <Button type="submit" variant="primary" disabled={plan === null || plan.jobs === 0 || busy}>
-              {busy ? "Replaying…" : plan ? `Make ${plural(plan.jobs, "job")}` : "Planning…"}
-            </Button>
-          </>
-        )
-      }
+      action={({ jobs, at_least }) => (at_least ? `Make at least ${plural(jobs, "job")}` : `Make ${plural(jobs, "job")}`)}
+      ready={({ jobs, at_least }) => jobs > 0 || at_least}
+      busyLabel="Replaying…"
+      onConfirm={confirm}
+      onRetry={() => open({ selection, target, rate, skipDone })}
+      failed="The replay was not confirmed"
     >
       {state.step === "done" ? (
-        <Notice tone="ok" icon="check">
-          {plural(state.result.jobs, "job")} made from {plural(state.result.events, "event")}.
-          {state.result.replay_id && <> The replay is <Id value={state.result.replay_id} />.</>}
-        </Notice>
+        <Begun replay={state.result} />
       ) : (
         <>
-          <Field label="Which bindings">
+          <Field label="Where to">
             <Select
-              value={binding}
-              onChange={setBinding}
+              value={target}
+              onChange={setTarget}
               disabled={busy}
               options={[
                 { value: "", label: "Every binding that matches" },
                 ...bindings
                   .filter(({ source_name }) => sourceName === undefined || source_name === sourceName)
-                  .map(({ id, name, source_name }) => ({ value: id, label: `${name} (${source_name})` })),
+                  .map(({ id, name, source_name }) => ({ value: id, label: `Binding ${name} (${source_name})` })),
+                ...endpoints.map(({ id, name }) => ({ value: id, label: `Endpoint ${name}, without a binding` })),
               ]}
             />
           </Field>
+          <Field label="Jobs a second">
+            <Input type="number" min={1} max={500} value={rate} onChange={setRate} disabled={busy} />
+          </Field>
+          <Check label="Leave out what is done already" checked={skipDone} onChange={setSkipDone} />
           <Facts
             items={[
-              ["Events", plan ? count(plan.events) : <Skeleton width={40} />],
-              ["New jobs", plan ? count(plan.jobs) : <Skeleton width={40} />],
-              ["Done before", plan ? plural(plan.already_done ?? 0, "event") : <Skeleton width={40} />],
-              ["Bindings", plan ? (plan.binding_names ?? []).join(", ") || "none matches" : <Skeleton width={120} />],
+              ["Events", plan ? many(plan.events) : <Skeleton width={40} />],
+              ["New jobs", plan ? many(plan.jobs) : <Skeleton width={40} />],
+              ["Done before", plan ? `${plan.at_least ? "at least " : ""}${plural(plan.already_done, "job")}` : <Skeleton width={40} />],
+              ["To", plan ? plan.goals.map(({ name, jobs }) => `${name} (${count(jobs)})`).join(", ") || "none matches" : <Skeleton width={120} />],
+              ["Takes", plan ? `${plan.at_least ? "at least " : ""}${span(plan.duration_secs)}` : <Skeleton width={60} />],
             ]}
           />
-          {plan && (plan.already_done ?? 0) > 0 && (
+          {plan && !skipDone && plan.already_done > 0 && (
             <Notice tone="warn" icon="warning">
               Some of this has succeeded before and would take effect again, unless the handler knows the event's id.
             </Notice>
           )}
         </>
       )}
-      {state.step === "failed" && (
-        <ProblemCard
-          error={state.error}
-          onRetry={state.plan ? confirm : () => open({ selection, binding })}
-          what={state.plan ? "The replay was not confirmed" : undefined}
-        />
-      )}
-    </Dialog>
+    </PlanDialog>
+  );
+}
+
+/** One that has begun goes on by itself; meanwhile it is shown how far it is. */
+function Begun({ replay: begun }: { replay: Replay }) {
+  const { data: replay = begun } = useQuery({ ...queries.replay(begun.id), initialData: begun });
+  return (
+    <>
+      <Notice tone="ok" icon="check">
+        {plural(replay.jobs, "job")} made from {plural(replay.events, "event")}.
+        {replay.state === "running" && " It goes on by itself, also when this is closed."}
+      </Notice>
+      <ReplayProgress replay={replay} />
+      <ButtonLink href="/replays" small>All replays</ButtonLink>
+    </>
   );
 }

@@ -4,8 +4,8 @@ import { client, unwrap } from "../api/client";
 import type { ReverifyAnswer, Source } from "../api/types";
 import { count, plural } from "../lib/format";
 import { usePlan } from "../lib/use-plan";
-import { Button, Facts, Notice, ProblemCard, Skeleton } from "../ui/basics";
-import { Dialog } from "../ui/dialog";
+import { Facts, Notice, Skeleton } from "../ui/basics";
+import { PlanDialog } from "../ui/plan-dialog";
 
 /** One call looks at some thousands and names where the next goes on. */
 async function all(source: string, plan: boolean): Promise<ReverifyAnswer> {
@@ -40,31 +40,21 @@ export function ReverifyDialog({ source, onClose }: { source: Source; onClose: (
   });
   useEffect(() => open(source.id), [open, source.id]);
   const plan = "plan" in state ? state.plan : null;
-  const busy = state.step === "running";
-  const dismiss = () => {
-    close();
-    onClose();
-  };
   return (
-    <Dialog
-      open
-      onClose={dismiss}
-      closable={!busy}
+    <PlanDialog
+      state={state}
+      onClose={() => {
+        close();
+        onClose();
+      }}
       title="Verify refused requests again"
       text="With the secrets and settings that the source has now, by the clock of the time when they came."
-      onSubmit={confirm}
-      foot={
-        state.step === "done" ? (
-          <Button variant="primary" onClick={dismiss}>Close</Button>
-        ) : (
-          <>
-            <Button onClick={dismiss} disabled={busy}>Cancel</Button>
-            <Button type="submit" variant="primary" disabled={plan === null || plan.genuine === 0 || busy}>
-              {busy ? "Releasing…" : plan ? `Release ${plural(plan.genuine, "request")}` : "Planning…"}
-            </Button>
-          </>
-        )
-      }
+      action={({ genuine }) => `Release ${plural(genuine, "request")}`}
+      ready={({ genuine }) => genuine > 0}
+      busyLabel="Releasing…"
+      onConfirm={confirm}
+      onRetry={() => open(source.id)}
+      failed="Not everything was released"
     >
       {state.step === "done" ? (
         <Notice tone="ok" icon="check">
@@ -81,13 +71,6 @@ export function ReverifyDialog({ source, onClose }: { source: Source; onClose: (
           ]}
         />
       )}
-      {state.step === "failed" && (
-        <ProblemCard
-          error={state.error}
-          onRetry={state.plan ? confirm : () => open(source.id)}
-          what={state.plan ? "Not everything was released" : undefined}
-        />
-      )}
-    </Dialog>
+    </PlanDialog>
   );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { EventDetail } from "../api/types";
+import type { EventDetail, Replay } from "../api/types";
 import { timelineOf } from "./timeline";
 
 const at = (secs: number) => new Date(Date.UTC(2026, 0, 1) + secs * 1000).toISOString();
@@ -37,7 +37,7 @@ describe("the story of an event", () => {
   });
 
   it("puts a replay before the jobs that it made in the same instant", () => {
-    expect(kinds({ jobs_list: [job("a", 0), job("b", 60)], replays: [{ id: "rpl_1", created_at: at(60), by: "ada", jobs: 1 }] })).toEqual([
+    expect(kinds({ jobs_list: [job("a", 0), job("b", 60)], replays: [{ id: "rpl_1", created_at: at(60), by: "ada", jobs: 1 } as Replay] })).toEqual([
       "request",
       "verified",
       "job",

@@ -1,6 +1,6 @@
 // States in the words of the API, each with an icon, a word and a tone: never a colour alone.
 import type { ReactNode } from "react";
-import type { Breaker, EventStatus, JobState, Outcome } from "../api/types";
+import type { Breaker, EventStatus, JobState, Outcome, ReplayState } from "../api/types";
 import { words } from "../lib/format";
 import { Icon, type IconName } from "./icon";
 import css from "./ui.module.css";
@@ -42,6 +42,14 @@ export const outcomeLooks: Record<Outcome, Look> = {
   running: { tone: "run", icon: "play", label: "Running" },
 };
 
+export const replayLooks: Record<ReplayState, Look> = {
+  running: { tone: "run", icon: "play", label: "Running" },
+  paused: { tone: "idle", icon: "pause", label: "Paused" },
+  finishing: { tone: "run", icon: "clock", label: "Finishing" },
+  done: { tone: "ok", icon: "check", label: "Done" },
+  stopped: { tone: "warn", icon: "minus", label: "Stopped" },
+};
+
 export const breakerLooks: Record<Breaker["state"], Look> = {
   closed: { tone: "ok", icon: "check", label: "Healthy" },
   half_open: { tone: "warn", icon: "half", label: "Probing" },
@@ -63,6 +71,7 @@ export const EventStatusBadge = ({ status }: { status: EventStatus }) => (
   <Badge look={eventLooks[status] ?? unknownLook(status)} />
 );
 export const JobStateBadge = ({ state }: { state: JobState }) => <Badge look={jobLooks[state] ?? unknownLook(state)} />;
+export const ReplayBadge = ({ state }: { state: ReplayState }) => <Badge look={replayLooks[state] ?? unknownLook(state)} />;
 export const OutcomeBadge = ({ outcome }: { outcome: Outcome }) => (
   <Badge look={outcomeLooks[outcome] ?? unknownLook(outcome)} />
 );

@@ -32,4 +32,10 @@ pub struct BillingEvent {
 pub trait BillingTx: Send {
     /// Records a billing event. Conflict when the event is recorded already: a built-in effect happens once.
     async fn billing_event_insert(&mut self, event: &BillingEvent) -> StoreResult<()>;
+    /// What is recorded of an event.
+    async fn billing_event_get(
+        &mut self,
+        tenant: TenantId,
+        event: EventId,
+    ) -> StoreResult<Option<BillingEvent>>;
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::StoreResult,
-    id::{BindingId, EndpointId, EventId, ReceiptId, ReplayId, SecretId, SourceId, TenantId},
+    id::{BindingId, EndpointId, EventId, ReceiptId, SecretId, SourceId, TenantId},
     jobs::{Endpoint, NewJob},
     time::Timestamp,
 };
@@ -14,6 +14,7 @@ use crate::{
 pub mod certificates;
 pub mod links;
 pub mod quarantine;
+pub mod replay;
 pub mod scheme;
 pub mod settings;
 
@@ -408,7 +409,8 @@ pub struct RefusedReceipt {
 }
 
 /// Which events to list, newest first.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct EventFilter {
     /// Only this tenant's. Lists in a tenant's scope are restricted to it anyway.
     pub tenant: Option<TenantId>,
@@ -428,25 +430,6 @@ pub struct EventFilter {
     pub to: Option<Timestamp>,
     /// Only older than this one, by (received_at, id): the cursor.
     pub before: Option<(Timestamp, EventId)>,
-}
-
-/// A replay that was run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replay {
-    /// Its id.
-    pub id: ReplayId,
-    /// The tenant whose events were replayed.
-    pub tenant: TenantId,
-    /// When.
-    pub created_at: Timestamp,
-    /// Who.
-    pub by: String,
-    /// The one binding it went to; none: every binding that matches.
-    pub binding: Option<BindingId>,
-    /// How many events.
-    pub events: i64,
-    /// How many jobs it made.
-    pub jobs: i64,
 }
 
 /// The store's verbs of intake.
@@ -536,11 +519,6 @@ pub trait IntakeTx: Send {
     async fn receipt_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>>;
     /// A receipt's own body, where it was kept apart.
     async fn receipt_body(&mut self, id: ReceiptId) -> StoreResult<Option<Blob>>;
-
-    /// Records a replay; its jobs are inserted with it.
-    async fn replay_insert(&mut self, replay: &Replay, jobs: &[NewJob]) -> StoreResult<()>;
-    /// The replays that touched an event, newest first.
-    async fn event_replays(&mut self, id: EventId) -> StoreResult<Vec<Replay>>;
 
     /// Removes, tenant by tenant and each tenant's oldest first, at most `limit` finished events received before
     /// `until`, with their jobs, attempts and receipts, and jobs without an event that have ended. Events with

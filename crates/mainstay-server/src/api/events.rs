@@ -11,9 +11,8 @@ use axum::{
 };
 use mainstay::intake::{Filter, Filtered, Kept, decompress};
 use mainstay_domain::{
-    BindingId, EventId, ReceiptId, ReplayId, SecretId, SourceId, StoreExt, StoreResult, TenantId,
-    Tx,
-    intake::{Blob, Event, EventFilter, EventStatus, JobTally, Receipt, Replay, Source, Verdict},
+    EventId, ReceiptId, SecretId, SourceId, StoreExt, StoreResult, TenantId, Tx,
+    intake::{Blob, Event, EventFilter, EventStatus, JobTally, Receipt, Source, Verdict},
     jobs::JobFilter,
 };
 use serde::{Deserialize, Serialize};
@@ -24,6 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     jobs::{JobWithAttempts, Policies},
     page::{Cursor, Page, limit, page},
+    replays::ReplayView,
     resolve, sources,
 };
 use crate::{
@@ -213,34 +213,6 @@ impl From<VerdictName> for Verdict {
     }
 }
 
-/// A replay that touched an event.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Replay)]
-pub(crate) struct ReplayView {
-    #[schema(value_type = String)]
-    id: ReplayId,
-    created_at: Time,
-    /// Who asked for it.
-    by: String,
-    /// The one binding that it went to; null: every one that matches.
-    #[schema(value_type = Option<String>)]
-    binding_id: Option<BindingId>,
-    /// How many jobs it made in all.
-    jobs: i64,
-}
-
-impl From<Replay> for ReplayView {
-    fn from(replay: Replay) -> Self {
-        Self {
-            id: replay.id,
-            created_at: replay.created_at.into(),
-            by: replay.by,
-            binding_id: replay.binding,
-            jobs: replay.jobs,
-        }
-    }
-}
-
 /// An event with everything that is known of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventDetail {
@@ -375,7 +347,10 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
         headers: arrived.headers,
         receipts: arrived.receipts,
         jobs_list,
-        replays: replays.into_iter().map(Into::into).collect(),
+        replays: replays
+            .into_iter()
+            .map(ReplayView::of)
+            .collect::<StoreResult<_>>()?,
     }))
 }
 

@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use super::{
     Context,
-    api::{Api, BINDINGS, SOURCES, TENANTS, list, number, text},
+    api::{Api, SOURCES, TENANTS, list, number, text},
     args::{Body, Consent, PageArgs, TimeArg, time_short},
     failure::Failure,
     job::attempts_table,
     output::Output,
+    replay::{self, ReplayArgs},
     table::{Cell, Column, Fields, Table},
     waiting::{self, WaitingArgs},
 };
@@ -35,18 +36,19 @@ pub(crate) enum EventCommand {
         #[arg(long)]
         payload: bool,
     },
-    /// Give events to their bindings once more: shows the plan, then asks
+    /// Give events to bindings, or to an endpoint, once more: shows the plan, then asks
+    ///
+    /// On a terminal it then shows how far it is. Ctrl-C leaves it running; `mainstay replay` lists, pauses and stops.
     Replay {
         /// Events by id; else the filters select
         events: Vec<String>,
         #[command(flatten)]
         filter: FilterArgs,
-        /// Only to this binding (default: every binding that matches)
-        #[arg(long)]
-        binding: Option<String>,
-        /// Show the plan and do nothing
-        #[arg(long)]
-        plan: bool,
+        /// Only the event with this provider's id
+        #[arg(long, short = 'q', value_name = "ID")]
+        search: Option<String>,
+        #[command(flatten)]
+        replay: ReplayArgs,
         #[command(flatten)]
         consent: Consent,
     },
@@ -138,12 +140,12 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
         EventCommand::Replay {
             events,
             filter,
-            binding,
-            plan,
+            search,
+            replay,
             consent,
         } => {
-            let selection = selection(&api, events, filter).await?;
-            replay(context, &api, selection, binding, plan, consent).await
+            let selection = selection(&api, events, filter, search).await?;
+            replay.begin(context, &api, selection, consent).await
         }
         EventCommand::Refused {
             receipt: Some(receipt),
@@ -183,79 +185,29 @@ async fn payload(context: &Context, api: &Api, event: &str) -> Result<(), Failur
 }
 
 /// Nothing selected means a mistake and not everything.
-async fn selection(api: &Api, events: Vec<String>, filter: FilterArgs) -> Result<Value, Failure> {
+async fn selection(
+    api: &Api,
+    events: Vec<String>,
+    filter: FilterArgs,
+    search: Option<String>,
+) -> Result<Value, Failure> {
+    let narrowed = !filter.is_empty() || search.is_some();
     if !events.is_empty() {
-        if !filter.is_empty() {
+        if narrowed {
             return Err(Failure::usage("give events or filters, not both"));
         }
         return Ok(json!({ "event_ids": events }));
     }
-    if filter.is_empty() {
+    if !narrowed {
         return Err(Failure::usage("which events?")
             .hint("give their ids, or filters such as --source, --status error and --from 2h"));
     }
     let mut body = Body::default();
+    body.set("q", search);
     for (field, value) in filter.fields(api).await? {
         body.set(field, value);
     }
     Ok(body.value())
-}
-
-async fn replay(
-    context: &Context,
-    api: &Api,
-    selection: Value,
-    binding: Option<String>,
-    plan_only: bool,
-    consent: Consent,
-) -> Result<(), Failure> {
-    let mut body = Body::default();
-    body.set("selection", Some(selection));
-    if let Some(binding) = binding {
-        body.set("binding_id", Some(api.find_id(BINDINGS, &binding).await?));
-    }
-    let mut body = body.value();
-    body["plan"] = true.into();
-    let plan = api.post("/v1/replays", &body).await?;
-    if plan_only {
-        return context.show(&plan, |out| out.text(&plan_text(&plan)));
-    }
-    if number(&plan, "/jobs") == 0 {
-        return context.show(&plan, |out| {
-            out.line("nothing to replay: no binding matches")
-        });
-    }
-    context.out.remark(plan_text(&plan).trim_end());
-    if plan.get("truncated").and_then(Value::as_bool) == Some(true) {
-        context
-            .out
-            .remark("there are more events than one replay takes; the newest go first");
-    }
-    consent.ask("Replay them?")?;
-    body["plan"] = false.into();
-    let done = api.post_once("/v1/replays", &body, None).await?;
-    context.show(&done, |out| {
-        out.line(&format!(
-            "{} jobs for {} events made ({})",
-            number(&done, "/jobs"),
-            number(&done, "/events"),
-            text(&done, "/replay_id")
-        ))
-    })
-}
-
-fn plan_text(plan: &Value) -> String {
-    let bindings: Vec<String> = list(plan, "/binding_names")
-        .iter()
-        .map(|name| text(name, ""))
-        .collect();
-    let mut fields = Fields::default();
-    fields
-        .add("events", number(plan, "/events").to_string())
-        .add("jobs to make", number(plan, "/jobs").to_string())
-        .add("already done", number(plan, "/already_done").to_string())
-        .add("bindings", bindings.join(", "));
-    fields.render(false)
 }
 
 fn show(context: &Context, event: &Value) -> Result<(), Failure> {
@@ -284,7 +236,7 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
     let replays = list(event, "/replays");
     if !replays.is_empty() {
         out.title("Replays")?;
-        out.table(&replays_table(replays), "")?;
+        out.table(&replay::table(replays), "")?;
     }
     payload_shown(out, event)
 }
@@ -331,24 +283,6 @@ fn receipts_table(receipts: &[Value]) -> Table {
             text(receipt, "/remote").into(),
             text(receipt, "/secret_hint").into(),
             text(receipt, "/id").into(),
-        ]);
-    }
-    table
-}
-
-fn replays_table(replays: &[Value]) -> Table {
-    let mut table = Table::new(&[
-        Column::Whole("AT"),
-        Column::Text("BY"),
-        Column::Number("JOBS"),
-        Column::Whole("ID"),
-    ]);
-    for replay in replays {
-        table.row([
-            time_short(&text(replay, "/created_at")).into(),
-            text(replay, "/by").into(),
-            text(replay, "/jobs").into(),
-            text(replay, "/id").into(),
         ]);
     }
     table

@@ -13,7 +13,10 @@ pub(super) const GROUPS: [(&str, &[&str]); 6] = [
     ("Coming in", &["source", "send", "verify"]),
     ("Going out", &["endpoint", "binding"]),
     ("As a file", &["apply", "diff", "export"]),
-    ("What happens", &["event", "job", "dead-letter", "sql"]),
+    (
+        "What happens",
+        &["event", "replay", "job", "dead-letter", "sql"],
+    ),
     ("Access", &["tenant", "user", "key"]),
 ];
 

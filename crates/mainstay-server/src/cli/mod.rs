@@ -21,6 +21,7 @@ mod migrate;
 mod output;
 mod place;
 mod progress;
+mod replay;
 mod send;
 mod send_body;
 mod serve;
@@ -147,6 +148,9 @@ enum Command {
     /// What came in, and what became of it
     #[command(subcommand)]
     Event(event::EventCommand),
+    /// Events that are given to bindings, or to an endpoint, once more; `event replay` begins one
+    #[command(subcommand)]
+    Replay(replay::ReplayCommand),
     /// Units of work
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -296,6 +300,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Diff(args) => configuration::diff(context, args).await,
         Command::Export(args) => configuration::export(context, args).await,
         Command::Event(command) => event::run(context, command).await,
+        Command::Replay(command) => replay::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
         Command::Send(args) => send::run(context, *args).await,

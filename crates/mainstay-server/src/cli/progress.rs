@@ -72,6 +72,7 @@ impl Drop for Bar {
     }
 }
 
-fn wanted(out: &Output) -> bool {
+/// Whether somebody watches.
+pub(crate) fn wanted(out: &Output) -> bool {
     !out.is_json() && std::io::stderr().is_terminal()
 }

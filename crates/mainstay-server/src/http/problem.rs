@@ -163,7 +163,6 @@ impl Problem {
     }
 
     /// Its code.
-    #[cfg(test)]
     pub(crate) const fn code(&self) -> Code {
         self.code
     }

@@ -26,6 +26,7 @@ fn session(server: &mut Server) {
     declare(server, &receiver);
     let event = one_event(server, &receiver);
     a_dead_letter_runs_again(server, &receiver, &event);
+    an_event_is_replayed(server, &receiver, &event);
     a_duplicate_is_counted(server, &event);
     a_forged_request_is_refused(server, &receiver);
     what_was_refused_comes_in_once_the_secret_is_there(server, &receiver);
@@ -139,6 +140,26 @@ fn a_dead_letter_runs_again(server: &Server, receiver: &Receiver, event: &Value)
     assert!(receiver.is_quiet(), "one try for one order");
     let none = server.run(&["dead-letter", "list"]);
     assert_eq!((none.code, none.out.as_str()), (0, "no dead letters\n"));
+}
+
+fn an_event_is_replayed(server: &Server, receiver: &Receiver, event: &Value) {
+    let event = event["id"].as_str().expect("an id");
+    let plan = server.json(&["event", "replay", event, "--plan", "--rate", "5"]);
+    assert_eq!(
+        (&plan["jobs"], &plan["already_done"]),
+        (&json!(1), &json!(1))
+    );
+    let done = server.json(&["event", "replay", event, "--skip-done", "--yes"]);
+    assert_eq!(done["jobs"], 0, "there is nothing to replay: {done}");
+    let begun = server.json(&["event", "replay", event, "--yes"]);
+    let id = begun["id"].as_str().expect("an id");
+    receiver.next();
+    let ended = server.until(&["replay", "show", id], |found| found["state"] == "done");
+    assert_eq!((&ended["jobs"], &ended["done"]), (&json!(1), &json!(1)));
+    let listed = server.json(&["replay", "list", "--state", "done"]);
+    assert_eq!(listed["items"][0]["id"], json!(id));
+    let late = server.run(&["replay", "stop", id]);
+    assert!(late.err.contains("done"), "{}", late.err);
 }
 
 fn a_duplicate_is_counted(server: &Server, event: &Value) {

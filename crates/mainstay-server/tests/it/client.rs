@@ -276,6 +276,8 @@ pub(crate) struct World {
     pub(crate) link: String,
     pub(crate) receipt: String,
     pub(crate) job: String,
+    /// A replay that found nothing.
+    pub(crate) replay: String,
     pub(crate) key: String,
 }
 
@@ -332,6 +334,7 @@ impl World {
             event,
             waiting: String::new(),
             link: String::new(),
+            replay: String::new(),
             receipt: text(&brought, "/receipts/0/id"),
             job,
             key,
@@ -347,6 +350,11 @@ impl World {
         let new = json!({ "links": [{ "value": value, "tenant": world.tenant }] });
         owner.post(&links, &new).await.ok();
         world.link = text(&owner.get(&links).await.ok(), "/items/0/id");
+        let selection = json!({ "tenant": world.tenant, "type": "no.such" });
+        let replay = json!({ "selection": selection, "plan": false });
+        let begun = owner.post("/v1/replays", &replay).await;
+        assert_eq!(begun.status, 202, "{}", begun.text);
+        world.replay = text(&begun.json(), "/id");
         world
     }
 
@@ -364,6 +372,7 @@ impl World {
             &self.link,
             &self.receipt,
             &self.job,
+            &self.replay,
             &self.key,
         ];
         let made = all.into_iter().map(String::as_str);

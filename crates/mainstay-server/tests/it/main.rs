@@ -13,6 +13,7 @@ mod idempotency;
 mod links;
 mod quarantine;
 mod receiver;
+mod replays;
 mod routes;
 mod schemes;
 mod server;

@@ -4,11 +4,12 @@ pub(crate) mod queries;
 
 use async_trait::async_trait;
 use mainstay_domain::{
-    StoreError, StoreResult,
+    EventId, StoreError, StoreResult, TenantId,
     billing::{BillingEvent, BillingTx},
 };
 
 use crate::{
+    sql::Row,
     tx::SqlTx,
     verbs::{reference, values},
 };
@@ -33,5 +34,26 @@ impl BillingTx for SqlTx<'_> {
                 what: "billing event",
             }),
         }
+    }
+
+    async fn billing_event_get(
+        &mut self,
+        tenant: TenantId,
+        event: EventId,
+    ) -> StoreResult<Option<BillingEvent>> {
+        self.scope.admit(tenant)?;
+        let read = |row: &Row| {
+            Ok(BillingEvent {
+                tenant,
+                event,
+                kind: row.get(0)?,
+                amount_minor: row.get(1)?,
+                currency: row.get(2)?,
+                occurred_at: row.get(3)?,
+                created_at: row.get(4)?,
+            })
+        };
+        self.first(&queries::BILLING_EVENT_GET, values![tenant, event], read)
+            .await
     }
 }

@@ -91,12 +91,25 @@ impl SqlTx<'_> {
         let events: StoreResult<Vec<Event>> = rows.iter().map(|row| event(row, tenant)).collect();
         let mut events = events?;
         self.names_fill(&mut events).await?;
-        for events in events.chunks_mut(TALLIED) {
-            let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
-            let mut tallies = self.tallies(tenant, &ids).await?;
-            for event in events {
-                event.jobs = tallies.remove(&event.id).unwrap_or_default();
-            }
+        self.tallies_fill(tenant, &mut events).await?;
+        Ok(events)
+    }
+
+    /// With how their jobs stand only where the status is asked for.
+    pub(super) async fn events_after(
+        &mut self,
+        tenant: TenantId,
+        filter: &EventFilter,
+        after: EventId,
+        limit: i64,
+    ) -> StoreResult<Vec<Event>> {
+        let built = page_after(tenant, filter, after, limit);
+        let rows = self.conn().query_built(&built.text, &built.params).await?;
+        let events: StoreResult<Vec<Event>> = rows.iter().map(|row| event(row, tenant)).collect();
+        let mut events = events?;
+        self.names_fill(&mut events).await?;
+        if filter.status.is_some() {
+            self.tallies_fill(tenant, &mut events).await?;
         }
         Ok(events)
     }
@@ -120,6 +133,17 @@ impl SqlTx<'_> {
             };
             names.insert(event.source, name.clone());
             event.source_name = name;
+        }
+        Ok(())
+    }
+
+    async fn tallies_fill(&mut self, tenant: TenantId, events: &mut [Event]) -> StoreResult<()> {
+        for events in events.chunks_mut(TALLIED) {
+            let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+            let mut tallies = self.tallies(tenant, &ids).await?;
+            for event in events {
+                event.jobs = tallies.remove(&event.id).unwrap_or_default();
+            }
         }
         Ok(())
     }
@@ -151,16 +175,40 @@ pub(crate) fn page(tenant: TenantId, filter: &EventFilter, limit: i64) -> Built 
         Some(_) => built.push(" FROM event_status AS e WHERE e.tenant_id = $1"),
         None => built.push(" FROM event AS e WHERE e.tenant_id = $1"),
     };
+    built.bind_some(
+        " AND e.status = ",
+        filter.status.map(EventStatus::as_str),
+        "",
+    );
+    narrow(&mut built, filter);
     built
-        .bind_some(
-            " AND e.status = ",
-            filter.status.map(EventStatus::as_str),
-            "",
-        )
+        .bind_some(" AND e.id < ", filter.before.map(|(_, id)| id), "")
+        .bind(" ORDER BY e.id DESC LIMIT ", limit, "");
+    built
+}
+
+/// A tenant's events after this one, whatever their status; where it is an error, those with a dead letter.
+pub(crate) fn page_after(
+    tenant: TenantId,
+    filter: &EventFilter,
+    after: EventId,
+    limit: i64,
+) -> Built {
+    let mut built = Built::new(event_columns!(), vec![tenant.into()]);
+    built.push(" FROM event AS e WHERE e.tenant_id = $1");
+    narrow(&mut built, filter);
+    built
+        .bind(" AND e.id > ", after, "")
+        .bind(" ORDER BY e.id LIMIT ", limit, "");
+    built
+}
+
+/// What both of them are narrowed by.
+fn narrow(built: &mut Built, filter: &EventFilter) {
+    built
         .bind_some(" AND e.source_id = ", filter.source, "")
         .bind_some(" AND e.id >= ", filter.from.map(id_floor), "")
-        .bind_some(" AND e.id < ", filter.to.map(id_floor), "")
-        .bind_some(" AND e.id < ", filter.before.map(|(_, id)| id), "");
+        .bind_some(" AND e.id < ", filter.to.map(id_floor), "");
     if filter.status == Some(EventStatus::Error) {
         // There are few: this leads there instead of through all events.
         built.push(" AND e.id IN (SELECT l.event_id FROM dead_letter AS l WHERE l.tenant_id = $1)");
@@ -177,7 +225,7 @@ pub(crate) fn page(tenant: TenantId, filter: &EventFilter, limit: i64) -> Built 
                 .bind(" AND substr(e.kind, 1, CAST(", chars, " AS INTEGER))")
                 .bind(" = ", prefix, "")
         }
-        None => &mut built,
+        None => built,
     };
     if let Some(provider_id) = &filter.provider_id {
         // The deduplication record leads to it.
@@ -196,8 +244,6 @@ pub(crate) fn page(tenant: TenantId, filter: &EventFilter, limit: i64) -> Built 
     if !filter.ids.is_empty() {
         built.bind_list(" AND e.id IN", filter.ids.iter().copied());
     }
-    built.bind(" ORDER BY e.id DESC LIMIT ", limit, "");
-    built
 }
 
 /// The states of the jobs of these events, counted.

@@ -6,6 +6,7 @@ pub(crate) mod kept;
 pub(crate) mod links;
 pub(crate) mod queries;
 pub(crate) mod receipts;
+pub(crate) mod replays;
 mod sources;
 
 use async_trait::async_trait;
@@ -13,9 +14,9 @@ use mainstay_domain::{
     BindingId, EventId, ReceiptId, SecretId, SourceId, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
-        Receipt, RefusedReceipt, Replay, Source, SourceSecret, Verdict, quarantine::Kept,
+        Receipt, RefusedReceipt, Source, SourceSecret, Verdict, quarantine::Kept,
     },
-    jobs::{JobsTx, NewJob},
+    jobs::JobsTx,
 };
 use queries as q;
 
@@ -199,29 +200,6 @@ impl IntakeTx for SqlTx<'_> {
         Ok(body.flatten())
     }
 
-    async fn replay_insert(&mut self, replay: &Replay, jobs: &[NewJob]) -> StoreResult<()> {
-        self.scope.admit(replay.tenant)?;
-        let params = values![
-            replay.tenant,
-            replay.id,
-            replay.created_at,
-            &*replay.by,
-            replay.binding,
-            replay.events,
-            replay.jobs,
-        ];
-        reference(self.execute(&q::REPLAY_INSERT, params).await, "replay")?;
-        self.job_insert(jobs).await.map(|_| ())
-    }
-
-    async fn event_replays(&mut self, id: EventId) -> StoreResult<Vec<Replay>> {
-        let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
-            return Ok(Vec::new());
-        };
-        self.list(&q::REPLAYS_OF_EVENT, values![tenant, id], replay)
-            .await
-    }
-
     async fn event_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
         self.events_expire(until, limit).await
     }
@@ -277,16 +255,4 @@ pub(crate) fn blob_some(row: &Row, first: usize) -> StoreResult<Option<Blob>> {
         Some(_) => blob(row, first).map(Some),
         None => Ok(None),
     }
-}
-
-fn replay(row: &Row) -> StoreResult<Replay> {
-    Ok(Replay {
-        id: row.get(0)?,
-        tenant: row.get(1)?,
-        created_at: row.get(2)?,
-        by: row.get(3)?,
-        binding: row.get(4)?,
-        events: row.get(5)?,
-        jobs: row.get(6)?,
-    })
 }

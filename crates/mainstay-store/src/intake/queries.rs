@@ -166,15 +166,6 @@ queries! {
             event_id, headers_zstd, headers, body_zstd, body)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
-    REPLAY_INSERT: Tenant = "
-        INSERT INTO replay (tenant_id, id, created_at, by_whom, binding_id, events, jobs)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    REPLAYS_OF_EVENT: Tenant = "
-        SELECT r.id, r.tenant_id, r.created_at, r.by_whom, r.binding_id, r.events, r.jobs FROM replay AS r
-        WHERE r.tenant_id = $1
-            AND r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2)
-        ORDER BY r.created_at DESC, r.id DESC";
-
     RETENTION_GET: Platform = "SELECT after_tenant, after_id FROM retention WHERE what = $1";
     RETENTION_SET: Platform = "UPDATE retention SET after_tenant = $2, after_id = $3 WHERE what = $1";
     EXPIRE_EVENT_TENANT: System = "

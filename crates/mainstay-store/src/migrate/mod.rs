@@ -89,6 +89,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     9 "0009_filters_headers";
     10 "0010_quarantine";
     11 "0011_requests";
+    12 "0012_replays";
 };
 
 /// What happens to the outcome of a run.

@@ -3,10 +3,12 @@
 mod tenants;
 
 use mainstay_domain::{
-    Category, EndpointId, EventId, JobId, LinkId, ReceiptId, SourceId, TenantId, Timestamp,
+    Category, EndpointId, EventId, JobId, LinkId, ReceiptId, ReplayId, SourceId, TenantId,
+    Timestamp,
     intake::{
         EventFilter, EventStatus, Verdict,
         links::{LinkFilter, SourceLink, WaitingFilter},
+        replay::{ReplayFilter, ReplayState},
     },
     jobs::{DeadLetterFilter, JobFilter, JobState},
 };
@@ -32,6 +34,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("billing", crate::billing::queries::ALL),
         ("intake", crate::intake::queries::ALL),
         ("links", crate::intake::links::queries::ALL),
+        ("replays", crate::intake::replays::ALL),
         ("jobs", crate::jobs::queries::ALL),
         ("leases", crate::lease::ALL),
         ("watch", crate::watch::queries::ALL),
@@ -64,8 +67,32 @@ fn lists() -> Vec<Statement> {
             crate::intake::events::page(tenant, &filter, 10),
         );
     }
+    for filter in event_filters() {
+        add(
+            "events to replay",
+            Reach::Tenant,
+            crate::intake::events::page_after(tenant, &filter, EventId::NIL, 10),
+        );
+    }
+    use crate::intake::replays;
+    for bits in 0..4 {
+        let filter = ReplayFilter {
+            tenant: None,
+            state: bit(bits, 0, ReplayState::Paused),
+            before: bit(bits, 1, ReplayId::NIL),
+        };
+        let own = replays::page(Some(tenant), &filter, 10);
+        add("replays", Reach::Tenant, own);
+        add("replays", Reach::System, replays::page(None, &filter, 10));
+    }
     let events = [EventId::NIL, EventId::NIL];
     let jobs = [JobId::NIL, JobId::NIL];
+    add("done jobs", Reach::Tenant, replays::done(tenant, &events));
+    add(
+        "states of jobs",
+        Reach::Tenant,
+        replays::states(tenant, &jobs),
+    );
     add(
         "tallies",
         Reach::Tenant,

@@ -3,7 +3,10 @@
 use mainstay_domain::{
     ReplayId, Scope, SourceId, StoreError, StoreExt, StoreResult,
     billing::BillingEvent,
-    intake::{EventFilter, HandlerRef, Replay, SourceSecret},
+    intake::{
+        EventFilter, HandlerRef, SourceSecret,
+        replay::{Replay, ReplayCounts, ReplayState, ReplayTarget},
+    },
     jobs::{Cursor, DeadLetterFilter, DueKey, JobFilter, Lane, NewJob, Outcome},
 };
 use mainstay_testkit::on_both;
@@ -216,17 +219,29 @@ on_both!(a_neighbour_changes_nothing, |db| async {
     );
     let replay = Replay {
         id: ReplayId::new(BEGIN, &*all.ben.random),
-        tenant,
+        tenant: Some(tenant),
         created_at: BEGIN,
         by: "user:ben".into(),
-        binding: None,
-        events: 1,
-        jobs: 0,
+        own: true,
+        target: ReplayTarget::Bindings,
+        request: "{}".into(),
+        state: ReplayState::Running,
+        reason: None,
+        ended_at: None,
+        counts: ReplayCounts::default(),
+        progress: "{}".into(),
+        revision: 0,
     };
-    refused(
-        run!(store, scope, [replay], |tx| tx.replay_insert(&replay, &[])),
-        "replay_insert",
-    );
+    let everybodys = Replay {
+        tenant: None,
+        ..replay.clone()
+    };
+    for replay in [replay, everybodys] {
+        refused(
+            run!(store, scope, [replay], |tx| tx.replay_insert(&replay, &[])),
+            "replay_insert",
+        );
+    }
     let billed = BillingEvent {
         tenant,
         event: all.event.id,

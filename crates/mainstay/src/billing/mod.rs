@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::{
     intake::decompress,
-    jobs::{Handler, HandlerError},
+    jobs::{Effect, Handler, HandlerError},
 };
 
 /// The job kind.
@@ -30,6 +30,35 @@ pub struct Record {
 #[async_trait]
 impl Handler for Record {
     async fn run(&self, tx: &mut dyn Tx, job: &JobBody) -> Result<(), HandlerError> {
+        let record = self.record(job)?;
+        match tx.billing_event_insert(&record).await {
+            Ok(()) => Ok(()),
+            // A replay of an event that is recorded: there is nothing left to do.
+            Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn effects(
+        &self,
+        tx: &mut dyn Tx,
+        job: &JobBody,
+    ) -> Result<Option<Vec<Effect>>, HandlerError> {
+        let record = self.record(job)?;
+        let known = tx.billing_event_get(record.tenant, record.event).await?;
+        // What is recorded stays as it is.
+        let after = shown(known.as_ref().unwrap_or(&record));
+        Ok(Some(vec![Effect {
+            what: "billing event",
+            before: known.as_ref().map(shown),
+            after: Some(after),
+        }]))
+    }
+}
+
+impl Record {
+    /// What is recorded of an event.
+    fn record(&self, job: &JobBody) -> Result<BillingEvent, HandlerError> {
         let Some(event) = &job.event else {
             return Err(HandlerError::new(
                 Category::Validation,
@@ -38,7 +67,7 @@ impl Handler for Record {
             ));
         };
         let money = money(event)?;
-        let record = BillingEvent {
+        Ok(BillingEvent {
             tenant: job.tenant,
             event: event.id,
             kind: event.kind.clone(),
@@ -46,14 +75,19 @@ impl Handler for Record {
             currency: money.map(|money| money.currency),
             occurred_at: event.occurred_at.unwrap_or(event.received_at),
             created_at: self.clock.now(),
-        };
-        match tx.billing_event_insert(&record).await {
-            Ok(()) => Ok(()),
-            // A replay of an event that is recorded: there is nothing left to do.
-            Err(StoreError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        })
     }
+}
+
+/// A record as a person reads it: without when it is made.
+fn shown(record: &BillingEvent) -> serde_json::Value {
+    serde_json::json!({
+        "event_id": record.event,
+        "kind": record.kind,
+        "amount_minor": record.amount_minor,
+        "currency": record.currency,
+        "occurred_at_secs": record.occurred_at.secs(),
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -18,7 +18,30 @@ pub trait Handler: Send + Sync {
     /// Carries the job out. Awaits nothing but the transaction's own operations; may be run more than once, and only
     /// what it did in its last run stays.
     async fn run(&self, tx: &mut dyn Tx, job: &JobBody) -> Result<(), HandlerError>;
+
+    /// What [`Self::run`] would change as things are now, or `None` where it cannot tell. Only reads.
+    async fn effects(
+        &self,
+        _tx: &mut dyn Tx,
+        _job: &JobBody,
+    ) -> Result<Option<Vec<Effect>>, HandlerError> {
+        Ok(None)
+    }
 }
+
+/// A row that a handler would add, change or remove; where both sides are the same it would stay as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effect {
+    /// What a person calls such a row.
+    pub what: &'static str,
+    /// How it is: an object. None: it is not there.
+    pub before: Option<serde_json::Value>,
+    /// How it would be. None: it would be gone.
+    pub after: Option<serde_json::Value>,
+}
+
+/// The built-in handlers by their job kind.
+pub type BuiltinHandlers = BTreeMap<String, Arc<dyn Handler>>;
 
 /// Why a built-in handler could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +153,14 @@ impl Registry {
             .collect()
     }
 
+    /// The built-in handlers.
+    pub fn builtin_handlers(&self) -> BuiltinHandlers {
+        self.builtin
+            .iter()
+            .map(|(kind, builtin)| (kind.clone(), Arc::clone(&builtin.handler)))
+            .collect()
+    }
+
     pub(crate) fn find_builtin(&self, kind: &str) -> Option<&Builtin> {
         self.builtin.get(kind)
     }
@@ -158,5 +189,13 @@ pub struct Noop;
 impl Handler for Noop {
     async fn run(&self, _: &mut dyn Tx, _: &JobBody) -> Result<(), HandlerError> {
         Ok(())
+    }
+
+    async fn effects(
+        &self,
+        _: &mut dyn Tx,
+        _: &JobBody,
+    ) -> Result<Option<Vec<Effect>>, HandlerError> {
+        Ok(Some(Vec::new()))
     }
 }

@@ -9,7 +9,7 @@ pub mod machine;
 pub(crate) use deliver::Deliver;
 pub use engine::{Engine, EngineHandle, EngineOptions};
 pub use handler::{
-    Announcement, Announcer, AttemptInfo, Handler, HandlerError, NOOP, NOOP_QUEUE, Noop, Outbound,
-    Registry,
+    Announcement, Announcer, AttemptInfo, BuiltinHandlers, Effect, Handler, HandlerError, NOOP,
+    NOOP_QUEUE, Noop, Outbound, Registry,
 };
 pub use machine::{EngineSnapshot, Failure, QueueSnapshot, Report};

@@ -1,12 +1,15 @@
 //! Filters of bindings: only events that say what is asked make jobs, and none is lost for it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use mainstay::{
     billing,
-    intake::replay::{Request, plan, run},
+    intake::replay::{Prepared, Request, plan},
 };
-use mainstay_domain::{BindingId, Clock, Scope, StoreExt, intake::EventFilter};
+use mainstay_domain::{
+    BindingId, Scope, StoreExt,
+    intake::{EventFilter, replay::ReplayTarget},
+};
 use mainstay_testkit::on_both;
 
 use crate::world::{SECRET, World, stripe_body};
@@ -118,26 +121,31 @@ on_both!(
         paid(&world, "evt_small", 10).await;
         paid(&world, "evt_large", 5_000).await;
         let id = world.bind_filtered("large", "*", Some(LARGE)).await;
-        let wanted = |binding| Request {
-            filter: EventFilter::default(),
-            binding,
-            by: "a test".into(),
-        };
-        let planned = plan(&*world.store, SYSTEM, wanted(None)).await;
-        let planned = planned.expect("a plan");
-        assert_eq!((planned.events, planned.jobs), (2, 1));
-        let planned = plan(&*world.store, SYSTEM, wanted(Some(id))).await;
-        assert_eq!(planned.expect("a plan").jobs, 2);
         let queue = world.store.transact(SYSTEM, |tx| {
             Box::pin(async move { tx.queue_ensure(billing::QUEUE).await })
         });
         let queue = queue.await.expect("there is one");
-        let builtin = Arc::new(HashMap::from([(billing::RECORD.to_owned(), queue)]));
-        let (clock, random) = (Arc::clone(&world.clock), Arc::clone(&world.random));
-        let clock: &dyn Clock = &*clock;
-        let replays = run(&*world.store, clock, random, builtin, SYSTEM, wanted(None));
-        let replays = replays.await.expect("a replay");
-        assert_eq!(replays.iter().map(|one| one.jobs).sum::<i64>(), 1);
+        let builtin = HashMap::from([(billing::RECORD.to_owned(), queue)]);
+        let wanted = |target| Request {
+            target,
+            ..Request::new(EventFilter::default(), "a test")
+        };
+        let (store, clock) = (&*world.store, &*world.clock);
+        let request = wanted(ReplayTarget::Bindings);
+        let planned = plan(store, clock, &builtin, SYSTEM, request.clone()).await;
+        let planned = planned.expect("a plan");
+        assert_eq!((planned.events, planned.jobs), (2, 1));
+        let one = wanted(ReplayTarget::Binding(id));
+        let planned = plan(store, clock, &builtin, SYSTEM, one).await;
+        assert_eq!(planned.expect("a plan").jobs, 2);
+        let random = &*world.random;
+        let replay = Prepared::new(store, clock, random, &builtin, SYSTEM, request);
+        let replay = replay.await.expect("it is prepared");
+        let begun = world.store.transact(SYSTEM, move |tx| {
+            let replay = replay.clone();
+            Box::pin(async move { replay.insert(tx).await })
+        });
+        assert_eq!(begun.await.expect("a replay"), Some(()));
         assert_eq!(jobs(&world).await, 1);
     }
 );

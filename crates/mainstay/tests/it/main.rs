@@ -6,6 +6,7 @@ mod intake;
 mod own;
 mod paypal;
 mod quarantine;
+mod replay;
 mod reverify;
 mod spool;
 mod tenants;
