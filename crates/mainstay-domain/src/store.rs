@@ -12,7 +12,7 @@ use crate::{
     billing::BillingTx,
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
-    intake::{Appended, Arrival, IntakeTx, links::LinksTx},
+    intake::{Appended, Arrival, IntakeTx, links::LinksTx, schemas::SchemasTx},
     jobs::JobsTx,
     watch::WatchTx,
 };
@@ -67,8 +67,11 @@ impl Scope {
 }
 
 /// The operations of one transaction: the domain's verbs, area by area.
-pub trait Tx: IntakeTx + LinksTx + JobsTx + AccessTx + BillingTx + WatchTx + Send {}
-impl<T: IntakeTx + LinksTx + JobsTx + AccessTx + BillingTx + WatchTx + Send> Tx for T {}
+pub trait Tx:
+    IntakeTx + LinksTx + SchemasTx + JobsTx + AccessTx + BillingTx + WatchTx + Send
+{
+}
+impl<T: IntakeTx + LinksTx + SchemasTx + JobsTx + AccessTx + BillingTx + WatchTx + Send> Tx for T {}
 
 /// The type-erased result of a transaction.
 pub type Erased = Box<dyn Any + Send>;

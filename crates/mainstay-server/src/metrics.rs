@@ -308,6 +308,23 @@ fn not_kept(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
     Ok(())
 }
 
+/// Events that violated their schema, on this node since it started. The types are the schema's, not the sender's.
+fn violations(text: &mut String, counts: &[(String, String, i64)]) -> std::fmt::Result {
+    const NAME: &str = "mainstay_schema_violations";
+    writeln!(
+        text,
+        "# HELP {NAME} New events that violate the schema of their type.\n# TYPE {NAME} counter"
+    )?;
+    for (source, types, count) in counts {
+        let (source, types) = (label(source), label(types));
+        writeln!(
+            text,
+            "{NAME}_total{{source=\"{source}\",types=\"{types}\"}} {count}"
+        )?;
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -347,6 +364,7 @@ pub(crate) async fn metrics(
         .await?;
     waiting(&mut text, &counts).map_err(Problem::internal)?;
     not_kept(&mut text, &app.mainstay.intake.refused_not_kept()).map_err(Problem::internal)?;
+    violations(&mut text, &app.mainstay.intake.schema_violations()).map_err(Problem::internal)?;
     text.push_str(end);
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -392,6 +410,15 @@ mod tests {
         let mut text = String::new();
         not_kept(&mut text, &[("shop".into(), 3)]).expect("a string takes everything");
         let line = "mainstay_intake_refused_not_kept_total{source=\"shop\"} 3\n";
+        assert!(text.ends_with(line), "{text}");
+    }
+
+    #[test]
+    fn violations_are_a_counter_of_their_source_and_its_schemas() {
+        let mut text = String::new();
+        violations(&mut text, &[("shop".into(), "a.*".into(), 3)])
+            .expect("a string takes everything");
+        let line = "mainstay_schema_violations_total{source=\"shop\",types=\"a.*\"} 3\n";
         assert!(text.ends_with(line), "{text}");
     }
 

@@ -13,6 +13,8 @@ const THINGS: &[(&str, &str)] = &[
     ("dedup", "event"),
     ("endpoint", "endpoint"),
     ("event", "event"),
+    ("event_schema", "schema"),
+    ("event_violation", "violation"),
     ("event_waiting", "waiting event"),
     ("idempotency", "idempotency key"),
     ("job", "job"),

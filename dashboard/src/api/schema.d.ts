@@ -799,6 +799,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sources/{id}/schemas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the schemas of a source that are in force */
+        get: operations["source_schema_list"];
+        put?: never;
+        /**
+         * Add a schema to a source, or the next version of the one for these types
+         * @description The version is in force for events that come in from now on. Those that violate it are kept and processed as any
+         *     others, and flagged. The same schema again makes no version.
+         */
+        post: operations["source_schema_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}/schemas/{schema_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a schema with its older versions */
+        get: operations["source_schema_get"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a schema with all its versions
+         * @description Events of its types are checked no more. What it found stays with the events.
+         */
+        delete: operations["source_schema_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sources/{id}/secrets": {
         parameters: {
             query?: never;
@@ -1470,6 +1513,13 @@ export interface components {
             enabled?: boolean | null;
             /** @description Stands in the URL: `/in/{name}`. */
             name: string;
+            /**
+             * @description The JSON Schemas of its events by their types, each of which is one type, `prefix.*` or `*`. One that differs from
+             *     what is in force becomes its next version; those that are not here are removed. Left out: they stay as they are.
+             */
+            schemas?: {
+                [key: string]: unknown;
+            } | null;
             scheme: components["schemas"]["Scheme"];
             /**
              * @description The signing secrets: those that it has already stay, the others of its secrets are removed. Left out: they stay as
@@ -1681,6 +1731,7 @@ export interface components {
             tenant_id: string;
             /** @description The provider's type, e.g. `invoice.paid`. */
             type: string;
+            violation?: components["schemas"]["Violation"] | null;
         };
         /** @description An event with everything that is known of it. */
         EventDetail: components["schemas"]["Event"] & {
@@ -1721,6 +1772,35 @@ export interface components {
             occurred_at?: components["schemas"]["TimeFrom"] | null;
             /** @default null */
             type?: components["schemas"]["KindFrom"] | null;
+        };
+        /** @description What events of some types of a source are expected to look like. */
+        EventSchema: {
+            /** @description When this version was made. */
+            created_at: components["schemas"]["Time"];
+            id: string;
+            /** @description The JSON Schema. */
+            schema: unknown;
+            source_id: string;
+            stats: components["schemas"]["SchemaStats"];
+            /** @description One type exactly, `prefix.*` or `*`. Of several that match, the most exact one counts. */
+            types: string;
+            /**
+             * Format: int32
+             * @description The version that is in force.
+             */
+            version: number;
+        };
+        /** @description A schema with its older versions. */
+        EventSchemaDetail: components["schemas"]["EventSchema"] & {
+            /** @description The versions that are kept, newest first. The first is in force. */
+            versions: components["schemas"]["EventSchemaVersion"][];
+        };
+        /** @description One version of a schema. */
+        EventSchemaVersion: {
+            created_at: components["schemas"]["Time"];
+            schema: unknown;
+            /** Format: int32 */
+            version: number;
         };
         /**
          * @description How an event stands.
@@ -2029,6 +2109,13 @@ export interface components {
         NewLinks: {
             links: components["schemas"]["NewLink"][];
         };
+        /** @description A schema to add, or its next version. */
+        NewSchema: {
+            /** @description A JSON Schema of at most 64 KiB, in one document: every `$ref` leads into it. */
+            schema: unknown;
+            /** @description One type exactly, `prefix.*` or `*`. */
+            types: string;
+        };
         /** @description A secret to add. */
         NewSecret: {
             /**
@@ -2262,6 +2349,29 @@ export interface components {
                 tenant_id: string;
                 /** @description The provider's type, e.g. `invoice.paid`. */
                 type: string;
+                violation?: components["schemas"]["Violation"] | null;
+            }[];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_EventSchema: {
+            /** @description What is on it. */
+            items: {
+                /** @description When this version was made. */
+                created_at: components["schemas"]["Time"];
+                id: string;
+                /** @description The JSON Schema. */
+                schema: unknown;
+                source_id: string;
+                stats: components["schemas"]["SchemaStats"];
+                /** @description One type exactly, `prefix.*` or `*`. Of several that match, the most exact one counts. */
+                types: string;
+                /**
+                 * Format: int32
+                 * @description The version that is in force.
+                 */
+                version: number;
             }[];
             /** @description What to pass as `cursor` for the next page; null on the last. */
             next_cursor?: string | null;
@@ -2720,6 +2830,29 @@ export interface components {
          * @enum {string}
          */
         Role: "owner" | "viewer";
+        /** @description What was counted by a schema in the last 24 hours. */
+        SchemaStats: {
+            /**
+             * Format: int64
+             * @description New events that were checked.
+             */
+            checked: number;
+            /**
+             * Format: int64
+             * @description Those of them that lack something that it requires.
+             */
+            incomplete: number;
+            /**
+             * Format: int64
+             * @description New events that were too large to be checked.
+             */
+            unchecked: number;
+            /**
+             * Format: int64
+             * @description Those of them that violate it.
+             */
+            violated: number;
+        };
         /**
          * @description How a provider signs its webhooks.
          * @enum {string}
@@ -3040,6 +3173,26 @@ export interface components {
          * @enum {string}
          */
         Verdict: "accepted" | "duplicate" | "conflict" | "refused";
+        /** @description What an event has otherwise than its schema says. */
+        Violation: {
+            /** @description The first few problems. */
+            problems: components["schemas"]["ViolationProblem"][];
+            schema_id: string;
+            /**
+             * Format: int32
+             * @description The version of the schema that it was checked against when it came in.
+             */
+            version: number;
+        };
+        /** @description One thing that an event has otherwise than its schema says. */
+        ViolationProblem: {
+            /** @description The word of the schema that it breaks, such as `required`; empty where it cannot be said. */
+            keyword: string;
+            /** @description Where in the payload: a JSON pointer. */
+            pointer: string;
+            /** @description What is wrong. No value of the event's is quoted. */
+            problem: string;
+        };
         /** @description An event whose tenant is not known yet. It keeps its id when it becomes known. */
         WaitingEvent: {
             /**
@@ -6017,6 +6170,8 @@ export interface operations {
                 /** @description A type; with a trailing `*` all that begin so. */
                 type?: string;
                 status?: components["schemas"]["EventStatus"];
+                /** @description Only those that violate the schema of their type. */
+                violates?: boolean;
                 /** @description A tenant's id or slug. */
                 tenant?: string;
                 /** @description An event's id, or the provider's. */
@@ -9508,6 +9663,516 @@ export interface operations {
             };
             /** @description The body is not JSON */
             415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_schema_list: {
+        parameters: {
+            query?: {
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many items at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_EventSchema"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_schema_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSchema"];
+            };
+        };
+        responses: {
+            /** @description It was in force already */
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventSchema"];
+                };
+            };
+            201: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventSchema"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_schema_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `src_…` */
+                id: string;
+                /** @description `sch_…` */
+                schema_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventSchemaDetail"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_schema_delete: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `src_…` */
+                id: string;
+                /** @description `sch_…` */
+                schema_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed */
+            204: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

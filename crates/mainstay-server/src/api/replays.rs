@@ -190,6 +190,7 @@ async fn filter(
         source: resolve::source_filter(app, caller, selection.source).await?,
         kind: selection.kind,
         status: selection.status.map(Into::into),
+        violates: false,
         provider_id: None,
         ids,
         from: selection.from.map(|time| time.0),

@@ -23,6 +23,9 @@ pub(crate) enum EventCommand {
         /// Only the event with this provider's id, or whose own id begins so
         #[arg(long, short = 'q', value_name = "ID")]
         search: Option<String>,
+        /// Only events that violate the schema of their type
+        #[arg(long)]
+        violates: bool,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -123,10 +126,12 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
         EventCommand::List {
             filter,
             search,
+            violates,
             page,
         } => {
             let mut query = filter.fields(&api).await?;
             query.push(("q", search));
+            query.push(("violates", violates.then(|| "true".to_owned())));
             let found = api
                 .list("/v1/events", &query, page.cursor, page.limit)
                 .await?;
@@ -284,6 +289,14 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
         )
         .add("deliveries", text(event, "/deliveries"));
     out.fields(&fields)?;
+    let problems = list(event, "/violation/problems");
+    if !problems.is_empty() {
+        out.title(&format!(
+            "Violates its schema, version {}",
+            text(event, "/violation/version")
+        ))?;
+        out.table(&problems_table(problems), "")?;
+    }
     out.title("Requests")?;
     out.table(
         &receipts_table(list(event, "/receipts")),
@@ -329,6 +342,18 @@ pub(super) fn receipts_table(receipts: &[Value]) -> Table {
             text(receipt, "/secret_hint").into(),
             text(receipt, "/id").into(),
         ]);
+    }
+    table
+}
+
+fn problems_table(problems: &[Value]) -> Table {
+    let mut table = Table::new(&[Column::Text("WHERE"), Column::Text("PROBLEM")]);
+    for problem in problems {
+        let pointer = match text(problem, "/pointer") {
+            top if top.is_empty() => "/".to_owned(),
+            pointer => pointer,
+        };
+        table.row([pointer.into(), text(problem, "/problem").into()]);
     }
     table
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 mod link;
 mod reverify;
+mod schema;
 
 use super::{
     Context,
@@ -77,6 +78,9 @@ pub(crate) enum SourceCommand {
     /// Add and remove signing secrets, to rotate them
     #[command(subcommand, subcommand_required = true)]
     Secret(SecretCommand),
+    /// Say what events are expected to look like: JSON Schemas by type, in versions
+    #[command(subcommand, subcommand_required = true)]
+    Schema(schema::SchemaCommand),
     /// Link a value, such as a provider's account, to a tenant: what waited for it is given to the tenant
     Link {
         /// The source's name or id
@@ -283,6 +287,7 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
             consent,
         } => reverify::run(context, &api, &source, plan, consent).await,
         SourceCommand::Secret(command) => secret(context, &api, command).await,
+        SourceCommand::Schema(command) => schema::run(context, &api, command).await,
         SourceCommand::Link {
             source,
             value,

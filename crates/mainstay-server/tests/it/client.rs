@@ -274,6 +274,8 @@ pub(crate) struct World {
     pub(crate) waiting: String,
     /// A link of `source` to the tenant.
     pub(crate) link: String,
+    /// A schema of `source`.
+    pub(crate) schema: String,
     pub(crate) receipt: String,
     pub(crate) job: String,
     pub(crate) key: String,
@@ -332,6 +334,7 @@ impl World {
             event,
             waiting: String::new(),
             link: String::new(),
+            schema: String::new(),
             receipt: text(&brought, "/receipts/0/id"),
             job,
             key,
@@ -347,6 +350,9 @@ impl World {
         let new = json!({ "links": [{ "value": value, "tenant": world.tenant }] });
         owner.post(&links, &new).await.ok();
         world.link = text(&owner.get(&links).await.ok(), "/items/0/id");
+        let schemas = format!("/v1/sources/{}/schemas", world.source);
+        let new = json!({ "types": "order.*", "schema": { "title": value } });
+        world.schema = text(&owner.post(&schemas, &new).await.ok(), "/id");
         world
     }
 
@@ -362,6 +368,7 @@ impl World {
             &self.event,
             &self.waiting,
             &self.link,
+            &self.schema,
             &self.receipt,
             &self.job,
             &self.key,

@@ -14,6 +14,7 @@ mod links;
 mod quarantine;
 mod receiver;
 mod routes;
+mod schemas;
 mod schemes;
 mod server;
 mod wire;

@@ -123,6 +123,7 @@ impl Operation {
             .replace("{id}", id)
             .replace("{secret_id}", &world.source_secret)
             .replace("{link_id}", &world.link)
+            .replace("{schema_id}", &world.schema)
             + self.query_needed()
     }
 
@@ -146,6 +147,7 @@ impl Operation {
             "source_update" => json!({ "enabled": false }),
             "source_secret_create" => json!({}),
             "source_reverify" => json!({ "plan": false }),
+            "source_schema_create" => json!({ "types": "a.b", "schema": {} }),
             "source_link_create" => json!({ "links": [{ "value": "acct_2", "tenant": world.tenant }] }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
             "endpoint_secret_rotate" => json!({}),

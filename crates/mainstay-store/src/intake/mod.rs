@@ -6,6 +6,7 @@ pub(crate) mod kept;
 pub(crate) mod links;
 pub(crate) mod queries;
 pub(crate) mod receipts;
+pub(crate) mod schemas;
 mod sources;
 
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use mainstay_domain::{
     intake::{
         Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
         Receipt, RefusedPage, Replay, Source, SourceSecret, Verdict, quarantine::Kept,
+        schemas::SchemasTx,
     },
     jobs::{JobsTx, NewJob},
 };
@@ -41,6 +43,7 @@ impl IntakeTx for SqlTx<'_> {
             version: self.config_version().await?,
             sources: self.source_list().await?,
             bindings: self.binding_list().await?,
+            schemas: self.schema_list(None).await?,
             endpoints: self.endpoint_list().await?,
         })
     }

@@ -10,4 +10,5 @@ mod kit;
 mod lists;
 mod retention;
 mod schema;
+mod schemas;
 mod tenants;

@@ -18,6 +18,7 @@ use mainstay_domain::{
         certificates::{CertificateError, Certificates},
         payload_digest,
         quarantine::Bounds,
+        schemas::SchemaCheck,
     },
     jobs::{Endpoint, NewJob},
     watch::Series,
@@ -32,11 +33,13 @@ mod diagnose;
 mod doors;
 mod filter;
 mod filtered;
+mod noted;
 pub mod quarantine;
 mod refused;
 mod refusing;
 pub mod replay;
 pub mod reverify;
+mod schema;
 mod scheme;
 mod tenants;
 
@@ -46,12 +49,15 @@ pub use diagnose::{Diagnosed, SOURCES_TRIED_MAX};
 pub use doors::{BuiltinQueues, DELIVER};
 pub use filter::{FILTER_CHARS_MAX, Filter, FilterError, Filtered, Parts, Subject};
 pub use filtered::Kept;
+pub use noted::FRESH_MS;
+pub use schema::{Checked, PROBLEMS_MAX, SCHEMA_BYTES_MAX, Schema, SchemaError};
 pub use scheme::check_source;
 
 use crate::watch::Samples;
 use batch::{BatchError, Batcher};
 use blob::{compress, headers_json, headers_kept};
 use doors::{Door, Doors, RuleFilter, Wanted};
+use noted::Noted;
 use refused::Refused;
 use refusing::{Episode, Refusing};
 use tenants::Whose;
@@ -99,6 +105,7 @@ pub struct Intake {
     batcher: Arc<Batcher>,
     refused: Refused,
     refusing: Refusing,
+    violations: noted::Violations,
     samples: Arc<Samples>,
     certificates: Arc<dyn Certificates>,
     /// Something may be due to be assigned.
@@ -131,6 +138,7 @@ impl Intake {
             batcher: Batcher::start(Arc::clone(&store)),
             refused: Refused::start(Arc::clone(&store), Arc::clone(&samples), bounds),
             refusing: Refusing::default(),
+            violations: noted::Violations::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
             store,
@@ -177,10 +185,11 @@ impl Intake {
                     return self.refuse(&door, inbound, &refusal);
                 }
             };
+            let noted = Noted::of(&arrival);
             match self.batcher.append(arrival, doors.version).await {
                 Ok(appended) => {
                     self.tell_of_refusals();
-                    let answer = self.accepted(&door, &appended);
+                    let answer = self.accepted(&door, &noted, &appended);
                     let challenge = scheme::challenge_answer(&door, &inbound, self.clock.now());
                     return challenge.unwrap_or(answer);
                 }
@@ -228,6 +237,11 @@ impl Intake {
         let mut named: Vec<_> = named.collect();
         named.sort();
         named
+    }
+
+    /// How many events violated their schema since this process started, by the source's name and the schema's types.
+    pub fn schema_violations(&self) -> Vec<(String, String, i64)> {
+        self.violations.named(&self.doors())
     }
 
     /// The endpoint of this id, as of the last configuration seen.
@@ -379,6 +393,7 @@ impl Intake {
         jobs_at: Timestamp,
     ) -> NewEvent {
         let id = EventId::new(inbound.received_at, &*self.random);
+        let check = door.check(&found.kind, &found.payload);
         let (tenant, jobs, waits_for) = match whose {
             Whose::Known(tenant) => {
                 let wanted = self.wanted(door, &found.kind, tenant, || {
@@ -409,6 +424,7 @@ impl Intake {
             kind: found.kind,
             jobs,
             waits_for,
+            check,
         }
     }
 
@@ -468,13 +484,18 @@ impl Intake {
             .collect()
     }
 
-    fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
-        let (verdict, ids) = self.count_appended(door.source.id, appended);
+    fn accepted(&self, door: &Door, noted: &[Noted], appended: &[Appended]) -> Answer {
+        let (verdict, ids) = self.count_appended(door.source.id, noted, appended);
         Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
     }
 
     /// Counts what was committed of one request, and tells who watches.
-    fn count_appended(&self, source: SourceId, appended: &[Appended]) -> (Verdict, Vec<EventId>) {
+    fn count_appended(
+        &self,
+        source: SourceId,
+        noted: &[Noted],
+        appended: &[Appended],
+    ) -> (Verdict, Vec<EventId>) {
         let verdict = Appended::verdict(appended);
         let series = if verdict == Verdict::Accepted {
             Series::Received
@@ -482,7 +503,14 @@ impl Intake {
             Series::Duplicates
         };
         let ids: Vec<EventId> = appended.iter().map(|one| one.id()).collect();
-        self.samples.count(series, source.uuid(), 1);
+        let new = noted.iter().zip(appended);
+        let new = new.filter(|(_, appended)| matches!(appended, Appended::New(_)));
+        let of_events = new.flat_map(|(noted, _)| {
+            self.violations.count(noted);
+            noted.counts(source)
+        });
+        self.samples
+            .count_each(std::iter::once((series, source.uuid())).chain(of_events));
         self.samples.events_changed(&ids);
         (verdict, ids)
     }
@@ -602,6 +630,7 @@ impl Intake {
             payload: compress(&bytes),
             jobs,
             waits_for: Vec::new(),
+            check: SchemaCheck::None,
         };
         let receipt = NewReceipt {
             id: ReceiptId::new(now, &*self.random),

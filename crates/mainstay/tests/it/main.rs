@@ -7,5 +7,6 @@ mod own;
 mod paypal;
 mod quarantine;
 mod reverify;
+mod schemas;
 mod tenants;
 mod world;

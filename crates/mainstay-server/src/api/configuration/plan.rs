@@ -7,11 +7,11 @@ use std::{
 };
 
 use mainstay_domain::{
-    BindingId, EndpointId, SecretId, SourceId, StoreResult, TenantId, Timestamp, Tx,
+    BindingId, EndpointId, SchemaId, SecretId, SourceId, StoreResult, TenantId, Timestamp, Tx,
     access::Tenant,
     intake::{
-        Binding, HandlerRef, OWN_SOURCE, Source, SourceSecret, scheme::Secret,
-        settings::SourceSettings,
+        Binding, HandlerRef, OWN_SOURCE, Source, SourceSecret, schemas::EventSchema,
+        scheme::Secret, settings::SourceSettings,
     },
     jobs::{Endpoint, secret::EndpointSecret},
 };
@@ -27,7 +27,10 @@ use crate::{
         bindings::{Names, NewHandler, name_of_rule},
         endpoints::{blank, settings_of, signing_secret},
         resolve,
-        sources::{fresh_secret, hint, rule_allowed, rule_removable},
+        sources::{
+            fresh_secret, hint, rule_allowed, rule_removable,
+            schemas::{Next, next},
+        },
     },
     http::{Code, Problem, extract::Checks},
     state::App,
@@ -42,6 +45,8 @@ pub(super) struct Known {
     pub(super) own: Vec<Source>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) bindings: Vec<Binding>,
+    /// In force.
+    pub(super) schemas: Vec<EventSchema>,
 }
 
 impl Known {
@@ -62,7 +67,13 @@ impl Known {
             own,
             endpoints: tx.endpoint_list().await?,
             bindings,
+            schemas: tx.schema_list(None).await?,
         })
+    }
+
+    /// The schemas of a source that are in force.
+    pub(super) fn schemas_of(&self, source: SourceId) -> impl Iterator<Item = &EventSchema> {
+        self.schemas.iter().filter(move |one| one.source == source)
     }
 
     pub(super) fn slug(&self, id: TenantId) -> String {
@@ -92,8 +103,8 @@ pub(super) struct Step {
 
 /// What is written.
 pub(super) enum Write {
-    /// Adds a source.
-    SourceInsert(Box<Source>),
+    /// Adds a source with its schemas.
+    SourceInsert(Box<(Source, Vec<EventSchema>)>),
     /// Changes a source, and which secrets it has.
     SourceUpdate(Box<SourceUpdate>),
     /// Removes a source.
@@ -117,7 +128,11 @@ pub(super) struct SourceUpdate {
     pub(super) source: Source,
     pub(super) added: Vec<SourceSecret>,
     pub(super) removed: Vec<SecretId>,
-    /// Whether anything but its secrets changes.
+    /// New versions of schemas.
+    pub(super) schemas_added: Vec<EventSchema>,
+    /// Schemas that go.
+    pub(super) schemas_removed: Vec<SchemaId>,
+    /// Whether anything but its secrets and schemas changes.
     pub(super) itself: bool,
 }
 
@@ -341,12 +356,16 @@ impl<'p> Planner<'p> {
                 .fail(at, "is not for a key to change that is bound to one tenant");
         }
         let named = (source.name.clone(), source.id.to_string());
+        let without = std::iter::empty;
         let mut fields = form::differences(
-            &found.map(form::source).unwrap_or_default(),
-            &form::source(&source),
+            &found
+                .map(|known| form::source(known, without()))
+                .unwrap_or_default(),
+            &form::source(&source, without()),
         );
         hidden(&mut fields, found, &source, wanted);
         let itself = !fields.is_empty();
+        let schemas = self.schemas(&source, wanted.schemas.as_ref(), &mut fields);
         if !secrets.added.is_empty() || !secrets.removed.is_empty() {
             fields.push(FieldChange {
                 field: "/secrets".into(),
@@ -356,13 +375,18 @@ impl<'p> Planner<'p> {
             });
         }
         let (action, write) = match found {
-            None => (Action::Create, Write::SourceInsert(Box::new(source))),
+            None => {
+                let write = Write::SourceInsert(Box::new((source, schemas.added)));
+                (Action::Create, write)
+            }
             Some(_) => (
                 Action::Update,
                 Write::SourceUpdate(Box::new(SourceUpdate {
                     source,
                     added: secrets.added,
                     removed: secrets.removed,
+                    schemas_added: schemas.added,
+                    schemas_removed: schemas.removed,
                     itself,
                 })),
             ),
@@ -374,6 +398,35 @@ impl<'p> Planner<'p> {
             let named = (&*named.0, named.1);
             self.step(action, Kind::Source, tenant, named, fields, write);
         }
+    }
+
+    /// What becomes of a source's schemas, told field by field.
+    fn schemas(
+        &self,
+        source: &Source,
+        wanted: Option<&Form>,
+        fields: &mut Vec<FieldChange>,
+    ) -> Schemas {
+        let mut schemas = Schemas::default();
+        let Some(wanted) = wanted else {
+            return schemas;
+        };
+        let known: Vec<EventSchema> = self.known.schemas_of(source.id).cloned().collect();
+        for (types, schema) in wanted {
+            let fresh = SchemaId::new(self.now, &*self.app.random);
+            let wanted = (types.as_str(), schema);
+            if let Next::Version(version) = next(&known, source, fresh, wanted, self.now) {
+                schemas.added.push(version);
+            }
+        }
+        let gone = known.iter().filter(|one| !wanted.contains_key(&one.types));
+        schemas.removed = gone.map(|one| one.id).collect();
+        let before = form::source(source, known.iter());
+        let gone = |one: &&EventSchema| !schemas.removed.contains(&one.id);
+        let kept = known.iter().filter(gone);
+        let after = form::source(source, kept.chain(&schemas.added));
+        fields.extend(form::differences(&before, &after));
+        schemas
     }
 
     /// What a source calls its secret stands in a list here.
@@ -748,6 +801,13 @@ struct Secrets {
     list: Vec<SourceSecret>,
     added: Vec<SourceSecret>,
     removed: Vec<SecretId>,
+}
+
+/// What becomes of a source's schemas.
+#[derive(Default)]
+struct Schemas {
+    added: Vec<EventSchema>,
+    removed: Vec<SchemaId>,
 }
 
 /// A binding that is wanted, with what it binds found.

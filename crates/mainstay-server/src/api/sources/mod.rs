@@ -18,6 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 mod links;
 mod reverify;
 mod rules;
+pub(crate) mod schemas;
 mod secrets;
 mod view;
 
@@ -53,6 +54,14 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(links::source_link_list, links::source_link_create))
         .routes(routes!(links::source_link_delete))
         .routes(routes!(links::source_waiting))
+        .routes(routes!(
+            schemas::source_schema_list,
+            schemas::source_schema_create
+        ))
+        .routes(routes!(
+            schemas::source_schema_get,
+            schemas::source_schema_delete
+        ))
 }
 
 /// A source to add.
