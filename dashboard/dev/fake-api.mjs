@@ -91,7 +91,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       secrets: [],
       created_at: iso(at),
       updated_at: iso(at),
-      stats: { received: 0, events: 0, duplicates: 0, refused: 0, refused_not_kept: 0, refused_not_kept_since: null, last_event_at: null },
+      stats: { received: 0, events: 0, duplicates: 0, refused: 0, refused_not_kept: 0, refused_not_kept_since: null, last_event_at: null, quality: { completeness: { score: null, numerator: 0, denominator: 0 }, accuracy: { score: null, numerator: 0, denominator: 0 }, freshness: { score: null, numerator: 0, denominator: 0 } } },
     };
     if (scheme !== "mainstay") world.addSecret(made, secret ?? `whsec_${alnum(24)}`, at);
     world.sources.push(made);
@@ -336,6 +336,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       occurred_at: iso(at - Math.round(between(300, 4000))),
       payload_bytes: JSON.stringify(payload).length,
       deliveries: 1,
+      violation: null,
       payload,
       payload_text: null,
       headers: {
@@ -708,6 +709,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.source || event.source_name === selection.source || event.source_id === selection.source) &&
           (!selection.type || (selection.type.endsWith("*") ? event.type.startsWith(selection.type.slice(0, -1)) : event.type === selection.type)) &&
           (!selection.status || short.status === selection.status) &&
+          (!selection.violates || event.violation) &&
           (!selection.tenant || event.tenant_id === selection.tenant) &&
           (!selection.q || event.id === selection.q || event.provider_id === selection.q) &&
           (!selection.from || event.received_at >= selection.from) &&
@@ -780,6 +782,20 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "DELETE /v1/sources/:id/secrets/:secret": (_, __, { id, secret }) => {
       const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
       source.secrets = source.secrets.filter((each) => each.id !== secret);
+    },
+    "GET /v1/sources/:id/schemas": (_, url, { id }) => page((world.schemas ?? []).filter(({ source_id }) => source_id === id), url),
+    "GET /v1/sources/:id/schemas/:schema": (_, __, { schema }) => (world.schemas ?? []).find((each) => each.id === schema) ?? raise(missing("schema")),
+    "POST /v1/sources/:id/schemas": (body, _, { id }) => {
+      if (!body.types) throw invalid("/types", "must be one type, 'prefix.*' or '*'");
+      world.schemas ??= [];
+      let made = world.schemas.find(({ source_id, types }) => source_id === id && types === body.types);
+      if (!made) world.schemas.push((made = { id: world.id("sch"), source_id: id, types: body.types, version: 0, versions: [], stats: { checked: 0, violated: 0, incomplete: 0, unchecked: 0 } }));
+      Object.assign(made, { version: made.version + 1, created_at: iso(Date.now()), schema: body.schema });
+      made.versions.unshift({ version: made.version, created_at: made.created_at, schema: body.schema });
+      return made;
+    },
+    "DELETE /v1/sources/:id/schemas/:schema": (_, __, { schema }) => {
+      world.schemas = (world.schemas ?? []).filter((each) => each.id !== schema);
     },
     "GET /v1/sources/:id/waiting": () => ({ items: [], next_cursor: null }),
     // Those of the last hour are genuine, so that there is something to release.

@@ -2575,6 +2575,27 @@ export interface components {
              */
             type: string;
         };
+        /** @description How good the data of a source is, by the new events of the last 24 hours. */
+        Quality: {
+            /** @description Events that violate their schema in nothing, of those that were checked. */
+            accuracy: components["schemas"]["QualityScore"];
+            /** @description Events that lack nothing that their schema requires, of those that were checked. */
+            completeness: components["schemas"]["QualityScore"];
+            /** @description Events that came within 5 minutes of when they happened, of those of which that is known. */
+            freshness: components["schemas"]["QualityScore"];
+        };
+        /** @description A share, and what it is of. */
+        QualityScore: {
+            /** Format: int64 */
+            denominator: number;
+            /** Format: int64 */
+            numerator: number;
+            /**
+             * Format: double
+             * @description `numerator` / `denominator`, from 0 to 1; null where there was nothing to judge.
+             */
+            score?: number | null;
+        };
         /** @description How many jobs of a queue are in which state. */
         QueueCounts: {
             /**
@@ -3029,6 +3050,8 @@ export interface components {
              */
             events: number;
             last_event_at?: components["schemas"]["Time"] | null;
+            /** @description How good the data of new events is. */
+            quality: components["schemas"]["Quality"];
             /**
              * Format: int64
              * @description Requests in all.

@@ -22,6 +22,7 @@ const params = {
   type: text(),
   status: oneOf(statuses, ""),
   tenant: text(),
+  violates: oneOf(["", "true"] as const, ""),
   ...periodParams,
 };
 
@@ -33,14 +34,14 @@ export function EventsPage() {
   const canWrite = useCanWrite();
   const [replaying, setReplaying] = useState<ReplaySelection | null>(null);
 
-  const { q, source, type, status, tenant } = values;
+  const { q, source, type, status, tenant, violates } = values;
   const selection = () => ({ ...given({ source, type, status, tenant }), ...periodQuery(values, Date.now()) });
   const list = useLiveList<Event>({
     area: "events",
     filters: values,
     idOf: (event) => event.id,
     fetchPage: (cursor) =>
-      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...selection() } } })),
+      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...(violates ? { violates: true } : {}), ...selection() } } })),
   });
 
   const columns: Column<Event>[] = [
@@ -74,6 +75,7 @@ export function EventsPage() {
           // By source, type, status, tenant and period, as the API selects; and never everything by accident.
           canWrite &&
           q === "" &&
+          violates === "" &&
           Object.values(selection()).some((value) => value !== undefined) && (
             <Button icon="retry" onClick={() => setReplaying(selection())}>
               Replay these…
@@ -101,6 +103,15 @@ export function EventsPage() {
             value={status}
             onChange={(status) => change({ status })}
             options={statuses.map((status) => ({ value: status, label: status === "" ? "All" : eventLooks[status].label }))}
+          />
+          <Segments<"" | "true">
+            label="Schema"
+            value={violates}
+            onChange={(violates) => change({ violates })}
+            options={[
+              { value: "", label: "Any" },
+              { value: "true", label: "Not as its schema says" },
+            ]}
           />
           <Fresh list={list} noun="event" />
         </SecondBar>

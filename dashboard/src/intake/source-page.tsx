@@ -15,6 +15,7 @@ import ui from "../ui/ui.module.css";
 import { Bindings } from "./bindings";
 import { Refused } from "./refused";
 import { schemes } from "./schemes";
+import { Schemas } from "./schemas";
 import { Secrets } from "./secrets";
 import { Waiting } from "./waiting";
 
@@ -129,6 +130,7 @@ function Loaded({ source }: { source: Source }) {
           </div>
           <div className={detail.stack}>
             {settings.tenant && <Waiting source={source} canWrite={canWrite} />}
+            {!own && <Schemas source={source} canWrite={canWrite} />}
             <Bindings source={source} />
             <Refused source={source} canWrite={canWrite && !own} />
           </div>

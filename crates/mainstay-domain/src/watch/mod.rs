@@ -33,13 +33,13 @@ pub enum Series {
     FilterFailed,
     /// Requests refused that were only counted: more came than the quarantine takes. Subject: the source.
     RefusedNotKept,
-    /// New events that were checked against a schema. Subject: the schema.
+    /// New events that were checked against a schema. Subject: the schema, and its source as well.
     SchemaChecked,
-    /// Those of them that violate it. Subject: the schema.
+    /// Those of them that violate it. Subject: the schema, and its source as well.
     SchemaViolated,
-    /// Those of them that lack something that it requires. Subject: the schema.
+    /// Those of them that lack something that it requires. Subject: the schema, and its source as well.
     SchemaIncomplete,
-    /// New events that were too large to be checked against it. Subject: the schema.
+    /// New events that were too large to be checked against it. Subject: the schema, and its source as well.
     SchemaUnchecked,
     /// New events of which it is known when they happened. Subject: the source.
     Dated,

@@ -375,6 +375,20 @@ fn refused(source: &Value) -> String {
     }
 }
 
+/// A share of the last 24 hours with what it is of.
+fn score(source: &Value, name: &str) -> String {
+    let at = |field: &str| format!("/stats/quality/{name}/{field}");
+    match source.pointer(&at("score")).and_then(Value::as_f64) {
+        None => "no data".to_owned(),
+        Some(score) => format!(
+            "{:.1} % ({} of {})",
+            score * 100.0,
+            number(source, &at("numerator")),
+            number(source, &at("denominator"))
+        ),
+    }
+}
+
 fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
     let mut fields = Fields::default();
     let settings = source.get("settings").cloned().unwrap_or_else(|| json!({}));
@@ -396,7 +410,10 @@ fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
         .add(
             "last event",
             time_short(&text(source, "/stats/last_event_at")),
-        );
+        )
+        .add("completeness", score(source, "completeness"))
+        .add("accuracy", score(source, "accuracy"))
+        .add("freshness", score(source, "freshness"));
     context.out.fields(&fields)?;
     let mut secrets = Table::new(&[
         Column::Whole("SECRET"),

@@ -21,7 +21,13 @@ fn amount() -> Value {
 }
 
 async fn send(owner: &Caller, world: &World, id: &str, data: Value) -> String {
-    let body = json!({ "type": "order.made", "data": data });
+    happened(owner, world, id, data, 0).await
+}
+
+/// The same of something that happened so many seconds ago.
+async fn happened(owner: &Caller, world: &World, id: &str, data: Value, ago_secs: i64) -> String {
+    let at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(ago_secs);
+    let body = json!({ "type": "order.made", "timestamp": at.to_string(), "data": data });
     let accepted = owner
         .webhook(&world.source_name, &world.secret, id, &body)
         .await;
@@ -128,7 +134,7 @@ on_both_servers!(
         let owner = Caller::owner(server);
         let world = World::make(&owner, "a").await;
         let schema = owner.post(&schemas_of(&world), &amount()).await.ok();
-        send(&owner, &world, "msg_good", json!({ "amount": 5 })).await;
+        happened(&owner, &world, "msg_good", json!({ "amount": 5 }), 600).await;
         let lacks = send(&owner, &world, "msg_lacks", json!({})).await;
         let wrong = send(&owner, &world, "msg_wrong", json!({ "amount": "hunter2" })).await;
         let listed = owner.get("/v1/events?violates=true").await.ok();
@@ -150,6 +156,16 @@ on_both_servers!(
         let path = format!("{}/{}", schemas_of(&world), text(&schema, "/id"));
         let counted = json!({ "checked": 3, "violated": 2, "incomplete": 1, "unchecked": 0 });
         owner.until(&path, |found| found["stats"] == counted).await;
+        let source = format!("/v1/sources/{}", world.source);
+        let quality = json!({
+            "completeness": { "score": 2.0 / 3.0, "numerator": 2, "denominator": 3 },
+            "accuracy": { "score": 1.0 / 3.0, "numerator": 1, "denominator": 3 },
+            "freshness": { "score": 2.0 / 3.0, "numerator": 2, "denominator": 3 },
+        });
+        let wanted = |found: &Value| found["stats"]["quality"] == quality;
+        owner.until(&source, wanted).await;
+        let shown = server.run(&["source", "show", &world.source_name]).out;
+        assert!(shown.contains("66.7 % (2 of 3)"), "{shown}");
         let metrics = owner.get("/metrics").await;
         let line = "mainstay_schema_violations_total{source=\"a-in\",types=\"order.*\"} 2";
         assert!(metrics.text.contains(line), "{}", metrics.text);

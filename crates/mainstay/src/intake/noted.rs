@@ -63,9 +63,10 @@ impl Noted {
         let source = source.uuid();
         let dated = self.fresh.map(|_| (Series::Dated, source));
         let fresh = (self.fresh == Some(true)).then_some((Series::Fresh, source));
+        // At the schema, and at its source: a source's scores need not know which schemas it had.
         let of_schema = |wanted: bool, series: Series| {
             let (id, _) = self.schema.filter(|_| wanted)?;
-            Some((series, id.uuid()))
+            Some([(series, id.uuid()), (series, source)])
         };
         let judged = self.schema.map(|(_, judged)| judged);
         let (large, violates, incomplete) = match judged {
@@ -73,16 +74,14 @@ impl Noted {
             Some(Judged::Violates { incomplete }) => (false, true, incomplete),
             Some(Judged::Fits) | None => (false, false, false),
         };
-        [
-            dated,
-            fresh,
+        let of_schemas = [
             of_schema(!large, Series::SchemaChecked),
             of_schema(large, Series::SchemaUnchecked),
             of_schema(violates, Series::SchemaViolated),
             of_schema(incomplete, Series::SchemaIncomplete),
-        ]
-        .into_iter()
-        .flatten()
+        ];
+        let of_schemas = of_schemas.into_iter().flatten().flatten();
+        dated.into_iter().chain(fresh).chain(of_schemas)
     }
 }
 
