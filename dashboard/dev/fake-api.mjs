@@ -716,6 +716,14 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.to || event.received_at < selection.to),
       );
 
+  // One of each kind of finding at the first source that has events.
+  world.driftOf = (id) => {
+    const event = world.events.find(({ source_id }) => source_id === world.events[0]?.source_id);
+    if (event?.source_id !== id) return [];
+    const found = (n, kind, path, before, after) => ({ id: `drf_${n}`, event_type: event.type, kind, path, before, after, event_id: event.id, found_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
+    return [found(3, "field_type", "/data/object/amount", "number", "string"), found(2, "new_field", "/data/object/tax", "", "object"), found(1, "api_version", "", "2025-09-30", "2026-10-28")].filter((each) => !world.seen?.includes(each.id));
+  };
+
   const routes = {
     "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),
     "GET /v1/overview": (_, url) => world.overview(url.searchParams.get("window") ?? "1h"),
@@ -782,6 +790,12 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "DELETE /v1/sources/:id/secrets/:secret": (_, __, { id, secret }) => {
       const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
       source.secrets = source.secrets.filter((each) => each.id !== secret);
+    },
+    "GET /v1/sources/:id/drift": (_, url, { id }) => page(world.driftOf(id), url),
+    "POST /v1/sources/:id/drift/acknowledge": ({ ids }, _, { id }) => {
+      const seen = world.driftOf(id).filter((each) => !ids || ids.includes(each.id));
+      world.seen = [...(world.seen ?? []), ...seen.map((each) => each.id)];
+      return { acknowledged: seen.length };
     },
     "GET /v1/sources/:id/schemas": (_, url, { id }) => page((world.schemas ?? []).filter(({ source_id }) => source_id === id), url),
     "GET /v1/sources/:id/schemas/:schema": (_, __, { schema }) => (world.schemas ?? []).find((each) => each.id === schema) ?? raise(missing("schema")),

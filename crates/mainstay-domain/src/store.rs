@@ -12,7 +12,7 @@ use crate::{
     billing::BillingTx,
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
-    intake::{Appended, Arrival, IntakeTx, links::LinksTx, schemas::SchemasTx},
+    intake::{Appended, Arrival, IntakeTx, drift::DriftTx, links::LinksTx, schemas::SchemasTx},
     jobs::JobsTx,
     watch::WatchTx,
 };
@@ -68,10 +68,13 @@ impl Scope {
 
 /// The operations of one transaction: the domain's verbs, area by area.
 pub trait Tx:
-    IntakeTx + LinksTx + SchemasTx + JobsTx + AccessTx + BillingTx + WatchTx + Send
+    IntakeTx + LinksTx + SchemasTx + DriftTx + JobsTx + AccessTx + BillingTx + WatchTx + Send
 {
 }
-impl<T: IntakeTx + LinksTx + SchemasTx + JobsTx + AccessTx + BillingTx + WatchTx + Send> Tx for T {}
+impl<T: IntakeTx + LinksTx + SchemasTx + DriftTx + JobsTx + AccessTx + BillingTx + WatchTx + Send>
+    Tx for T
+{
+}
 
 /// The type-erased result of a transaction.
 pub type Erased = Box<dyn Any + Send>;

@@ -308,6 +308,16 @@ fn not_kept(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
     Ok(())
 }
 
+/// Events of which no sample was taken to learn from, on this node since it started.
+fn unsampled(text: &mut String, count: i64) -> std::fmt::Result {
+    const NAME: &str = "mainstay_drift_unsampled";
+    writeln!(
+        text,
+        "# HELP {NAME} New events that were not looked at for what they say that is new.\n# TYPE {NAME} counter"
+    )?;
+    writeln!(text, "{NAME}_total {count}")
+}
+
 /// Events that violated their schema, on this node since it started. The types are the schema's, not the sender's.
 fn violations(text: &mut String, counts: &[(String, String, i64)]) -> std::fmt::Result {
     const NAME: &str = "mainstay_schema_violations";
@@ -365,6 +375,7 @@ pub(crate) async fn metrics(
     waiting(&mut text, &counts).map_err(Problem::internal)?;
     not_kept(&mut text, &app.mainstay.intake.refused_not_kept()).map_err(Problem::internal)?;
     violations(&mut text, &app.mainstay.intake.schema_violations()).map_err(Problem::internal)?;
+    unsampled(&mut text, app.mainstay.intake.drift_unsampled()).map_err(Problem::internal)?;
     text.push_str(end);
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

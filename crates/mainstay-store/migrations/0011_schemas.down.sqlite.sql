@@ -10,5 +10,7 @@ CREATE TABLE sample (
 CREATE INDEX sample_minute ON sample (minute);
 INSERT INTO sample (series, subject, minute, count) SELECT series, subject, minute, count FROM sample_kept;
 DROP TABLE sample_kept;
+DROP TABLE source_drift;
+DROP TABLE event_shape;
 DROP TABLE event_violation;
 DROP TABLE event_schema;

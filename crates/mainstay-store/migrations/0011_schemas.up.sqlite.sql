@@ -1,5 +1,5 @@
--- What events are expected to look like, in versions of which the newest is in force; events that look otherwise; and
--- series of counts for how good the data of a source is.
+-- What events are expected to look like, in versions of which the newest is in force; events that look otherwise;
+-- what events begin to say; and series of counts for how good the data of a source is.
 
 CREATE TABLE event_schema (
     tenant_id BLOB NOT NULL,
@@ -24,6 +24,37 @@ CREATE TABLE event_violation (
     problems TEXT NOT NULL CHECK (json_valid(problems)),
     PRIMARY KEY (tenant_id, event_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What the events of a type have said so far.
+CREATE TABLE event_shape (
+    tenant_id BLOB NOT NULL,
+    source_id BLOB NOT NULL,
+    event_type TEXT NOT NULL,
+    shape TEXT NOT NULL CHECK (json_valid(shape)),
+    first_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant_id, source_id, event_type),
+    FOREIGN KEY (tenant_id, source_id) REFERENCES source (tenant_id, id) ON DELETE CASCADE
+) STRICT;
+
+-- What they began to say that they never said before: each once.
+CREATE TABLE source_drift (
+    tenant_id BLOB NOT NULL,
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    source_id BLOB NOT NULL,
+    event_type TEXT NOT NULL,
+    kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3),
+    path TEXT NOT NULL,
+    before TEXT NOT NULL,
+    after TEXT NOT NULL,
+    event_id BLOB NOT NULL CHECK (length(event_id) = 16),
+    found_at INTEGER NOT NULL,
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT,
+    PRIMARY KEY (tenant_id, id),
+    UNIQUE (tenant_id, source_id, event_type, kind, path, after),
+    FOREIGN KEY (tenant_id, source_id) REFERENCES source (tenant_id, id) ON DELETE CASCADE,
+    CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL))
+) STRICT;
 
 -- SQLite changes no check of a table that is there.
 CREATE TABLE sample_kept AS SELECT series, subject, minute, count FROM sample;

@@ -70,6 +70,12 @@ export const queries = {
       queryKey: ["schemas", source, id],
       queryFn: () => unwrap(client.GET("/v1/sources/{id}/schemas/{schema_id}", { params: { path: { id: source, schema_id: id } } })),
     }),
+  drift: (source: string) =>
+    queryOptions({
+      queryKey: ["drift", source],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}/drift", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
   source: (id: string) =>
     queryOptions({
       queryKey: ["source", id],

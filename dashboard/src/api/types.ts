@@ -20,6 +20,7 @@ export type NewSource = Schemas["NewSource"];
 export type Receipt = Schemas["Receipt"];
 export type ReverifyAnswer = Schemas["ReverifyAnswer"];
 export type WaitingValue = Schemas["WaitingValue"];
+export type Drift = Schemas["Drift"];
 export type EventSchema = Schemas["EventSchema"];
 export type Endpoint = Schemas["Endpoint"];
 export type NewEndpoint = Schemas["NewEndpoint"];

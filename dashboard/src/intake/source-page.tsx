@@ -13,6 +13,7 @@ import { EnabledBadge } from "../ui/status";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
 import { Bindings } from "./bindings";
+import { Drift } from "./drift";
 import { Refused } from "./refused";
 import { schemes } from "./schemes";
 import { Schemas } from "./schemas";
@@ -131,6 +132,7 @@ function Loaded({ source }: { source: Source }) {
           <div className={detail.stack}>
             {settings.tenant && <Waiting source={source} canWrite={canWrite} />}
             {!own && <Schemas source={source} canWrite={canWrite} />}
+            {!own && <Drift source={source} canWrite={canWrite} />}
             <Bindings source={source} />
             <Refused source={source} canWrite={canWrite && !own} />
           </div>

@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod certificates;
+pub mod drift;
 pub mod links;
 pub mod quarantine;
 pub mod schemas;

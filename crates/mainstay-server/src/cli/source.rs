@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+mod drift;
 mod link;
 mod reverify;
 mod schema;
@@ -81,6 +82,19 @@ pub(crate) enum SourceCommand {
     /// Say what events are expected to look like: JSON Schemas by type, in versions
     #[command(subcommand, subcommand_required = true)]
     Schema(schema::SchemaCommand),
+    /// List what its events began to say that they never said before, newest first; or acknowledge it
+    Drift {
+        /// The source's name or id
+        source: String,
+        /// Those as well that somebody acknowledged
+        #[arg(long)]
+        all: bool,
+        /// Acknowledge these findings, or all that there are
+        #[arg(long, value_name = "ID", num_args = 0.., conflicts_with_all = ["all", "cursor", "limit"])]
+        acknowledge: Option<Vec<String>>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
     /// Link a value, such as a provider's account, to a tenant: what waited for it is given to the tenant
     Link {
         /// The source's name or id
@@ -288,6 +302,19 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
         } => reverify::run(context, &api, &source, plan, consent).await,
         SourceCommand::Secret(command) => secret(context, &api, command).await,
         SourceCommand::Schema(command) => schema::run(context, &api, command).await,
+        SourceCommand::Drift {
+            source,
+            all,
+            acknowledge,
+            page,
+        } => {
+            let asked = drift::Asked {
+                all,
+                acknowledge,
+                page,
+            };
+            drift::run(context, &api, &source, asked).await
+        }
         SourceCommand::Link {
             source,
             value,

@@ -1,5 +1,6 @@
 //! Intake: sources, bindings, receipts, events.
 
+pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod expire;
 pub(crate) mod kept;

@@ -33,6 +33,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("intake", crate::intake::queries::ALL),
         ("links", crate::intake::links::queries::ALL),
         ("schemas", crate::intake::schemas::queries::ALL),
+        ("drift", crate::intake::drift::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
         ("leases", crate::lease::ALL),
         ("watch", crate::watch::queries::ALL),

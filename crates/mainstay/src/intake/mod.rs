@@ -31,6 +31,7 @@ mod batch;
 mod blob;
 mod diagnose;
 mod doors;
+pub(crate) mod drift;
 mod filter;
 mod filtered;
 mod noted;
@@ -106,6 +107,7 @@ pub struct Intake {
     refused: Refused,
     refusing: Refusing,
     violations: noted::Violations,
+    drift: drift::Sampler,
     samples: Arc<Samples>,
     certificates: Arc<dyn Certificates>,
     /// Something may be due to be assigned.
@@ -139,6 +141,7 @@ impl Intake {
             refused: Refused::start(Arc::clone(&store), Arc::clone(&samples), bounds),
             refusing: Refusing::default(),
             violations: noted::Violations::default(),
+            drift: drift::Sampler::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
             store,
@@ -185,11 +188,12 @@ impl Intake {
                     return self.refuse(&door, inbound, &refusal);
                 }
             };
-            let noted = Noted::of(&arrival);
+            let noted = Noted::of(&arrival, self.drift.has_room());
             match self.batcher.append(arrival, doors.version).await {
                 Ok(appended) => {
                     self.tell_of_refusals();
                     let answer = self.accepted(&door, &noted, &appended);
+                    self.drift.offer(&door, noted, &appended);
                     let challenge = scheme::challenge_answer(&door, &inbound, self.clock.now());
                     return challenge.unwrap_or(answer);
                 }

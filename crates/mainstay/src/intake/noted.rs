@@ -7,12 +7,12 @@ use std::{
 
 use mainstay_domain::{
     SchemaId, SourceId,
-    intake::{Arrival, schemas::SchemaCheck},
+    intake::{Arrival, Blob, schemas::SchemaCheck},
     watch::Series,
 };
 use uuid::Uuid;
 
-use super::Doors;
+use super::{Doors, drift::worth_a_look};
 
 /// An event is fresh that comes within this time of when it happened (DQ-04).
 pub const FRESH_MS: i64 = 5 * 60 * 1_000;
@@ -30,15 +30,19 @@ pub(super) struct Noted {
     /// Whether it came soon, where it is known when it happened.
     fresh: Option<bool>,
     schema: Option<(SchemaId, Judged)>,
+    /// Type and payload, where a sample is wanted.
+    pub(super) sample: Option<(String, Blob)>,
 }
 
 impl Noted {
-    /// Of each event of a request.
-    pub(super) fn of(arrival: &Arrival) -> Vec<Self> {
+    /// Of each event of a request; with samples of them where there is room.
+    pub(super) fn of(arrival: &Arrival, samples: bool) -> Vec<Self> {
         let received_at = arrival.receipt.received_at;
         let events = arrival.events.iter();
         events
             .map(|event| Self {
+                sample: (samples && worth_a_look(&event.kind, event.payload_bytes))
+                    .then(|| (event.kind.clone(), event.payload.clone())),
                 fresh: event
                     .occurred_at
                     .map(|at| received_at.ms_since(at) < FRESH_MS),

@@ -141,7 +141,7 @@ impl Intake {
                 self.samples
                     .secret_used(arrival.receipt.secret, arrival.receipt.received_at);
                 let (verdict, _) =
-                    self.count_appended(request.source, &Noted::of(arrival), appended);
+                    self.count_appended(request.source, &Noted::of(arrival, false), appended);
                 match verdict {
                     Verdict::Accepted => done.released += 1,
                     Verdict::Conflict => done.conflicts += 1,

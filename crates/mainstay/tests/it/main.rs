@@ -1,5 +1,6 @@
 //! What the engine and the modules promise, on both databases.
 
+mod drift;
 mod engine;
 mod filters;
 mod intake;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+mod drift;
 mod links;
 mod reverify;
 mod rules;
@@ -54,6 +55,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(links::source_link_list, links::source_link_create))
         .routes(routes!(links::source_link_delete))
         .routes(routes!(links::source_waiting))
+        .routes(routes!(drift::source_drift_list))
+        .routes(routes!(drift::source_drift_acknowledge))
         .routes(routes!(
             schemas::source_schema_list,
             schemas::source_schema_create
