@@ -88,7 +88,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     8 "0008_links";
     9 "0009_filters_headers";
     10 "0010_quarantine";
-    11 "0011_schemas";
+    13 "0013_schemas";
 };
 
 /// What happens to the outcome of a run.
