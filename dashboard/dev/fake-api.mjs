@@ -91,7 +91,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       secrets: [],
       created_at: iso(at),
       updated_at: iso(at),
-      stats: { received: 0, events: 0, duplicates: 0, refused: 0, refused_not_kept: 0, refused_not_kept_since: null, last_event_at: null },
+      stats: { received: 0, events: 0, duplicates: 0, refused: 0, refused_not_kept: 0, refused_not_kept_since: null, last_event_at: null, quality: { completeness: { score: null, numerator: 0, denominator: 0 }, accuracy: { score: null, numerator: 0, denominator: 0 }, freshness: { score: null, numerator: 0, denominator: 0 } } },
     };
     if (scheme !== "mainstay") world.addSecret(made, secret ?? `whsec_${alnum(24)}`, at);
     world.sources.push(made);
@@ -336,6 +336,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       occurred_at: iso(at - Math.round(between(300, 4000))),
       payload_bytes: JSON.stringify(payload).length,
       deliveries: 1,
+      violation: null,
       payload,
       payload_text: null,
       headers: {
@@ -724,11 +725,20 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.source || event.source_name === selection.source || event.source_id === selection.source) &&
           (!selection.type || (selection.type.endsWith("*") ? event.type.startsWith(selection.type.slice(0, -1)) : event.type === selection.type)) &&
           (!selection.status || short.status === selection.status) &&
+          (!selection.violates || event.violation) &&
           (!selection.tenant || event.tenant_id === selection.tenant) &&
           (!selection.q || event.id === selection.q || event.provider_id === selection.q) &&
           (!selection.from || event.received_at >= selection.from) &&
           (!selection.to || event.received_at < selection.to),
       );
+
+  // One of each kind of finding at the first source that has events.
+  world.driftOf = (id) => {
+    const event = world.events.find(({ source_id }) => source_id === world.events[0]?.source_id);
+    if (event?.source_id !== id) return [];
+    const found = (n, kind, path, before, after) => ({ id: `drf_${n}`, event_type: event.type, kind, path, before, after, event_id: event.id, found_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
+    return [found(3, "field_type", "/data/object/amount", "number", "string"), found(2, "new_field", "/data/object/tax", "", "object"), found(1, "api_version", "", "2025-09-30", "2026-10-28")].filter((each) => !world.seen?.includes(each.id));
+  };
 
   const routes = {
     "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),
@@ -796,6 +806,26 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "DELETE /v1/sources/:id/secrets/:secret": (_, __, { id, secret }) => {
       const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
       source.secrets = source.secrets.filter((each) => each.id !== secret);
+    },
+    "GET /v1/sources/:id/drift": (_, url, { id }) => page(world.driftOf(id), url),
+    "POST /v1/sources/:id/drift/acknowledge": ({ ids }, _, { id }) => {
+      const seen = world.driftOf(id).filter((each) => !ids || ids.includes(each.id));
+      world.seen = [...(world.seen ?? []), ...seen.map((each) => each.id)];
+      return { acknowledged: seen.length };
+    },
+    "GET /v1/sources/:id/schemas": (_, url, { id }) => page((world.schemas ?? []).filter(({ source_id }) => source_id === id), url),
+    "GET /v1/sources/:id/schemas/:schema": (_, __, { schema }) => (world.schemas ?? []).find((each) => each.id === schema) ?? raise(missing("schema")),
+    "POST /v1/sources/:id/schemas": (body, _, { id }) => {
+      if (!body.types) throw invalid("/types", "must be one type, 'prefix.*' or '*'");
+      world.schemas ??= [];
+      let made = world.schemas.find(({ source_id, types }) => source_id === id && types === body.types);
+      if (!made) world.schemas.push((made = { id: world.id("sch"), source_id: id, types: body.types, version: 0, versions: [], stats: { checked: 0, violated: 0, incomplete: 0, unchecked: 0 } }));
+      Object.assign(made, { version: made.version + 1, created_at: iso(Date.now()), schema: body.schema });
+      made.versions.unshift({ version: made.version, created_at: made.created_at, schema: body.schema });
+      return made;
+    },
+    "DELETE /v1/sources/:id/schemas/:schema": (_, __, { schema }) => {
+      world.schemas = (world.schemas ?? []).filter((each) => each.id !== schema);
     },
     "GET /v1/sources/:id/waiting": () => ({ items: [], next_cursor: null }),
     // Those of the last hour are genuine, so that there is something to release.

@@ -145,6 +145,10 @@ ids! {
     EndpointId = "ep";
     /// A rule that turns events into jobs.
     BindingId = "bnd";
+    /// What events of some types of a source are expected to look like.
+    SchemaId = "sch";
+    /// Something that a source's events began to say.
+    DriftId = "drf";
     /// One HTTP request as it arrived.
     ReceiptId = "rcp";
     /// An accepted, immutable fact.

@@ -12,7 +12,10 @@ use crate::{
     billing::BillingTx,
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
-    intake::{Appended, Arrival, IntakeTx, links::LinksTx, replay::ReplayTx},
+    intake::{
+        Appended, Arrival, IntakeTx, drift::DriftTx, links::LinksTx, replay::ReplayTx,
+        schemas::SchemasTx,
+    },
     jobs::JobsTx,
     watch::WatchTx,
 };
@@ -68,10 +71,22 @@ impl Scope {
 
 /// The operations of one transaction: the domain's verbs, area by area.
 pub trait Tx:
-    IntakeTx + LinksTx + ReplayTx + JobsTx + AccessTx + BillingTx + WatchTx + Send
+    IntakeTx + LinksTx + ReplayTx + SchemasTx + DriftTx + JobsTx + AccessTx + BillingTx + WatchTx + Send
 {
 }
-impl<T: IntakeTx + LinksTx + ReplayTx + JobsTx + AccessTx + BillingTx + WatchTx + Send> Tx for T {}
+impl<T> Tx for T where
+    T: IntakeTx
+        + LinksTx
+        + ReplayTx
+        + SchemasTx
+        + DriftTx
+        + JobsTx
+        + AccessTx
+        + BillingTx
+        + WatchTx
+        + Send
+{
+}
 
 /// The type-erased result of a transaction.
 pub type Erased = Box<dyn Any + Send>;

@@ -366,6 +366,33 @@ fn not_kept(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
     Ok(())
 }
 
+/// Events of which no sample was taken to learn from, on this node since it started.
+fn unsampled(text: &mut String, count: i64) -> std::fmt::Result {
+    const NAME: &str = "mainstay_drift_unsampled";
+    writeln!(
+        text,
+        "# HELP {NAME} New events that were not looked at for what they say that is new.\n# TYPE {NAME} counter"
+    )?;
+    writeln!(text, "{NAME}_total {count}")
+}
+
+/// Events that violated their schema, on this node since it started. The types are the schema's, not the sender's.
+fn violations(text: &mut String, counts: &[(String, String, i64)]) -> std::fmt::Result {
+    const NAME: &str = "mainstay_schema_violations";
+    writeln!(
+        text,
+        "# HELP {NAME} New events that violate the schema of their type.\n# TYPE {NAME} counter"
+    )?;
+    for (source, types, count) in counts {
+        let (source, types) = (label(source), label(types));
+        writeln!(
+            text,
+            "{NAME}_total{{source=\"{source}\",types=\"{types}\"}} {count}"
+        )?;
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -418,6 +445,8 @@ pub(crate) async fn metrics(
         spooled(&mut text, &status, app.clock.now()).map_err(Problem::internal)?;
     }
     not_kept(&mut text, &app.mainstay.intake.refused_not_kept()).map_err(Problem::internal)?;
+    violations(&mut text, &app.mainstay.intake.schema_violations()).map_err(Problem::internal)?;
+    unsampled(&mut text, app.mainstay.intake.drift_unsampled()).map_err(Problem::internal)?;
     text.push_str(end);
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -486,6 +515,15 @@ mod tests {
                 "{line} {text}"
             );
         }
+    }
+
+    #[test]
+    fn violations_are_a_counter_of_their_source_and_its_schemas() {
+        let mut text = String::new();
+        violations(&mut text, &[("shop".into(), "a.*".into(), 3)])
+            .expect("a string takes everything");
+        let line = "mainstay_schema_violations_total{source=\"shop\",types=\"a.*\"} 3\n";
+        assert!(text.ends_with(line), "{text}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{limits, state::App};
 /// How far back the figures of sources and endpoints look.
 pub(crate) const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// What was counted for one source, endpoint or binding in the last 24 hours.
+/// What was counted for one source, schema, endpoint or binding in the last 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Counted {
     /// Requests that brought something new.
@@ -37,6 +37,18 @@ pub(crate) struct Counted {
     pub(crate) dead: i64,
     /// Events that a binding's filter could not be evaluated for.
     pub(crate) filter_failed: i64,
+    /// New events that were checked against a schema.
+    pub(crate) schema_checked: i64,
+    /// Those of them that violate it.
+    pub(crate) schema_violated: i64,
+    /// Those of them that lack something that it requires.
+    pub(crate) schema_incomplete: i64,
+    /// New events that were too large to be checked.
+    pub(crate) schema_unchecked: i64,
+    /// New events of which it is known when they happened.
+    pub(crate) dated: i64,
+    /// Those of them that came soon after.
+    pub(crate) fresh: i64,
     /// The last minute in which something new came.
     pub(crate) received_at: Option<Timestamp>,
     /// The first minute in which a refused request was only counted.
@@ -76,6 +88,12 @@ impl Counted {
             }
             Series::DurationMs => {}
             Series::FilterFailed => self.filter_failed += sample.count,
+            Series::SchemaChecked => self.schema_checked += sample.count,
+            Series::SchemaViolated => self.schema_violated += sample.count,
+            Series::SchemaIncomplete => self.schema_incomplete += sample.count,
+            Series::SchemaUnchecked => self.schema_unchecked += sample.count,
+            Series::Dated => self.dated += sample.count,
+            Series::Fresh => self.fresh += sample.count,
         }
     }
 

@@ -147,7 +147,13 @@ fn rates(live: &Live) -> Rates {
                 Series::Refused
                 | Series::RefusedNotKept
                 | Series::DurationMs
-                | Series::FilterFailed => {}
+                | Series::FilterFailed
+                | Series::SchemaChecked
+                | Series::SchemaViolated
+                | Series::SchemaIncomplete
+                | Series::SchemaUnchecked
+                | Series::Dated
+                | Series::Fresh => {}
             }
             rates
         })

@@ -142,6 +142,7 @@ impl World {
                 payload_bytes: 2_048,
                 jobs: vec![self.job(at, Some(id), random)],
                 waits_for: Vec::new(),
+                check: mainstay_domain::intake::schemas::SchemaCheck::None,
             }],
         }
     }

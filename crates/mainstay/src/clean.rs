@@ -78,6 +78,7 @@ async fn clean(
         Kind::Samples,
         Kind::Durations,
         Kind::Access,
+        Kind::Drift,
     ];
     for kind in kinds {
         let until = kind.until(clock.now(), retention);
@@ -108,12 +109,15 @@ enum Kind {
     Samples,
     Durations,
     Access,
+    Drift,
 }
 
 impl Kind {
     const fn until(self, now: Timestamp, retention: Retention) -> Timestamp {
         match self {
-            Self::Events | Self::Waiting => now.minus_ms(retention.events_days * DAY_MS),
+            Self::Events | Self::Waiting | Self::Drift => {
+                now.minus_ms(retention.events_days * DAY_MS)
+            }
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
             Self::Access => now,
@@ -132,6 +136,7 @@ async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i6
                     Kind::Samples => tx.samples_expire(until, STEP).await,
                     Kind::Durations => tx.durations_expire(until, STEP).await,
                     Kind::Access => tx.access_expire(until, STEP).await,
+                    Kind::Drift => tx.drift_expire(until, STEP).await,
                 }
             })
         })

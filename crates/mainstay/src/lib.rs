@@ -194,6 +194,10 @@ impl Mainstay {
             owner.clone(),
             self.stop.subscribe(),
         ));
+        self.background.spawn(intake::drift::run(
+            Arc::clone(&self.intake),
+            self.stop.subscribe(),
+        ));
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         self.background.spawn(clean::run(
             store,

@@ -59,6 +59,23 @@ export const queries = {
       queryFn: () => unwrap(client.GET("/v1/sources/{id}/waiting", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
       refetchInterval: 10_000,
     }),
+  schemas: (source: string) =>
+    queryOptions({
+      queryKey: ["schemas", source],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}/schemas", { params: { path: { id: source }, query: { limit: ALL_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
+  schema: (source: string, id: string) =>
+    queryOptions({
+      queryKey: ["schemas", source, id],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}/schemas/{schema_id}", { params: { path: { id: source, schema_id: id } } })),
+    }),
+  drift: (source: string) =>
+    queryOptions({
+      queryKey: ["drift", source],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}/drift", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
   source: (id: string) =>
     queryOptions({
       queryKey: ["source", id],

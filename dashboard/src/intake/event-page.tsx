@@ -93,6 +93,7 @@ function Loaded({ event }: { event: EventDetail }) {
               ]}
             />
           </Panel>
+          {event.violation && <Violation event={event} violation={event.violation} />}
           <Panel title="Payload">
             <Body
               label={bytes(event.payload_bytes)}
@@ -114,6 +115,20 @@ function Loaded({ event }: { event: EventDetail }) {
       </div>
       {replaying && <ReplayDialog selection={selection} sourceName={event.source_name} onClose={() => setReplaying(false)} />}
     </>
+  );
+}
+
+/** What it had otherwise than the schema of its type said when it came in. */
+function Violation({ event, violation }: { event: EventDetail; violation: NonNullable<EventDetail["violation"]> }) {
+  return (
+    <Panel title="Not as its schema says">
+      <Facts
+        items={[
+          ...violation.problems.map(({ pointer, problem }): [string, React.ReactNode] => [pointer || "/", problem]),
+          ["Schema", <Link key="schema" href={`/sources/${event.source_id}`}>version {violation.version}</Link>],
+        ]}
+      />
+    </Panel>
   );
 }
 

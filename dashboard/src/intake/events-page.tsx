@@ -22,6 +22,7 @@ const params = {
   type: text(),
   status: oneOf(statuses, ""),
   tenant: text(),
+  violates: oneOf(["", "true"] as const, ""),
   ...periodParams,
 };
 
@@ -33,7 +34,7 @@ export function EventsPage() {
   const canWrite = useCanWrite();
   const [replaying, setReplaying] = useState<ReplaySelection | null>(null);
 
-  const { q, source, type, status, tenant } = values;
+  const { q, source, type, status, tenant, violates } = values;
   const selection = () => ({ ...given({ source, type, status, tenant }), ...periodQuery(values, Date.now()) });
   const replayed = (): ReplaySelection => ({ ...given({ q }), ...selection() });
   const list = useLiveList<Event>({
@@ -41,7 +42,7 @@ export function EventsPage() {
     filters: values,
     idOf: (event) => event.id,
     fetchPage: (cursor) =>
-      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...selection() } } })),
+      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...(violates ? { violates: true } : {}), ...selection() } } })),
   });
 
   const columns: Column<Event>[] = [
@@ -75,7 +76,7 @@ export function EventsPage() {
           <>
             <ButtonLink href="/replays">Replays</ButtonLink>
             {/* As the API selects; and never everything by accident. */}
-            {canWrite && Object.values(replayed()).some((value) => value !== undefined) && (
+            {canWrite && violates === "" && Object.values(replayed()).some((value) => value !== undefined) && (
               <Button icon="retry" onClick={() => setReplaying(replayed())}>
                 Replay these…
               </Button>
@@ -103,6 +104,15 @@ export function EventsPage() {
             value={status}
             onChange={(status) => change({ status })}
             options={statuses.map((status) => ({ value: status, label: status === "" ? "All" : eventLooks[status].label }))}
+          />
+          <Segments<"" | "true">
+            label="Schema"
+            value={violates}
+            onChange={(violates) => change({ violates })}
+            options={[
+              { value: "", label: "Any" },
+              { value: "true", label: "Not as its schema says" },
+            ]}
           />
           <Fresh list={list} noun="event" />
         </SecondBar>

@@ -13,8 +13,10 @@ import { EnabledBadge } from "../ui/status";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
 import { Bindings } from "./bindings";
+import { Drift } from "./drift";
 import { Refused } from "./refused";
 import { schemes } from "./schemes";
+import { Schemas } from "./schemas";
 import { Secrets } from "./secrets";
 import { Waiting } from "./waiting";
 
@@ -129,6 +131,8 @@ function Loaded({ source }: { source: Source }) {
           </div>
           <div className={detail.stack}>
             {settings.tenant && <Waiting source={source} canWrite={canWrite} />}
+            {!own && <Schemas source={source} canWrite={canWrite} />}
+            {!own && <Drift source={source} canWrite={canWrite} />}
             <Bindings source={source} />
             <Refused source={source} canWrite={canWrite && !own} />
           </div>

@@ -12,13 +12,16 @@ use crate::{
 };
 
 pub mod certificates;
+pub mod drift;
 pub mod links;
 pub mod quarantine;
 pub mod replay;
+pub mod schemas;
 pub mod scheme;
 pub mod settings;
 
 use quarantine::Kept;
+use schemas::{EventSchema, SchemaCheck, Violation};
 
 /// The source that carries Mainstay's own events (a dead letter, an endpoint down and back, intake refusing).
 pub const OWN_SOURCE: &str = "mainstay";
@@ -114,15 +117,17 @@ pub enum HandlerRef {
     Builtin(String),
 }
 
-/// Everything that intake needs to know to accept a request: all sources, bindings and endpoints.
+/// Everything that intake needs to know to accept a request: all sources, bindings, schemas and endpoints.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Grows with every change to a source, a binding or an endpoint.
+    /// Grows with every change to a source, a binding, a schema or an endpoint.
     pub version: i64,
     /// All sources.
     pub sources: Vec<Source>,
     /// All bindings.
     pub bindings: Vec<Binding>,
+    /// All schemas in force.
+    pub schemas: Vec<EventSchema>,
     /// All endpoints.
     pub endpoints: Vec<Endpoint>,
 }
@@ -231,6 +236,8 @@ pub struct NewEvent {
     /// The values that its tenant was looked for by and not found: it is kept to wait for one of them, without jobs, and
     /// `tenant` is nil. Empty: the tenant is known.
     pub waits_for: Vec<String>,
+    /// What the schema of its type says of it. It is appended all the same.
+    pub check: SchemaCheck,
 }
 
 /// A verified request: its receipt and its events (none to many).
@@ -300,6 +307,8 @@ pub struct Event {
     pub deliveries: i64,
     /// How its jobs stand.
     pub jobs: JobTally,
+    /// What it had otherwise than the schema of its type said when it came in.
+    pub violation: Option<Violation>,
 }
 
 /// How many jobs of an event are in which state.
@@ -420,6 +429,8 @@ pub struct EventFilter {
     pub kind: Option<String>,
     /// Only with this status.
     pub status: Option<EventStatus>,
+    /// Only those that violate the schema of their type.
+    pub violates: bool,
     /// Only the one with this provider's id.
     pub provider_id: Option<String>,
     /// Only these.
@@ -435,9 +446,9 @@ pub struct EventFilter {
 /// The store's verbs of intake.
 #[async_trait]
 pub trait IntakeTx: Send {
-    /// The version of sources, bindings and endpoints.
+    /// The version of sources, bindings, schemas and endpoints.
     async fn config_version(&mut self) -> StoreResult<i64>;
-    /// All sources, bindings and endpoints, with their version. System scope.
+    /// All sources, bindings, schemas and endpoints, with their version. System scope.
     async fn config_load(&mut self) -> StoreResult<Config>;
 
     /// Adds a source with its secrets; the store gives it its number. Conflict when the name is taken.

@@ -33,11 +33,23 @@ pub enum Series {
     FilterFailed,
     /// Requests refused that were only counted: more came than the quarantine takes. Subject: the source.
     RefusedNotKept,
+    /// New events that were checked against a schema. Subject: the schema, and its source as well.
+    SchemaChecked,
+    /// Those of them that violate it. Subject: the schema, and its source as well.
+    SchemaViolated,
+    /// Those of them that lack something that it requires. Subject: the schema, and its source as well.
+    SchemaIncomplete,
+    /// New events that were too large to be checked against it. Subject: the schema, and its source as well.
+    SchemaUnchecked,
+    /// New events of which it is known when they happened. Subject: the source.
+    Dated,
+    /// Those of them that came soon after. Subject: the source.
+    Fresh,
 }
 
 impl Series {
     /// All of them, in the order in which the store numbers them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Received,
         Self::Duplicates,
         Self::Refused,
@@ -47,6 +59,12 @@ impl Series {
         Self::DurationMs,
         Self::FilterFailed,
         Self::RefusedNotKept,
+        Self::SchemaChecked,
+        Self::SchemaViolated,
+        Self::SchemaIncomplete,
+        Self::SchemaUnchecked,
+        Self::Dated,
+        Self::Fresh,
     ];
 }
 
@@ -55,7 +73,7 @@ impl Series {
 pub struct Sample {
     /// Which series.
     pub series: Series,
-    /// The source, endpoint or binding it is about; the nil id where there is none.
+    /// The source, schema, endpoint or binding it is about; the nil id where there is none.
     pub subject: uuid::Uuid,
     /// The start of the minute.
     pub minute: Timestamp,

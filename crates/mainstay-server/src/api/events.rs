@@ -11,8 +11,11 @@ use axum::{
 };
 use mainstay::intake::{Filter, Filtered, Kept, decompress};
 use mainstay_domain::{
-    EventId, ReceiptId, SecretId, SourceId, StoreExt, StoreResult, TenantId, Tx,
-    intake::{Blob, Event, EventFilter, EventStatus, JobTally, Receipt, Source, Verdict},
+    EventId, ReceiptId, SchemaId, SecretId, SourceId, StoreExt, StoreResult, TenantId, Tx,
+    intake::{
+        Blob, Event, EventFilter, EventStatus, JobTally, Receipt, Source, Verdict,
+        schemas::Violation,
+    },
     jobs::JobFilter,
 };
 use serde::{Deserialize, Serialize};
@@ -142,6 +145,49 @@ pub(crate) struct EventView {
     deliveries: i64,
     status: EventStatusName,
     jobs: TallyView,
+    /// What it had otherwise than the schema of its type says; null: nothing, or no schema is for its type.
+    violation: Option<ViolationView>,
+}
+
+/// What an event has otherwise than its schema says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Violation)]
+pub(crate) struct ViolationView {
+    #[schema(value_type = String)]
+    schema_id: SchemaId,
+    /// The version of the schema that it was checked against when it came in.
+    version: i32,
+    /// The first few problems.
+    problems: Vec<ProblemView>,
+}
+
+/// One thing that an event has otherwise than its schema says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ViolationProblem)]
+pub(crate) struct ProblemView {
+    /// Where in the payload: a JSON pointer.
+    pointer: String,
+    /// The word of the schema that it breaks, such as `required`; empty where it cannot be said.
+    keyword: String,
+    /// What is wrong. No value of the event's is quoted.
+    problem: String,
+}
+
+impl From<Violation> for ViolationView {
+    fn from(violation: Violation) -> Self {
+        let problems = violation.problems.into_iter();
+        Self {
+            schema_id: violation.schema,
+            version: violation.version,
+            problems: problems
+                .map(|one| ProblemView {
+                    pointer: one.pointer,
+                    keyword: one.keyword,
+                    problem: one.problem,
+                })
+                .collect(),
+        }
+    }
 }
 
 impl From<Event> for EventView {
@@ -159,6 +205,7 @@ impl From<Event> for EventView {
             deliveries: event.deliveries,
             status: EventStatus::of(event.jobs).into(),
             jobs: event.jobs.into(),
+            violation: event.violation.map(Into::into),
         }
     }
 }
@@ -246,6 +293,8 @@ pub(crate) struct EventQuery {
     #[param(inline)]
     kind: Option<Text<200>>,
     status: Option<EventStatusName>,
+    /// Only those that violate the schema of their type.
+    violates: bool,
     /// A tenant's id or slug.
     #[param(inline)]
     tenant: Option<Text<100>>,
@@ -283,6 +332,7 @@ async fn event_list(
         source: resolve::source_filter(&app, &caller, query.source).await?,
         kind: query.kind.map(Into::into),
         status: query.status.map(Into::into),
+        violates: query.violates,
         provider_id: query.q.filter(|_| id.is_none()).map(Into::into),
         ids: id.into_iter().collect(),
         from: query.from.map(|time| time.0),

@@ -600,6 +600,7 @@ async fn filter(
         source: resolve::source_filter(app, caller, selection.source).await?,
         kind: selection.kind,
         status: selection.status.map(Into::into),
+        violates: false,
         provider_id: selection
             .q
             .filter(|_| matches!(asked, Some(Err(_))))

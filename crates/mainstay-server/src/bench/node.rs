@@ -248,6 +248,7 @@ impl Ground {
                 ..self.job(now)
             }],
             waits_for: Vec::new(),
+            check: Default::default(),
         };
         Arrival {
             receipt: NewReceipt {

@@ -25,6 +25,9 @@ pub(crate) enum EventCommand {
         /// Only the event with this provider's id, or whose own id begins so
         #[arg(long, short = 'q', value_name = "ID")]
         search: Option<String>,
+        /// Only events that violate the schema of their type
+        #[arg(long)]
+        violates: bool,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -120,10 +123,12 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
         EventCommand::List {
             filter,
             search,
+            violates,
             page,
         } => {
             let mut query = filter.fields(&api).await?;
             query.push(("q", search));
+            query.push(("violates", violates.then(|| "true".to_owned())));
             let found = api
                 .list("/v1/events", &query, page.cursor, page.limit)
                 .await?;
@@ -220,7 +225,21 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
         .add("source", text(event, "/source_name"))
         .add("provider id", text(event, "/provider_id"))
         .add("tenant", text(event, "/tenant_id"));
+    let problems = list(event, "/violation/problems");
+    if !problems.is_empty() {
+        fields.add(
+            "violates",
+            format!("its schema, version {}", text(event, "/violation/version")),
+        );
+    }
     arrived(out, event, fields)?;
+    if !problems.is_empty() {
+        out.title(&format!(
+            "Violates its schema, version {}",
+            text(event, "/violation/version")
+        ))?;
+        out.table(&problems_table(problems), "")?;
+    }
     for job in list(event, "/jobs_list") {
         out.title(&format!(
             "Job {} · {} · {}",
@@ -284,6 +303,18 @@ fn receipts_table(receipts: &[Value]) -> Table {
             text(receipt, "/secret_hint").into(),
             text(receipt, "/id").into(),
         ]);
+    }
+    table
+}
+
+fn problems_table(problems: &[Value]) -> Table {
+    let mut table = Table::new(&[Column::Text("WHERE"), Column::Text("PROBLEM")]);
+    for problem in problems {
+        let pointer = match text(problem, "/pointer") {
+            top if top.is_empty() => "/".to_owned(),
+            pointer => pointer,
+        };
+        table.row([pointer.into(), text(problem, "/problem").into()]);
     }
     table
 }

@@ -3,8 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+mod drift;
 mod link;
 mod reverify;
+mod schema;
 
 use super::{
     Context,
@@ -77,6 +79,22 @@ pub(crate) enum SourceCommand {
     /// Add and remove signing secrets, to rotate them
     #[command(subcommand, subcommand_required = true)]
     Secret(SecretCommand),
+    /// Say what events are expected to look like: JSON Schemas by type, in versions
+    #[command(subcommand, subcommand_required = true)]
+    Schema(schema::SchemaCommand),
+    /// List what its events began to say that they never said before, newest first; or acknowledge it
+    Drift {
+        /// The source's name or id
+        source: String,
+        /// Those as well that somebody acknowledged
+        #[arg(long)]
+        all: bool,
+        /// Acknowledge these findings, or all that there are
+        #[arg(long, value_name = "ID", num_args = 0.., conflicts_with_all = ["all", "cursor", "limit"])]
+        acknowledge: Option<Vec<String>>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
     /// Link a value, such as a provider's account, to a tenant: what waited for it is given to the tenant
     Link {
         /// The source's name or id
@@ -280,6 +298,20 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
             consent,
         } => reverify::run(context, &api, &source, plan, consent).await,
         SourceCommand::Secret(command) => secret(context, &api, command).await,
+        SourceCommand::Schema(command) => schema::run(context, &api, command).await,
+        SourceCommand::Drift {
+            source,
+            all,
+            acknowledge,
+            page,
+        } => {
+            let asked = drift::Asked {
+                all,
+                acknowledge,
+                page,
+            };
+            drift::run(context, &api, &source, asked).await
+        }
         SourceCommand::Link {
             source,
             value,
@@ -367,6 +399,20 @@ fn refused(source: &Value) -> String {
     }
 }
 
+/// A share of the last 24 hours with what it is of.
+fn score(source: &Value, name: &str) -> String {
+    let at = |field: &str| format!("/stats/quality/{name}/{field}");
+    match source.pointer(&at("score")).and_then(Value::as_f64) {
+        None => "no data".to_owned(),
+        Some(score) => format!(
+            "{:.1} % ({} of {})",
+            score * 100.0,
+            number(source, &at("numerator")),
+            number(source, &at("denominator"))
+        ),
+    }
+}
+
 fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
     let mut fields = Fields::default();
     let settings = source.get("settings").cloned().unwrap_or_else(|| json!({}));
@@ -388,7 +434,10 @@ fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
         .add(
             "last event",
             time_short(&text(source, "/stats/last_event_at")),
-        );
+        )
+        .add("completeness", score(source, "completeness"))
+        .add("accuracy", score(source, "accuracy"))
+        .add("freshness", score(source, "freshness"));
     context.out.fields(&fields)?;
     let mut secrets = Table::new(&[
         Column::Whole("SECRET"),

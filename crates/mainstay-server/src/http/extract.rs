@@ -252,7 +252,11 @@ impl<T: FromStr> FromRequestParts<Arc<App>> for InnerId<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
-        for (name, thing) in [("secret_id", "secret"), ("link_id", "link")] {
+        for (name, thing) in [
+            ("secret_id", "secret"),
+            ("link_id", "link"),
+            ("schema_id", "schema"),
+        ] {
             if let Ok(text) = path_parameter(parts, app, name).await {
                 return text
                     .parse()

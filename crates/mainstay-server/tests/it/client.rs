@@ -274,6 +274,8 @@ pub(crate) struct World {
     pub(crate) waiting: String,
     /// A link of `source` to the tenant.
     pub(crate) link: String,
+    /// A schema of `source`.
+    pub(crate) schema: String,
     pub(crate) receipt: String,
     pub(crate) job: String,
     /// A replay that found nothing.
@@ -335,6 +337,7 @@ impl World {
             waiting: String::new(),
             link: String::new(),
             replay: String::new(),
+            schema: String::new(),
             receipt: text(&brought, "/receipts/0/id"),
             job,
             key,
@@ -355,6 +358,9 @@ impl World {
         let begun = owner.post("/v1/replays", &replay).await;
         assert_eq!(begun.status, 202, "{}", begun.text);
         world.replay = text(&begun.json(), "/id");
+        let schemas = format!("/v1/sources/{}/schemas", world.source);
+        let new = json!({ "types": "order.*", "schema": { "title": value } });
+        world.schema = text(&owner.post(&schemas, &new).await.ok(), "/id");
         world
     }
 
@@ -370,6 +376,7 @@ impl World {
             &self.event,
             &self.waiting,
             &self.link,
+            &self.schema,
             &self.receipt,
             &self.job,
             &self.replay,

@@ -15,6 +15,7 @@ mod quarantine;
 mod receiver;
 mod replays;
 mod routes;
+mod schemas;
 mod schemes;
 mod server;
 mod wire;

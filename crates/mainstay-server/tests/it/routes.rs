@@ -124,6 +124,7 @@ impl Operation {
             .replace("{id}", id)
             .replace("{secret_id}", &world.source_secret)
             .replace("{link_id}", &world.link)
+            .replace("{schema_id}", &world.schema)
             + self.query_needed()
     }
 
@@ -147,6 +148,8 @@ impl Operation {
             "source_update" => json!({ "enabled": false }),
             "source_secret_create" => json!({}),
             "source_reverify" => json!({ "plan": false }),
+            "source_drift_acknowledge" => json!({}),
+            "source_schema_create" => json!({ "types": "a.b", "schema": {} }),
             "source_link_create" => json!({ "links": [{ "value": "acct_2", "tenant": world.tenant }] }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
             "endpoint_secret_rotate" => json!({}),

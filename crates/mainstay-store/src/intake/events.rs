@@ -34,6 +34,7 @@ impl SqlTx<'_> {
             .remove(&id)
             .unwrap_or_default();
         self.names_fill(std::slice::from_mut(&mut found)).await?;
+        found.violation = self.violations(tenant, &[id]).await?.remove(&id);
         Ok(Some(found))
     }
 
@@ -92,6 +93,13 @@ impl SqlTx<'_> {
         let mut events = events?;
         self.names_fill(&mut events).await?;
         self.tallies_fill(tenant, &mut events).await?;
+        for events in events.chunks_mut(TALLIED) {
+            let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+            let mut violations = self.violations(tenant, &ids).await?;
+            for event in events {
+                event.violation = violations.remove(&event.id);
+            }
+        }
         Ok(events)
     }
 
@@ -213,6 +221,11 @@ fn narrow(built: &mut Built, filter: &EventFilter) {
         // There are few: this leads there instead of through all events.
         built.push(" AND e.id IN (SELECT l.event_id FROM dead_letter AS l WHERE l.tenant_id = $1)");
     }
+    if filter.violates {
+        built.push(
+            " AND e.id IN (SELECT v.event_id FROM event_violation AS v WHERE v.tenant_id = $1)",
+        );
+    }
     match filter
         .kind
         .as_deref()
@@ -288,5 +301,6 @@ fn event(row: &Row, tenant: TenantId) -> StoreResult<Event> {
         payload_bytes: row.get(8)?,
         deliveries: row.get::<Option<i64>>(9)?.unwrap_or(1),
         jobs: JobTally::default(),
+        violation: None,
     })
 }

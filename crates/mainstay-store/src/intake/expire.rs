@@ -242,8 +242,8 @@ pub(crate) fn jobs_remove(tenant: TenantId, jobs: &[JobId]) -> [Built; 3] {
     })
 }
 
-/// Removes events with the receipts of their duplicates.
-pub(crate) fn events_remove(tenant: TenantId, events: &[EventId]) -> [Built; 2] {
+/// Removes events with the receipts of their duplicates and what was said of them.
+pub(crate) fn events_remove(tenant: TenantId, events: &[EventId]) -> [Built; 3] {
     let mut again = Built::new("DELETE FROM receipt WHERE event_id IN", Vec::new());
     again.bind_list("", events.iter().copied());
     let mut event = Built::new(
@@ -251,7 +251,8 @@ pub(crate) fn events_remove(tenant: TenantId, events: &[EventId]) -> [Built; 2] 
         vec![tenant.into()],
     );
     event.bind_list(" AND id IN", events.iter().copied());
-    [again, event]
+    let violations = super::schemas::violations_remove(tenant, events);
+    [again, violations, event]
 }
 
 /// Removes receipts that brought one event each.

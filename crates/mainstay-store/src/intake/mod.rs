@@ -1,5 +1,6 @@
 //! Intake: sources, bindings, receipts, events.
 
+pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod expire;
 pub(crate) mod kept;
@@ -7,6 +8,7 @@ pub(crate) mod links;
 pub(crate) mod queries;
 pub(crate) mod receipts;
 pub(crate) mod replays;
+pub(crate) mod schemas;
 mod sources;
 
 use async_trait::async_trait;
@@ -15,6 +17,7 @@ use mainstay_domain::{
     intake::{
         Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
         Receipt, RefusedReceipt, Source, SourceSecret, Verdict, quarantine::Kept,
+        schemas::SchemasTx,
     },
     jobs::JobsTx,
 };
@@ -42,6 +45,7 @@ impl IntakeTx for SqlTx<'_> {
             version: self.config_version().await?,
             sources: self.source_list().await?,
             bindings: self.binding_list().await?,
+            schemas: self.schema_list(None).await?,
             endpoints: self.endpoint_list().await?,
         })
     }

@@ -90,6 +90,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     10 "0010_quarantine";
     11 "0011_requests";
     12 "0012_replays";
+    13 "0013_schemas";
 };
 
 /// What happens to the outcome of a run.

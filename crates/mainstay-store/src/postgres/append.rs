@@ -131,13 +131,15 @@ impl<'a> Short<'a> {
     }
 }
 
-/// The request's only event with its only key, if its tenant is known.
+/// The request's only event with its only key, if its tenant is known and nothing has to be said of it.
 fn alone(arrival: &Arrival) -> Option<(&NewEvent, &[u8; 16])> {
     match &arrival.events[..] {
-        [event] if event.waits_for.is_empty() => match &event.dedup_keys[..] {
-            [key] => Some((event, key)),
-            _ => None,
-        },
+        [event] if event.waits_for.is_empty() && event.check.violation().is_none() => {
+            match &event.dedup_keys[..] {
+                [key] => Some((event, key)),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

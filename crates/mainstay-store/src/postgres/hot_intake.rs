@@ -18,7 +18,10 @@ use super::{
     hot_jobs::{JOB_INSERT, job_rows},
     rows::{RowWriter, Rows},
 };
-use crate::intake::kept::{Kept, within_event};
+use crate::intake::{
+    kept::{Kept, within_event},
+    schemas::problems_json,
+};
 
 /// Held by appends together, by changes of the configuration alone, until the end of the transaction: no event is
 /// committed that was matched with a configuration which was replaced before. In memory: nothing is written for it.
@@ -54,6 +57,8 @@ const WAITING_VALUE_INSERT: &str = "
     INSERT INTO event_waiting_value (source_id, event_id, value, place)
     SELECT $1::uuid, $2::uuid, v.value, v.place::smallint
     FROM unnest($3::text[]) WITH ORDINALITY AS v (value, place)";
+const VIOLATION_INSERT: &str = "
+    INSERT INTO event_violation (tenant_id, event_id, schema_id, version, problems) VALUES ($1, $2, $3, $4, $5)";
 const RECEIPT_INSERT: &str = "
     INSERT INTO receipt (id, source_id, received_at, verdict, events, secret_id, remote, body_bytes, event_id,
         headers_zstd, headers, body_zstd, body)
@@ -72,6 +77,7 @@ pub(crate) const TEXTS: &[&str] = &[
     EVENT_INSERT,
     WAITING_INSERT,
     WAITING_VALUE_INSERT,
+    VIOLATION_INSERT,
     RECEIPT_INSERT,
 ];
 
@@ -223,7 +229,30 @@ impl PgConn<'_> {
         )
         .await?;
         self.waiting_insert(&batch.roots).await?;
+        self.violations_insert(&batch.roots).await?;
         Ok(appended)
+    }
+
+    /// What new events violate: rare, so one by one.
+    async fn violations_insert(&self, roots: &[Root<'_>]) -> StoreResult<()> {
+        for root in roots.iter().filter(|root| root.known.is_none()) {
+            let event = root.event;
+            let Some(violation) = event.check.violation() else {
+                continue;
+            };
+            self.run(
+                VIOLATION_INSERT,
+                &[
+                    &event.tenant.uuid(),
+                    &event.id.uuid(),
+                    &violation.schema.uuid(),
+                    &violation.version,
+                    &problems_json(violation)?,
+                ],
+            )
+            .await?;
+        }
+        Ok(())
     }
 
     /// New events whose tenant is not known yet: rare, so one by one.

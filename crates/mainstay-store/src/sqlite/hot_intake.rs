@@ -2,13 +2,16 @@
 
 use mainstay_domain::{
     EventId, ReceiptId, StoreError, StoreResult,
-    intake::{Appended, Arrival, NewEvent, NewReceipt},
+    intake::{Appended, Arrival, NewEvent, NewReceipt, schemas::Violation},
 };
 use rusqlite::{CachedStatement, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{conn::SqliteConn, error::map_error, hot_jobs::JobInsert};
-use crate::intake::kept::{Kept, within_event};
+use crate::intake::{
+    kept::{Kept, within_event},
+    schemas::problems_json,
+};
 
 const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
 const DEDUP_GET: &str =
@@ -29,6 +32,8 @@ const WAITING_INSERT: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 const WAITING_VALUE_INSERT: &str =
     "INSERT INTO event_waiting_value (source_id, value, event_id, place) VALUES (?1, ?2, ?3, ?4)";
+const VIOLATION_INSERT: &str = "
+    INSERT INTO event_violation (tenant_id, event_id, schema_id, version, problems) VALUES (?1, ?2, ?3, ?4, ?5)";
 const RECEIPT_INSERT: &str = "
     INSERT INTO receipt (id, source_id, received_at, verdict, events, refusal, secret_id, remote, body_bytes,
         event_id, headers_zstd, headers, body_zstd, body)
@@ -44,6 +49,7 @@ pub(crate) const TEXTS: &[&str] = &[
     EVENT_INSERT,
     WAITING_INSERT,
     WAITING_VALUE_INSERT,
+    VIOLATION_INSERT,
     RECEIPT_INSERT,
 ];
 
@@ -69,7 +75,7 @@ impl SqliteConn<'_> {
 }
 
 struct Append<'c> {
-    /// For what is rare: events whose tenant is not known yet.
+    /// For what is rare: events whose tenant is not known yet, or that violate their schema.
     conn: &'c SqliteConn<'c>,
     config_version: i64,
     dedup_get: CachedStatement<'c>,
@@ -120,6 +126,9 @@ impl<'c> Append<'c> {
             }
             for job in &event.jobs {
                 self.job.insert(job)?;
+            }
+            if let Some(violation) = event.check.violation() {
+                self.violation(event, violation)?;
             }
             return Ok(Appended::New(event.id));
         };
@@ -239,6 +248,17 @@ impl<'c> Append<'c> {
             value.execute(params).map_err(map_error)?;
         }
         Ok(())
+    }
+
+    fn violation(&self, event: &NewEvent, violation: &Violation) -> StoreResult<()> {
+        let inserted = self.conn.prepare_cached(VIOLATION_INSERT)?.execute(params![
+            &event.tenant.uuid().as_bytes()[..],
+            &event.id.uuid().as_bytes()[..],
+            &violation.schema.uuid().as_bytes()[..],
+            violation.version,
+            problems_json(violation)?,
+        ]);
+        inserted.map(|_| ()).map_err(map_error)
     }
 
     fn receipt(&mut self, arrival: &Arrival, appended: &[Appended]) -> StoreResult<()> {

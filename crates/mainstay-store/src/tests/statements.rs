@@ -35,6 +35,8 @@ pub(super) fn common() -> Vec<Statement> {
         ("intake", crate::intake::queries::ALL),
         ("links", crate::intake::links::queries::ALL),
         ("replays", crate::intake::replays::ALL),
+        ("schemas", crate::intake::schemas::queries::ALL),
+        ("drift", crate::intake::drift::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
         ("leases", crate::lease::ALL),
         ("watch", crate::watch::queries::ALL),
@@ -112,9 +114,16 @@ fn lists() -> Vec<Statement> {
     for built in expire::jobs_remove(tenant, &jobs) {
         add("removed jobs", Reach::Tenant, built);
     }
-    let [again, event] = expire::events_remove(tenant, &events);
+    let [again, violations, event] = expire::events_remove(tenant, &events);
     add("removed duplicates' receipts", Reach::Platform, again);
+    add("removed violations", Reach::Tenant, violations);
     add("removed events", Reach::Tenant, event);
+    use crate::intake::schemas;
+    add(
+        "violations",
+        Reach::Tenant,
+        schemas::violations_of(tenant, &events),
+    );
     add(
         "removed receipts",
         Reach::Platform,
@@ -222,7 +231,7 @@ fn event_filters() -> impl Iterator<Item = EventFilter> {
         .into_iter()
         .flat_map(move |kind| statuses.map(|status| (kind, status)));
     fixed.flat_map(|(kind, status)| {
-        (0..64).map(move |bits| EventFilter {
+        (0..128).map(move |bits| EventFilter {
             tenant: None,
             source: bit(bits, 0, SourceId::NIL),
             kind: kind.map(ToOwned::to_owned),
@@ -232,6 +241,7 @@ fn event_filters() -> impl Iterator<Item = EventFilter> {
             from: bit(bits, 3, Timestamp::EPOCH),
             to: bit(bits, 4, Timestamp::EPOCH),
             before: bit(bits, 5, (Timestamp::EPOCH, EventId::NIL)),
+            violates: bits & (1 << 6) != 0,
         })
     })
 }

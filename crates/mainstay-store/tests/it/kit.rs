@@ -9,7 +9,7 @@ use mainstay_domain::{
     access::Tenant,
     intake::{
         Appended, Arrival, Binding, Blob, HandlerRef, NewEvent, NewReceipt, Source, SourceSecret,
-        scheme,
+        schemas::SchemaCheck, scheme,
     },
     jobs::{
         Attempt, AttemptStart, Cursor, DeadLetter, Endpoint, JobRef, NewJob, Outcome, QueueNumber,
@@ -170,6 +170,7 @@ impl World {
             payload_bytes: provider_id.len() as i64,
             jobs: vec![self.job_of(id, ms)],
             waits_for: Vec::new(),
+            check: SchemaCheck::None,
         }
     }
 

@@ -11,5 +11,6 @@ mod links;
 mod lists;
 mod retention;
 mod schema;
+mod schemas;
 mod tenants;
 mod ways_back;

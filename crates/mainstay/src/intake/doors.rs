@@ -6,9 +6,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mainstay_domain::{
-    BindingId, EndpointId, SecretId, SourceId, TenantId,
+    BindingId, EndpointId, SchemaId, SecretId, SourceId, TenantId,
     intake::{
-        Binding, Config, HandlerRef, OWN_SOURCE, Source, scheme::PreparedScheme,
+        Binding, Config, HandlerRef, OWN_SOURCE, Source,
+        schemas::{EventSchema, SchemaCheck, Violation},
+        scheme::PreparedScheme,
         settings::SourceSettings,
     },
     jobs::{Endpoint, QueueNumber},
@@ -16,6 +18,7 @@ use mainstay_domain::{
 
 use super::{
     filter::Filter,
+    schema::{Checked, Schema},
     scheme::{Accepted, prepare},
     tenants::Finder,
 };
@@ -32,6 +35,8 @@ pub(crate) struct Doors {
     endpoints: HashMap<EndpointId, Arc<Endpoint>>,
     /// The filters of this version by their text, so that the next one reads only what is new.
     filters: HashMap<String, Arc<Filter>>,
+    /// The compiled schemas of this version by id and version, for the same reason. None: one that cannot be used.
+    schemas: HashMap<(SchemaId, i32), Option<Arc<Schema>>>,
 }
 
 /// One source, ready to verify and to match.
@@ -45,6 +50,14 @@ pub(crate) struct Door {
     /// How the tenant of each event is found; none: it is the source's own.
     pub(super) tenants: Option<Finder>,
     rules: Vec<Rule>,
+    /// The most exact first.
+    schemas: Vec<Expected>,
+}
+
+/// What events of some types are expected to look like.
+struct Expected {
+    is: EventSchema,
+    schema: Arc<Schema>,
 }
 
 /// A binding with the queue that its jobs wait in.
@@ -101,16 +114,26 @@ impl Doors {
                 rules.entry(rule.binding.source).or_default().push(rule);
             }
         }
+        let mut schemas = HashMap::new();
+        let mut expected: HashMap<SourceId, Vec<Expected>> = HashMap::new();
+        for is in config.schemas {
+            if let Some(schema) = compiled(&is, before, &mut schemas) {
+                let of_source = expected.entry(is.source).or_default();
+                of_source.push(Expected { is, schema });
+            }
+        }
         let mut doors = Self {
             version: config.version,
             by_name: HashMap::new(),
             own: None,
             endpoints,
             filters,
+            schemas,
         };
         for source in config.sources {
             let rules = rules.remove(&source.id).unwrap_or_default();
-            match Door::new(source, rules) {
+            let expected = expected.remove(&source.id).unwrap_or_default();
+            match Door::new(source, rules, expected) {
                 Ok(door) if door.scheme.is_none() => doors.own = Some(Arc::new(door)),
                 Ok(door) => drop(
                     doors
@@ -154,6 +177,18 @@ impl Doors {
     /// The source of our own events.
     pub(crate) fn own(&self) -> Option<Arc<Door>> {
         self.own.clone()
+    }
+
+    /// The source and types of every schema.
+    pub(crate) fn schema_names(&self) -> HashMap<SchemaId, (&str, &str)> {
+        let doors = self.by_name.values();
+        let expected = doors.flat_map(|door| {
+            let source = door.source.name.as_str();
+            door.schemas.iter().map(move |one| (source, &one.is))
+        });
+        expected
+            .map(|(source, is)| (is.id, (source, is.types.as_str())))
+            .collect()
     }
 
     /// One endpoint.
@@ -207,8 +242,38 @@ fn rule_filter(
     }
 }
 
+/// A schema, compiled once for all versions of the configuration that have it.
+fn compiled(
+    is: &EventSchema,
+    before: Option<&Doors>,
+    schemas: &mut HashMap<(SchemaId, i32), Option<Arc<Schema>>>,
+) -> Option<Arc<Schema>> {
+    let key = (is.id, is.version);
+    let known = before.and_then(|doors| doors.schemas.get(&key));
+    let schema = known.cloned().unwrap_or_else(|| {
+        Schema::parse(&is.schema).map(Arc::new).map_or_else(
+            |problem| {
+                // A newer program wrote it: events of its types are not checked by this one.
+                tracing::error!(schema = %is.id, %problem, "a schema cannot be used");
+                None
+            },
+            Some,
+        )
+    });
+    schemas.insert(key, schema.clone());
+    schema
+}
+
 impl Door {
-    fn new(source: Source, rules: Vec<Rule>) -> Result<Self, (String, String)> {
+    fn new(
+        source: Source,
+        rules: Vec<Rule>,
+        mut schemas: Vec<Expected>,
+    ) -> Result<Self, (String, String)> {
+        schemas.sort_by_key(|one| {
+            let prefix = one.is.types.ends_with('*');
+            (prefix, std::cmp::Reverse(one.is.types.len()))
+        });
         let settings: SourceSettings = serde_json::from_str(&source.settings)
             .map_err(|error| (source.name.clone(), error.to_string()))?;
         let scheme = match source.scheme.as_str() {
@@ -226,6 +291,7 @@ impl Door {
             scheme,
             tenants: rule.map(Finder::new),
             rules,
+            schemas,
         })
     }
 
@@ -233,6 +299,28 @@ impl Door {
     pub(super) fn secret(&self, accepted: &Accepted) -> Option<SecretId> {
         let secret = self.source.secrets.get(accepted.secret_index);
         secret.map(|secret| secret.id)
+    }
+
+    /// What the schema of this type says of a payload. Costs nothing where the source has no schema.
+    pub(crate) fn check(&self, kind: &str, payload: &[u8]) -> SchemaCheck {
+        let Some(expected) = self.schemas.iter().find(|one| one.is.matches(kind)) else {
+            return SchemaCheck::None;
+        };
+        match expected.schema.check(payload) {
+            Checked::Fits => SchemaCheck::Fits(expected.is.id),
+            Checked::TooLarge => SchemaCheck::TooLarge(expected.is.id),
+            Checked::Violates {
+                problems,
+                incomplete,
+            } => SchemaCheck::Violates {
+                violation: Box::new(Violation {
+                    schema: expected.is.id,
+                    version: expected.is.version,
+                    problems,
+                }),
+                incomplete,
+            },
+        }
     }
 
     /// The header that carries the source's secret itself.

@@ -18,6 +18,7 @@ use mainstay_domain::{
         certificates::{CertificateError, Certificates},
         payload_digest,
         quarantine::Bounds,
+        schemas::SchemaCheck,
         scheme::dedup_key,
     },
     jobs::{Endpoint, NewJob},
@@ -31,13 +32,16 @@ mod batch;
 mod blob;
 mod diagnose;
 mod doors;
+pub(crate) mod drift;
 mod filter;
 mod filtered;
+mod noted;
 pub mod quarantine;
 mod refused;
 mod refusing;
 pub mod replay;
 pub mod reverify;
+mod schema;
 mod scheme;
 pub mod spool;
 mod spooling;
@@ -49,12 +53,15 @@ pub use diagnose::{Diagnosed, SOURCES_TRIED_MAX};
 pub use doors::{BuiltinQueues, DELIVER};
 pub use filter::{FILTER_CHARS_MAX, Filter, FilterError, Filtered, Parts, Subject};
 pub use filtered::Kept;
+pub use noted::FRESH_MS;
+pub use schema::{Checked, PROBLEMS_MAX, SCHEMA_BYTES_MAX, Schema, SchemaError};
 pub use scheme::check_source;
 
 use crate::watch::Samples;
 use batch::{BatchError, Batcher};
 use blob::{compress, headers_json, headers_kept};
 use doors::{Door, Doors, RuleFilter, Wanted};
+use noted::Noted;
 use refused::Refused;
 use refusing::Refusing;
 use spool::Spool;
@@ -104,6 +111,8 @@ pub struct Intake {
     batcher: Arc<Batcher>,
     refused: Refused,
     refusing: Refusing,
+    violations: noted::Violations,
+    drift: drift::Sampler,
     samples: Arc<Samples>,
     certificates: Arc<dyn Certificates>,
     spool: Option<Spool>,
@@ -151,6 +160,8 @@ impl Intake {
             batcher: Batcher::start(Arc::clone(&store), beside.spool.is_some()),
             refused: Refused::start(Arc::clone(&store), Arc::clone(&samples), beside.quarantine),
             refusing: Refusing::default(),
+            violations: noted::Violations::default(),
+            drift: drift::Sampler::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
             store,
@@ -209,10 +220,13 @@ impl Intake {
                     return self.spool_instead(&door, &inbound, record, &error).await;
                 }
             };
+            let noted = Noted::of(&arrival, self.drift.has_room());
             match self.commit(arrival, doors.version).await {
                 Committed::Appended(appended) => {
                     self.tell_of_refusals();
-                    return self.answer(&door, &inbound, self.accepted(&door, &appended));
+                    let answer = self.accepted(&door, &noted, &appended);
+                    self.drift.offer(&door, noted, &appended);
+                    return self.answer(&door, &inbound, answer);
                 }
                 Committed::ConfigChanged(record) => {
                     if let Err(error) = self.patiently(self.reload()).await {
@@ -259,6 +273,11 @@ impl Intake {
         let mut named: Vec<_> = named.collect();
         named.sort();
         named
+    }
+
+    /// How many events violated their schema since this process started, by the source's name and the schema's types.
+    pub fn schema_violations(&self) -> Vec<(String, String, i64)> {
+        self.violations.named(&self.doors())
     }
 
     /// The endpoint of this id, as of the last configuration seen.
@@ -415,6 +434,7 @@ impl Intake {
         id: EventId,
         jobs_at: Timestamp,
     ) -> NewEvent {
+        let check = door.check(&found.kind, &found.payload);
         let (tenant, jobs, waits_for) = match whose {
             Whose::Known(tenant) => {
                 let wanted = self.wanted(door, &found.kind, tenant, || {
@@ -445,6 +465,7 @@ impl Intake {
             kind: found.kind,
             jobs,
             waits_for,
+            check,
         }
     }
 
@@ -509,13 +530,18 @@ impl Intake {
         scheme::challenge_answer(door, inbound, self.clock.now()).unwrap_or(answer)
     }
 
-    fn accepted(&self, door: &Door, appended: &[Appended]) -> Answer {
-        let (verdict, ids) = self.count_appended(door.source.id, appended);
+    fn accepted(&self, door: &Door, noted: &[Noted], appended: &[Appended]) -> Answer {
+        let (verdict, ids) = self.count_appended(door.source.id, noted, appended);
         Answer::accepted(door.settings.answer.as_ref(), &ids, verdict)
     }
 
     /// Counts what was committed of one request, and tells who watches.
-    fn count_appended(&self, source: SourceId, appended: &[Appended]) -> (Verdict, Vec<EventId>) {
+    fn count_appended(
+        &self,
+        source: SourceId,
+        noted: &[Noted],
+        appended: &[Appended],
+    ) -> (Verdict, Vec<EventId>) {
         let verdict = Appended::verdict(appended);
         let series = if verdict == Verdict::Accepted {
             Series::Received
@@ -523,7 +549,14 @@ impl Intake {
             Series::Duplicates
         };
         let ids: Vec<EventId> = appended.iter().map(|one| one.id()).collect();
-        self.samples.count(series, source.uuid(), 1);
+        let new = noted.iter().zip(appended);
+        let new = new.filter(|(_, appended)| matches!(appended, Appended::New(_)));
+        let of_events = new.flat_map(|(noted, _)| {
+            self.violations.count(noted);
+            noted.counts(source)
+        });
+        self.samples
+            .count_each(std::iter::once((series, source.uuid())).chain(of_events));
         self.samples.events_changed(&ids);
         (verdict, ids)
     }
@@ -648,6 +681,7 @@ impl Intake {
             payload: compress(&bytes),
             jobs,
             waits_for: Vec::new(),
+            check: SchemaCheck::None,
         };
         let receipt = NewReceipt {
             id: ReceiptId::from_uuid(id.uuid()),

@@ -17,7 +17,7 @@ use mainstay_domain::{
     intake::{Appended, Arrival, Blob, RefusedReceipt, Verdict},
 };
 
-use super::{Door, Inbound, Intake, MATCHES_MAX, Unjudged, decompress};
+use super::{Door, Inbound, Intake, MATCHES_MAX, Noted, Unjudged, decompress};
 
 /// Requests looked at in one step, which is one transaction.
 const STEP: i64 = 50;
@@ -140,7 +140,8 @@ impl Intake {
             for (arrival, appended) in &released {
                 self.samples
                     .secret_used(arrival.receipt.secret, arrival.receipt.received_at);
-                let (verdict, _) = self.count_appended(request.source, appended);
+                let (verdict, _) =
+                    self.count_appended(request.source, &Noted::of(arrival, false), appended);
                 match verdict {
                     Verdict::Accepted => done.released += 1,
                     Verdict::Conflict => done.conflicts += 1,

@@ -95,6 +95,14 @@ impl Samples {
         *self.lock().counts.entry((series, subject)).or_default() += count;
     }
 
+    /// Counts one of each.
+    pub fn count_each(&self, counted: impl Iterator<Item = (Series, Uuid)>) {
+        let mut pending = self.lock();
+        for key in counted {
+            *pending.counts.entry(key).or_default() += 1;
+        }
+    }
+
     /// Notes how long an endpoint took to answer.
     pub fn answered(&self, queue: QueueNumber, endpoint: EndpointId, took_ms: i64) {
         let bucket = bucket(took_ms);

@@ -70,7 +70,13 @@ impl Counts {
             Series::Failed => &mut self.failed,
             Series::Dead => &mut self.dead,
             Series::DurationMs => &mut self.duration_ms,
-            Series::FilterFailed => return,
+            Series::FilterFailed
+            | Series::SchemaChecked
+            | Series::SchemaViolated
+            | Series::SchemaIncomplete
+            | Series::SchemaUnchecked
+            | Series::Dated
+            | Series::Fresh => return,
             Series::RefusedNotKept => &mut self.refused_not_kept,
         };
         *field += count;

@@ -1,5 +1,6 @@
 //! What the engine and the modules promise, on both databases.
 
+mod drift;
 mod engine;
 mod filters;
 mod intake;
@@ -8,6 +9,7 @@ mod paypal;
 mod quarantine;
 mod replay;
 mod reverify;
+mod schemas;
 mod spool;
 mod tenants;
 mod world;

@@ -15,7 +15,13 @@ pub(super) async fn step(
 ) -> StoreResult<()> {
     let tenant = step.tenant;
     match &step.write {
-        Write::SourceInsert(source) => tx.source_insert(source).await.map(drop)?,
+        Write::SourceInsert(made) => {
+            let (source, schemas) = &**made;
+            tx.source_insert(source).await?;
+            for schema in schemas {
+                tx.schema_insert(schema).await?;
+            }
+        }
         Write::SourceUpdate(update) => source_update(tx, app, caller, step, update).await?,
         Write::SourceDelete(id) => tx.source_delete(tenant, *id).await.map(drop)?,
         Write::EndpointInsert(endpoint) => {
@@ -68,6 +74,16 @@ async fn source_update(
         tx.source_secret_insert(id, secret).await?;
         let what = json!({ "secret_id": secret.id, "by": "configuration" });
         told(tx, app, caller, step, "source.secret.create", what).await?;
+    }
+    for schema in &update.schemas_removed {
+        tx.schema_delete(step.tenant, *schema).await?;
+        let what = json!({ "schema_id": schema, "by": "configuration" });
+        told(tx, app, caller, step, "source.schema.delete", what).await?;
+    }
+    for schema in &update.schemas_added {
+        tx.schema_insert(schema).await?;
+        let what = json!({ "types": schema.types, "by": "configuration" });
+        told(tx, app, caller, step, "source.schema.create", what).await?;
     }
     Ok(())
 }

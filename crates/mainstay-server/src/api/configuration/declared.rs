@@ -2,10 +2,16 @@
 //!
 //! Values may be secrets that a variable filled in, so no message repeats one.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use mainstay::intake::check_source;
-use mainstay_domain::{intake::settings::SourceSettings, jobs::secret::SECRETS_MAX};
+use mainstay_domain::{
+    intake::{schemas::SCHEMAS_MAX, settings::SourceSettings},
+    jobs::secret::SECRETS_MAX,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::{
@@ -18,7 +24,7 @@ use crate::{
     api::{
         bindings::{BindingChange, NewHandler},
         endpoints::EndpointChange,
-        sources::{Scheme, SourceChange},
+        sources::{Scheme, SourceChange, schemas},
     },
     http::{
         Problem,
@@ -45,6 +51,10 @@ struct SourceParts {
     /// they are.
     #[schema(value_type = Option<Vec<String>>, max_items = 5)]
     secrets: Option<Vec<String>>,
+    /// The JSON Schemas of its events by their types, each of which is one type, `prefix.*` or `*`. One that differs from
+    /// what is in force becomes its next version; those that are not here are removed. Left out: they stay as they are.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>)]
+    schemas: Option<BTreeMap<String, Value>>,
 }
 
 /// What an endpoint has beside what can be changed of it.
@@ -146,6 +156,8 @@ pub(super) struct WantedSource {
     pub(super) tenant: Option<String>,
     pub(super) scheme: Scheme,
     pub(super) secrets: Option<Vec<String>>,
+    /// By their types.
+    pub(super) schemas: Option<Form>,
     pub(super) change: SourceChange,
 }
 
@@ -298,6 +310,29 @@ impl Item {
         Some(secrets)
     }
 
+    /// Takes the schemas out, by their types.
+    fn schemas(&mut self, checks: &mut Checks) -> Option<Form> {
+        let at = self.at("schemas");
+        let schemas = match self.fields.remove("schemas") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Object(schemas)) => schemas,
+            Some(_) => {
+                checks.fail(at, "must be JSON Schemas by their types");
+                return None;
+            }
+        };
+        checks.ensure(
+            schemas.len() <= SCHEMAS_MAX,
+            &at,
+            &format!("must have at most {SCHEMAS_MAX}"),
+        );
+        for (types, schema) in schemas.iter().take(SCHEMAS_MAX) {
+            let at = format!("{at}/{}", types.replace('~', "~0").replace('/', "~1"));
+            schemas::check(checks, (&at, types), (&at, schema));
+        }
+        Some(schemas)
+    }
+
     /// What is left is the change.
     fn change<T: DeserializeOwned>(self, checks: &mut Checks) -> Option<T> {
         read_value(&self.at, Value::Object(self.fields), checks)
@@ -352,6 +387,7 @@ fn source(mut item: Item, checks: &mut Checks) -> Option<WantedSource> {
     let name = item.needed("name", checks);
     let tenant = item.text("tenant", checks);
     let secrets = item.secrets(limits::SOURCE_SECRETS_MAX, checks);
+    let schemas = item.schemas(checks);
     let scheme = match item.needed("scheme", checks) {
         Some(scheme) => read_value(&item.at("scheme"), Value::String(scheme), checks),
         None => None,
@@ -376,6 +412,7 @@ fn source(mut item: Item, checks: &mut Checks) -> Option<WantedSource> {
         tenant,
         scheme: scheme?,
         secrets,
+        schemas,
         change,
     })
 }

@@ -42,7 +42,8 @@ pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Pr
             variables.add(&name, format!("{at}/verify_token"), what);
         }
         let tenant = known.slug(source.tenant);
-        sources.push(of_tenant(form::source(source), &tenant, &whole));
+        let form = form::source(source, known.schemas_of(source.id));
+        sources.push(of_tenant(form, &tenant, &whole));
     }
     for endpoint in known.endpoints.iter().filter(|one| wanted(one.tenant)) {
         let at = format!("/endpoints/{}", endpoints.len());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mainstay_domain::{
-    intake::{Binding, Source},
+    intake::{Binding, Source, schemas::EventSchema},
     jobs::Endpoint,
 };
 use serde::Serialize;
@@ -24,7 +24,7 @@ use crate::{
     api::{
         bindings::{BindingChange, HandlerView, Names},
         endpoints::{EndpointChange, EndpointView},
-        sources::{SourceChange, SourceView},
+        sources::{SourceChange, SourceView, schemas},
     },
     stats::Figures,
 };
@@ -41,13 +41,19 @@ static SOURCE: LazyLock<BTreeSet<String>> = LazyLock::new(fields::<SourceChange>
 static ENDPOINT: LazyLock<BTreeSet<String>> = LazyLock::new(fields::<EndpointChange>);
 static BINDING: LazyLock<BTreeSet<String>> = LazyLock::new(fields::<BindingChange>);
 
-/// A source without its tenant and secrets.
-pub(super) fn source(source: &Source) -> Form {
+/// A source without its tenant and secrets, with these schemas.
+pub(super) fn source<'s>(source: &Source, schemas: impl Iterator<Item = &'s EventSchema>) -> Form {
     let mut form = shown(
         &SOURCE,
         &SourceView::of(source.clone(), &Figures::default()),
     );
     form.insert("scheme".into(), source.scheme.clone().into());
+    let schemas: Form = schemas
+        .map(|one| (one.types.clone(), schemas::value(&one.schema)))
+        .collect();
+    if !schemas.is_empty() {
+        form.insert("schemas".into(), schemas.into());
+    }
     form
 }
 

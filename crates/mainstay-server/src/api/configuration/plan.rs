@@ -7,9 +7,9 @@ use std::{
 };
 
 use mainstay_domain::{
-    BindingId, EndpointId, SecretId, SourceId, StoreResult, TenantId, Timestamp, Tx,
+    BindingId, EndpointId, SchemaId, SecretId, SourceId, StoreResult, TenantId, Timestamp, Tx,
     access::Tenant,
-    intake::{Binding, OWN_SOURCE, Source, SourceSecret, scheme::Secret},
+    intake::{Binding, OWN_SOURCE, Source, SourceSecret, schemas::EventSchema, scheme::Secret},
     jobs::Endpoint,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Known {
     pub(super) own: Vec<Source>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) bindings: Vec<Binding>,
+    /// In force.
+    pub(super) schemas: Vec<EventSchema>,
 }
 
 impl Known {
@@ -54,7 +56,13 @@ impl Known {
             own,
             endpoints: tx.endpoint_list().await?,
             bindings,
+            schemas: tx.schema_list(None).await?,
         })
+    }
+
+    /// The schemas of a source that are in force.
+    pub(super) fn schemas_of(&self, source: SourceId) -> impl Iterator<Item = &EventSchema> {
+        self.schemas.iter().filter(move |one| one.source == source)
     }
 
     pub(super) fn slug(&self, id: TenantId) -> String {
@@ -84,8 +92,8 @@ pub(super) struct Step {
 
 /// What is written.
 pub(super) enum Write {
-    /// Adds a source.
-    SourceInsert(Box<Source>),
+    /// Adds a source with its schemas.
+    SourceInsert(Box<(Source, Vec<EventSchema>)>),
     /// Changes a source, and which secrets it has.
     SourceUpdate(Box<SourceUpdate>),
     /// Removes a source.
@@ -109,7 +117,11 @@ pub(super) struct SourceUpdate {
     pub(super) source: Source,
     pub(super) added: Vec<SourceSecret>,
     pub(super) removed: Vec<SecretId>,
-    /// Whether anything but its secrets changes.
+    /// New versions of schemas.
+    pub(super) schemas_added: Vec<EventSchema>,
+    /// Schemas that go.
+    pub(super) schemas_removed: Vec<SchemaId>,
+    /// Whether anything but its secrets and schemas changes.
     pub(super) itself: bool,
 }
 

@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+mod drift;
 mod links;
 mod reverify;
 mod rules;
+pub(crate) mod schemas;
 mod secrets;
 mod view;
 
@@ -53,6 +55,16 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(links::source_link_list, links::source_link_create))
         .routes(routes!(links::source_link_delete))
         .routes(routes!(links::source_waiting))
+        .routes(routes!(drift::source_drift_list))
+        .routes(routes!(drift::source_drift_acknowledge))
+        .routes(routes!(
+            schemas::source_schema_list,
+            schemas::source_schema_create
+        ))
+        .routes(routes!(
+            schemas::source_schema_get,
+            schemas::source_schema_delete
+        ))
 }
 
 /// A source to add.

@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::rules::{BearerRule, EventRule, HmacRule, TenantRule};
-use crate::{stats::Figures, time::Time};
+use crate::{
+    stats::{Counted, Figures},
+    time::Time,
+};
 
 /// Makes both enums of one list: what can be declared, and what there is.
 macro_rules! schemes {
@@ -253,6 +256,52 @@ pub(crate) struct SourceStats {
     refused_not_kept_since: Option<Time>,
     /// The last minute in which something new came; null when none did in these 24 hours.
     last_event_at: Option<Time>,
+    /// How good the data of new events is.
+    quality: Quality,
+}
+
+/// How good the data of a source is, by the new events of the last 24 hours.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Quality {
+    /// Events that lack nothing that their schema requires, of those that were checked.
+    completeness: Score,
+    /// Events that violate their schema in nothing, of those that were checked.
+    accuracy: Score,
+    /// Events that came within 5 minutes of when they happened, of those of which that is known.
+    freshness: Score,
+}
+
+/// A share, and what it is of.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = QualityScore)]
+pub(crate) struct Score {
+    /// `numerator` / `denominator`, from 0 to 1; null where there was nothing to judge.
+    score: Option<f64>,
+    numerator: i64,
+    denominator: i64,
+}
+
+impl Score {
+    fn of(numerator: i64, denominator: i64) -> Self {
+        // Two counts of a moment that is being written may be read in between.
+        let numerator = numerator.clamp(0, denominator.max(0));
+        Self {
+            score: (denominator > 0).then(|| numerator as f64 / denominator as f64),
+            numerator,
+            denominator,
+        }
+    }
+}
+
+impl Quality {
+    fn of(counted: &Counted) -> Self {
+        let checked = counted.schema_checked;
+        Self {
+            completeness: Score::of(checked - counted.schema_incomplete, checked),
+            accuracy: Score::of(checked - counted.schema_violated, checked),
+            freshness: Score::of(counted.fresh, counted.dated),
+        }
+    }
 }
 
 /// A named door for inbound webhooks.
@@ -314,6 +363,7 @@ impl SourceView {
                 refused_not_kept: counted.refused_not_kept,
                 refused_not_kept_since: counted.not_kept_since.map(Into::into),
                 last_event_at: counted.received_at.map(Into::into),
+                quality: Quality::of(&counted),
             },
         }
     }
@@ -327,6 +377,54 @@ mod tests {
     fn the_described_schemes_are_the_domains_own() {
         let names: Vec<&str> = Scheme::ALL.iter().map(|scheme| scheme.as_str()).collect();
         assert_eq!(names, mainstay_domain::intake::scheme::Scheme::NAMES);
+    }
+
+    #[test]
+    fn a_score_of_nothing_is_none_and_every_other_says_what_it_is_of() {
+        let nothing = Quality::of(&Counted::default());
+        for score in [nothing.completeness, nothing.accuracy, nothing.freshness] {
+            assert_eq!(
+                score,
+                Score {
+                    score: None,
+                    numerator: 0,
+                    denominator: 0
+                }
+            );
+        }
+        let counted = Counted {
+            schema_checked: 8,
+            schema_violated: 4,
+            schema_incomplete: 2,
+            dated: 10,
+            fresh: 9,
+            ..Counted::default()
+        };
+        let quality = Quality::of(&counted);
+        assert_eq!(
+            quality.completeness,
+            Score {
+                score: Some(0.75),
+                numerator: 6,
+                denominator: 8
+            }
+        );
+        assert_eq!(
+            quality.accuracy,
+            Score {
+                score: Some(0.5),
+                numerator: 4,
+                denominator: 8
+            }
+        );
+        assert_eq!(
+            quality.freshness,
+            Score {
+                score: Some(0.9),
+                numerator: 9,
+                denominator: 10
+            }
+        );
     }
 
     #[test]

@@ -160,6 +160,7 @@ impl SqlTx<'_> {
                 .first(&q::WAITING_DELETE, values![*event], read)
                 .await?;
             records.extend(key.map(|key| (key, *tenant)));
+            self.violation_move(*event, *tenant).await?;
             given.push(*event);
         }
         // In the order in which appends take them, so that nobody waits in a circle.
@@ -205,6 +206,7 @@ impl SqlTx<'_> {
         let gone = self.list(&q::WAITING_EXPIRE, params, read).await?;
         if !gone.is_empty() {
             let ids: Vec<EventId> = gone.iter().map(|(id, _)| *id).collect();
+            self.violations_let_go(&ids).await?;
             let again = again_remove(&ids);
             self.conn().query_built(&again.text, &again.params).await?;
             let receipts: Vec<ReceiptId> = gone.iter().map(|(_, receipt)| *receipt).collect();

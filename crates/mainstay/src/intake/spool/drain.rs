@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     super::{
-        Door, Doors, Ids, Inbound, Intake, MATCHES_MAX, available, decompress,
+        Door, Doors, Ids, Inbound, Intake, MATCHES_MAX, available, decompress, noted::Noted,
         reverify::headers_kept, scheme,
     },
     Episode, Record, Spool,
@@ -227,7 +227,7 @@ impl Intake {
                 .or_insert_with_key(|source: &SourceId| doors.of_source(*source));
             match self.spooled_arrival(door.as_deref(), one).await {
                 Ok(arrival) => {
-                    matched.push(one);
+                    matched.push((one, Noted::of(&arrival, self.drift.has_room())));
                     arrivals.push(arrival);
                 }
                 Err(Unmatched::Store(error)) => return Err(error),
@@ -239,12 +239,15 @@ impl Intake {
         }
         let appended = self.appended(&doors, arrivals.into()).await;
         let (mut changed, mut unavailable) = (false, None);
-        for (one, appended) in matched.into_iter().zip(appended) {
+        for ((one, noted), appended) in matched.into_iter().zip(appended) {
             let mut again = Pending { ..*one };
             match appended {
                 Ok(appended) => {
                     settled.stored += 1;
-                    self.count_appended(one.record.source, &appended);
+                    self.count_appended(one.record.source, &noted, &appended);
+                    if let Some(door) = doors.of_source(one.record.source) {
+                        self.drift.offer(&door, noted, &appended);
+                    }
                     continue;
                 }
                 Err(StoreError::ConfigChanged) => changed = true,

@@ -1,16 +1,19 @@
 //! What becomes of a declared source.
 
 use mainstay_domain::{
-    SecretId, SourceId, TenantId, Timestamp,
-    intake::{Source, SourceSecret, settings::SourceSettings},
+    SchemaId, SecretId, SourceId, TenantId, Timestamp,
+    intake::{Source, SourceSecret, schemas::EventSchema, settings::SourceSettings},
 };
 
 use super::{
-    super::{Action, FieldChange, Kind, declared::WantedSource, form},
+    super::{Action, FieldChange, Form, Kind, declared::WantedSource, form},
     Planner, SourceUpdate, Write, same, secret_field,
 };
 use crate::{
-    api::sources::{fresh_secret, hint, rule_allowed},
+    api::sources::{
+        fresh_secret, hint, rule_allowed,
+        schemas::{Next, next},
+    },
     http::Problem,
 };
 
@@ -72,12 +75,16 @@ impl Planner<'_> {
                 .fail(at, "is not for a key to change that is bound to one tenant");
         }
         let named = (source.name.clone(), source.id.to_string());
+        let without = std::iter::empty;
         let mut fields = form::differences(
-            &found.map(form::source).unwrap_or_default(),
-            &form::source(&source),
+            &found
+                .map(|known| form::source(known, without()))
+                .unwrap_or_default(),
+            &form::source(&source, without()),
         );
         hidden(&mut fields, found, &source, wanted);
         let itself = !fields.is_empty();
+        let schemas = self.schemas(&source, wanted.schemas.as_ref(), &mut fields);
         if !secrets.added.is_empty() || !secrets.removed.is_empty() {
             fields.push(FieldChange {
                 field: "/secrets".into(),
@@ -87,13 +94,18 @@ impl Planner<'_> {
             });
         }
         let (action, write) = match found {
-            None => (Action::Create, Write::SourceInsert(Box::new(source))),
+            None => {
+                let write = Write::SourceInsert(Box::new((source, schemas.added)));
+                (Action::Create, write)
+            }
             Some(_) => (
                 Action::Update,
                 Write::SourceUpdate(Box::new(SourceUpdate {
                     source,
                     added: secrets.added,
                     removed: secrets.removed,
+                    schemas_added: schemas.added,
+                    schemas_removed: schemas.removed,
                     itself,
                 })),
             ),
@@ -105,6 +117,35 @@ impl Planner<'_> {
             let named = (&*named.0, named.1);
             self.step(action, Kind::Source, tenant, named, fields, write);
         }
+    }
+
+    /// What becomes of a source's schemas, told field by field.
+    fn schemas(
+        &self,
+        source: &Source,
+        wanted: Option<&Form>,
+        fields: &mut Vec<FieldChange>,
+    ) -> Schemas {
+        let mut schemas = Schemas::default();
+        let Some(wanted) = wanted else {
+            return schemas;
+        };
+        let known: Vec<EventSchema> = self.known.schemas_of(source.id).cloned().collect();
+        for (types, schema) in wanted {
+            let fresh = SchemaId::new(self.now, &*self.app.random);
+            let wanted = (types.as_str(), schema);
+            if let Next::Version(version) = next(&known, source, fresh, wanted, self.now) {
+                schemas.added.push(version);
+            }
+        }
+        let gone = known.iter().filter(|one| !wanted.contains_key(&one.types));
+        schemas.removed = gone.map(|one| one.id).collect();
+        let before = form::source(source, known.iter());
+        let gone = |one: &&EventSchema| !schemas.removed.contains(&one.id);
+        let kept = known.iter().filter(gone);
+        let after = form::source(source, kept.chain(&schemas.added));
+        fields.extend(form::differences(&before, &after));
+        schemas
     }
 
     /// What a source calls its secret stands in a list here.
@@ -165,6 +206,13 @@ struct Secrets {
     list: Vec<SourceSecret>,
     added: Vec<SourceSecret>,
     removed: Vec<SecretId>,
+}
+
+/// What becomes of a source's schemas.
+#[derive(Default)]
+struct Schemas {
+    added: Vec<EventSchema>,
+    removed: Vec<SchemaId>,
 }
 
 fn hints(secrets: &[SourceSecret]) -> serde_json::Value {

@@ -1,0 +1,16 @@
+CREATE TABLE sample_kept AS SELECT series, subject, minute, count FROM sample WHERE series < 9;
+DROP TABLE sample;
+CREATE TABLE sample (
+    series INTEGER NOT NULL CHECK (series BETWEEN 0 AND 8),
+    subject BLOB NOT NULL CHECK (length(subject) = 16),
+    minute INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (series, subject, minute)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sample_minute ON sample (minute);
+INSERT INTO sample (series, subject, minute, count) SELECT series, subject, minute, count FROM sample_kept;
+DROP TABLE sample_kept;
+DROP TABLE source_drift;
+DROP TABLE event_shape;
+DROP TABLE event_violation;
+DROP TABLE event_schema;

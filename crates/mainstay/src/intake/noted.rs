@@ -1,0 +1,120 @@
+//! What is counted of an event if it turns out to be new: how it fits its schema, and how soon it came.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use mainstay_domain::{
+    SchemaId, SourceId,
+    intake::{Arrival, Blob, schemas::SchemaCheck},
+    watch::Series,
+};
+use uuid::Uuid;
+
+use super::{Doors, drift::worth_a_look};
+
+/// An event is fresh that comes within this time of when it happened (DQ-04).
+pub const FRESH_MS: i64 = 5 * 60 * 1_000;
+
+/// How a schema judged.
+#[derive(Clone, Copy)]
+enum Judged {
+    Fits,
+    TooLarge,
+    Violates { incomplete: bool },
+}
+
+/// What is counted of one event.
+pub(super) struct Noted {
+    /// Whether it came soon, where it is known when it happened.
+    fresh: Option<bool>,
+    schema: Option<(SchemaId, Judged)>,
+    /// Type and payload, where a sample is wanted.
+    pub(super) sample: Option<(String, Blob)>,
+}
+
+impl Noted {
+    /// Of each event of a request; with samples of them where there is room.
+    pub(super) fn of(arrival: &Arrival, samples: bool) -> Vec<Self> {
+        let received_at = arrival.receipt.received_at;
+        let events = arrival.events.iter();
+        events
+            .map(|event| Self {
+                sample: (samples && worth_a_look(&event.kind, event.payload_bytes))
+                    .then(|| (event.kind.clone(), event.payload.clone())),
+                fresh: event
+                    .occurred_at
+                    .map(|at| received_at.ms_since(at) < FRESH_MS),
+                schema: match &event.check {
+                    SchemaCheck::None => None,
+                    SchemaCheck::Fits(id) => Some((*id, Judged::Fits)),
+                    SchemaCheck::TooLarge(id) => Some((*id, Judged::TooLarge)),
+                    SchemaCheck::Violates {
+                        violation,
+                        incomplete,
+                    } => {
+                        let incomplete = *incomplete;
+                        Some((violation.schema, Judged::Violates { incomplete }))
+                    }
+                },
+            })
+            .collect()
+    }
+
+    /// The series that it counts in.
+    pub(super) fn counts(&self, source: SourceId) -> impl Iterator<Item = (Series, Uuid)> + use<> {
+        let source = source.uuid();
+        let dated = self.fresh.map(|_| (Series::Dated, source));
+        let fresh = (self.fresh == Some(true)).then_some((Series::Fresh, source));
+        // At the schema, and at its source: a source's scores need not know which schemas it had.
+        let of_schema = |wanted: bool, series: Series| {
+            let (id, _) = self.schema.filter(|_| wanted)?;
+            Some([(series, id.uuid()), (series, source)])
+        };
+        let judged = self.schema.map(|(_, judged)| judged);
+        let (large, violates, incomplete) = match judged {
+            Some(Judged::TooLarge) => (true, false, false),
+            Some(Judged::Violates { incomplete }) => (false, true, incomplete),
+            Some(Judged::Fits) | None => (false, false, false),
+        };
+        let of_schemas = [
+            of_schema(!large, Series::SchemaChecked),
+            of_schema(large, Series::SchemaUnchecked),
+            of_schema(violates, Series::SchemaViolated),
+            of_schema(incomplete, Series::SchemaIncomplete),
+        ];
+        let of_schemas = of_schemas.into_iter().flatten().flatten();
+        dated.into_iter().chain(fresh).chain(of_schemas)
+    }
+}
+
+/// Violations since this process started, by schema.
+#[derive(Default)]
+pub(super) struct Violations(Mutex<HashMap<SchemaId, i64>>);
+
+impl Violations {
+    /// Counts a new event, if it violates its schema.
+    pub(super) fn count(&self, noted: &Noted) {
+        if let Some((id, Judged::Violates { .. })) = noted.schema {
+            let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *counts.entry(id).or_default() += 1;
+        }
+    }
+
+    /// The counts of the schemas that there are, by source and types; the others are forgotten.
+    pub(super) fn named(&self, doors: &Doors) -> Vec<(String, String, i64)> {
+        let names = doors.schema_names();
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.retain(|id, _| names.contains_key(id));
+        let mut named: Vec<_> = counts
+            .iter()
+            .filter_map(|(id, count)| {
+                let (source, types) = names.get(id)?;
+                Some(((*source).to_owned(), (*types).to_owned(), *count))
+            })
+            .collect();
+        named.sort();
+        named
+    }
+}
