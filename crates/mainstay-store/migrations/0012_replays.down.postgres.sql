@@ -2,7 +2,10 @@ REVOKE UPDATE ON replay FROM mainstay_app;
 DROP INDEX replay_open;
 DROP INDEX replay_busy;
 DROP INDEX replay_tenant;
+-- The owner is under the policies too, and has none.
+ALTER TABLE replay NO FORCE ROW LEVEL SECURITY;
 DELETE FROM replay WHERE tenant_id IS NULL;
+ALTER TABLE replay FORCE ROW LEVEL SECURITY;
 ALTER TABLE replay DROP CONSTRAINT replay_pkey;
 ALTER TABLE replay
     DROP COLUMN endpoint_id,

@@ -54,6 +54,7 @@ it("plans first, begins only when told to, and shows how far it is", async () =>
 it("plans anew for a sandbox and for what is left out", async () => {
   open();
   await screen.findByRole("button", { name: "Make 3 jobs" });
+  await screen.findByRole("option", { name: /sandbox/ });
   fireEvent.change(screen.getByLabelText("Where to"), { target: { value: "ep_1" } });
   fireEvent.click(screen.getByLabelText("Leave out what is done already"));
   await screen.findByRole("button", { name: "Make 3 jobs" });

@@ -154,7 +154,8 @@ fn gather(at: &str, value: &Value, depth: usize, found: &mut BTreeMap<String, u8
     }
     match value {
         Value::Object(named) => {
-            for (name, inner) in named {
+            // PostgreSQL has no text with a zero in it.
+            for (name, inner) in named.iter().filter(|(name, _)| !name.contains('\0')) {
                 let name = name.replace('~', "~0").replace('/', "~1");
                 gather(&format!("{at}/{name}"), inner, depth + 1, found);
             }

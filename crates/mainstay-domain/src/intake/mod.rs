@@ -508,7 +508,8 @@ pub trait IntakeTx: Send {
     /// Takes refused receipts away, to be appended as verified under the same ids in this transaction. Answers those
     /// that were still refused: the others are somebody else's, or gone. System scope.
     async fn receipt_release(&mut self, refused: &[ReceiptId]) -> StoreResult<Vec<ReceiptId>>;
-    /// Which of these requests are kept. System scope.
+    /// Which of these requests are kept in rows of their own. One that is within its event can be appended once more:
+    /// nothing comes of it. System scope.
     async fn receipt_known(&mut self, ids: &[ReceiptId]) -> StoreResult<Vec<ReceiptId>>;
     /// One event.
     async fn event_get(&mut self, id: EventId) -> StoreResult<Option<Event>>;

@@ -20,7 +20,7 @@ use crate::{
     built::{Built, Newest},
     sql::Row,
     tx::SqlTx,
-    verbs::{bounded, id_floor, numbered_cell, values},
+    verbs::{LOOK_MAX, bounded, id_floor, numbered_cell, values},
 };
 
 impl SqlTx<'_> {
@@ -94,10 +94,7 @@ impl SqlTx<'_> {
             let found: Option<ReceiptId> = self
                 .first(&q::RECEIPT_KNOWN, values![*id], |row| row.get(0))
                 .await?;
-            // Or it is within its event.
-            if found.is_some() || self.tenant_of(&q::EVENT_TENANT, id.uuid()).await?.is_some() {
-                known.push(*id);
-            }
+            known.extend(found);
         }
         Ok(known)
     }
@@ -170,6 +167,10 @@ impl SqlTx<'_> {
             }
         }
         if verdict.is_none_or(|verdict| verdict == Verdict::Accepted) {
+            // Those of one source may be few among many.
+            if source.is_some() {
+                self.statement_timeout(LOOK_MAX).await?;
+            }
             self.requests_page(source, before, limit, &mut page).await?;
         }
         Ok(page.finish())

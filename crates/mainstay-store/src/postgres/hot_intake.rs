@@ -5,7 +5,7 @@
 //! Keys are inserted first, in one order everywhere, so that appends of the same keys wait for each other and never in
 //! a circle. Whose key was taken is looked up; receipts, events and jobs follow once it is known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::future::{try_join_all, try_join3, try_join4};
 use mainstay_domain::{
@@ -32,7 +32,7 @@ const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
 const DEDUP_INSERT: &str = "
     INSERT INTO dedup (source_number, key, tenant_id, event_id, body_hash, main_key, deliveries)
     SELECT n.*, 1 FROM unnest($1::dedup_row[]) AS n
-    ON CONFLICT (source_number, key) DO NOTHING";
+    ON CONFLICT (source_number, key) DO NOTHING RETURNING source_number, key";
 /// One by one: no plan ever reads the whole table to join it.
 const DEDUP_GET: &str = "
     SELECT d.source_number, d.key, d.event_id, d.body_hash, d.main_key
@@ -93,6 +93,14 @@ struct Root<'a> {
     again: i32,
     /// What is known of it in the store; `None`: it is new.
     known: Option<Known>,
+    /// It is this very request once more, whose answer was lost: all of it is there.
+    there: bool,
+}
+
+impl Root<'_> {
+    const fn is_new(&self) -> bool {
+        self.known.is_none() && !self.there
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -147,6 +155,7 @@ impl<'a> Batch<'a> {
                 keys: Vec::with_capacity(2),
                 again: 0,
                 known: None,
+                there: false,
             });
         }
         let root = &mut self.roots[index];
@@ -219,7 +228,7 @@ impl PgConn<'_> {
         let appended = batch.appended(arrivals);
         let receipts = receipt_rows(arrivals, &appended);
         let events = event_rows(&batch.roots);
-        let new = batch.roots.iter().filter(|root| root.known.is_none());
+        let new = batch.roots.iter().filter(|root| root.is_new());
         let jobs = job_rows(new.flat_map(|root| &root.event.jobs));
         try_join4(
             self.rows_insert(RECEIPT_INSERT, &receipts, &[]),
@@ -235,7 +244,7 @@ impl PgConn<'_> {
 
     /// What new events violate: rare, so one by one.
     async fn violations_insert(&self, roots: &[Root<'_>]) -> StoreResult<()> {
-        for root in roots.iter().filter(|root| root.known.is_none()) {
+        for root in roots.iter().filter(|root| root.is_new()) {
             let event = root.event;
             let Some(violation) = event.check.violation() else {
                 continue;
@@ -257,7 +266,7 @@ impl PgConn<'_> {
 
     /// New events whose tenant is not known yet: rare, so one by one.
     async fn waiting_insert(&self, roots: &[Root<'_>]) -> StoreResult<()> {
-        let waits = |root: &&Root<'_>| root.known.is_none() && !root.event.waits_for.is_empty();
+        let waits = |root: &&Root<'_>| root.is_new() && !root.event.waits_for.is_empty();
         for root in roots.iter().filter(waits) {
             let (event, receipt) = (root.event, &root.arrival.receipt);
             let (id, source) = (event.id.uuid(), event.source.uuid());
@@ -306,15 +315,20 @@ impl PgConn<'_> {
         let (_, version, inserted) = try_join3(
             self.rows(CONFIG_SHARED, &[]),
             self.rows(CONFIG_VERSION, &[]),
-            self.run(DEDUP_INSERT, &[&records]),
+            self.rows(DEDUP_INSERT, &[&records]),
         )
         .await?;
         if version.first().map(|row| row.get::<_, i64>(0)) != Some(config_version) {
             return Err(StoreError::ConfigChanged);
         }
-        if inserted == rows.len() as u64 {
+        if inserted.len() == rows.len() {
             return Ok(());
         }
+        let inserted: StoreResult<HashSet<Key>> = inserted
+            .iter()
+            .map(|row| Ok((row.get(0), fixed(row.get(1))?)))
+            .collect();
+        let inserted = inserted?;
         let numbers: Vec<i32> = rows.iter().map(|((number, _), _)| *number).collect();
         let keys: Vec<&[u8]> = rows.iter().map(|((_, key), _)| &key[..]).collect();
         // A statement of its own: it sees what the insert had to wait for.
@@ -329,6 +343,16 @@ impl PgConn<'_> {
                 main,
             };
             known.insert((row.get(0), key), one);
+        }
+        for root in &mut batch.roots {
+            let number = root.event.source_number;
+            root.there = root.keys.iter().any(|key| {
+                let key = (number, *key);
+                let same = known
+                    .get(&key)
+                    .is_some_and(|one| one.event == root.event.id);
+                same && !inserted.contains(&key)
+            });
         }
         self.keys_point(&mut batch.roots, &known).await
     }
@@ -408,8 +432,8 @@ fn fixed<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
 /// The rows of new events.
 fn event_rows(roots: &[Root<'_>]) -> Rows {
     let mut rows = Rows::default();
-    let known = |root: &&Root<'_>| root.known.is_none() && root.event.waits_for.is_empty();
-    for root in roots.iter().filter(known) {
+    let new = |root: &&Root<'_>| root.is_new() && root.event.waits_for.is_empty();
+    for root in roots.iter().filter(new) {
         rows.push(|row| event_put(row, root.event, root.arrival, &root.keys[0]));
     }
     rows

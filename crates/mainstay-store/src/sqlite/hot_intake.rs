@@ -132,6 +132,10 @@ impl<'c> Append<'c> {
             }
             return Ok(Appended::New(event.id));
         };
+        // The same request once more, whose answer was lost: all of it is there.
+        if known.event == event.id {
+            return Ok(Appended::New(event.id));
+        }
         let again = params![event.source_number, &known.main[..]];
         self.dedup_again.execute(again).map_err(map_error)?;
         Ok(match known.body_hash == event.body_hash {

@@ -169,6 +169,28 @@ on_both!(
     }
 );
 
+on_both!(
+    a_request_whose_answer_was_lost_can_be_appended_once_more,
+    |db| async {
+        let world = World::new(db).await;
+        let lost = world.arrival_within("evt_1", 10);
+        let event = lost.events[0].id;
+        let other = world.arrival_within("evt_2", 20);
+        world.append(vec![lost.clone()]).await;
+        let again = world.append(vec![lost.clone(), other.clone()]).await;
+        let new = [
+            vec![Appended::New(event)],
+            vec![Appended::New(other.events[0].id)],
+        ];
+        assert_eq!(again, new);
+        let again = world.append_within(vec![lost, other]).await;
+        assert_eq!(again, new);
+        assert_eq!(deliveries(&world, event).await, 1);
+        assert_eq!(verdicts(&world, event).await, [Verdict::Accepted]);
+        assert_eq!(world.discover(Cursor::default(), 10).await.0.len(), 2);
+    }
+);
+
 on_both!(a_duplicate_is_counted_and_makes_nothing, |db| async {
     let world = World::new(db).await;
     let first = world.append(vec![world.arrival("evt_1", 10)]).await[0][0].id();

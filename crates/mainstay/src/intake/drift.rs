@@ -144,13 +144,20 @@ impl Intake {
 
     /// Learns from the samples that wait. Answers how many findings are new.
     pub async fn drift_learn(self: &Arc<Self>) -> StoreResult<usize> {
-        let mut found = 0;
+        let (mut found, mut failed) = (0, Ok(()));
         for sample in self.drift.take() {
             // Requests that come meanwhile have their turn.
             tokio::task::yield_now().await;
-            found += self.learn(sample).await?;
+            match self.learn(sample).await {
+                Ok(new) => found += new,
+                // The others may do better.
+                Err(error) => {
+                    self.drift.dropped.fetch_add(1, Ordering::Relaxed);
+                    failed = Err(error);
+                }
+            }
         }
-        Ok(found)
+        failed.map(|()| found)
     }
 
     async fn learn(self: &Arc<Self>, sample: Sample) -> StoreResult<usize> {

@@ -72,7 +72,7 @@ impl Replays {
 
     /// One step for each replay that there is something to do about, as long as `go_on` says so, asked between them.
     pub async fn round(&self, go_on: impl Fn() -> bool + Send + Sync) -> StoreResult<()> {
-        let mut after = ReplayId::NIL;
+        let (mut after, mut failed) = (ReplayId::NIL, Ok(()));
         while go_on() {
             let page = self
                 .store
@@ -96,11 +96,15 @@ impl Replays {
                     Err(StoreError::Corrupt(error)) => {
                         tracing::error!(replay = %id, %error, "a replay cannot go on");
                     }
-                    Err(error) => return Err(error),
+                    // Nor does one whose events take too long to find.
+                    Err(error) => {
+                        tracing::warn!(replay = %id, %error, "a replay could not take its step");
+                        failed = Err(error);
+                    }
                 }
             }
         }
-        Ok(())
+        failed
     }
 
     async fn step(&self, replay: Replay) -> StoreResult<()> {

@@ -323,7 +323,10 @@ impl Intake {
     /// The ids that the events were answered with; new ones for those that the source's rules of today find beside them.
     fn spooled_ids(&self, pending: &Pending<'_>, count: usize, now: Timestamp) -> Vec<EventId> {
         let record = pending.record;
-        let unsure = pending.doubtful && now.ms_since(record.received_at) >= RECEIPT_SURE_MS;
+        // One event is known by its own id for ever.
+        let unsure = pending.doubtful
+            && record.events.len() != 1
+            && now.ms_since(record.received_at) >= RECEIPT_SURE_MS;
         let known = match unsure {
             true => &[],
             false => &record.events[..],
