@@ -2,7 +2,7 @@
 //!
 //! Events go with their jobs, attempts and receipts; one with an unfinished job or a dead letter stays. Deduplication
 //! records stay for ever, so that a late redelivery is still recognised. Events that wait for their tenant go by the
-//! period of events, counted from when they were received.
+//! period of events, counted from when they were received; replays that are over by the same period.
 
 use std::{sync::Arc, time::Duration};
 
@@ -79,6 +79,7 @@ async fn clean(
         Kind::Durations,
         Kind::Access,
         Kind::Drift,
+        Kind::Replays,
     ];
     for kind in kinds {
         let until = kind.until(clock.now(), retention);
@@ -110,12 +111,13 @@ enum Kind {
     Durations,
     Access,
     Drift,
+    Replays,
 }
 
 impl Kind {
     const fn until(self, now: Timestamp, retention: Retention) -> Timestamp {
         match self {
-            Self::Events | Self::Waiting | Self::Drift => {
+            Self::Events | Self::Waiting | Self::Drift | Self::Replays => {
                 now.minus_ms(retention.events_days * DAY_MS)
             }
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
@@ -137,6 +139,7 @@ async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i6
                     Kind::Durations => tx.durations_expire(until, STEP).await,
                     Kind::Access => tx.access_expire(until, STEP).await,
                     Kind::Drift => tx.drift_expire(until, STEP).await,
+                    Kind::Replays => tx.replay_expire(until, STEP).await,
                 }
             })
         })

@@ -153,6 +153,9 @@ pub trait ReplayTx: Send {
     async fn replay_busy(&mut self, after: ReplayId, limit: i64) -> StoreResult<Vec<Replay>>;
     /// How many replays of this tenant (none: of those over every tenant) may still make jobs.
     async fn replay_open(&mut self, tenant: Option<TenantId>) -> StoreResult<i64>;
+    /// Removes, oldest first, at most `limit` replays asked for before `until` that are over, their jobs too. Answers how
+    /// many. System scope.
+    async fn replay_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
     /// The replays that touched an event, newest first.
     async fn event_replays(&mut self, id: EventId) -> StoreResult<Vec<Replay>>;
 

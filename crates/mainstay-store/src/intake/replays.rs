@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use mainstay_domain::{
-    EventId, JobId, ReplayId, StoreError, StoreResult, TenantId,
+    EventId, JobId, ReplayId, StoreError, StoreResult, TenantId, Timestamp,
     intake::{
         Event, EventFilter,
         replay::{
@@ -21,7 +21,7 @@ use crate::{
     queries,
     sql::{Row, Value},
     tx::SqlTx,
-    verbs::{bounded, numbered_cell, reference, unknown, values},
+    verbs::{bounded, id_floor, numbered_cell, reference, unknown, values},
 };
 
 /// Rows asked for by one statement.
@@ -68,6 +68,9 @@ queries! {
         WHERE r.tenant_id = $1
             AND r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2)
         ORDER BY r.id DESC");
+    REPLAY_EXPIRE: System = "
+        DELETE FROM replay WHERE id IN (
+            SELECT r.id FROM replay AS r WHERE r.state >= 3 AND r.unfinished = 0 AND r.id < $1 ORDER BY r.id LIMIT $2)";
     TENANT_AFTER: System = "SELECT t.id FROM tenant AS t WHERE t.id > $1 ORDER BY t.id LIMIT 1";
 }
 
@@ -138,6 +141,12 @@ impl ReplayTx for SqlTx<'_> {
         self.system()?;
         self.list(&REPLAY_BUSY, values![after, bounded(limit)], replay)
             .await
+    }
+
+    async fn replay_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
+        self.system()?;
+        let params = values![id_floor(until), bounded(limit)];
+        Ok(self.execute(&REPLAY_EXPIRE, params).await? as i64)
     }
 
     async fn replay_open(&mut self, tenant: Option<TenantId>) -> StoreResult<i64> {

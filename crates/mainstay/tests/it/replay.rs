@@ -403,6 +403,38 @@ on_both!(too_many_failures_stop_a_replay, |db| async {
     );
 });
 
+on_both!(only_old_replays_that_are_over_are_removed, |db| async {
+    let all = Replaying::new(db.store()).await;
+    all.events(30).await;
+    all.world.bind("all", "*").await;
+    let mut quickly = slowly();
+    quickly.terms.rate = 500;
+    let over = all.through(&all.begin(SYSTEM, &quickly).await).await;
+    let young = all.through(&all.begin(SYSTEM, &quickly).await).await;
+    let until = young.created_at;
+    let expire = async |until| {
+        let gone = all.world.store.transact(SYSTEM, move |tx| {
+            Box::pin(async move { tx.replay_expire(until, 100).await })
+        });
+        gone.await.expect("they are removed")
+    };
+    assert_eq!(expire(until).await, 1);
+    assert_eq!(get(&all.world, SYSTEM, over.id).await, None);
+    let running = all.begin(SYSTEM, &slowly()).await;
+    let stopped = all.begin(SYSTEM, &slowly()).await;
+    all.wish(&stopped, Wish::Stop).await;
+    all.world.clock.advance_ms(3_600_000);
+    assert_eq!(
+        expire(all.world.clock.now()).await,
+        1,
+        "the young one alone"
+    );
+    for unfinished in [running, stopped] {
+        let left = get(&all.world, SYSTEM, unfinished.id).await;
+        assert!(left.is_some(), "its jobs have not ended");
+    }
+});
+
 on_both!(few_failures_stop_nothing, |db| async {
     let all = Replaying::new(db.store()).await;
     all.events(15).await;
