@@ -1221,7 +1221,7 @@ export interface components {
         /** @description Which findings were seen. */
         Acknowledgement: {
             /** @description Exactly these. Left out: all that nobody has acknowledged yet. */
-            ids?: string[] | null;
+            ids?: components["schemas"]["DriftId"][] | null;
         };
         /** @description One try of a job. */
         Attempt: {
@@ -1720,6 +1720,7 @@ export interface components {
             /** @description The field: a JSON pointer with `*` for every place of a list; empty where it is about the whole. */
             path: string;
         };
+        DriftId: string;
         /**
          * @description What is new.
          * @enum {string}

@@ -107,6 +107,8 @@ ids! {
     EventIdText = "EventId", "^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$";
     /// How the document describes the id of a job.
     JobIdText = "JobId", "^job_[0-7][0-9a-hjkmnp-tv-z]{25}$";
+    /// How the document describes the id of a finding of drift.
+    DriftIdText = "DriftId", "^drf_[0-7][0-9a-hjkmnp-tv-z]{25}$";
 }
 
 #[cfg(test)]

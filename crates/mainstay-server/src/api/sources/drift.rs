@@ -20,6 +20,7 @@ use crate::{
     http::{
         Problem,
         extract::{Id, Input, Params},
+        text::DriftIdText,
     },
     state::App,
     time::Time,
@@ -153,7 +154,7 @@ pub(super) async fn source_drift_list(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Acknowledgement {
     /// Exactly these. Left out: all that nobody has acknowledged yet.
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 200)]
+    #[schema(value_type = Option<Vec<DriftIdText>>, min_items = 1, max_items = 200)]
     ids: Option<Vec<DriftId>>,
 }
 
