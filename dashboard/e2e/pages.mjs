@@ -15,6 +15,7 @@ export const pages = [
   ["jobs", () => "/jobs"],
   ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
   ["dead letters", () => "/dead-letters"],
+  ["replays", () => "/replays"],
   ["sources", () => "/sources"],
   ["a source", async (page) => `/sources/${(await first(page, "/v1/sources", "source", ({ scheme }) => scheme !== "mainstay")).id}`],
   ["endpoints", () => "/endpoints"],

@@ -51,9 +51,9 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
     }, setError);
   };
   const columns: Column<Binding>[] = [
-    { key: "name", label: "Name", card: "title", width: "24%", cell: (binding) => <strong title={binding.name}>{binding.name}</strong> },
-    { key: "type", label: "Type", width: "24%", cell: (binding) => <code title={binding.type_pattern}>{binding.type_pattern}</code> },
-    { key: "filter", label: "Filter", width: "20%", cell: filterOf },
+    { key: "name", label: "Name", card: "title", width: "17%", cell: (binding) => <strong title={binding.name}>{binding.name}</strong> },
+    { key: "type", label: "Type", width: "17%", cell: (binding) => <code title={binding.type_pattern}>{binding.type_pattern}</code> },
+    { key: "filter", label: "Filter", width: "12%", cell: filterOf },
     source
       ? {
           key: "handler",

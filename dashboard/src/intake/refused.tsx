@@ -14,7 +14,7 @@ import { ReverifyDialog } from "./reverify-dialog";
 
 const columns: Column<Receipt>[] = [
   { key: "reason", label: "Why", card: "title", cell: ({ reason, verdict }) => <span className={ui.chip} title={reason ?? verdict}>{reason ?? verdict}</span> },
-  { key: "verdict", label: "Verdict", width: "112px", card: "status", cell: ({ verdict }) => <Badge look={{ tone: "warn", icon: "cross", label: sentence(words(verdict)) }} /> },
+  { key: "verdict", label: "Verdict", width: "140px", card: "status", cell: ({ verdict }) => <Badge look={{ tone: "warn", icon: "cross", label: sentence(words(verdict)) }} /> },
   { key: "remote", label: "From", width: "21%", cell: ({ remote }) => <code title={remote}>{remote}</code> },
   { key: "bytes", label: "Size", width: "80px", end: true, cell: (receipt) => bytes(receipt.bytes) },
   { key: "at", label: "Received", width: "96px", end: true, cell: ({ received_at }) => <Ago at={received_at} /> },

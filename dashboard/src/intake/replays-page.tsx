@@ -79,7 +79,7 @@ export function ReplaysPage() {
     { key: "by", label: "By", width: "16%", cell: ({ by }) => <span title={by}>{by}</span> },
     { key: "begun", label: "Begun", width: "96px", end: true, cell: ({ created_at }) => <Ago at={created_at} /> },
     ...(canWrite
-      ? [{ key: "wishes", label: "", width: "190px", end: true, card: "wide", cardLabel: false, cell: (replay: Replay) => <Wishes replay={replay} /> } as const]
+      ? [{ key: "wishes", label: "Actions", width: "190px", end: true, card: "wide", cardLabel: false, cell: (replay: Replay) => <Wishes replay={replay} /> } as const]
       : []),
   ];
   return (
