@@ -1,7 +1,8 @@
 //! Draining: what was spooled is matched with the configuration of the day and stored, in its order, each request once.
 //!
-//! A request that may be stored already (the process ended before it knew, or a commit's answer was lost) is looked for by
-//! its receipt's id, which it has had since it was answered. So it is stored once and counted once, whatever happened.
+//! A request that may be stored already (the process ended before it knew, or a commit's answer was lost) is known by the
+//! ids that it has had since it was answered: where its receipt has a row it is looked for there, and one that is within
+//! its event is appended once more, of which nothing comes. So it is stored once and counted once, whatever happened.
 
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
@@ -323,7 +324,7 @@ impl Intake {
     /// The ids that the events were answered with; new ones for those that the source's rules of today find beside them.
     fn spooled_ids(&self, pending: &Pending<'_>, count: usize, now: Timestamp) -> Vec<EventId> {
         let record = pending.record;
-        // One event is known by its own id for ever.
+        // The deduplication record of a single event names the event's id, for ever.
         let unsure = pending.doubtful
             && record.events.len() != 1
             && now.ms_since(record.received_at) >= RECEIPT_SURE_MS;

@@ -4,7 +4,7 @@
 //! What waits here is the request, not what was matched with it: it is matched with the bindings of the day when it is
 //! stored. While anything waits every new request goes behind it. Requests stand in segments, in frames with checksums; a
 //! segment goes when all of it is stored. There is no cursor on the disk: what a new process finds may be stored already,
-//! so the store is asked for the receipts' ids first.
+//! so it is appended under the ids that it was answered with; see [`drain`].
 //!
 //! One lock guards all of the state, so that a request is either in the spool before it is handed over to the database,
 //! or after it, and never beside it.
