@@ -37,7 +37,8 @@ pub type QueueNumber = i32;
 /// A job that is to be inserted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
-    /// Its id.
+    /// Its id. The first job that is made together with an event has the event's: one index less has to be written for
+    /// it to be found by its event.
     pub id: JobId,
     /// Whose it is.
     pub tenant: TenantId,

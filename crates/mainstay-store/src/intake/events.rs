@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::queries::{self as q, event_columns};
 use crate::{
     built::{Built, Newest},
+    jobs::list::of_events,
     sql::Row,
     tx::SqlTx,
     verbs::{LOOK_MAX, bounded, id_floor, unknown, values},
@@ -242,17 +243,19 @@ fn narrow(built: &mut Built, filter: &EventFilter) {
     };
     if let Some(provider_id) = &filter.provider_id {
         // The deduplication record leads to it.
-        built.bind(" AND e.provider_id = ", &**provider_id, "").bind(
-            " AND e.id IN (SELECT k.event_id FROM dedup AS k WHERE k.tenant_id = $1 AND k.key = ",
-            &scheme::dedup_key(provider_id)[..],
-            // Whichever source it came by: it may be another tenant's, which finds the tenant of each event.
-            " AND k.source_number IN (
+        built
+            .bind(" AND e.provider_id = ", &**provider_id, "")
+            .bind(
+                " AND e.id IN (SELECT k.event_id FROM dedup AS k WHERE k.key = ",
+                Uuid::from_bytes(scheme::dedup_key(provider_id)),
+                // Whichever source it came by: it may be another tenant's, which finds the tenant of each event.
+                " AND k.source_number IN (
                 WITH RECURSIVE number (n) AS (
                     SELECT 1 UNION ALL SELECT n + 1 FROM number
                     WHERE n < (SELECT c.source_number FROM config_version AS c WHERE c.id = 1)
                 )
                 SELECT n FROM number))",
-        );
+            );
     }
     if !filter.ids.is_empty() {
         built.bind_list(" AND e.id IN", filter.ids.iter().copied());
@@ -265,9 +268,7 @@ pub(crate) fn tally(tenant: TenantId, events: &[EventId]) -> Built {
         "SELECT j.event_id, j.state, count(*) FROM job_state AS j WHERE j.tenant_id = $1",
         vec![tenant.into()],
     );
-    built
-        .bind_list(" AND j.event_id IN", events.iter().copied())
-        .push(" GROUP BY j.event_id, j.state");
+    of_events(&mut built, events).push(" GROUP BY j.event_id, j.state");
     built
 }
 

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::queries as q;
 use crate::{
     built::Built,
+    jobs::list::of_events,
     sql::{Row, Sql},
     tx::SqlTx,
     verbs::{bounded, id_floor, values},
@@ -211,10 +212,10 @@ fn ended(tally: Option<&JobTally>) -> bool {
 /// The jobs of these events.
 pub(crate) fn jobs_of(tenant: TenantId, events: &[EventId]) -> Built {
     let mut built = Built::new(
-        "SELECT id FROM job WHERE tenant_id = $1",
+        "SELECT j.id FROM job AS j WHERE j.tenant_id = $1",
         vec![tenant.into()],
     );
-    built.bind_list(" AND event_id IN", events.iter().copied());
+    of_events(&mut built, events);
     built
 }
 

@@ -29,7 +29,7 @@ macro_rules! event_columns {
             (SELECT s.name FROM source AS s WHERE s.tenant_id = $1 AND s.id = e.source_id),
             e.provider_id, e.kind, e.received_at, e.occurred_at, e.receipt_id, e.payload_bytes,
             (SELECT d.deliveries FROM dedup AS d
-                WHERE d.tenant_id = $1 AND d.source_number = e.source_number AND d.key = e.dedup_key)"
+                WHERE d.source_number = e.source_number AND d.key = e.dedup_key)"
     };
 }
 pub(crate) use event_columns;

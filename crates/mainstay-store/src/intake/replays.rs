@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::queries as iq;
 use crate::{
     built::Built,
+    jobs::list::of_events,
     queries,
     sql::{Row, Value},
     tx::SqlTx,
@@ -62,11 +63,11 @@ queries! {
     REPLAY_OPEN: System = "SELECT count(*) FROM replay AS r WHERE r.state <= 1 AND r.tenant_id IS NULL";
     REPLAY_OPEN_OWN: Tenant = "SELECT count(*) FROM replay AS r WHERE r.state <= 1 AND r.tenant_id = $1";
     REPLAYS_OF_EVENT: System = concat!(replay_columns!(), "
-        WHERE r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2)
+        WHERE r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2 AND j.event_id <> j.id)
         ORDER BY r.id DESC");
     REPLAYS_OF_EVENT_OWN: Tenant = concat!(replay_columns!(), "
         WHERE r.tenant_id = $1
-            AND r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2)
+            AND r.id IN (SELECT j.replay_id FROM job AS j WHERE j.tenant_id = $1 AND j.event_id = $2 AND j.event_id <> j.id)
         ORDER BY r.id DESC");
     REPLAY_EXPIRE: System = "
         DELETE FROM replay WHERE id IN (
@@ -287,7 +288,7 @@ pub(crate) fn done(tenant: TenantId, events: &[EventId]) -> Built {
         "SELECT j.event_id, j.binding_id, j.endpoint_id FROM job_state AS j WHERE j.tenant_id = $1 AND j.state = 'done'",
         vec![tenant.into()],
     );
-    built.bind_list(" AND j.event_id IN", events.iter().copied());
+    of_events(&mut built, events);
     built
 }
 

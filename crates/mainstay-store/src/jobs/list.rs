@@ -1,7 +1,7 @@
 //! Lists of jobs, and how jobs and attempts are read.
 
 use mainstay_domain::{
-    BindingId, Category, ReplayId, StoreResult, TenantId,
+    BindingId, Category, EventId, ReplayId, StoreResult, TenantId,
     jobs::{Attempt, Job, JobFilter, JobState, Outcome},
 };
 use uuid::Uuid;
@@ -65,14 +65,25 @@ pub(crate) fn page(tenant: TenantId, filter: &JobFilter, limit: i64) -> Built {
         // There are few: this leads there instead of through all jobs.
         built.push(" AND j.id IN (SELECT l.job_id FROM dead_letter AS l WHERE l.tenant_id = $1)");
     }
+    if let Some(event) = filter.event {
+        of_events(&mut built, &[event]);
+    }
     built
         .bind_some(" AND j.state = ", filter.state.map(JobState::as_str), "")
         .bind_some(" AND j.queue = ", filter.queue, "")
         .bind_some(" AND j.kind = ", filter.kind.as_deref(), "")
-        .bind_some(" AND j.event_id = ", filter.event, "")
         .bind_some(" AND j.id < ", filter.before, "")
         .bind(" ORDER BY j.id DESC LIMIT ", limit, "");
     built
+}
+
+/// Goes on with the condition that the job `j` is one of these events'. The first that an event brought has its id, so
+/// that nothing has to lead there; an index leads to the others.
+pub(crate) fn of_events<'b>(built: &'b mut Built, events: &[EventId]) -> &'b mut Built {
+    built
+        .bind_list(" AND (j.id IN", events.iter().copied())
+        .bind_list(" OR (j.event_id IN", events.iter().copied())
+        .push(" AND j.event_id <> j.id))")
 }
 
 pub(super) fn job(row: &Row) -> StoreResult<Job> {

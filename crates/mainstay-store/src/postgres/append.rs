@@ -31,8 +31,8 @@ macro_rules! append {
         concat!(
             "
     WITH d AS (
-        INSERT INTO dedup (source_number, key, tenant_id, event_id, body_hash, main_key, deliveries)
-        SELECT n.*, 1 FROM unnest($1::dedup_row[]) AS n
+        INSERT INTO dedup (source_number, key, event_id, body_hash, main_key, deliveries)
+        SELECT n.*, 1 FROM unnest($1::dedup_key_row[]) AS n
         WHERE (SELECT version FROM config_version WHERE id = 1) = $4
         ON CONFLICT (source_number, key) DO NOTHING
         RETURNING event_id
@@ -40,7 +40,7 @@ macro_rules! append {
         INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
             occurred_at, receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers,
             config_version)
-        SELECT n.*, $4 FROM unnest($2::event_request_row[]) AS n
+        SELECT n.*, $4 FROM unnest($2::event_keyed_row[]) AS n
         WHERE (n.id IN (SELECT event_id FROM d)) IS TRUE
         RETURNING receipt_id
     ), ",
@@ -176,8 +176,8 @@ pub(super) async fn append_new(
     let (begun, new, committed) = join3(
         client.batch_execute(BEGIN),
         conn.rows(append, &params),
-        // The empty SELECT fails when a statement has failed: a bare COMMIT would roll back and say nothing.
-        client.batch_execute("SELECT; COMMIT"),
+        // After a statement that failed it rolls back and says nothing: the answers before it are looked at first.
+        client.batch_execute("COMMIT"),
     )
     .await;
     begun.map_err(|error| conn.error(&error))?;

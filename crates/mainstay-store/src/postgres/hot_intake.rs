@@ -12,6 +12,8 @@ use mainstay_domain::{
     EventId, StoreError, StoreResult, Timestamp,
     intake::{Appended, Arrival, NewEvent, NewReceipt},
 };
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{
     conn::PgConn,
@@ -30,13 +32,13 @@ const CONFIG_ALONE: &str = "SELECT pg_advisory_xact_lock(7236276601850232673)";
 /// A statement of its own: its snapshot must be newer than the lock.
 const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
 const DEDUP_INSERT: &str = "
-    INSERT INTO dedup (source_number, key, tenant_id, event_id, body_hash, main_key, deliveries)
-    SELECT n.*, 1 FROM unnest($1::dedup_row[]) AS n
+    INSERT INTO dedup (source_number, key, event_id, body_hash, main_key, deliveries)
+    SELECT n.*, 1 FROM unnest($1::dedup_key_row[]) AS n
     ON CONFLICT (source_number, key) DO NOTHING RETURNING source_number, key";
 /// One by one: no plan ever reads the whole table to join it.
 const DEDUP_GET: &str = "
     SELECT d.source_number, d.key, d.event_id, d.body_hash, d.main_key
-    FROM unnest($1::integer[], $2::bytea[]) AS k (source_number, key)
+    FROM unnest($1::integer[], $2::uuid[]) AS k (source_number, key)
     CROSS JOIN LATERAL (
         SELECT * FROM dedup WHERE dedup.source_number = k.source_number AND dedup.key = k.key LIMIT 1
     ) AS d";
@@ -48,7 +50,7 @@ const EVENT_INSERT: &str = "
     INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
         occurred_at, receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers,
         config_version)
-    SELECT n.*, $2::bigint FROM unnest($1::event_request_row[]) AS n";
+    SELECT n.*, $2::bigint FROM unnest($1::event_keyed_row[]) AS n";
 const WAITING_INSERT: &str = "
     INSERT INTO event_waiting (id, source_id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
         receipt_id, payload_bytes, payload_zstd, payload)
@@ -277,7 +279,7 @@ impl PgConn<'_> {
                     &id,
                     &source,
                     &event.source_number,
-                    &&root.keys[0][..],
+                    &Uuid::from_bytes(root.keys[0]),
                     &event.provider_id,
                     &event.kind,
                     &receipt.received_at.micros(),
@@ -309,7 +311,7 @@ impl PgConn<'_> {
         let mut records = Rows::default();
         for ((_, key), index) in &rows {
             let root = &batch.roots[*index];
-            let main = (*key != root.keys[0]).then_some(&root.keys[0][..]);
+            let main = (*key != root.keys[0]).then_some(&root.keys[0]);
             records.push(|row| dedup_put(row, root.event, key, main));
         }
         let (_, version, inserted) = try_join3(
@@ -324,23 +326,26 @@ impl PgConn<'_> {
         if inserted.len() == rows.len() {
             return Ok(());
         }
-        let inserted: StoreResult<HashSet<Key>> = inserted
+        let key = |row: &Row, column| row.get::<_, Uuid>(column).into_bytes();
+        let inserted: HashSet<Key> = inserted
             .iter()
-            .map(|row| Ok((row.get(0), fixed(row.get(1))?)))
+            .map(|row| (row.get(0), key(row, 1)))
             .collect();
-        let inserted = inserted?;
         let numbers: Vec<i32> = rows.iter().map(|((number, _), _)| *number).collect();
-        let keys: Vec<&[u8]> = rows.iter().map(|((_, key), _)| &key[..]).collect();
+        let keys: Vec<Uuid> = rows
+            .iter()
+            .map(|((_, key), _)| Uuid::from_bytes(*key))
+            .collect();
         // A statement of its own: it sees what the insert had to wait for.
         let found = self.rows(DEDUP_GET, &[&numbers, &keys]).await?;
         let mut known: HashMap<Key, Known> = HashMap::with_capacity(found.len());
         for row in &found {
-            let key: [u8; 16] = fixed(row.get(1))?;
-            let main = row.get::<_, Option<&[u8]>>(4).map_or(Ok(key), fixed)?;
+            let key = key(row, 1);
+            let main = row.get::<_, Option<Uuid>>(4);
             let one = Known {
                 event: EventId::from_uuid(row.get(2)),
-                body_hash: fixed(row.get(3))?,
-                main,
+                body_hash: row.get::<_, i64>(3).to_be_bytes(),
+                main: main.map_or(key, Uuid::into_bytes),
             };
             known.insert((row.get(0), key), one);
         }
@@ -374,7 +379,8 @@ impl PgConn<'_> {
             let Some(known) = root.known else { continue };
             for key in root.keys.iter().filter(|key| of(key).is_none()) {
                 let event = known.event.uuid();
-                let (key, hash, main) = (&key[..], &known.body_hash[..], &known.main[..]);
+                let hash = i64::from_be_bytes(known.body_hash);
+                let (key, main) = (Uuid::from_bytes(*key), Uuid::from_bytes(known.main));
                 self.run(DEDUP_POINT, &[&number, &key, &event, &hash, &main])
                     .await?;
             }
@@ -399,11 +405,8 @@ impl PgConn<'_> {
         counts.sort_unstable();
         self.prepare(DEDUP_AGAIN).await?;
         let count = |((number, key), more): (Key, i32)| async move {
-            match self.run(DEDUP_AGAIN, &[&number, &&key[..], &more]).await? {
-                // It was given to its tenant while this waited for it: the new record is seen by a new statement.
-                0 => self.run(DEDUP_AGAIN, &[&number, &&key[..], &more]).await,
-                changed => Ok(changed),
-            }
+            let key = Uuid::from_bytes(key);
+            self.run(DEDUP_AGAIN, &[&number, &key, &more]).await
         };
         try_join_all(counts.into_iter().map(count))
             .await
@@ -416,17 +419,12 @@ pub(super) fn dedup_put(
     row: &mut RowWriter<'_>,
     event: &NewEvent,
     key: &[u8; 16],
-    main: Option<&[u8]>,
+    main: Option<&[u8; 16]>,
 ) {
-    row.put(event.source_number).put(&key[..]);
-    row.put(event.tenant.uuid()).put(event.id.uuid());
-    row.put(&event.body_hash[..]).put(main);
-}
-
-fn fixed<const N: usize>(bytes: &[u8]) -> StoreResult<[u8; N]> {
-    bytes
-        .try_into()
-        .map_err(|_| StoreError::Corrupt("a digest of another length".into()))
+    row.put(event.source_number).put(Uuid::from_bytes(*key));
+    row.put(event.id.uuid());
+    row.put(i64::from_be_bytes(event.body_hash));
+    row.put(main.map(|main| Uuid::from_bytes(*main)));
 }
 
 /// The rows of new events.
@@ -449,7 +447,7 @@ pub(super) fn event_put(
     let (receipt, within) = (&arrival.receipt, within_event(arrival));
     row.put(event.tenant.uuid()).put(event.id.uuid());
     row.put(event.source.uuid()).put(event.source_number);
-    row.put(&key[..]).put(&*event.provider_id);
+    row.put(Uuid::from_bytes(*key)).put(&*event.provider_id);
     row.put(&*event.kind).put(receipt.received_at.micros());
     row.put(event.occurred_at.map(Timestamp::micros));
     row.put(receipt.id.uuid()).put(event.payload_bytes);

@@ -36,7 +36,7 @@ macro_rules! insert {
 pub(super) const JOB_INSERT: &str = insert!();
 const JOB_INSERT_UNLESS: &str = concat!(
     insert!(),
-    " ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id IS NOT NULL DO NOTHING"
+    " ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id <> id DO NOTHING"
 );
 
 /// The snapshot of now; which cluster counted it; whether rows are from a future that only a restore can bring.

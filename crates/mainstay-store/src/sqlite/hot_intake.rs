@@ -17,8 +17,8 @@ const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
 const DEDUP_GET: &str =
     "SELECT event_id, body_hash, main_key FROM dedup WHERE source_number = ?1 AND key = ?2";
 const DEDUP_INSERT: &str = "
-    INSERT INTO dedup (source_number, key, tenant_id, event_id, body_hash, deliveries, main_key)
-    VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6) ON CONFLICT (source_number, key) DO NOTHING";
+    INSERT INTO dedup (source_number, key, event_id, body_hash, deliveries, main_key)
+    VALUES (?1, ?2, ?3, ?4, 1, ?5) ON CONFLICT (source_number, key) DO NOTHING";
 const DEDUP_AGAIN: &str =
     "UPDATE dedup SET deliveries = deliveries + 1 WHERE source_number = ?1 AND key = ?2";
 const EVENT_INSERT: &str = "
@@ -191,7 +191,6 @@ impl<'c> Append<'c> {
         let inserted = self.dedup_insert.execute(params![
             event.source_number,
             &key[..],
-            &event.tenant.uuid().as_bytes()[..],
             &as_of.event.uuid().as_bytes()[..],
             &as_of.body_hash[..],
             main,

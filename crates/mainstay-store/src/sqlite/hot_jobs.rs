@@ -23,7 +23,7 @@ const JOB_INSERT: &str = "
     INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
         created_at, retry, payload)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-    ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id IS NOT NULL DO NOTHING";
+    ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id <> id DO NOTHING";
 
 const DISCOVER: &str = "
     SELECT seq, tenant_id, id, queue, band, run_at FROM job WHERE seq > ?1 ORDER BY seq LIMIT ?2";

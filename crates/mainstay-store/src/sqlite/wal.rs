@@ -21,8 +21,9 @@ use super::{error::map_error, open::open_writer};
 pub(super) const PAGES_BOUND: u32 = 16_000;
 /// Pages that are left to copy when the writer is asked to wait: 2 MiB.
 const PAGES_REST: u32 = 256;
-/// The longest that the writer waits.
-const WAIT: Duration = Duration::from_millis(500);
+/// The longest that the writer waits. Readers do not make it longer: a checkpoint leaves what they hold back, so it ends
+/// when the disk has taken the rest. A disk that takes longer than this is not waited for.
+const WAIT: Duration = Duration::from_secs(5);
 /// A log that has not grown for so long is copied whole and starts over. Its file stays as it is: commits that write over
 /// what there is wait less for the disk than commits that make the file longer.
 const IDLE: Duration = Duration::from_secs(2);

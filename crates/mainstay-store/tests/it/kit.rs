@@ -153,9 +153,13 @@ impl World {
         }
     }
 
-    /// An event with this provider's id, and one job.
+    /// An event with this provider's id, and one job, which has the event's id as intake makes it.
     pub(crate) fn event(&self, provider_id: &str, ms: i64) -> NewEvent {
         let id = EventId::new(self.at(ms), &*self.random);
+        let job = NewJob {
+            id: JobId::from_uuid(id.uuid()),
+            ..self.job_of(id, ms)
+        };
         NewEvent {
             id,
             tenant: self.tenant,
@@ -168,7 +172,7 @@ impl World {
             body_hash: *b"the body",
             payload: blob(provider_id.as_bytes()),
             payload_bytes: provider_id.len() as i64,
-            jobs: vec![self.job_of(id, ms)],
+            jobs: vec![job],
             waits_for: Vec::new(),
             check: SchemaCheck::None,
         }

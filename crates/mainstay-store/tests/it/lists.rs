@@ -1,7 +1,7 @@
 //! Lists: their filters, and that paging through them shows what one big page shows.
 
 use mainstay_domain::{
-    Category, EventId, Scope, StoreExt,
+    Category, EventId, JobId, Scope, StoreExt,
     intake::{Event, EventFilter, EventStatus, Verdict},
     jobs::{Attempt, DeadLetter, DeadLetterFilter, Job, JobFilter, JobState, NewJob, Outcome},
 };
@@ -273,6 +273,44 @@ on_both!(
             assert!(!whole.is_empty());
             paged(&whole, |last, limit| wait(receipts(last, limit)));
         }
+    }
+);
+
+on_both!(
+    all_jobs_of_an_event_are_found_whether_they_have_its_id_or_not,
+    |db| async {
+        let world = World::new(db).await;
+        let mut several = world.arrival("evt_1", 10);
+        let event = several.events[0].id;
+        several.events[0].jobs.push(world.job_of(event, 11));
+        several.events[0].jobs.push(world.job_of(event, 12));
+        let mut wanted: Vec<JobId> = several.events[0].jobs.iter().map(|job| job.id).collect();
+        wanted.reverse();
+        let other = world.arrival("evt_2", 11);
+        world.append(vec![several, other]).await;
+        let filter = JobFilter {
+            event: Some(event),
+            ..JobFilter::default()
+        };
+        for scope in [SYSTEM, world.scope()] {
+            let found = run!(world.store, scope, [filter], |tx| tx.job_list(&filter, 10));
+            let found: Vec<JobId> = found
+                .expect("it answers")
+                .iter()
+                .map(|job| job.id)
+                .collect();
+            assert_eq!(found, wanted);
+            let event = run!(world.store, scope, [], |tx| tx.event_get(event));
+            let tally = event.expect("it answers").expect("it is there").jobs;
+            assert_eq!((tally.total, tally.waiting), (3, 3));
+        }
+        let pending = EventFilter {
+            status: Some(EventStatus::Pending),
+            ..EventFilter::default()
+        };
+        let found = run!(world.store, SYSTEM, [pending], |tx| tx
+            .event_list(&pending, 10));
+        assert_eq!(found.expect("it answers").len(), 2);
     }
 );
 

@@ -2,7 +2,7 @@
 
 use mainstay_domain::{
     LinkId, StoreExt, TenantId, Timestamp,
-    intake::{HandlerRef, links::SourceLink},
+    intake::{HandlerRef, links::SourceLink, scheme},
     jobs::{Endpoint, secret::EndpointSecret},
 };
 use mainstay_store::{
@@ -209,5 +209,49 @@ on_both!(
             "SELECT e.provider_id FROM event AS e JOIN receipt AS r ON r.id = e.receipt_id ORDER BY e.id",
         );
         assert_eq!(found.await, ["evt_1", "evt_2"]);
+    }
+);
+
+on_both!(
+    the_way_back_from_lean_records_gives_them_to_the_tenants_of_their_events,
+    |db| async {
+        let world = World::new(db).await;
+        let mut other = world.arrival("evt_1", 30);
+        other.events[0].body_hash = *b"another!";
+        let (mut keyed, two) = (world.arrival("evt_2", 20), ["evt_2", "signed"]);
+        keyed.events[0].dedup_keys = two.map(scheme::dedup_key).to_vec();
+        for arrival in [world.arrival("evt_1", 10), keyed, other] {
+            world.append(vec![arrival]).await;
+        }
+        db.store().close().await;
+        let records = match db.place() {
+            Place::Sqlite(_) => {
+                "SELECT lower(hex(key)) || ' ' || lower(hex(body_hash)) || ' ' || CAST(deliveries AS text) || ' ' ||
+                    coalesce(nullif(lower(hex(main_key)), ''), 'main') FROM dedup ORDER BY key"
+            }
+            Place::Postgres(_) => {
+                "SELECT encode(key, 'hex') || ' ' || encode(body_hash, 'hex') || ' ' || CAST(deliveries AS text) || ' ' ||
+                    coalesce(encode(main_key, 'hex'), 'main') FROM dedup ORDER BY key"
+            }
+        };
+        let hex = |name: &str| format!("{:032x}", u128::from_be_bytes(scheme::dedup_key(name)));
+        let body = format!("{:016x}", u64::from_be_bytes(*b"the body"));
+        let mut expected = vec![
+            format!("{} {body} 2 main", hex("evt_1")),
+            format!("{} {body} 1 main", hex("evt_2")),
+            format!("{} {body} 1 {}", hex("signed"), hex("evt_2")),
+        ];
+        expected.sort();
+
+        down(db, 13).await.expect("it goes down");
+        assert_eq!(texts(db, records).await, expected);
+        let whose = "SELECT CAST(count(*) AS text) FROM dedup AS d
+            JOIN event AS e ON e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.source_number = d.source_number";
+        assert_eq!(texts(db, whose).await, ["3"]);
+
+        up(db).await;
+        let found = "SELECT e.provider_id || ' ' || CAST(d.deliveries AS text) FROM event AS e
+            JOIN dedup AS d ON d.source_number = e.source_number AND d.key = e.dedup_key ORDER BY e.id";
+        assert_eq!(texts(db, found).await, ["evt_1 2", "evt_2 1"]);
     }
 );

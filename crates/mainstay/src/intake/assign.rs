@@ -170,7 +170,8 @@ impl Intake {
             // A microsecond apart: jobs of one time come in any order, and these come in that of their events.
             let at = Timestamp::from_micros(now.micros() + place);
             let wanted = self.wanted(door, &event.kind, tenant, || subject.unwrap_or_default());
-            step.jobs.extend(self.jobs(wanted, event.id, tenant, at));
+            step.jobs
+                .extend(self.jobs(wanted, event.id, None, tenant, at));
         }
         if step.events.is_empty() {
             return Ok(0);

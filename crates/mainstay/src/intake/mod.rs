@@ -446,7 +446,8 @@ impl Intake {
                         headers: &headers_kept(&inbound.headers, door.credential_header()),
                     })
                 });
-                let jobs = self.jobs(wanted, id, tenant, jobs_at);
+                let first = (jobs_at == inbound.received_at).then_some(id);
+                let jobs = self.jobs(wanted, id, first, tenant, jobs_at);
                 (tenant, jobs, Vec::new())
             }
             Whose::Unknown(values) => (TenantId::NIL, Vec::new(), values),
@@ -498,17 +499,22 @@ impl Intake {
         said == Filtered::Passed
     }
 
+    /// `first`: the event, if it comes at the same time; the first of its jobs then has its id (see [`NewJob::id`]).
     fn jobs(
         &self,
         wanted: Vec<Wanted>,
         event: EventId,
+        mut first: Option<EventId>,
         tenant: TenantId,
         now: Timestamp,
     ) -> Vec<NewJob> {
         wanted
             .into_iter()
             .map(|wanted| NewJob {
-                id: JobId::new(now, &*self.random),
+                id: match first.take() {
+                    Some(event) => JobId::from_uuid(event.uuid()),
+                    None => JobId::new(now, &*self.random),
+                },
                 tenant,
                 queue: wanted.queue,
                 band: BAND,
@@ -666,7 +672,7 @@ impl Intake {
                 headers: &serde_json::Map::new(),
             })
         });
-        let jobs = self.jobs(wanted, id, tenant, now);
+        let jobs = self.jobs(wanted, id, Some(id), tenant, now);
         let event = NewEvent {
             id,
             tenant,

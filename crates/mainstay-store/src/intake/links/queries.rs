@@ -75,14 +75,7 @@ queries! {
             w.occurred_at, w.receipt_id, $3, w.payload_bytes, w.payload_zstd, w.payload
         FROM event_waiting AS w WHERE w.id = $2
         ON CONFLICT (tenant_id, id) DO NOTHING";
-    WAITING_DELETE: Platform = "DELETE FROM event_waiting WHERE id = $1 RETURNING source_number, dedup_key";
-    /// A row never changes its tenant: the record that belonged to nobody goes, and its tenant's own comes.
-    DEDUP_TAKE: Tenant = "
-        DELETE FROM dedup WHERE tenant_id = $1 AND source_number = $2 AND key = $3
-        RETURNING event_id, body_hash, deliveries, main_key";
-    DEDUP_GIVE: Tenant = "
-        INSERT INTO dedup (tenant_id, source_number, key, event_id, body_hash, deliveries, main_key)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    WAITING_DELETE: Platform = "DELETE FROM event_waiting WHERE id = $1";
 
     WAITING_EXPIRE: Platform = "
         DELETE FROM event_waiting WHERE id IN (

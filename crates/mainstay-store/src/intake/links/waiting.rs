@@ -149,24 +149,14 @@ impl SqlTx<'_> {
         self.system()?;
         self.config_hold(config_version).await?;
         let mut given = Vec::with_capacity(events.len());
-        let mut records = Vec::with_capacity(events.len());
         for (event, tenant) in events {
             let params = values![*tenant, *event, config_version];
             if !self.changed(&q::WAITING_ASSIGN, params).await? {
                 continue;
             }
-            let read = |row: &Row| Ok((row.get::<i32>(0)?, row.get::<Vec<u8>>(1)?));
-            let key = self
-                .first(&q::WAITING_DELETE, values![*event], read)
-                .await?;
-            records.extend(key.map(|key| (key, *tenant)));
+            self.execute(&q::WAITING_DELETE, values![*event]).await?;
             self.violation_move(*event, *tenant).await?;
             given.push(*event);
-        }
-        // In the order in which appends take them, so that nobody waits in a circle.
-        records.sort();
-        for ((number, key), tenant) in records {
-            self.dedup_move(number, &key, tenant).await?;
         }
         let ours: Vec<NewJob> = jobs
             .iter()
@@ -175,24 +165,6 @@ impl SqlTx<'_> {
             .collect();
         self.job_insert(&ours).await?;
         Ok(given)
-    }
-
-    /// From now on the tenant sees how often its event was delivered.
-    async fn dedup_move(&mut self, number: i32, key: &[u8], tenant: TenantId) -> StoreResult<()> {
-        let taken = values![TenantId::NIL, number, key];
-        let Some(row) = self.rows(&q::DEDUP_TAKE, taken).await?.pop() else {
-            return Ok(());
-        };
-        let params = values![
-            tenant,
-            number,
-            key,
-            row.get::<EventId>(0)?,
-            row.get::<Vec<u8>>(1)?,
-            row.get::<i32>(2)?,
-            row.get::<Option<Vec<u8>>>(3)?,
-        ];
-        self.execute(&q::DEDUP_GIVE, params).await.map(|_| ())
     }
 
     pub(super) async fn waiting_let_go(

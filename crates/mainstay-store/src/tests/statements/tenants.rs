@@ -28,7 +28,6 @@ const TENANT_TABLES: &[&str] = &[
     "billing_event",
     "binding",
     "dead_letter",
-    "dedup",
     "endpoint",
     "event",
     "event_schema",
