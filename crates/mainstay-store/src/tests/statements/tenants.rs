@@ -38,6 +38,8 @@ const TENANT_TABLES: &[&str] = &[
     "idempotency",
     "job",
     "job_state",
+    "line",
+    "line_job",
     "replay",
     "signal",
     "source",
