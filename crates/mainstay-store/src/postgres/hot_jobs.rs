@@ -160,11 +160,11 @@ static DELAYED: Sized = sized!(
     ""
 );
 static RETRIES: Sized = sized!(
-    "SELECT a.tenant_id, a.job_id, a.queue,
-        (SELECT j.band FROM job AS j WHERE j.tenant_id = a.tenant_id AND j.id = a.job_id), a.next_at, a.attempt, a.tries,
-        (SELECT j.order_key FROM job AS j WHERE j.tenant_id = a.tenant_id AND j.id = a.job_id) IS NOT NULL,
-        a.code
+    "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL, a.code
     FROM attempt AS a
+    LEFT JOIN LATERAL (
+        SELECT job.band, job.order_key FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
+    ) AS j ON true
     WHERE a.queue = $1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > ($2, $3, $4)
         AND a.next_at <= $5
         AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
