@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use mainstay_domain::{
     EndpointId, JobId, LineId, Scope, StoreExt, StoreResult, TenantId,
+    intake::ordering::key_of,
     jobs::{Line, LineFilter, QueueNumber},
 };
 use serde::{Deserialize, Serialize};
@@ -208,7 +209,7 @@ async fn line_list(
         tenant: resolve::tenant_filter(&app, &caller, query.tenant.as_deref()).await?,
         queue: query.queue(&app, &caller, &names).await?,
         parked: query.state.map(|state| state == LineStateName::Parked),
-        key: query.key.map(Into::into),
+        key: query.key.map(|key| key_of(&key)),
         before: cursor.map(|cursor| LineId::from_uuid(cursor.id)),
     };
     let rows = app

@@ -2,7 +2,7 @@
 
 use mainstay::jobs::dead_letter::{self, End};
 use mainstay_domain::{
-    Category, JobId,
+    Category, Clock, JobId,
     jobs::{
         DeadLetterFilter, Endpoint, JobOrder, LineFilter, NewJob, OnDead, Outcome,
         retry::RetryPolicy, settings::EndpointSettings,
