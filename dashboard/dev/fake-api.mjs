@@ -559,6 +559,8 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
         backlog: { ...backlog, scheduled: world.jobs.filter(({ state }) => state === "scheduled").length },
         oldest_waiting_secs: world.oldestWaiting(),
         dead_letters: world.jobs.filter(({ state }) => state === "dead").length,
+        lines_parked: world.lines().length,
+        jobs_parked: world.lines().reduce((sum, { waiting }) => sum + waiting, 0),
         sources: world.sources,
         endpoints: world.endpointList(),
       };
@@ -739,6 +741,18 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     const found = (n, kind, path, before, after) => ({ id: `drf_${n}`, event_type: event.type, kind, path, before, after, event_id: event.id, found_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
     return [found(3, "field_type", "/data/object/amount", "number", "string"), found(2, "new_field", "/data/object/tax", "", "object"), found(1, "api_version", "", "2025-09-30", "2026-10-28")].filter((each) => !world.seen?.includes(each.id));
   };
+
+  // The key of each endpoint's first dead letter is parked behind it.
+  world.lines = (endpoint) =>
+    world.endpoints
+      .filter(({ id, name }) => !endpoint || id === endpoint || name === endpoint)
+      .flatMap(({ id, name, tenant_id }) => {
+        const head = world.jobs.find((job) => job.endpoint_id === id && job.state === "dead");
+        if (!head) return [];
+        const line = head.id.replace("job_", "lin_");
+        return [{ id: line, tenant_id, queue: head.queue, endpoint_id: id, endpoint_name: name, key: `cus_${line.slice(-6)}`, state: "parked", head_job_id: head.id, waiting: 3, since: head.created_at, parked_at: head.finished_at }];
+      })
+      .filter(({ id }) => !world.released?.has(id));
 
   const routes = {
     "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),
@@ -928,6 +942,13 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       if (["done", "dead", "cancelled"].includes(job.state)) throw new Refused(409, "job_finished", "The job has finished", "There is nothing left to cancel.");
       Object.assign(job, { state: "cancelled", finished_at: iso(Date.now()), next_attempt_at: null, last_error: body.reason ?? null });
       world.record("job.cancel", job.id, { reason: body.reason ?? null });
+    },
+    "GET /v1/lines": (_, url) => page(world.lines(url.searchParams.get("endpoint")), url),
+    "POST /v1/lines/:id/release": (_, __, { id }) => {
+      const line = world.lines().find((each) => each.id === id) ?? raise(missing("line"));
+      (world.released ??= new Set()).add(id);
+      world.record("line.release", id, {});
+      return { id, passed_job_id: line.head_job_id };
     },
     "GET /v1/job-counts": () => {
       const queues = {};

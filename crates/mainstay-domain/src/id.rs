@@ -155,6 +155,8 @@ ids! {
     EventId = "evt";
     /// A unit of work.
     JobId = "job";
+    /// Jobs that share an ordering key.
+    LineId = "lin";
     /// One replay: a selection of events given to bindings once more.
     ReplayId = "rpl";
     /// An entry of the audit log.

@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mainstay::{intake::spool::SpoolStatus, watch::Durations};
-use mainstay_domain::{Scope, StoreError, StoreExt, Timestamp, jobs::QueueNumber};
+use mainstay_domain::{
+    Scope, StoreError, StoreExt, Timestamp,
+    jobs::{ParkedCount, QueueNumber},
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -256,6 +259,29 @@ fn waiting(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
     Ok(())
 }
 
+/// Ordering keys that wait for a person: counted in the store, so every node says the same. Never by key.
+fn parked(text: &mut String, count: ParkedCount) -> std::fmt::Result {
+    let gauges = [
+        (
+            "lines_parked",
+            "Ordering keys that wait behind a dead letter",
+            count.lines,
+        ),
+        (
+            "jobs_parked",
+            "Jobs that wait behind the dead letter of their key",
+            count.waiting,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        writeln!(
+            text,
+            "# HELP mainstay_{name} {help}.\n# TYPE mainstay_{name} gauge\nmainstay_{name} {value}"
+        )?;
+    }
+    Ok(())
+}
+
 /// How long endpoints took to answer, on this node since it started: only the engine's owner pushes to any.
 fn deliveries(
     text: &mut String,
@@ -402,11 +428,11 @@ fn label(text: &str) -> String {
 /// What the database has to say, if it answers: without it the rest is wanted all the more.
 async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
     let counts = app.store.read(Scope::System("metrics"), |tx| {
-        Box::pin(async move { tx.waiting_counts().await })
+        Box::pin(async move { Ok((tx.waiting_counts().await?, tx.line_parked().await?)) })
     });
     let asked = async { Ok::<_, StoreError>((app.stats.queues(app).await?, counts.await?)) };
     let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, asked).await;
-    let (all, counts) = match asked.unwrap_or(Err(StoreError::Timeout)) {
+    let (all, (counts, lines)) = match asked.unwrap_or(Err(StoreError::Timeout)) {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "metrics are without what the database counts");
@@ -415,7 +441,8 @@ async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
     };
     queues(text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
     deliveries(text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
-    waiting(text, &counts).map_err(Problem::internal)
+    waiting(text, &counts).map_err(Problem::internal)?;
+    parked(text, lines).map_err(Problem::internal)
 }
 
 /// Metrics, as OpenMetrics

@@ -97,6 +97,7 @@ impl World {
             payload: None,
             run_at: None,
             retry: None,
+            order: None,
             created_at: at,
         }
     }

@@ -19,6 +19,8 @@ const THINGS: &[(&str, &str)] = &[
     ("event_waiting", "waiting event"),
     ("idempotency", "idempotency key"),
     ("job", "job"),
+    ("line", "line"),
+    ("line_job", "line"),
     ("queue", "queue"),
     ("receipt", "receipt"),
     ("replay", "replay"),

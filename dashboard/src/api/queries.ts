@@ -125,6 +125,12 @@ export const queries = {
       queryKey: ["dead-letters", "groups", key],
       queryFn: () => unwrap(client.GET("/v1/dead-letters/groups", { params: { query } })),
     }),
+  parkedLines: (endpoint: string) =>
+    queryOptions({
+      queryKey: ["lines", endpoint],
+      queryFn: () => unwrap(client.GET("/v1/lines", { params: { query: { endpoint, state: "parked", limit: LIST_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
 };

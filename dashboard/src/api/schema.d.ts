@@ -583,6 +583,63 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List lines, newest first
+         * @description A line is there as long as one of its jobs has not ended, or parks it.
+         */
+        get: operations["line_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/lines/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a line with the jobs that wait in it */
+        get: operations["line_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/lines/{id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a parked line go on
+         * @description Its next job runs; the dead letter that parked it stays one.
+         */
+        post: operations["line_release"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -1296,6 +1353,7 @@ export interface components {
             handler: components["schemas"]["HandlerRef"];
             id: string;
             name: string;
+            ordering?: components["schemas"]["Ordering"] | null;
             source_id: string;
             source_name: string;
             tenant_id: string;
@@ -1309,6 +1367,7 @@ export interface components {
             filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
+            ordering?: components["schemas"]["Ordering"] | null;
             type_pattern?: string | null;
         };
         /** @description The circuit breaker of an endpoint. */
@@ -1605,6 +1664,7 @@ export interface components {
             filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
+            ordering?: components["schemas"]["Ordering"] | null;
             /** @description The name of its source, whose tenant is the binding's. */
             source: string;
             /** @description Exact types, `prefix.*` or `*`, several separated by commas. */
@@ -2073,6 +2133,7 @@ export interface components {
              */
             max_attempts: number;
             next_attempt_at?: components["schemas"]["Time"] | null;
+            order?: components["schemas"]["JobOrder"] | null;
             queue: string;
             replay_id?: string | null;
             run_at?: components["schemas"]["Time"] | null;
@@ -2092,6 +2153,19 @@ export interface components {
             state: components["schemas"]["JobState"];
         };
         JobId: string;
+        /** @description The order that a job keeps with others of its queue. */
+        JobOrder: {
+            /** @description The ordering key. */
+            key: string;
+            on_dead: components["schemas"]["OnDead"];
+            /**
+             * Format: int64
+             * @description Its place: those with lower numbers come first. Numbers are left out.
+             */
+            position: number;
+            /** @description Whether it waits behind another job with its key. */
+            waits: boolean;
+        };
         /**
          * @description How a job stands.
          * @enum {string}
@@ -2117,6 +2191,7 @@ export interface components {
         /** @description A job with its history. */
         JobWithAttempts: components["schemas"]["Job"] & {
             attempts_list: components["schemas"]["Attempt"][];
+            line?: components["schemas"]["Line"] | null;
             /** @description Its own payload, where it has one that is JSON. */
             payload?: unknown;
         };
@@ -2148,6 +2223,43 @@ export interface components {
             /** @description Every event has this one. */
             fixed: string;
         };
+        /** @description The jobs of one queue that share an ordering key, as long as one of them has not ended. */
+        Line: {
+            endpoint_id?: string | null;
+            endpoint_name?: string | null;
+            /** @description The job that all others wait for. */
+            head_job_id: string;
+            id: string;
+            /** @description The ordering key. */
+            key: string;
+            parked_at?: components["schemas"]["Time"] | null;
+            queue: string;
+            /** @description When the head's turn came. */
+            since: components["schemas"]["Time"];
+            state: components["schemas"]["LineState"];
+            tenant_id: string;
+            /**
+             * Format: int64
+             * @description How many wait behind it.
+             */
+            waiting: number;
+        };
+        /** @description A line that goes on. */
+        LineReleased: {
+            id: string;
+            /** @description The dead letter that was passed by. It stays one, and can still be run again. */
+            passed_job_id: string;
+        };
+        /**
+         * @description Whether a line moves.
+         * @enum {string}
+         */
+        LineState: "parked" | "moving";
+        /** @description A line with the jobs that wait in it. */
+        LineWithJobs: components["schemas"]["Line"] & {
+            /** @description The next first; the first hundred of them. */
+            waiting_job_ids: string[];
+        };
         /** @description What became of values to link. */
         LinksMade: {
             /**
@@ -2178,6 +2290,7 @@ export interface components {
             filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
             name?: components["schemas"]["Name100"] | null;
+            ordering?: components["schemas"]["Ordering"] | null;
             source?: components["schemas"]["Text100"] | null;
             source_id?: components["schemas"]["Text100"] | null;
             /** @description Exact types, `prefix.*` or `*`, several separated by commas. */
@@ -2237,6 +2350,9 @@ export interface components {
         NewJobInput: {
             /** @description A built-in kind, e.g. `noop`. */
             kind: string;
+            on_dead?: components["schemas"]["OnDead"] | null;
+            /** @description Jobs of a tenant and a queue that share it run one at a time, in the order in which they are submitted. */
+            ordering_key?: string | null;
             /** @description Handed to the handler as it is. */
             payload?: unknown;
             /** @description Where it waits. Left out: the kind's own queue. */
@@ -2319,6 +2435,22 @@ export interface components {
             role: components["schemas"]["Role"];
         };
         /**
+         * @description What becomes of a line whose head ends as a dead letter.
+         * @enum {string}
+         */
+        OnDead: "park" | "continue";
+        /**
+         * @description The order that jobs keep: those of one endpoint or queue that share a key run one at a time, in the order of their
+         *     events.
+         */
+        Ordering: {
+            /** @description Where it stands when it does not stand there. Where it stands in neither place the job keeps no order. */
+            fallback?: string | null;
+            /** @description Where the key stands in the event's body: a JSON pointer such as `/data/object/customer`. Empty: no order. */
+            key: string;
+            on_dead?: components["schemas"]["OnDead"];
+        };
+        /**
          * @description How an attempt ended.
          * @enum {string}
          */
@@ -2329,6 +2461,16 @@ export interface components {
             /** Format: int64 */
             dead_letters: number;
             endpoints: components["schemas"]["Endpoint"][];
+            /**
+             * Format: int64
+             * @description Jobs that wait behind these dead letters.
+             */
+            jobs_parked: number;
+            /**
+             * Format: int64
+             * @description Ordering keys of which nothing runs until somebody has dealt with a dead letter.
+             */
+            lines_parked: number;
             now: components["schemas"]["Time"];
             /** Format: int64 */
             oldest_waiting_secs?: number | null;
@@ -2408,6 +2550,7 @@ export interface components {
                 handler: components["schemas"]["HandlerRef"];
                 id: string;
                 name: string;
+                ordering?: components["schemas"]["Ordering"] | null;
                 source_id: string;
                 source_name: string;
                 tenant_id: string;
@@ -2581,6 +2724,7 @@ export interface components {
                  */
                 max_attempts: number;
                 next_attempt_at?: components["schemas"]["Time"] | null;
+                order?: components["schemas"]["JobOrder"] | null;
                 queue: string;
                 replay_id?: string | null;
                 run_at?: components["schemas"]["Time"] | null;
@@ -2603,6 +2747,32 @@ export interface components {
                 role: components["schemas"]["Role"];
                 /** @description The one tenant that it reaches; null: all. */
                 tenant_id?: string | null;
+            }[];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Line: {
+            /** @description What is on it. */
+            items: {
+                endpoint_id?: string | null;
+                endpoint_name?: string | null;
+                /** @description The job that all others wait for. */
+                head_job_id: string;
+                id: string;
+                /** @description The ordering key. */
+                key: string;
+                parked_at?: components["schemas"]["Time"] | null;
+                queue: string;
+                /** @description When the head's turn came. */
+                since: components["schemas"]["Time"];
+                state: components["schemas"]["LineState"];
+                tenant_id: string;
+                /**
+                 * Format: int64
+                 * @description How many wait behind it.
+                 */
+                waiting: number;
             }[];
             /** @description What to pass as `cursor` for the next page; null on the last. */
             next_cursor?: string | null;
@@ -8685,6 +8855,400 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    line_list: {
+        parameters: {
+            query?: {
+                state?: components["schemas"]["LineState"];
+                /** @description A queue's name. */
+                queue?: string;
+                /** @description An endpoint's id or name. */
+                endpoint?: string;
+                /** @description The ordering key. */
+                key?: string;
+                /** @description A tenant's id or slug. */
+                tenant?: string;
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many items at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Line"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    line_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `lin_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineWithJobs"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    line_release: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `lin_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineReleased"];
+                };
             };
             /** @description Something in the request is wrong; `errors` says what */
             400: {

@@ -42,6 +42,7 @@ export type JobState = Schemas["JobState"];
 export type Job = Schemas["Job"];
 export type JobWithAttempts = Schemas["JobWithAttempts"];
 export type Attempt = Schemas["Attempt"];
+export type Line = Schemas["Line"];
 export type Outcome = Schemas["Outcome"];
 export type JobCounts = Schemas["JobCounts"];
 export type DeadLetter = Schemas["DeadLetter"];

@@ -3,7 +3,7 @@ import { clock, duration, exact } from "../lib/format";
 import { Ago, cx } from "../ui/basics";
 import { Body } from "../ui/body";
 import { Icon } from "../ui/icon";
-import { OutcomeBadge, Reason } from "../ui/status";
+import { Badge, OutcomeBadge, Reason } from "../ui/status";
 import css from "../ui/timeline.module.css";
 
 /** Every attempt of a job in order, each with what was sent and what was answered, and when the next one is due. */
@@ -21,14 +21,16 @@ export function Attempts({ job }: { job: JobWithAttempts }) {
 }
 
 function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: boolean }) {
+  // No try: the job waited behind another with its ordering key.
+  const itsTurn = attempt.outcome === "requeued" && attempt.code === "turn_came";
   const opens = attempt.request != null || !!attempt.response_excerpt;
   const head = (
     <>
       {opens ? <Icon name="chevron" className={css.chevron} /> : <span className={css.noChevron} />}
       <span className={css.number} title={`Attempt ${attempt.attempt}`}>{attempt.attempt}</span>
-      <OutcomeBadge outcome={attempt.outcome} />
+      {itsTurn ? <Badge look={{ tone: "run", icon: "play", label: "Its turn came" }} /> : <OutcomeBadge outcome={attempt.outcome} />}
       {attempt.status != null && <span className={css.status}>HTTP {attempt.status}</span>}
-      <Reason category={attempt.category} code={attempt.code} />
+      {!itsTurn && <Reason category={attempt.category} code={attempt.code} />}
       {attempt.by && <span className="secondary">by {attempt.by}</span>}
       <span className={css.took}>
         <time dateTime={attempt.started_at} title={exact(attempt.started_at)}>{clock(attempt.started_at, true)}</time>

@@ -14,6 +14,7 @@ import { EndpointBadge } from "../ui/status";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
 import { EndpointForm } from "./endpoint-form";
+import { ParkedLines } from "./lines";
 
 const back = { href: "/endpoints", label: "Endpoints" };
 
@@ -114,6 +115,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
           </div>
           <div className={detail.stack}>
             <Bindings endpoint={endpoint} />
+            <ParkedLines endpoint={endpoint} />
             {canWrite && (
               <Panel title="Secret and deletion">
                 <div className={detail.stack}>

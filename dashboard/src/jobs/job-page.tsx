@@ -80,6 +80,15 @@ export function JobPage({ id }: { id: string }) {
                 ...(job.replay_id ? ([["Replay", <Id key="replay" value={job.replay_id} />]] as [string, React.ReactNode][]) : []),
                 ["Queue", <span key="queue">{job.queue}</span>],
                 ["Made", absolute(job.created_at)],
+                ...(job.order ? ([["Ordering key", <code key="key">{job.order.key}</code>]] as [string, React.ReactNode][]) : []),
+                ...(job.order?.waits && job.line
+                  ? ([
+                      [
+                        "Waits behind",
+                        <Link key="head" href={`/jobs/${job.line.head_job_id}`}>{job.line.state === "parked" ? "a dead letter" : "another job"}</Link>,
+                      ],
+                    ] as [string, React.ReactNode][])
+                  : []),
                 ...(job.run_at ? ([["Not before", absolute(job.run_at)]] as [string, React.ReactNode][]) : []),
                 ["Finished", job.finished_at ? absolute(job.finished_at) : <span key="not" className="muted">not yet</span>],
               ]}

@@ -23,6 +23,10 @@ describe("what needs attention", () => {
     expect(texts({ endpoints: [endpoint("a", "open"), endpoint("b", "open")] })).toEqual(["2 endpoints are cut off"]);
   });
 
+  it("is a key that waits behind a dead letter", () => {
+    expect(texts({ lines_parked: 1, jobs_parked: 3 })).toEqual(["1 key parked, 3 jobs behind"]);
+  });
+
   it("is not an endpoint that a person has disabled", () => {
     expect(texts({ endpoints: [endpoint("crm", "open", false)] })).toEqual([]);
   });

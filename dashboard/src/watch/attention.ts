@@ -34,6 +34,13 @@ export function mattersOf(overview: Overview): Matter[] {
       href: `/dead-letters?period=${overview.window}`,
     });
   }
+  if (overview.lines_parked > 0) {
+    matters.push({
+      tone: "bad",
+      text: `${plural(overview.lines_parked, "key")} parked, ${plural(overview.jobs_parked, "job")} behind`,
+      href: "/dead-letters",
+    });
+  }
   const waiting = overview.oldest_waiting_secs ?? 0;
   if (waiting > WAITING_LONG_SECS) {
     matters.push({ tone: "warn", text: `Work has been waiting for ${span(waiting)}`, href: "/jobs?state=waiting" });

@@ -14,6 +14,7 @@ use crate::{
 pub mod certificates;
 pub mod drift;
 pub mod links;
+pub mod ordering;
 pub mod quarantine;
 pub mod replay;
 pub mod schemas;
@@ -87,6 +88,8 @@ pub struct Binding {
     pub type_pattern: String,
     /// Which of these, by what they say: an expression, read by the engine; none: all.
     pub filter: Option<String>,
+    /// Which of its jobs keep an order, and by what; none: they run beside one another.
+    pub ordering: Option<ordering::Ordering>,
     /// What carries the jobs out.
     pub handler: HandlerRef,
     /// Whether it makes jobs.
@@ -559,6 +562,7 @@ mod tests {
             source: SourceId::NIL,
             type_pattern: pattern.into(),
             filter: None,
+            ordering: None,
             handler: HandlerRef::Builtin("billing.record".into()),
             enabled: true,
             created_at: Timestamp::EPOCH,

@@ -19,12 +19,14 @@ pub mod breaker;
 pub mod headers;
 pub mod health;
 pub mod http_out;
+pub mod line;
 pub mod loss;
 pub mod retry;
 pub mod secret;
 pub mod settings;
 mod store;
 
+pub use line::{JobOrder, JobPlace, Line, LineEnd, LineFilter, OnDead, ParkedCount};
 pub use loss::Loss;
 pub use store::{
     Checkpoint, Cursor, Discovery, DueKey, JobsTx, Lane, QueueTally, Signal, SignalKind, Standing,
@@ -62,6 +64,8 @@ pub struct NewJob {
     pub run_at: Option<Timestamp>,
     /// Its own retry policy as JSON; `None`: the endpoint's, else the handler's default.
     pub retry: Option<String>,
+    /// The order that it keeps with others of its queue. Such a job has no `run_at` of its own.
+    pub order: Option<JobOrder>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -85,6 +89,8 @@ pub struct JobRef {
     pub tries: i32,
     /// Whether its last attempts were lost with their process.
     pub loss: Loss,
+    /// Whether it keeps an order: its end is another's turn.
+    pub ordered: bool,
 }
 
 /// A job's body, loaded to carry it out.
@@ -272,6 +278,8 @@ pub struct Job {
     pub payload: Option<Bytes>,
     /// Its own retry policy as JSON.
     pub retry: Option<String>,
+    /// The order that it keeps, if any.
+    pub order: Option<JobPlace>,
 }
 
 /// The start of an attempt that leaves the process. Committed before anything is sent.

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attempt, AttemptStart, DeadLetter, DeadLetterFilter, DeadLetterGroup, Endpoint, Job, JobBody,
-    JobFilter, JobRef, NewJob, QueueNumber, breaker::Breaker,
+    JobFilter, JobRef, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber,
+    breaker::Breaker,
 };
 use crate::{
     error::StoreResult,
-    id::{EndpointId, JobId, TenantId},
+    id::{EndpointId, JobId, LineId, TenantId},
     time::Timestamp,
 };
 
@@ -40,6 +41,8 @@ pub enum SignalKind {
     Cancelled,
     /// A discarded attempt row has been inserted: a dead letter less, and nothing to stop.
     Discarded,
+    /// The turn of a job in a line has come: it is to be found among the retries.
+    Turn,
 }
 
 /// What was committed since the last look.
@@ -155,7 +158,8 @@ pub trait JobsTx: Send {
     /// All endpoints in the scope, by name.
     async fn endpoint_list(&mut self) -> StoreResult<Vec<Endpoint>>;
 
-    /// Inserts jobs. A job whose (event, binding, replay) exists is left out. Answers how many were inserted.
+    /// Inserts jobs. A job whose (event, binding, replay) exists is left out. Those that keep an order take their places
+    /// in the order in which they are given. Answers how many were inserted.
     async fn job_insert(&mut self, jobs: &[NewJob]) -> StoreResult<i64>;
     /// One job.
     async fn job_get(&mut self, id: JobId) -> StoreResult<Option<Job>>;
@@ -244,6 +248,23 @@ pub trait JobsTx: Send {
     async fn dead_letter_end(&mut self, attempts: &[Attempt]) -> StoreResult<i64>;
     /// Cancels a job that has not ended: writes the attempt row and leaves a signal. False when it has ended.
     async fn job_cancel(&mut self, attempt: &Attempt) -> StoreResult<bool>;
+
+    /// Jobs that keep an order have ended, in this transaction: the next of each line gets its turn, or the line is
+    /// parked, or there is no such line any more. Answers whose turn has come. System scope.
+    async fn line_leave(&mut self, ends: &[LineEnd]) -> StoreResult<Vec<JobRef>>;
+    /// Lines that have not come to their end, newest first.
+    async fn line_list(&mut self, filter: &LineFilter, limit: i64) -> StoreResult<Vec<Line>>;
+    /// One line.
+    async fn line_get(&mut self, id: LineId) -> StoreResult<Option<Line>>;
+    /// The line in which this job waits, or whose head it is.
+    async fn line_of(&mut self, tenant: TenantId, job: JobId) -> StoreResult<Option<Line>>;
+    /// The jobs that wait in a line, the next first.
+    async fn line_jobs(&mut self, line: &Line, limit: i64) -> StoreResult<Vec<JobId>>;
+    /// Lets a parked line go on with its next job; its dead letter stays one. False when it is not parked (any more).
+    /// Leaves a signal.
+    async fn line_release(&mut self, line: &Line, at: Timestamp) -> StoreResult<bool>;
+    /// How many lines in the scope are parked.
+    async fn line_parked(&mut self) -> StoreResult<ParkedCount>;
 
     /// The last checkpoint.
     async fn checkpoint_load(&mut self) -> StoreResult<Option<Checkpoint>>;

@@ -6,7 +6,11 @@ use axum::{Json, extract::State, http::StatusCode, response::Response};
 use mainstay::intake::Filter;
 use mainstay_domain::{
     BindingId, EndpointId, SourceId, StoreExt, StoreResult, TenantId, Tx,
-    intake::{Binding, HandlerRef},
+    intake::{
+        Binding, HandlerRef,
+        ordering::{Ordering, is_pointer},
+    },
+    jobs::OnDead,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -79,6 +83,82 @@ pub(crate) enum NewHandler {
     },
 }
 
+/// What becomes of a line whose head ends as a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = OnDead)]
+pub(crate) enum OnDeadName {
+    /// It waits until a person has dealt with the dead letter.
+    #[default]
+    Park,
+    /// It goes on with the next.
+    Continue,
+}
+
+impl From<OnDeadName> for OnDead {
+    fn from(name: OnDeadName) -> Self {
+        match name {
+            OnDeadName::Park => Self::Park,
+            OnDeadName::Continue => Self::Continue,
+        }
+    }
+}
+
+impl From<OnDead> for OnDeadName {
+    fn from(on_dead: OnDead) -> Self {
+        match on_dead {
+            OnDead::Park => Self::Park,
+            OnDead::Continue => Self::Continue,
+        }
+    }
+}
+
+/// The order that jobs keep: those of one endpoint or queue that share a key run one at a time, in the order of their
+/// events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Ordering)]
+pub(crate) struct OrderingBody {
+    /// Where the key stands in the event's body: a JSON pointer such as `/data/object/customer`. Empty: no order.
+    #[schema(max_length = 200)]
+    key: String,
+    /// Where it stands when it does not stand there. Where it stands in neither place the job keeps no order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    fallback: Option<String>,
+    #[serde(default)]
+    on_dead: OnDeadName,
+}
+
+impl OrderingBody {
+    fn check(&self, checks: &mut Checks, pointer: &str) {
+        const FORM: &str =
+            "must be a JSON pointer of at most 200 characters, such as /data/object/customer";
+        let key = self.key.is_empty() || is_pointer(&self.key);
+        checks.ensure(key, &format!("{pointer}/key"), FORM);
+        if let Some(fallback) = &self.fallback {
+            checks.ensure(is_pointer(fallback), &format!("{pointer}/fallback"), FORM);
+        }
+    }
+
+    /// None where its key is empty.
+    fn ordering(self) -> Option<Ordering> {
+        (!self.key.is_empty()).then_some(Ordering {
+            key: self.key,
+            fallback: self.fallback,
+            on_dead: self.on_dead.into(),
+        })
+    }
+
+    fn of(ordering: Ordering) -> Self {
+        Self {
+            key: ordering.key,
+            fallback: ordering.fallback,
+            on_dead: ordering.on_dead.into(),
+        }
+    }
+}
+
 /// A rule that turns events into jobs.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Binding)]
@@ -97,6 +177,8 @@ pub(crate) struct BindingView {
     filter: Option<String>,
     /// Events of the last 24 hours that the filter could not be evaluated for; they were taken as not matching.
     filter_failed: i64,
+    /// The order that its jobs keep; null: they run beside one another.
+    ordering: Option<OrderingBody>,
     pub(super) handler: HandlerView,
     enabled: bool,
     created_at: Time,
@@ -121,6 +203,8 @@ pub(crate) struct NewBinding {
     /// `body.amount > 1000`.
     #[schema(min_length = 1, max_length = 1000)]
     filter: Option<String>,
+    /// The order that its jobs keep. Left out: they run beside one another.
+    ordering: Option<OrderingBody>,
     /// The endpoint's id.
     endpoint_id: Option<Text<100>>,
     /// The endpoint's name or id.
@@ -139,6 +223,8 @@ pub(crate) struct BindingChange {
     /// Empty: no filter any more.
     #[schema(max_length = 1000)]
     filter: Option<String>,
+    /// With an empty key: no order any more. Of jobs that are made from then on.
+    ordering: Option<OrderingBody>,
     enabled: Option<bool>,
     pub(super) handler: Option<NewHandler>,
 }
@@ -156,6 +242,9 @@ impl BindingChange {
         if let Some(filter) = self.filter.as_deref().filter(|text| !text.is_empty()) {
             check_filter(&mut checks, "/filter", filter);
         }
+        if let Some(ordering) = &self.ordering {
+            ordering.check(&mut checks, "/ordering");
+        }
         checks.done().map(|()| self)
     }
 
@@ -167,6 +256,10 @@ impl BindingChange {
             filter: match self.filter.clone() {
                 Some(text) => (!text.is_empty()).then_some(text),
                 None => known.filter,
+            },
+            ordering: match self.ordering.clone() {
+                Some(body) => body.ordering(),
+                None => known.ordering,
             },
             enabled: self.enabled.unwrap_or(known.enabled),
             handler: handler.unwrap_or(known.handler),
@@ -270,6 +363,7 @@ impl Names {
                 None => 0,
             },
             filter: binding.filter,
+            ordering: binding.ordering.map(OrderingBody::of),
             handler: match binding.handler {
                 HandlerRef::Endpoint(id) => HandlerView::Endpoint {
                     endpoint_id: id,
@@ -328,6 +422,7 @@ async fn binding_create(
         source,
         type_pattern,
         filter,
+        ordering,
         endpoint_id,
         endpoint,
         handler,
@@ -340,6 +435,10 @@ async fn binding_create(
     if let Some(filter) = &filter {
         check_filter(&mut checks, "/filter", filter);
     }
+    if let Some(ordering) = &ordering {
+        ordering.check(&mut checks, "/ordering");
+    }
+    let ordering = ordering.and_then(OrderingBody::ordering);
     let sources: Vec<Text<100>> = source_id.into_iter().chain(source).collect();
     let source = only_one(
         &mut checks,
@@ -370,7 +469,7 @@ async fn binding_create(
     let builtin = Arc::clone(&app.mainstay.builtin);
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (name, source, type_pattern) = (name.clone(), source.clone(), type_pattern.clone());
-        let filter = filter.clone();
+        let (filter, ordering) = (filter.clone(), ordering.clone());
         let (handler, told, builtin) = (handler.clone(), told.clone(), Arc::clone(&builtin));
         Box::pin(async move {
             let Some(source) = resolve::source(tx, &source).await? else {
@@ -389,6 +488,7 @@ async fn binding_create(
                 source: source.id,
                 type_pattern,
                 filter,
+                ordering,
                 handler,
                 enabled: true,
                 created_at: now,

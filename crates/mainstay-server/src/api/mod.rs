@@ -16,6 +16,7 @@ pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+pub(crate) mod lines;
 pub(crate) mod page;
 pub(crate) mod receipts;
 pub(crate) mod replays;
@@ -47,6 +48,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(replays::router())
         .merge(jobs::router())
         .merge(dead_letters::router())
+        .merge(lines::router())
         .merge(watch::router())
         .merge(sql::router())
 }

@@ -141,6 +141,10 @@ pub(crate) struct Overview {
     backlog: Backlog,
     oldest_waiting_secs: Option<i64>,
     dead_letters: i64,
+    /// Ordering keys of which nothing runs until somebody has dealt with a dead letter.
+    lines_parked: i64,
+    /// Jobs that wait behind these dead letters.
+    jobs_parked: i64,
     sources: Vec<SourceView>,
     endpoints: Vec<EndpointView>,
 }
@@ -157,10 +161,16 @@ async fn overview_get(
 ) -> Result<Json<Overview>, Problem> {
     let window = query.window.unwrap_or_default();
     let now = app.clock.now();
-    let (sources, endpoints) = app
+    let (sources, endpoints, parked) = app
         .store
         .read(caller.scope(), |tx| {
-            Box::pin(async move { Ok((tx.source_list().await?, tx.endpoint_list().await?)) })
+            Box::pin(async move {
+                Ok((
+                    tx.source_list().await?,
+                    tx.endpoint_list().await?,
+                    tx.line_parked().await?,
+                ))
+            })
         })
         .await?;
     let own: Option<Vec<Uuid>> = caller.tenant.map(|_| {
@@ -197,6 +207,8 @@ async fn overview_get(
         backlog: Backlog::of(&queues),
         oldest_waiting_secs: oldest_waiting_secs(&queues, now),
         dead_letters: queues.iter().map(|queue| queue.dead).sum(),
+        lines_parked: parked.lines,
+        jobs_parked: parked.waiting,
         sources: sources
             .into_iter()
             .map(|source| SourceView::of(source, &figures))

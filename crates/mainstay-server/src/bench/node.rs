@@ -165,6 +165,7 @@ impl Ground {
             payload: None,
             run_at: None,
             retry: None,
+            order: None,
             created_at: now,
         }
     }

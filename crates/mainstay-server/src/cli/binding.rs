@@ -26,6 +26,8 @@ pub(crate) enum BindingCommand {
         #[arg(long, value_name = "EXPRESSION")]
         filter: Option<String>,
         #[command(flatten)]
+        order: OrderArgs,
+        #[command(flatten)]
         handler: HandlerArgs,
         /// A name for people
         #[arg(long)]
@@ -47,6 +49,8 @@ pub(crate) enum BindingCommand {
         /// What events of these types must say from now on; "" for nothing
         #[arg(long, value_name = "EXPRESSION")]
         filter: Option<String>,
+        #[command(flatten)]
+        order: OrderArgs,
         /// Make jobs
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
@@ -69,6 +73,31 @@ pub(crate) enum BindingCommand {
         #[command(flatten)]
         consent: Consent,
     },
+}
+
+/// The order that its jobs keep.
+#[derive(Debug, Args)]
+pub(crate) struct OrderArgs {
+    /// Deliver jobs with the same key one at a time, in the order of their events: where the key stands in the body,
+    /// e.g. /data/object/customer; "" for no order
+    #[arg(long, value_name = "POINTER")]
+    order_by: Option<String>,
+    /// Where the key stands when it does not stand there
+    #[arg(long, value_name = "POINTER", requires = "order_by")]
+    order_fallback: Option<String>,
+    /// What becomes of a key whose job ends as a dead letter
+    #[arg(long, value_parser = ["park", "continue"], requires = "order_by")]
+    order_on_dead: Option<String>,
+}
+
+impl OrderArgs {
+    fn body(self) -> Option<Value> {
+        let mut body = Body::default();
+        body.set("key", Some(self.order_by?))
+            .set("fallback", self.order_fallback)
+            .set("on_dead", self.order_on_dead);
+        Some(body.value())
+    }
 }
 
 /// What carries the jobs out: one of the two.
@@ -119,6 +148,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             source,
             type_pattern,
             filter,
+            order,
             handler,
             name,
         } => {
@@ -126,6 +156,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             body.set("source_id", Some(api.find_id(SOURCES, &source).await?))
                 .set("type_pattern", Some(type_pattern))
                 .set("filter", filter)
+                .set("ordering", order.body())
                 .set("name", name);
             if let Some(endpoint) = handler.endpoint {
                 body.set(
@@ -157,6 +188,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             name,
             type_pattern,
             filter,
+            order,
             enable,
             disable,
         } => {
@@ -165,6 +197,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             body.set("name", name)
                 .set("type_pattern", type_pattern)
                 .set("filter", filter)
+                .set("ordering", order.body())
                 .set("enabled", enabled);
             if body.is_empty() {
                 return Err(Failure::usage("nothing to change"));

@@ -70,6 +70,12 @@ pub(crate) enum JobCommand {
         /// Not before this time
         #[arg(long, value_name = "TIME")]
         run_at: Option<TimeArg>,
+        /// Jobs of a queue with the same key run one at a time, in their order
+        #[arg(long, value_name = "KEY", conflicts_with = "run_at")]
+        ordering_key: Option<String>,
+        /// What becomes of the others with its key should it end as a dead letter
+        #[arg(long, value_parser = ["park", "continue"], requires = "ordering_key")]
+        on_dead: Option<String>,
         /// When it is tried again: a policy as JSON, @FILE, or -
         #[arg(long, value_name = "JSON")]
         retry: Option<JsonArg>,
@@ -133,6 +139,8 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             queue,
             tenant,
             run_at,
+            ordering_key,
+            on_dead,
             retry,
             idempotency_key,
         } => {
@@ -144,6 +152,8 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
                 .set("tenant_id", tenant)
                 .set("payload", Some(payload))
                 .set("run_at", run_at.map(|at| at.as_str().to_owned()))
+                .set("ordering_key", ordering_key)
+                .set("on_dead", on_dead)
                 .set("retry", retry.map(|retry| retry.read()).transpose()?);
             let made = api
                 .post_once("/v1/jobs", &body.value(), idempotency_key.as_deref())
@@ -164,6 +174,17 @@ fn ended(context: &Context, answer: &Value) -> Result<(), Failure> {
             text(answer, "/state")
         ))
     })
+}
+
+/// Who is before it.
+fn waits_behind(job: &Value) -> String {
+    match text(job, "/order/waits").as_str() {
+        "true" if text(job, "/line/state") == "parked" => {
+            format!("{}, a dead letter", text(job, "/line/head_job_id"))
+        }
+        "true" => text(job, "/line/head_job_id"),
+        _ => String::new(),
+    }
 }
 
 fn show(context: &Context, job: &Value) -> Result<(), Failure> {
@@ -188,7 +209,10 @@ fn show(context: &Context, job: &Value) -> Result<(), Failure> {
         .add("not before", time_short(&text(job, "/run_at")))
         .add("next try", time_short(&text(job, "/next_attempt_at")))
         .add("finished", time_short(&text(job, "/finished_at")))
-        .add("last error", text(job, "/last_error"));
+        .add("last error", text(job, "/last_error"))
+        .add("ordering key", text(job, "/order/key"))
+        .add("waits behind", waits_behind(job))
+        .add("line", text(job, "/line/id"));
     context.out.fields(&fields)?;
     context.out.title("Attempts")?;
     context.out.table(

@@ -17,6 +17,7 @@ mod failure;
 mod groups;
 mod job;
 mod key;
+mod line;
 mod migrate;
 mod output;
 mod place;
@@ -157,6 +158,9 @@ enum Command {
     /// Jobs that no further try would mend
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetterCommand),
+    /// Jobs that share an ordering key and run one at a time
+    #[command(subcommand)]
+    Line(line::LineCommand),
     /// Sign and send a test webhook
     Send(Box<send::SendArgs>),
     /// Explain why a signature verifies or does not
@@ -303,6 +307,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Replay(command) => replay::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
+        Command::Line(command) => line::run(context, command).await,
         Command::Send(args) => send::run(context, *args).await,
         Command::Verify(args) => verify::run(context, *args),
         Command::Sql(args) => sql::run(context, args).await,

@@ -278,6 +278,8 @@ pub(crate) struct World {
     pub(crate) schema: String,
     pub(crate) receipt: String,
     pub(crate) job: String,
+    /// A parked line, with one dead letter of its own.
+    pub(crate) line: String,
     /// A replay that found nothing.
     pub(crate) replay: String,
     pub(crate) key: String,
@@ -340,6 +342,7 @@ impl World {
             schema: String::new(),
             receipt: text(&brought, "/receipts/0/id"),
             job,
+            line: String::new(),
             key,
         }
     }
@@ -361,7 +364,24 @@ impl World {
         let schemas = format!("/v1/sources/{}/schemas", world.source);
         let new = json!({ "types": "order.*", "schema": { "title": value } });
         world.schema = text(&owner.post(&schemas, &new).await.ok(), "/id");
+        world.line = world.a_parked_line(owner, name).await;
         world
+    }
+
+    /// An event of a key of its own, whose job dies.
+    async fn a_parked_line(&self, owner: &Caller, name: &str) -> String {
+        let binding = format!("/v1/bindings/{}", self.binding);
+        let ordered = json!({ "ordering": { "key": "/data/of" } });
+        owner.patch(&binding, &ordered).await.ok();
+        let body = json!({ "type": "order.made", "data": { "of": name } });
+        let id = format!("msg_{name}_line");
+        owner
+            .webhook(&self.source_name, &self.secret, &id, &body)
+            .await
+            .ok();
+        let path = format!("/v1/lines?state=parked&tenant={}", self.tenant);
+        let lines = owner.until(&path, |found| found.pointer("/items/0").is_some());
+        text(&lines.await, "/items/0/id")
     }
 
     /// Everything that another tenant must never see.
@@ -379,6 +399,7 @@ impl World {
             &self.schema,
             &self.receipt,
             &self.job,
+            &self.line,
             &self.replay,
             &self.key,
         ];

@@ -55,6 +55,7 @@ bindings:
   - source: pay
     type_pattern: invoice.*, charge.refunded
     endpoint: books
+    ordering: { key: /data/object/customer, fallback: /data/object/id }
   - name: money in
     source: pay
     type_pattern: '*'

@@ -10,6 +10,7 @@ mod encrypted;
 mod endpoints;
 mod filters;
 mod idempotency;
+mod lines;
 mod links;
 mod quarantine;
 mod receiver;

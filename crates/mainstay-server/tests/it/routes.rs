@@ -116,6 +116,7 @@ impl Operation {
             "waiting-events" => &world.waiting,
             "receipts" => &world.receipt,
             "jobs" => &world.job,
+            "lines" => &world.line,
             "replays" => &world.replay,
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
             _ => "",

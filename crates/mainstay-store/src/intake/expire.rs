@@ -199,7 +199,8 @@ impl SqlTx<'_> {
         Ok(())
     }
 
-    async fn built(&mut self, built: Built) -> StoreResult<Vec<Row>> {
+    /// Runs a statement that was put together.
+    pub(crate) async fn built(&mut self, built: Built) -> StoreResult<Vec<Row>> {
         self.conn().query_built(&built.text, &built.params).await
     }
 }

@@ -19,7 +19,7 @@ use mainstay_domain::{
         Receipt, RefusedReceipt, Source, SourceSecret, Verdict, quarantine::Kept,
         schemas::SchemasTx,
     },
-    jobs::JobsTx,
+    jobs::{JobsTx, NewJob},
 };
 use queries as q;
 
@@ -130,10 +130,21 @@ impl IntakeTx for SqlTx<'_> {
         arrivals: &[Arrival],
     ) -> StoreResult<Vec<Vec<Appended>>> {
         self.system()?;
-        match &mut self.conn {
-            Dialect::Sqlite(conn) => conn.event_append(config_version, arrivals),
-            Dialect::Postgres(conn) => conn.event_append(config_version, arrivals).await,
+        let appended = match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.event_append(config_version, arrivals)?,
+            Dialect::Postgres(conn) => conn.event_append(config_version, arrivals).await?,
+        };
+        // After everything else, so that whoever waits for a line holds nothing that others take before theirs.
+        let events = arrivals.iter().flat_map(|arrival| &arrival.events);
+        let new = events
+            .zip(appended.iter().flatten())
+            .filter(|(event, appended)| **appended == Appended::New(event.id));
+        let jobs = new.flat_map(|(event, _)| &event.jobs);
+        let ordered: Vec<&NewJob> = jobs.filter(|job| job.order.is_some()).collect();
+        if !ordered.is_empty() {
+            self.lines_join(ordered.into_iter()).await?;
         }
+        Ok(appended)
     }
 
     async fn receipt_append(&mut self, refused: &[NewReceipt]) -> StoreResult<()> {

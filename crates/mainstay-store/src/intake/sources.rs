@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mainstay_domain::{
-    SourceId, StoreResult, TenantId,
+    SourceId, StoreError, StoreResult, TenantId,
     intake::{Binding, HandlerRef, Source, SourceSecret},
 };
 
@@ -112,7 +112,7 @@ impl SqlTx<'_> {
         secret: &SourceSecret,
     ) -> StoreResult<()> {
         let tenant = self.tenant_of(&q::SOURCE_TENANT, source.uuid()).await?;
-        let missing = mainstay_domain::StoreError::Reference { what: "secret" };
+        let missing = StoreError::Reference { what: "secret" };
         let tenant = tenant.ok_or(missing)?;
         self.config_bump().await?;
         self.secret_add(tenant, source, secret).await
@@ -150,6 +150,7 @@ impl SqlTx<'_> {
             binding.enabled,
             binding.created_at,
             binding.filter.as_deref(),
+            ordering_json(binding)?,
         ];
         reference(self.execute(&q::BINDING_INSERT, params).await, "binding").map(|_| ())
     }
@@ -167,6 +168,7 @@ impl SqlTx<'_> {
             builtin,
             binding.enabled,
             binding.filter.as_deref(),
+            ordering_json(binding)?,
         ];
         reference(self.changed(&q::BINDING_UPDATE, params).await, "binding")
     }
@@ -227,6 +229,12 @@ fn handler(handler: &HandlerRef) -> (Option<mainstay_domain::EndpointId>, Option
     }
 }
 
+fn ordering_json(binding: &Binding) -> StoreResult<Option<String>> {
+    let text = binding.ordering.as_ref().map(serde_json::to_string);
+    text.transpose()
+        .map_err(|error| StoreError::Bug(error.to_string()))
+}
+
 fn binding(row: &Row) -> StoreResult<Binding> {
     let handler = match (row.get(5)?, row.get(6)?) {
         (Some(endpoint), None) => HandlerRef::Endpoint(endpoint),
@@ -240,6 +248,13 @@ fn binding(row: &Row) -> StoreResult<Binding> {
         source: row.get(3)?,
         type_pattern: row.get(4)?,
         filter: row.get(9)?,
+        ordering: row
+            .get::<Option<String>>(10)?
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| {
+                StoreError::Corrupt(format!("the ordering of a binding cannot be read: {error}"))
+            })?,
         handler,
         enabled: row.get(7)?,
         created_at: row.get(8)?,

@@ -2,10 +2,13 @@
 
 use mainstay_domain::{
     StoreError, StoreResult, TenantId,
-    jobs::{Attempt, DeadLetter, DeadLetterFilter, DeadLetterGroup},
+    jobs::{Attempt, DeadLetter, DeadLetterFilter, DeadLetterGroup, Outcome},
 };
 
-use super::queries::{self as q, letter_columns, letter_groups};
+use super::{
+    lines::Place,
+    queries::{self as q, letter_columns, letter_groups},
+};
 use crate::{
     built::Built,
     sql::Row,
@@ -84,12 +87,39 @@ impl SqlTx<'_> {
             if !self.changed(&q::LETTER_END, letter).await? {
                 continue;
             }
-            if !self.attempt_write(attempt).await? {
-                return Err(StoreError::Conflict { what: "attempt" });
-            }
+            self.letter_end(attempt).await?;
             ended += 1;
         }
         Ok(ended)
+    }
+
+    /// The dead letter is off the list: it runs again, now or when its turn comes, or it has ended for good, and its
+    /// line goes on.
+    async fn letter_end(&mut self, attempt: &Attempt) -> StoreResult<()> {
+        let taken = StoreError::Conflict { what: "attempt" };
+        let place = self.place(attempt.tenant, attempt.job).await?;
+        let ordered = place.filter(Place::is_ordered);
+        if attempt.outcome != Outcome::Requeued {
+            if !self.attempt_write(attempt).await? {
+                return Err(taken);
+            }
+            return match ordered {
+                Some(_) => self.line_left(attempt).await,
+                None => Ok(()),
+            };
+        }
+        let waits = match ordered {
+            Some(place) => !self.line_return(attempt, &place).await?,
+            None => false,
+        };
+        let mut attempt = attempt.clone();
+        if waits {
+            attempt.next_at = None;
+        }
+        match self.attempt_write(&attempt).await? {
+            true => Ok(()),
+            false => Err(taken),
+        }
     }
 }
 

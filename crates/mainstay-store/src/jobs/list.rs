@@ -2,7 +2,7 @@
 
 use mainstay_domain::{
     BindingId, Category, EventId, ReplayId, StoreResult, TenantId,
-    jobs::{Attempt, Job, JobFilter, JobState, Outcome},
+    jobs::{Attempt, Job, JobFilter, JobPlace, JobState, OnDead, Outcome},
 };
 use uuid::Uuid;
 
@@ -109,7 +109,23 @@ pub(super) fn job(row: &Row) -> StoreResult<Job> {
         last_error: row.get(14)?,
         payload: row.get::<Option<Vec<u8>>>(15)?.map(Into::into),
         retry: row.get(16)?,
+        order: match row.get::<Option<String>>(17)? {
+            Some(key) => Some(JobPlace {
+                key,
+                position: row.get(18)?,
+                on_dead: on_dead(row.get(19)?),
+                waits: row.get(20)?,
+            }),
+            None => None,
+        },
     })
+}
+
+pub(super) fn on_dead(parks: Option<bool>) -> OnDead {
+    match parks {
+        Some(false) => OnDead::Continue,
+        _ => OnDead::Park,
+    }
 }
 
 /// The nil id stands where a key may not be null.

@@ -3,16 +3,18 @@
 pub(crate) mod cursor;
 mod endpoints;
 pub(crate) mod letters;
+pub(crate) mod lines;
 pub(crate) mod list;
 pub(crate) mod queries;
 
 use async_trait::async_trait;
 use mainstay_domain::{
-    EndpointId, JobId, StoreError, StoreResult, TenantId, Timestamp,
+    EndpointId, JobId, LineId, StoreError, StoreResult, TenantId, Timestamp,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
-        Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, NewJob,
-        Outcome, QueueNumber, SignalKind, TallyRecord, breaker::Breaker,
+        Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line, LineEnd,
+        LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, SignalKind, TallyRecord,
+        breaker::Breaker,
     },
 };
 use queries as q;
@@ -83,10 +85,13 @@ impl JobsTx for SqlTx<'_> {
         for job in jobs {
             self.scope.admit(job.tenant)?;
         }
-        match &mut self.conn {
-            Dialect::Sqlite(conn) => conn.job_insert(jobs),
-            Dialect::Postgres(conn) => conn.job_insert(jobs).await,
+        if jobs.iter().all(|job| job.order.is_none()) {
+            return self.jobs_insert(jobs).await;
         }
+        let (ordered, others): (Vec<NewJob>, Vec<NewJob>) =
+            jobs.iter().cloned().partition(|job| job.order.is_some());
+        let inserted = self.jobs_insert(&others).await?;
+        Ok(inserted + self.lines_join(ordered.iter()).await?)
     }
 
     async fn job_get(&mut self, id: JobId) -> StoreResult<Option<Job>> {
@@ -248,19 +253,59 @@ impl JobsTx for SqlTx<'_> {
 
     async fn job_cancel(&mut self, attempt: &Attempt) -> StoreResult<bool> {
         self.scope.admit(attempt.tenant)?;
-        let job = values![attempt.tenant, attempt.job];
-        let exists = !self.rows(&q::JOB_EXISTS, job).await?.is_empty();
-        if !exists || self.ended(attempt).await? {
+        let Some(place) = self.place(attempt.tenant, attempt.job).await? else {
+            return Ok(false);
+        };
+        if self.ended(attempt).await? {
             return Ok(false);
         }
+        let waited = place.is_ordered() && self.line_withdraw(attempt.tenant, attempt.job).await?;
         if self.attempt_write(attempt).await? {
+            if place.is_ordered() && !waited {
+                self.line_left(attempt).await?;
+            }
             return Ok(true);
+        }
+        if waited {
+            return Err(StoreError::Conflict { what: "attempt" });
         }
         // Its end and this wish met: whoever came first has the number.
         match self.ended(attempt).await? {
             true => Ok(false),
             false => Err(StoreError::Conflict { what: "attempt" }),
         }
+    }
+
+    async fn line_leave(&mut self, ends: &[LineEnd]) -> StoreResult<Vec<JobRef>> {
+        self.system()?;
+        self.lines_leave(ends).await
+    }
+
+    async fn line_list(&mut self, filter: &LineFilter, limit: i64) -> StoreResult<Vec<Line>> {
+        self.lines_list(filter, limit).await
+    }
+
+    async fn line_get(&mut self, id: LineId) -> StoreResult<Option<Line>> {
+        self.lines_get(id).await
+    }
+
+    async fn line_of(&mut self, tenant: TenantId, job: JobId) -> StoreResult<Option<Line>> {
+        self.scope.admit(tenant)?;
+        self.lines_of(tenant, job).await
+    }
+
+    async fn line_jobs(&mut self, line: &Line, limit: i64) -> StoreResult<Vec<JobId>> {
+        self.scope.admit(line.tenant)?;
+        self.lines_jobs(line, limit).await
+    }
+
+    async fn line_release(&mut self, line: &Line, at: Timestamp) -> StoreResult<bool> {
+        self.scope.admit(line.tenant)?;
+        self.lines_release(line, at).await
+    }
+
+    async fn line_parked(&mut self) -> StoreResult<ParkedCount> {
+        self.lines_parked().await
     }
 
     async fn checkpoint_load(&mut self) -> StoreResult<Option<Checkpoint>> {
@@ -336,6 +381,14 @@ impl JobsTx for SqlTx<'_> {
 }
 
 impl SqlTx<'_> {
+    /// Jobs that keep no order.
+    async fn jobs_insert(&mut self, jobs: &[NewJob]) -> StoreResult<i64> {
+        match &mut self.conn {
+            Dialect::Sqlite(conn) => conn.job_insert(jobs),
+            Dialect::Postgres(conn) => conn.job_insert(jobs).await,
+        }
+    }
+
     /// Whether the job of this attempt has ended.
     async fn ended(&mut self, attempt: &Attempt) -> StoreResult<bool> {
         let read = |row: &Row| numbered_cell(row, 1, &Outcome::ALL);
@@ -373,6 +426,7 @@ pub(crate) fn signal_kind(number: i64) -> SignalKind {
     match number {
         0 => SignalKind::Requeued,
         2 => SignalKind::Discarded,
+        3 => SignalKind::Turn,
         _ => SignalKind::Cancelled,
     }
 }

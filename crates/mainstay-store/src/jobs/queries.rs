@@ -13,7 +13,8 @@ macro_rules! endpoint_columns {
 macro_rules! job_columns {
     () => {
         "SELECT j.id, j.tenant_id, j.queue_name, j.kind, j.event_id, j.binding_id, j.replay_id, j.endpoint_id,
-            j.created_at, j.run_at, j.state, j.attempts, j.next_at, j.finished_at, j.last_error, j.payload, j.retry
+            j.created_at, j.run_at, j.state, j.attempts, j.next_at, j.finished_at, j.last_error, j.payload, j.retry,
+            j.order_key, j.order_position, j.order_parks, j.order_waits
         FROM job_state AS j"
     };
 }
@@ -68,7 +69,9 @@ queries! {
         SELECT t.id, (SELECT j.id FROM job AS j WHERE j.tenant_id = t.id AND j.id < $1 ORDER BY j.id DESC LIMIT 1)
         FROM tenant AS t";
     JOB_GET: Tenant = concat!(job_columns!(), " WHERE j.tenant_id = $1 AND j.id = $2");
-    JOB_EXISTS: Tenant = "SELECT id FROM job WHERE tenant_id = $1 AND id = $2";
+    /// In which line it stands or stood, if any.
+    JOB_PLACE: Tenant = "
+        SELECT queue, band, order_key, order_position, order_parks FROM job WHERE tenant_id = $1 AND id = $2";
     JOB_ATTEMPTS: Tenant = "
         SELECT tenant_id, job_id, attempt, tries, queue, outcome, started_at, finished_at, next_at, category, code,
             error, status, exchange, by_whom

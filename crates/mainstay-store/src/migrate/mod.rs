@@ -92,6 +92,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     12 "0012_replays";
     13 "0013_schemas";
     14 "0014_lean";
+    15 "0015_lines";
 };
 
 /// What happens to the outcome of a run.

@@ -131,12 +131,13 @@ impl<'a> Short<'a> {
     }
 }
 
-/// The request's only event with its only key, if its tenant is known and nothing has to be said of it.
+/// The request's only event with its only key, if its tenant is known, nothing has to be said of it and its jobs keep
+/// no order.
 fn alone(arrival: &Arrival) -> Option<(&NewEvent, &[u8; 16])> {
     match &arrival.events[..] {
         [event] if event.waits_for.is_empty() && event.check.violation().is_none() => {
             match &event.dedup_keys[..] {
-                [key] => Some((event, key)),
+                [key] if event.jobs.iter().all(|job| job.order.is_none()) => Some((event, key)),
                 _ => None,
             }
         }

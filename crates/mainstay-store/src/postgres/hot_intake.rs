@@ -231,7 +231,9 @@ impl PgConn<'_> {
         let receipts = receipt_rows(arrivals, &appended);
         let events = event_rows(&batch.roots);
         let new = batch.roots.iter().filter(|root| root.is_new());
-        let jobs = job_rows(new.flat_map(|root| &root.event.jobs));
+        let jobs = new.flat_map(|root| &root.event.jobs);
+        // Those that keep an order are inserted with their lines.
+        let jobs = job_rows(jobs.filter(|job| job.order.is_none()));
         try_join4(
             self.rows_insert(RECEIPT_INSERT, &receipts, &[]),
             self.rows_insert(EVENT_INSERT, &events, &[&config_version]),

@@ -7,7 +7,7 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, Loss,
-        NewJob, QueueNumber, Signal, Standing, TallyRecord,
+        NewJob, QueueNumber, Signal, Standing, TallyRecord, line::TURN,
     },
 };
 use tokio_postgres::{Row, types::ToSql};
@@ -109,7 +109,7 @@ static DISCOVER: Sized = window!(
     "id",
     "uuid",
     "'00000000-0000-0000-0000-000000000000'::uuid",
-    "w.tenant_id, w.queue, w.band, w.run_at, false"
+    "w.tenant_id, w.queue, w.band, w.run_at, false, w.order_key IS NOT NULL"
 );
 /// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 static DISCOVER_RECOVERING: Sized = window!(
@@ -118,7 +118,8 @@ static DISCOVER_RECOVERING: Sized = window!(
     "uuid",
     "'00000000-0000-0000-0000-000000000000'::uuid",
     "w.tenant_id, w.queue, w.band, w.run_at,
-        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL"
+        (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL,
+        w.order_key IS NOT NULL"
 );
 static SIGNALS: Sized = window!(
     "signal",
@@ -138,7 +139,7 @@ macro_rules! fresh {
 
 static LANE: Sized = sized!(
     concat!(
-        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0 FROM job AS j
+        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
         WHERE j.tenant_id = $1 AND j.queue = $2 AND j.band = $3 AND j.run_at IS NULL AND j.id > $4
             AND j.id <= $9 AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
                 OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
@@ -149,7 +150,7 @@ static LANE: Sized = sized!(
 );
 static DELAYED: Sized = sized!(
     concat!(
-        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0 FROM job AS j
+        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
         WHERE j.queue = $1 AND j.run_at IS NOT NULL AND (j.run_at, j.tenant_id, j.id) > ($2, $3, $4) AND j.run_at <= $9
             AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
                 OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
@@ -159,10 +160,11 @@ static DELAYED: Sized = sized!(
     ""
 );
 static RETRIES: Sized = sized!(
-    "SELECT a.tenant_id, a.job_id, a.queue,
-        (SELECT j.band FROM job AS j WHERE j.tenant_id = a.tenant_id AND j.id = a.job_id), a.next_at, a.attempt, a.tries,
-        a.code
+    "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL, a.code
     FROM attempt AS a
+    LEFT JOIN LATERAL (
+        SELECT job.band, job.order_key FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
+    ) AS j ON true
     WHERE a.queue = $1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > ($2, $3, $4)
         AND a.next_at <= $5
         AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
@@ -335,6 +337,7 @@ impl PgConn<'_> {
                 .iter()
                 .filter(|row| !row.get::<_, bool>(6))
                 .map(discovered)
+                .filter(|job| job.due != Some(TURN))
                 .collect(),
             signals: signals.iter().map(signal).collect(),
             cursor: cursor.write(),
@@ -610,6 +613,7 @@ fn discovered(row: &Row) -> JobRef {
         attempt: 0,
         tries: 0,
         loss: Loss::None,
+        ordered: row.get(7),
     }
 }
 
@@ -633,13 +637,14 @@ fn job_ref(row: &Row) -> Option<JobRef> {
         attempt: row.get(5),
         tries: row.get(6),
         loss: Loss::None,
+        ordered: row.get(7),
     })
 }
 
 /// The same with the code of the last attempt.
 fn retry_ref(row: &Row) -> Option<JobRef> {
     Some(JobRef {
-        loss: Loss::of(row.get(7)),
+        loss: Loss::of(row.get(8)),
         ..job_ref(row)?
     })
 }

@@ -124,7 +124,8 @@ impl<'c> Append<'c> {
                 true => self.event(event, arrival)?,
                 false => self.waiting(event, &arrival.receipt)?,
             }
-            for job in &event.jobs {
+            // Those that keep an order are inserted with their lines.
+            for job in event.jobs.iter().filter(|job| job.order.is_none()) {
                 self.job.insert(job)?;
             }
             if let Some(violation) = event.check.violation() {

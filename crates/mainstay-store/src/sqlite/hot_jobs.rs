@@ -6,7 +6,7 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, Loss,
-        NewJob, QueueNumber, Signal, TallyRecord,
+        NewJob, QueueNumber, Signal, TallyRecord, line::TURN,
     },
 };
 use rusqlite::{CachedStatement, OptionalExtension, Params, Row, params};
@@ -26,10 +26,10 @@ const JOB_INSERT: &str = "
     ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id <> id DO NOTHING";
 
 const DISCOVER: &str = "
-    SELECT seq, tenant_id, id, queue, band, run_at FROM job WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    SELECT seq, tenant_id, id, queue, band, run_at, order_key IS NOT NULL FROM job WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 /// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 const DISCOVER_RECOVERING: &str = "
-    SELECT j.seq, j.tenant_id, j.id, j.queue, j.band, j.run_at,
+    SELECT j.seq, j.tenant_id, j.id, j.queue, j.band, j.run_at, j.order_key IS NOT NULL,
         EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)
     FROM job AS j WHERE j.seq > ?1 ORDER BY j.seq LIMIT ?2";
 const SIGNALS: &str = "
@@ -43,20 +43,21 @@ macro_rules! fresh {
 }
 
 const LANE: &str = concat!(
-    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0 FROM job AS j
+    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
     WHERE j.tenant_id = ?1 AND j.queue = ?2 AND j.band = ?3 AND j.run_at IS NULL AND j.id > ?4 AND j.seq <= ?5 ",
     fresh!(),
     " ORDER BY j.id LIMIT ?6"
 );
 const DELAYED: &str = concat!(
-    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0 FROM job AS j
+    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
     WHERE j.queue = ?1 AND j.run_at IS NOT NULL AND (j.run_at, j.tenant_id, j.id) > (?2, ?3, ?4) AND j.run_at <= ?5
         AND j.seq <= ?6 ",
     fresh!(),
     " ORDER BY j.run_at, j.tenant_id, j.id LIMIT ?7"
 );
 const RETRIES: &str = "
-    SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, a.code FROM attempt AS a
+    SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL,
+        a.code FROM attempt AS a
     CROSS JOIN job AS j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
     WHERE a.queue = ?1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > (?2, ?3, ?4)
         AND a.next_at <= ?5
@@ -157,7 +158,7 @@ impl SqliteConn<'_> {
             DISCOVER
         };
         let found = self.read(text, params![known.job, limit], |row| {
-            let tried = recovering && row.get(6)?;
+            let tried = recovering && row.get(7)?;
             let job = JobRef {
                 tenant: tenant(row, 1)?,
                 job: job(row, 2)?,
@@ -167,6 +168,7 @@ impl SqliteConn<'_> {
                 attempt: 0,
                 tries: 0,
                 loss: Loss::None,
+                ordered: row.get(6)?,
             };
             Ok((row.get::<_, i64>(0)?, tried, job))
         })?;
@@ -186,7 +188,7 @@ impl SqliteConn<'_> {
             created: created(found.iter().map(|(_, _, job)| job.queue)),
             jobs: found
                 .into_iter()
-                .filter(|(_, tried, _)| !tried)
+                .filter(|(_, tried, job)| !tried && job.due != Some(TURN))
                 .map(|(_, _, job)| job)
                 .collect(),
             signals: signals.into_iter().map(|(_, signal)| signal).collect(),
@@ -257,7 +259,7 @@ impl SqliteConn<'_> {
         ];
         self.read(RETRIES, params, |row| {
             Ok(JobRef {
-                loss: Loss::of(row.get_ref(7)?.as_str_or_null()?),
+                loss: Loss::of(row.get_ref(8)?.as_str_or_null()?),
                 ..job_ref(row)?
             })
         })
@@ -370,6 +372,7 @@ fn job_ref(row: &Row<'_>) -> rusqlite::Result<JobRef> {
         attempt: row.get(5)?,
         tries: row.get(6)?,
         loss: Loss::None,
+        ordered: row.get(7)?,
     })
 }
 

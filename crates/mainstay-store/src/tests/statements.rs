@@ -3,14 +3,14 @@
 mod tenants;
 
 use mainstay_domain::{
-    Category, EndpointId, EventId, JobId, LinkId, ReceiptId, ReplayId, SourceId, TenantId,
+    Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, SourceId, TenantId,
     Timestamp,
     intake::{
         EventFilter, EventStatus, Verdict,
         links::{LinkFilter, SourceLink, WaitingFilter},
         replay::{ReplayFilter, ReplayState},
     },
-    jobs::{DeadLetterFilter, JobFilter, JobState},
+    jobs::{DeadLetterFilter, JobFilter, JobOrder, JobState, LineFilter, NewJob, OnDead},
 };
 use mainstay_testkit::{Cluster, TestDatabase};
 
@@ -38,6 +38,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("schemas", crate::intake::schemas::queries::ALL),
         ("drift", crate::intake::drift::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
+        ("lines", crate::jobs::lines::ALL),
         ("leases", crate::lease::ALL),
         ("watch", crate::watch::queries::ALL),
     ];
@@ -201,6 +202,49 @@ fn lists() -> Vec<Statement> {
             crate::jobs::list::page(tenant, &filter, 10),
         );
     }
+    use crate::jobs::lines;
+    for bits in 0..24 {
+        let filter = LineFilter {
+            tenant: None,
+            queue: bit(bits, 0, 1),
+            key: bit(bits, 1, "cus_1".to_owned()),
+            before: bit(bits, 2, LineId::NIL),
+            parked: [None, Some(true), Some(false)][bits as usize / 8],
+        };
+        let own = lines::page(Some(tenant), &filter, 10);
+        add("lines", Reach::Tenant, own);
+        add("lines", Reach::System, lines::page(None, &filter, 10));
+    }
+    let nothing = || crate::sql::Value::Null;
+    let key = (tenant, 1, "cus_1");
+    let job = line_job();
+    let two = [&job, &job];
+    let joining = [(&key, &two[..]), (&key, &two[..])];
+    add(
+        "joined lines",
+        Reach::Tenant,
+        lines::lines_insert(joining.into_iter()),
+    );
+    let rows = [
+        std::array::from_fn(|_| nothing()),
+        std::array::from_fn(|_| nothing()),
+    ];
+    add("ordered jobs", Reach::Tenant, lines::jobs_insert(&rows));
+    let rows = [
+        std::array::from_fn(|_| nothing()),
+        std::array::from_fn(|_| nothing()),
+    ];
+    add("jobs in lines", Reach::Tenant, lines::waiting_insert(&rows));
+    add(
+        "known jobs",
+        Reach::Tenant,
+        lines::jobs_known(tenant, &events),
+    );
+    add(
+        "headed lines",
+        Reach::Tenant,
+        lines::lines_headed(tenant, &jobs),
+    );
     for filter in letter_filters() {
         use crate::jobs::letters::{groups, page};
         add(
@@ -217,6 +261,28 @@ fn lists() -> Vec<Statement> {
         add("dead letter groups", Reach::System, groups(None, &filter));
     }
     all
+}
+
+fn line_job() -> NewJob {
+    NewJob {
+        id: JobId::NIL,
+        tenant: TenantId::NIL,
+        queue: 1,
+        band: 0,
+        kind: "noop".into(),
+        event: None,
+        binding: None,
+        replay: None,
+        endpoint: None,
+        payload: None,
+        run_at: None,
+        retry: None,
+        order: Some(JobOrder {
+            key: "cus_1".into(),
+            on_dead: OnDead::Park,
+        }),
+        created_at: Timestamp::EPOCH,
+    }
 }
 
 /// `value` where the bit is set.

@@ -126,6 +126,7 @@ impl World {
             payload: Some(Bytes::from_static(b"{}")),
             run_at: None,
             retry: None,
+            order: None,
             created_at: self.at(ms),
         }
     }
@@ -274,6 +275,7 @@ impl World {
             source: self.source.id,
             type_pattern: "*".into(),
             filter: None,
+            ordering: None,
             handler,
             enabled: true,
             created_at: BEGIN,

@@ -7,6 +7,7 @@ mod backups;
 mod discovery;
 mod faults;
 mod kit;
+mod lines;
 mod links;
 mod lists;
 mod retention;

@@ -148,6 +148,7 @@ fn jobs_of(all: &[mainstay_domain::jobs::Job]) -> NewJob {
         payload: None,
         run_at: None,
         retry: None,
+        order: None,
         created_at: waiting.created_at,
     }
 }

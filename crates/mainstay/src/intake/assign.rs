@@ -16,7 +16,7 @@ use mainstay_domain::{
 };
 use tokio::sync::watch;
 
-use super::{Door, Intake, Kept, MATCHES_MAX, Subject};
+use super::{Door, Intake, Kept, MATCHES_MAX};
 
 /// Events in one step, which is one transaction.
 const STEP: i64 = 100;
@@ -154,13 +154,13 @@ impl Intake {
             let Some(tenant) = self.tenant_of(door, &event.values).await? else {
                 continue;
             };
-            // Read only where a filter asks for it.
+            // Read only where a filter or an order asks for it.
             let asked = door
                 .wanted(&event.kind, tenant)
-                .any(|one| one.filter.is_some());
-            let subject = match asked {
-                true => match self.waiting_subject(event).await? {
-                    Some(subject) => Some(subject),
+                .any(|one| one.filter.is_some() || one.ordering.is_some());
+            let kept = match asked {
+                true => match self.waiting_kept(event).await? {
+                    Some(kept) => Some(kept),
                     // It is gone.
                     None => continue,
                 },
@@ -169,9 +169,11 @@ impl Intake {
             step.events.push((event.id, tenant));
             // A microsecond apart: jobs of one time come in any order, and these come in that of their events.
             let at = Timestamp::from_micros(now.micros() + place);
-            let wanted = self.wanted(door, &event.kind, tenant, || subject.unwrap_or_default());
+            let subject = || kept.as_ref().map(|kept| kept.subject_waiting(event));
+            let wanted = self.wanted(door, &event.kind, tenant, || subject().unwrap_or_default());
+            let payload = kept.as_ref().map_or(&[][..], Kept::payload);
             step.jobs
-                .extend(self.jobs(wanted, event.id, None, tenant, at));
+                .extend(self.jobs(wanted, event.id, None, tenant, at, payload));
         }
         if step.events.is_empty() {
             return Ok(0);
@@ -192,16 +194,13 @@ impl Intake {
         Ok(given.len() as i64)
     }
 
-    /// What filters see of it. None: it is gone.
-    async fn waiting_subject(&self, event: &WaitingEvent) -> StoreResult<Option<Subject>> {
+    /// What it says. None: it is gone.
+    async fn waiting_kept(&self, event: &WaitingEvent) -> StoreResult<Option<Kept>> {
         let event = event.clone();
         self.store
             .read(SCOPE, move |tx| {
                 let event = event.clone();
-                Box::pin(async move {
-                    let kept = Kept::load_waiting(tx, &event).await?;
-                    Ok(kept.map(|kept| kept.subject_waiting(&event)))
-                })
+                Box::pin(async move { Kept::load_waiting(tx, &event).await })
             })
             .await
     }

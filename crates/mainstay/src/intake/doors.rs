@@ -9,6 +9,7 @@ use mainstay_domain::{
     BindingId, EndpointId, SchemaId, SecretId, SourceId, TenantId,
     intake::{
         Binding, Config, HandlerRef, OWN_SOURCE, Source,
+        ordering::Ordering,
         schemas::{EventSchema, SchemaCheck, Violation},
         scheme::PreparedScheme,
         settings::SourceSettings,
@@ -85,6 +86,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) queue: QueueNumber,
     /// What the event must pass first.
     pub(crate) filter: Option<&'a RuleFilter>,
+    /// The order that the job keeps with others.
+    pub(crate) ordering: Option<&'a Ordering>,
 }
 
 /// The queues of built-in job kinds.
@@ -350,6 +353,7 @@ impl Door {
                 endpoint: rule.endpoint,
                 queue: rule.queue,
                 filter: rule.filter.as_ref(),
+                ordering: rule.binding.ordering.as_ref(),
             })
     }
 }

@@ -56,6 +56,11 @@ impl Kept {
         }))
     }
 
+    /// Its payload.
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// The event as filters see it.
     pub fn subject(&self, event: &Event) -> Subject {
         self.seen(&event.kind, &event.source_name, &event.provider_id)

@@ -70,6 +70,11 @@ use tenants::Whose;
 
 /// The band that jobs of events wait in.
 pub(crate) const BAND: i16 = 1;
+
+/// What orderings see of a payload; none: it is no JSON.
+pub(crate) fn body_of(payload: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(payload).ok()
+}
 /// How often a request is matched again because the configuration changed under it, before it is answered 503.
 const MATCHES_MAX: usize = 5;
 /// A configuration that a request found wanting is loaded again at most this often.
@@ -447,7 +452,7 @@ impl Intake {
                     })
                 });
                 let first = (jobs_at == inbound.received_at).then_some(id);
-                let jobs = self.jobs(wanted, id, first, tenant, jobs_at);
+                let jobs = self.jobs(wanted, id, first, tenant, jobs_at, &found.payload);
                 (tenant, jobs, Vec::new())
             }
             Whose::Unknown(values) => (TenantId::NIL, Vec::new(), values),
@@ -507,7 +512,11 @@ impl Intake {
         mut first: Option<EventId>,
         tenant: TenantId,
         now: Timestamp,
+        payload: &[u8],
     ) -> Vec<NewJob> {
+        // Read only where a binding orders by it.
+        let ordered = wanted.iter().any(|one| one.ordering.is_some());
+        let body = if ordered { body_of(payload) } else { None };
         wanted
             .into_iter()
             .map(|wanted| NewJob {
@@ -526,6 +535,10 @@ impl Intake {
                 payload: None,
                 run_at: None,
                 retry: None,
+                order: wanted
+                    .ordering
+                    .zip(body.as_ref())
+                    .and_then(|(ordering, body)| ordering.of(body)),
                 created_at: now,
             })
             .collect()
@@ -672,7 +685,7 @@ impl Intake {
                 headers: &serde_json::Map::new(),
             })
         });
-        let jobs = self.jobs(wanted, id, Some(id), tenant, now);
+        let jobs = self.jobs(wanted, id, Some(id), tenant, now, &bytes);
         let event = NewEvent {
             id,
             tenant,

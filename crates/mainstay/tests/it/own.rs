@@ -90,6 +90,7 @@ async fn bind(world: &World, source: &'static str, pattern: &'static str, handle
                 source: found.expect("the source is there").id,
                 type_pattern: pattern.into(),
                 filter: None,
+                ordering: None,
                 handler,
                 enabled: true,
                 created_at: now,

@@ -134,6 +134,7 @@ impl World {
             source: self.source,
             type_pattern: type_pattern.into(),
             filter: filter.map(ToOwned::to_owned),
+            ordering: None,
             handler: HandlerRef::Builtin(billing::RECORD.into()),
             enabled: true,
             created_at: self.clock.now(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use mainstay_domain::{
     EventId, JobId, Scope, StoreExt, StoreResult, TenantId, Tx,
-    jobs::{Job, JobFilter, NewJob, QueueNumber},
+    intake::ordering::key_of,
+    jobs::{Job, JobFilter, JobOrder, NewJob, QueueNumber},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,6 +18,8 @@ mod counts;
 mod view;
 
 use super::{
+    bindings::OnDeadName,
+    lines,
     page::{Cursor, Page, limit, page},
     resolve,
     retry::Retry,
@@ -143,10 +146,24 @@ async fn job_get(
     let found = app
         .store
         .read(caller.scope(), move |tx| {
-            Box::pin(async move { with_attempts(tx, id).await })
+            Box::pin(async move {
+                let Some(found) = with_attempts(tx, id).await? else {
+                    return Ok(None);
+                };
+                let line = match found.is_ordered() {
+                    true => tx.line_of(found.tenant(), id).await?,
+                    false => None,
+                };
+                Ok(Some((found, line)))
+            })
         })
         .await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("job"))
+    let (mut found, line) = found.ok_or_else(|| Problem::not_found("job"))?;
+    if let Some(line) = line {
+        let names = lines::Names::load(&app, caller.scope()).await?;
+        found.stands_in(names.view(line));
+    }
+    Ok(Json(found))
 }
 
 async fn with_attempts(tx: &mut dyn Tx, id: JobId) -> StoreResult<Option<JobWithAttempts>> {
@@ -178,6 +195,11 @@ pub(crate) struct NewJobInput {
     run_at: Option<Time>,
     /// Left out: the handler's own.
     retry: Option<Retry>,
+    /// Jobs of a tenant and a queue that share it run one at a time, in the order in which they are submitted.
+    #[schema(min_length = 1, max_length = 200)]
+    ordering_key: Option<String>,
+    /// What becomes of the others with its key should it end as a dead letter. Left out: `park`.
+    on_dead: Option<OnDeadName>,
 }
 
 /// Submit a job
@@ -195,6 +217,8 @@ async fn job_create(
         payload,
         run_at,
         retry,
+        ordering_key,
+        on_dead,
     } = input.value;
     let mut checks = Checks::default();
     if let Some(queue) = &queue {
@@ -209,6 +233,22 @@ async fn job_create(
         "/payload",
         &format!("must have at most {} bytes", limits::JOB_PAYLOAD_BYTES_MAX),
     );
+    if let Some(key) = &ordering_key {
+        checks.text("/ordering_key", key, 200);
+        let alone = run_at.is_none();
+        checks.ensure(
+            alone,
+            "/run_at",
+            "cannot be given with an ordering_key: its turn decides",
+        );
+    } else {
+        let alone = on_dead.is_none();
+        checks.ensure(
+            alone,
+            "/on_dead",
+            "means something only with an ordering_key",
+        );
+    }
     checks.done()?;
     let retry = match retry {
         Some(retry) => {
@@ -235,6 +275,10 @@ async fn job_create(
         payload: payload.map(|payload| payload.get().to_owned().into()),
         run_at: run_at.map(|time| time.0),
         retry,
+        order: ordering_key.map(|key| JobOrder {
+            key: key_of(&key),
+            on_dead: on_dead.unwrap_or_default().into(),
+        }),
         created_at: now,
     };
     let told = caller.audit(&app, "job.create", job.id, None, Some(tenant));

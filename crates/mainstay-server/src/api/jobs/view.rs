@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use crate::{api::endpoints::settings_of, time::Time};
+use crate::{
+    api::{bindings::OnDeadName, endpoints::settings_of, lines::LineView},
+    time::Time,
+};
 
 /// How a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -131,6 +134,21 @@ pub(crate) struct JobView {
     next_attempt_at: Option<Time>,
     finished_at: Option<Time>,
     last_error: Option<String>,
+    /// The order that it keeps with others, if any.
+    order: Option<JobOrderView>,
+}
+
+/// The order that a job keeps with others of its queue.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobOrder)]
+pub(crate) struct JobOrderView {
+    /// The ordering key.
+    key: String,
+    /// Its place: those with lower numbers come first. Numbers are left out.
+    position: i64,
+    on_dead: OnDeadName,
+    /// Whether it waits behind another job with its key.
+    waits: bool,
 }
 
 /// What was sent in an attempt.
@@ -185,6 +203,8 @@ pub(crate) struct JobWithAttempts {
     /// Its own payload, where it has one that is JSON.
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
+    /// The line that it is the head of, or waits in.
+    line: Option<LineView>,
     attempts_list: Vec<AttemptView>,
 }
 
@@ -300,11 +320,32 @@ impl JobView {
             next_attempt_at: job.next_at.map(Into::into),
             finished_at: job.finished_at.map(Into::into),
             last_error: job.last_error,
+            order: job.order.map(|order| JobOrderView {
+                key: order.key,
+                position: order.position,
+                on_dead: order.on_dead.into(),
+                waits: order.waits,
+            }),
         }
     }
 }
 
 impl JobWithAttempts {
+    /// Whether it keeps an order.
+    pub(super) const fn is_ordered(&self) -> bool {
+        self.job.order.is_some()
+    }
+
+    /// Whose it is.
+    pub(super) const fn tenant(&self) -> TenantId {
+        self.job.tenant_id
+    }
+
+    /// The line in which it stands.
+    pub(super) fn stands_in(&mut self, line: LineView) {
+        self.line = Some(line);
+    }
+
     pub(crate) fn of(
         mut job: Job,
         attempts: Vec<Attempt>,
@@ -315,6 +356,7 @@ impl JobWithAttempts {
         Self {
             payload: payload.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
             job: JobView::of(job, policies),
+            line: None,
             attempts_list: attempts
                 .into_iter()
                 .map(Into::into)

@@ -37,6 +37,8 @@ const TENANT_TABLES: &[&str] = &[
     "idempotency",
     "job",
     "job_state",
+    "line",
+    "line_job",
     "replay",
     "signal",
     "source",

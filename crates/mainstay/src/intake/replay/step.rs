@@ -3,20 +3,22 @@
 use std::collections::HashMap;
 
 use mainstay_domain::{
-    JobId, Random, ReplayId, Scope, Store, StoreExt, StoreResult, TenantId, Timestamp, Tx,
+    EventId, JobId, Random, ReplayId, Scope, Store, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     intake::{
         Event,
+        ordering::Ordering,
         replay::{Replay, ReplayState},
     },
     jobs::{JobState, NewJob},
 };
+use serde_json::Value;
 
 use super::{
     BAND, BY_FAILURES, Open, Progress, Terms, read,
     walk::{Goal, Ground, PAGE},
     written,
 };
-use crate::intake::BuiltinQueues;
+use crate::intake::{BuiltinQueues, blob::decompress, body_of};
 
 /// Events that a step reads at the most, where few of them are wanted.
 const SEEN_MAX: i64 = 2_000;
@@ -50,6 +52,7 @@ pub(super) async fn next(
                     progress: read(&replay.progress)?,
                     replay,
                     made: Vec::new(),
+                    orderings: Vec::new(),
                 };
                 step.settle(tx).await?;
                 if step.replay.state == ReplayState::Running {
@@ -57,6 +60,7 @@ pub(super) async fn next(
                 }
                 if step.replay.state == ReplayState::Running {
                     step.make(tx, &builtin, now).await?;
+                    step.order(tx).await?;
                 }
                 Ok((step.replay, (step.progress, step.made)))
             })
@@ -111,6 +115,8 @@ struct Step {
     terms: Terms,
     progress: Progress,
     made: Vec<NewJob>,
+    /// For each of them the order that its binding asks for.
+    orderings: Vec<Option<Ordering>>,
 }
 
 impl Step {
@@ -229,12 +235,36 @@ impl Step {
                     self.replay.counts.skipped += 1;
                 } else {
                     self.made.push(job(event, goal));
+                    self.orderings.push(goal.ordering.cloned());
                 }
             }
             self.replay.counts.events += 1;
             self.progress.place.pass_event(event);
         }
         true
+    }
+
+    /// Jobs of bindings that keep an order join the end of their lines, in the order of their events. They wait where
+    /// the events that come in now wait: these may have to wait for them.
+    async fn order(&mut self, tx: &mut dyn Tx) -> StoreResult<()> {
+        let mut body: Option<(EventId, Option<Value>)> = None;
+        for (job, ordering) in self.made.iter_mut().zip(&self.orderings) {
+            let (Some(ordering), Some(event)) = (ordering, job.event) else {
+                continue;
+            };
+            if body.as_ref().is_none_or(|(of, _)| *of != event) {
+                let payload = tx.event_payload(event).await?;
+                let payload = payload.map(|payload| decompress(&payload)).transpose()?;
+                body = Some((event, payload.and_then(|payload| body_of(&payload))));
+            }
+            if let Some((_, Some(body))) = &body {
+                job.order = ordering.of(body);
+            }
+            if job.order.is_some() {
+                job.band = crate::intake::BAND;
+            }
+        }
+        Ok(())
     }
 
     fn made_count(&self) -> i64 {
@@ -267,6 +297,7 @@ fn job(event: &Event, goal: &Goal<'_>) -> NewJob {
         payload: None,
         run_at: None,
         retry: None,
+        order: None,
         created_at: event.received_at,
     }
 }

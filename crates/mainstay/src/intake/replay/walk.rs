@@ -6,6 +6,7 @@ use mainstay_domain::{
     BindingId, EndpointId, EventId, SourceId, StoreResult, TenantId, Tx,
     intake::{
         Binding, Event, EventFilter, EventStatus, HandlerRef,
+        ordering::Ordering,
         replay::{DoneJob, ReplayTarget},
     },
     jobs::{Endpoint, QueueNumber},
@@ -130,6 +131,8 @@ pub(super) struct Goal<'a> {
     pub(super) kind: &'a str,
     pub(super) endpoint: Option<EndpointId>,
     pub(super) queue: QueueNumber,
+    /// The order that its jobs keep.
+    pub(super) ordering: Option<&'a Ordering>,
     /// Whether the event has a job for it that is done.
     pub(super) done: bool,
 }
@@ -272,6 +275,7 @@ impl Ground {
             kind,
             endpoint,
             queue,
+            ordering: binding.ordering.as_ref(),
             done: false,
         })
     }
@@ -288,6 +292,7 @@ impl Ground {
             kind: DELIVER,
             endpoint: Some(id),
             queue: endpoint.queue,
+            ordering: None,
             done: false,
         })
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::jobs::{
     handler::HandlerError,
-    machine::{Batch, BatchResult, Failure, SettleResult},
+    machine::{Batch, BatchResult, Failure, SettleResult, Turns},
 };
 
 /// Ids of done jobs that those who watch are told of, for each batch.
@@ -29,8 +29,8 @@ impl Shared {
         self: &Arc<Self>,
         again: bool,
         batch: &Arc<Batch>,
-    ) -> BatchResult {
-        let result = self.try_batch(batch).await;
+    ) -> (BatchResult, Turns) {
+        let (result, turns) = self.try_batch(batch).await;
         // A batch that was sent before may be committed: then its handlers met their own effects.
         let result = match result {
             BatchResult::Failed { .. } | BatchResult::Gone(_) if again => {
@@ -44,10 +44,10 @@ impl Shared {
         if matches!(result, BatchResult::Committed) {
             self.count_batch(batch);
         }
-        result
+        (result, turns)
     }
 
-    async fn try_batch(self: &Arc<Self>, batch: &Arc<Batch>) -> BatchResult {
+    async fn try_batch(self: &Arc<Self>, batch: &Arc<Batch>) -> (BatchResult, Turns) {
         let undone: Arc<Mutex<Option<BatchResult>>> = Arc::default();
         let (shared, own, why) = (Arc::clone(self), Arc::clone(batch), Arc::clone(&undone));
         let ran = self.store.transact(Scope::System("engine"), move |tx| {
@@ -57,19 +57,25 @@ impl Shared {
                 let rolled_back = result.is_some();
                 *why.lock().unwrap_or_else(PoisonError::into_inner) = result;
                 if rolled_back {
-                    Err(rolled_back_error())
-                } else {
-                    Ok(())
+                    return Err(rolled_back_error());
+                }
+                let ends = batch.ends(shared.clock.now());
+                match ends.is_empty() {
+                    true => Ok(Vec::new()),
+                    false => tx.line_leave(&ends).await,
                 }
             })
         });
         let ran = ran.await;
         if let Some(result) = undone.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return result;
+            return (result, Turns::Unknown);
         }
         match ran {
-            Ok(()) => BatchResult::Committed,
-            Err(error) => of_settle(self.refused(&batch.tally, &error).await),
+            Ok(turns) => (BatchResult::Committed, Turns::Known(turns)),
+            Err(error) => {
+                let refused = self.refused(&batch.tally, &error).await;
+                (of_settle(refused), Turns::Unknown)
+            }
         }
     }
 

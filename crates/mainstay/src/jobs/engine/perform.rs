@@ -7,7 +7,10 @@ use std::{
 
 use mainstay_domain::{
     JobId, Scope, StoreError, StoreExt, StoreResult, Timestamp, Tx,
-    jobs::{Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobBody, JobRef, Loss},
+    jobs::{
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobBody, JobRef, Loss,
+        line::LAST,
+    },
     store::BoxFuture,
 };
 
@@ -66,15 +69,23 @@ impl Shared {
                 again,
                 batch,
             } => {
-                let result = self.run_batch(again, &batch).await;
-                Input::BatchEnded { sequence, result }
+                let (result, turns) = self.run_batch(again, &batch).await;
+                Input::BatchEnded {
+                    sequence,
+                    result,
+                    turns,
+                }
             }
             Action::Settle {
                 sequence,
                 settlement,
             } => {
-                let result = self.settle(&settlement, configured).await;
-                Input::Settled { sequence, result }
+                let (result, turns) = self.settle(&settlement, configured).await;
+                Input::Settled {
+                    sequence,
+                    result,
+                    turns,
+                }
             }
             Action::Inspect(jobs) => {
                 let truths = self.inspect(jobs).await;
@@ -116,7 +127,7 @@ impl Shared {
                             tx.lane_refill(lane, after, &refill.seen, limit).await
                         }
                         (WindowId::Delayed(queue), After::Due(after)) => {
-                            tx.delayed_refill(queue, after, Timestamp::MAX, &refill.seen, limit)
+                            tx.delayed_refill(queue, after, LAST, &refill.seen, limit)
                                 .await
                         }
                         (WindowId::Retries(queue), After::Due(after)) => {

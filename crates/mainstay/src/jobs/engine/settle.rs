@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mainstay_domain::{
     Category, JobId, Scope, StoreError, StoreExt, StoreResult, Tx,
-    jobs::{Attempt, DeadLetter, Outcome, TallyRecord},
+    jobs::{Attempt, DeadLetter, JobRef, Outcome, TallyRecord},
     watch::Series,
 };
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Shared, configure::Configured, perform::failed};
 use crate::jobs::{
     handler::Announcement,
-    machine::{SettleResult, Settlement, TallyBody},
+    machine::{SettleResult, Settlement, TallyBody, Turns},
 };
 
 /// Ids of jobs that those who watch are told of, for each settlement.
@@ -34,7 +34,7 @@ impl Shared {
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         configured: &Arc<Configured>,
-    ) -> SettleResult {
+    ) -> (SettleResult, Turns) {
         let mut settled = self.settle_and_tell(settlement, configured).await;
         if let Err(error) = &settled
             && is_about_telling(error)
@@ -43,14 +43,17 @@ impl Shared {
             tracing::error!(%error, "nobody could be told of dead letters or breakers");
             settled = self.try_settle(settlement, configured, Announce::No).await;
         }
-        let result = match settled {
-            Ok(()) => SettleResult::Committed,
-            Err(error) => self.refused(&settlement.tally, &error).await,
+        let (result, turns) = match settled {
+            Ok(turns) => (SettleResult::Committed, Turns::Known(turns)),
+            Err(error) => {
+                let result = self.refused(&settlement.tally, &error).await;
+                (result, Turns::Unknown)
+            }
         };
         if result == SettleResult::Committed {
             self.count_settled(settlement, configured);
         }
-        result
+        (result, turns)
     }
 
     /// Our own events are matched with bindings before the transaction and checked in it, as intake does it.
@@ -58,7 +61,7 @@ impl Shared {
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         configured: &Arc<Configured>,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<Vec<JobRef>> {
         for _ in 1..ANNOUNCE_TRIES {
             match self.try_settle(settlement, configured, Announce::Yes).await {
                 Err(StoreError::ConfigChanged) => self.announcer.refresh().await?,
@@ -73,18 +76,27 @@ impl Shared {
         settlement: &Arc<Settlement>,
         configured: &Arc<Configured>,
         announce: Announce,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<Vec<JobRef>> {
         let (shared, own) = (Arc::clone(self), Arc::clone(settlement));
         let configured = Arc::clone(configured);
         let settled = self.store.transact(Scope::System("engine"), move |tx| {
             let (shared, own) = (Arc::clone(&shared), Arc::clone(&own));
             let configured = Arc::clone(&configured);
-            Box::pin(async move { shared.settle_in(tx, &own, &configured, announce).await })
+            Box::pin(async move {
+                let told = shared.settle_in(tx, &own, &configured, announce).await?;
+                // Last: whoever waits for a line holds nothing that others take before theirs.
+                let turns = match own.ends.is_empty() {
+                    true => Vec::new(),
+                    false => tx.line_leave(&own.ends).await?,
+                };
+                Ok((told, turns))
+            })
         });
-        if settled.await? {
+        let (told, turns) = settled.await?;
+        if told {
             self.store.wake();
         }
-        Ok(())
+        Ok(turns)
     }
 
     /// True when events of our own were appended.

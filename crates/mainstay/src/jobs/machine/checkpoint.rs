@@ -61,7 +61,7 @@ pub struct TallyBody {
     /// What was counted, by queue.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub queues: BTreeMap<QueueNumber, QueueTally>,
-    /// The earliest time of a next try that was given, by queue.
+    /// The earliest time of a next try or a turn that was given, by queue.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retries: BTreeMap<QueueNumber, Timestamp>,
 }
@@ -82,9 +82,14 @@ impl TallyBody {
             1,
         );
         if let Some(at) = attempt.next_at {
-            let earliest = self.retries.entry(attempt.queue).or_insert(at);
-            *earliest = at.min(*earliest);
+            self.retry_at(attempt.queue, at);
         }
+    }
+
+    /// From this time on there may be something to be tried in a queue, which the record's writer may never have seen.
+    pub(super) fn retry_at(&mut self, queue: QueueNumber, at: Timestamp) {
+        let earliest = self.retries.entry(queue).or_insert(at);
+        *earliest = at.min(*earliest);
     }
 
     pub(super) fn count_done(&mut self, queue: QueueNumber, count: i64) {

@@ -142,13 +142,14 @@ impl Machine {
                 tally.dead -= 1;
                 tally.cancelled += 1;
             }
+            SignalKind::Turn => {}
         }
     }
 
     /// A person has done something to a job.
     fn heed(&mut self, signal: Signal, out: &mut Vec<Action>) {
         match signal.kind {
-            SignalKind::Requeued => self.recheck(&signal),
+            SignalKind::Requeued | SignalKind::Turn => self.recheck(&signal),
             SignalKind::Cancelled => self.cancel(&signal, out),
             SignalKind::Discarded => {}
         }

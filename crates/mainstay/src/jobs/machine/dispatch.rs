@@ -16,7 +16,7 @@ use super::{
     held::{Doubt, Slot, Stage},
     memory::window_of,
     queue::Pick,
-    words::{Action, Batch, BatchResult, End, Failed, Report, Runs, Started},
+    words::{Action, Batch, BatchResult, End, Failed, Report, Runs, Started, Turns},
 };
 
 /// What runs, and who is next.
@@ -415,6 +415,7 @@ impl Machine {
         &mut self,
         sequence: i64,
         result: BatchResult,
+        turns: Turns,
         out: &mut Vec<Action>,
     ) {
         if matches!(result, BatchResult::Unavailable) {
@@ -430,7 +431,7 @@ impl Machine {
         self.outage.answered();
         let jobs = &flight.batch.jobs;
         match result {
-            BatchResult::Committed => self.batch_committed(sequence, &flight.batch),
+            BatchResult::Committed => self.batch_committed(sequence, &flight.batch, turns),
             BatchResult::Failed {
                 job,
                 failure,
@@ -463,7 +464,7 @@ impl Machine {
         }
     }
 
-    fn batch_committed(&mut self, sequence: i64, batch: &Batch) {
+    fn batch_committed(&mut self, sequence: i64, batch: &Batch, turns: Turns) {
         self.sequences.used(sequence);
         self.checkpoints.change();
         self.caution.builtin_ended(batch.jobs.len());
@@ -473,6 +474,9 @@ impl Machine {
             queue.tally.done += 1;
             self.release(job.job);
         }
+        self.turns_came(&batch.ends(batch.started_at), turns, |_| {
+            batch.jobs.first().map(|job| job.queue)
+        });
     }
 
     /// Runs the jobs before and after the ones that are picked out as batches of their own. So a batch in which many

@@ -17,7 +17,9 @@
 //!    through but one probe.
 //! 6. *No job kills for ever.* One that kills the process is isolated after a bounded number of deaths; those that were
 //!    only there are not blamed for them ([`poison`]).
-//! 7. *Everything is bounded* by [`Limits`], and what waits costs nothing: queues that may not run are not looked at
+//! 7. *What keeps an order is never seen before its turn.* Jobs that wait behind another are not reported to the
+//!    machine; their turn comes in the transaction of an outcome ([`lines`]), or with a signal.
+//! 8. *Everything is bounded* by [`Limits`], and what waits costs nothing: queues that may not run are not looked at
 //!    until something happens to them or their timer comes.
 //!
 //! The clock may jump. Due times are compared with whatever the clock says; the machine's own pauses are cut when the
@@ -42,6 +44,7 @@ mod held;
 mod id_hash;
 mod inspect;
 mod limits;
+mod lines;
 mod memory;
 mod outage;
 mod poison;
@@ -182,8 +185,16 @@ impl Machine {
                 answers,
             } => self.started(version, starts, answers, out),
             Input::Ended { job, end, policy } => self.ended(job, end, policy),
-            Input::BatchEnded { sequence, result } => self.batch_ended(sequence, result, out),
-            Input::Settled { sequence, result } => self.settled(sequence, result, out),
+            Input::BatchEnded {
+                sequence,
+                result,
+                turns,
+            } => self.batch_ended(sequence, result, turns, out),
+            Input::Settled {
+                sequence,
+                result,
+                turns,
+            } => self.settled(sequence, result, turns, out),
             Input::Inspected(answer) => self.inspected(answer, out),
             Input::CheckpointSaved(result) => self.checkpoint_saved(result, out),
             Input::Stop => self.stop(),

@@ -8,7 +8,7 @@ use std::{
 use mainstay_domain::{
     Category, JobId,
     jobs::{
-        Attempt, JobRef, Loss, Outcome, QueueNumber, TallyRecord,
+        Attempt, JobRef, LineEnd, Loss, Outcome, QueueNumber, TallyRecord,
         loss::LOST_REPEATEDLY,
         retry::{Next, RetryPolicy, decide},
     },
@@ -20,7 +20,7 @@ use super::{
     held::{Doubt, Slot, Stage},
     poison::said_of,
     queue::Queue,
-    words::{Action, BreakerTurn, End, Failure, Report, Runs, SettleResult, Settlement},
+    words::{Action, BreakerTurn, End, Failure, Report, Runs, SettleResult, Settlement, Turns},
 };
 
 /// Outcomes that are not committed yet.
@@ -319,6 +319,16 @@ impl Machine {
         for attempt in &attempts {
             body.count(attempt);
         }
+        let ends: Vec<LineEnd> = attempts
+            .iter()
+            .filter_map(|one| self.line_end(one))
+            .collect();
+        for attempt in attempts
+            .iter()
+            .filter(|one| ends.iter().any(|end| end.job == one.job))
+        {
+            body.retry_at(attempt.queue, attempt.finished_at);
+        }
         let breakers = breakers.iter().filter_map(|number| {
             self.settling.breakers.remove(number);
             let queue = self.queues.get(number)?;
@@ -331,6 +341,7 @@ impl Machine {
             },
             breakers: breakers.collect(),
             turns: std::mem::take(&mut self.settling.turns),
+            ends,
             attempts,
         }
     }
@@ -340,6 +351,9 @@ impl Machine {
         let mut body = TallyBody::new(self.epoch);
         if let Some(job) = jobs.first() {
             body.count_done(job.queue, jobs.len() as i64);
+            if jobs.iter().any(|job| job.ordered) {
+                body.retry_at(job.queue, self.now);
+            }
         }
         TallyRecord {
             sequence,
@@ -347,13 +361,19 @@ impl Machine {
         }
     }
 
-    pub(super) fn settled(&mut self, sequence: i64, result: SettleResult, out: &mut Vec<Action>) {
+    pub(super) fn settled(
+        &mut self,
+        sequence: i64,
+        result: SettleResult,
+        turns: Turns,
+        out: &mut Vec<Action>,
+    ) {
         match result {
             SettleResult::Committed => {
                 self.outage.answered();
                 self.sequences.used(sequence);
                 if let Some(flight) = self.settling.flights.remove(&sequence) {
-                    self.settlement_committed(flight.settlement);
+                    self.settlement_committed(&flight.settlement, turns);
                 }
             }
             SettleResult::Conflict => {
@@ -372,7 +392,7 @@ impl Machine {
         }
     }
 
-    fn settlement_committed(&mut self, settlement: Arc<Settlement>) {
+    fn settlement_committed(&mut self, settlement: &Settlement, turns: Turns) {
         self.checkpoints.change();
         // An announcement may have made jobs.
         if !settlement.turns.is_empty() {
@@ -384,6 +404,11 @@ impl Machine {
             }
             self.attempt_committed(attempt);
         }
+        self.turns_came(&settlement.ends, turns, |end| {
+            let mut attempts = settlement.attempts.iter();
+            let of_end = attempts.find(|attempt| attempt.job == end.job);
+            of_end.map(|attempt| attempt.queue)
+        });
     }
 
     fn attempt_committed(&mut self, attempt: &Attempt) {

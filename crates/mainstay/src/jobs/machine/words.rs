@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mainstay_domain::{
     Category, JobId, TenantId, Timestamp,
     jobs::{
-        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobRef, Lane, Loss,
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobRef, Lane, LineEnd, Loss,
         QueueNumber, TallyRecord,
         breaker::{Breaker, BreakerPolicy, Turn},
         retry::RetryPolicy,
@@ -68,6 +68,8 @@ pub enum Input {
         sequence: i64,
         /// How it went.
         result: BatchResult,
+        /// Whose turn has come.
+        turns: Turns,
     },
     /// The answer to [`Action::Settle`].
     Settled {
@@ -75,6 +77,8 @@ pub enum Input {
         sequence: i64,
         /// How it went.
         result: SettleResult,
+        /// Whose turn has come.
+        turns: Turns,
     },
     /// The answer to [`Action::Inspect`].
     Inspected(Result<Vec<Truth>, Failed>),
@@ -271,6 +275,21 @@ pub struct Failure {
     pub exchange: Option<String>,
 }
 
+impl Batch {
+    /// Those of its jobs that keep an order, all of them done at this time, which is no earlier than they began.
+    pub fn ends(&self, at: Timestamp) -> Vec<LineEnd> {
+        let ordered = self.jobs.iter().filter(|job| job.ordered);
+        ordered
+            .map(|job| LineEnd {
+                tenant: job.tenant,
+                job: job.job,
+                dead: false,
+                at: at.max(self.started_at),
+            })
+            .collect()
+    }
+}
+
 impl Failure {
     /// A failure without an answer.
     pub fn new(category: Category, code: impl Into<String>, error: impl Into<String>) -> Self {
@@ -320,11 +339,23 @@ pub enum BatchResult {
     Replaced,
 }
 
+/// The jobs whose turn came in a transaction in which jobs that keep an order have ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Turns {
+    /// These.
+    Known(Vec<JobRef>),
+    /// It is known that the transaction is committed, and not what it answered.
+    #[default]
+    Unknown,
+}
+
 /// Outcomes that are recorded in one transaction.
 #[derive(Debug)]
 pub struct Settlement {
     /// The attempt rows.
     pub attempts: Vec<Attempt>,
+    /// Those of the jobs ended by them that keep an order: with it comes the turn of the next.
+    pub ends: Vec<LineEnd>,
     /// Their tally record.
     pub tally: TallyRecord,
     /// The breakers as they are now, where they have changed.

@@ -3,6 +3,7 @@
 mod endpoints;
 mod ends;
 mod faults;
+mod lines;
 mod owners;
 mod poison;
 mod speed;

@@ -328,6 +328,7 @@ impl Works {
             payload: None,
             run_at: None,
             retry: None,
+            order: None,
             created_at: now,
         }
     }

@@ -141,6 +141,7 @@ impl Planner<'_> {
             source: target.source,
             type_pattern: String::new(),
             filter: None,
+            ordering: None,
             handler: target.handler.clone(),
             enabled: true,
             created_at: known.map_or(self.now, |known| known.created_at),

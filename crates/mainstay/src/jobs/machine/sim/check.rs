@@ -17,7 +17,11 @@ pub(super) fn step(world: &World) {
     let found = position(world.owner.machine.news.cursor());
     for job in &world.model.open {
         let row = &world.model.jobs[job];
-        assert!(in_sight(world, row, found), "out of sight: {row:?}");
+        let waits = world.model.lines.waits(*job);
+        assert!(
+            waits || in_sight(world, row, found),
+            "out of sight: {row:?}"
+        );
     }
     limits_hold(world);
     suspects_run_one_at_a_time(world);
@@ -141,7 +145,14 @@ fn in_sight(world: &World, row: &Row, found: usize) -> bool {
     to_be_found
         || machine.held.contains_key(&job)
         || left_in_store(world, row)
+        || turn_is_yet_to_be_told(world, row)
         || machine.inspections.all().any(|at| at.job == job)
+}
+
+/// The outcome that gave it its turn is committed, and its owner has not heard of it yet.
+fn turn_is_yet_to_be_told(world: &World, row: &Row) -> bool {
+    let by = world.model.lines.turned_by.get(&row.job.job);
+    by.is_some_and(|by| world.owner.machine.held.contains_key(by))
 }
 
 fn left_in_store(world: &World, row: &Row) -> bool {

@@ -7,9 +7,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use line::Planted;
 use world::World;
 
 mod check;
+mod line;
 mod model;
 mod plan;
 mod world;
@@ -24,6 +26,35 @@ fn run(seed: u64) -> u64 {
     let mut world = World::new(seed);
     world.run();
     world.steps
+}
+
+/// Whether a fault that was planted is found in one of a few worlds.
+fn is_found(planted: Planted) -> bool {
+    (0..40).any(|seed| {
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut world = World::new(seed);
+            world.model.lines.planted = planted;
+            world.run();
+        }));
+        outcome.is_err()
+    })
+}
+
+#[test]
+fn faults_of_lines_are_found() {
+    // What is planted panics, which is what is wanted.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let planted = [
+        Planted::SeenTooEarly,
+        Planted::TurnForgotten,
+        Planted::TurnAtRetry,
+        Planted::NotParked,
+        Planted::LastFirst,
+    ];
+    let missed: Vec<Planted> = planted.into_iter().filter(|one| !is_found(*one)).collect();
+    std::panic::set_hook(hook);
+    assert_eq!(missed, []);
 }
 
 #[test]

@@ -5,19 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
-        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, JobRef, Lane, Loss, Outcome,
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, JobRef, Lane, LineEnd, Loss, Outcome,
         QueueNumber, QueueTally, Signal, SignalKind, TallyRecord, breaker::Breaker,
     },
 };
 
-use super::super::{
-    After, Batch, BatchResult, JobAt, Legacy, Refill, SettleResult, Settlement, Started, TallyBody,
-    Truth, Unfinished, WindowId, held::due_key,
+use super::{
+    super::{
+        After, Batch, BatchResult, JobAt, Legacy, Refill, SettleResult, Settlement, Started,
+        TallyBody, Truth, Turns, Unfinished, WindowId, held::due_key,
+    },
+    line::{Lines, Order, Planted},
 };
 
 /// What a commit left for discovery to find.
 #[derive(Debug, Clone, Copy)]
-enum News {
+pub(super) enum News {
     Job(JobId),
     Wish(Signal),
 }
@@ -31,6 +34,8 @@ struct Taken;
 pub(super) struct Row {
     pub(super) job: JobRef,
     inserted_at: usize,
+    /// Made to wait for its turn: the engine does not read it.
+    behind: bool,
     /// Where the last news about it stands.
     pub(super) found_at: usize,
     attempts: Vec<Attempt>,
@@ -61,7 +66,8 @@ impl Row {
 /// The committed state.
 #[derive(Debug, Default)]
 pub(super) struct Model {
-    news: Vec<News>,
+    pub(super) news: Vec<News>,
+    pub(super) lines: Lines,
     pub(super) jobs: BTreeMap<JobId, Row>,
     /// The jobs that have not ended.
     pub(super) open: BTreeSet<JobId>,
@@ -76,10 +82,12 @@ pub(super) struct Model {
 impl Model {
     // What people and intake do.
 
-    pub(super) fn job_insert(&mut self, job: JobRef) {
+    pub(super) fn job_insert(&mut self, job: JobRef, order: Option<Order>) {
+        let behind = order.is_some_and(|order| self.lines.join(&job, order));
         let row = Row {
             job,
             inserted_at: self.news.len(),
+            behind: behind && self.lines.planted != Planted::SeenTooEarly,
             found_at: self.news.len(),
             attempts: Vec::new(),
         };
@@ -108,17 +116,22 @@ impl Model {
             attempt: last.map_or(0, |last| last.attempt) + 1,
             tries: 0,
             outcome,
-            next_at: (outcome == Outcome::Requeued).then_some(now),
+            next_at: match outcome {
+                Outcome::Requeued => self.line_return(job, now),
+                _ => None,
+            },
             ..blank(&of, now)
         };
         self.record(attempt);
-        self.row(job).found_at = self.news.len();
-        self.news.push(News::Wish(Signal {
+        self.signal(Signal {
             tenant: of.tenant,
             job,
             queue: of.queue,
             kind,
-        }));
+        });
+        if outcome != Outcome::Requeued {
+            self.line_left(job, now);
+        }
         true
     }
 
@@ -140,7 +153,8 @@ impl Model {
                     let job = self.jobs[job].job;
                     *created.entry(job.queue).or_default() += 1;
                     let tried = self.last(job.job).is_some();
-                    if !(recovering && tried) {
+                    let behind = self.jobs[&job.job].behind;
+                    if !(behind || recovering && tried) {
                         found.jobs.push(job);
                     }
                 }
@@ -154,7 +168,8 @@ impl Model {
     pub(super) fn refill(&self, refill: &Refill) -> Vec<JobRef> {
         let seen = position(&refill.seen);
         let open = self.open.iter().map(|job| &self.jobs[job]);
-        let never_tried = open.filter(|row| row.attempts.is_empty() && row.inserted_at < seen);
+        let never_tried =
+            open.filter(|row| row.attempts.is_empty() && !row.behind && row.inserted_at < seen);
         let never_tried = never_tried.map(|row| &row.job);
         let mut jobs: Vec<JobRef> = match (refill.window, refill.after) {
             (WindowId::Lane(lane), After::Job(after)) => never_tried
@@ -215,21 +230,43 @@ impl Model {
             return Started::Refused;
         }
         assert_eq!(last + 1, start.attempt, "attempts are contiguous");
+        self.lines.check_runs(start.job);
         self.starts.insert(key, start);
         Started::Go
     }
 
-    pub(super) fn settle(&mut self, epoch: i64, settlement: &Settlement) -> SettleResult {
+    pub(super) fn settle(&mut self, epoch: i64, settlement: &Settlement) -> (SettleResult, Turns) {
         if self.settle_rows(&settlement.attempts, &settlement.tally) == Err(Taken) {
-            return self.why(epoch, settlement.tally.sequence);
+            let why = self.why(epoch, settlement.tally.sequence);
+            return (why, Turns::Unknown);
         }
         for (queue, breaker) in &settlement.breakers {
             self.breakers.insert(*queue, breaker.clone());
         }
-        SettleResult::Committed
+        let mut ends = settlement.ends.clone();
+        if self.lines.planted == Planted::TurnAtRetry {
+            let failed = settlement.attempts.iter();
+            ends.extend(
+                failed
+                    .filter(|one| one.next_at.is_some())
+                    .map(|one| LineEnd {
+                        tenant: one.tenant,
+                        job: one.job,
+                        dead: false,
+                        at: one.finished_at,
+                    }),
+            );
+        }
+        let turns = self.line_leave(&ends);
+        (SettleResult::Committed, Turns::Known(turns))
     }
 
-    pub(super) fn run_batch(&mut self, epoch: i64, batch: &Batch, now: Timestamp) -> BatchResult {
+    pub(super) fn run_batch(
+        &mut self,
+        epoch: i64,
+        batch: &Batch,
+        now: Timestamp,
+    ) -> (BatchResult, Turns) {
         let rows: Vec<Attempt> = batch
             .jobs
             .iter()
@@ -241,17 +278,20 @@ impl Model {
             })
             .collect();
         if self.settle_rows(&rows, &batch.tally) == Err(Taken) {
-            return match self.why(epoch, batch.tally.sequence) {
+            let result = match self.why(epoch, batch.tally.sequence) {
                 SettleResult::Committed => BatchResult::Committed,
                 SettleResult::Replaced => BatchResult::Replaced,
                 SettleResult::Conflict | SettleResult::Unavailable => BatchResult::Conflict,
             };
+            return (result, Turns::Unknown);
         }
         for job in &batch.jobs {
+            self.lines.check_runs(job.job);
             let first = self.effects.insert(job.job);
             assert!(first, "the effect of {} happens once", job.job);
         }
-        BatchResult::Committed
+        let turns = self.line_leave(&batch.ends(now));
+        (BatchResult::Committed, Turns::Known(turns))
     }
 
     /// All rows or none.
@@ -280,7 +320,7 @@ impl Model {
         Ok(())
     }
 
-    fn record(&mut self, attempt: Attempt) {
+    pub(super) fn record(&mut self, attempt: Attempt) {
         if attempt.outcome.ends() {
             self.open.remove(&attempt.job);
         } else {
@@ -292,7 +332,7 @@ impl Model {
         rows.push(attempt);
     }
 
-    fn row(&mut self, job: JobId) -> &mut Row {
+    pub(super) fn row(&mut self, job: JobId) -> &mut Row {
         self.jobs.get_mut(&job).expect("the job exists")
     }
 
@@ -374,6 +414,7 @@ impl Model {
                     Outcome::Succeeded => tally.done += 1,
                     Outcome::Failed | Outcome::Lost => tally.failed += 1,
                     Outcome::Dead => tally.dead += 1,
+                    Outcome::Requeued if attempt.code.is_some() => {}
                     Outcome::Requeued => tally.revived += 1,
                     Outcome::Cancelled => tally.cancelled += 1,
                     Outcome::Discarded => {
@@ -394,7 +435,7 @@ impl Model {
     }
 }
 
-fn blank(job: &JobRef, now: Timestamp) -> Attempt {
+pub(super) fn blank(job: &JobRef, now: Timestamp) -> Attempt {
     Attempt {
         tenant: job.tenant,
         job: job.job,

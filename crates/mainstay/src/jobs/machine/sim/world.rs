@@ -19,9 +19,10 @@ use mainstay_domain::{
 use super::{
     super::{
         Action, BatchResult, End, Failed, Failure, Input, Limits, Machine, QueueSettings, Report,
-        Runs, SettleResult, Started,
+        Runs, SettleResult, Started, Turns,
     },
     check,
+    line::Order,
     model::{Model, tenant},
     plan::{Plan, Poison},
 };
@@ -55,7 +56,7 @@ enum Event {
     /// An owner's timer.
     Timer { epoch: i64, generation: u64 },
     /// Something commits a job whose id was made a while ago.
-    JobCommits(JobRef),
+    JobCommits(JobRef, Option<Order>),
     /// The owner hears of other settings.
     Settings,
     /// Something happens to the world.
@@ -66,6 +67,8 @@ enum Event {
     Kills { epoch: i64, job: JobId },
     /// The power goes.
     PowerCut,
+    /// Somebody deals with the lines that are parked.
+    Tidies,
 }
 
 struct Operation {
@@ -134,6 +137,7 @@ impl World {
             steps: 0,
         };
         world.later(0, Event::Whim);
+        world.later(TROUBLE, Event::Tidies);
         if world.plan.power_cuts {
             world.later(world.power_lasts(), Event::PowerCut);
         }
@@ -165,6 +169,7 @@ impl World {
         while self.time < until {
             self.next();
         }
+        self.model.lines.check_order();
         check::counters(self);
         check::verdicts(self);
     }
@@ -188,8 +193,8 @@ impl World {
                     self.step_owner(epoch, vec![Input::Tick]);
                 }
             }
-            Event::JobCommits(job) => {
-                self.model.job_insert(job);
+            Event::JobCommits(job, order) => {
+                self.model.job_insert(job, order);
                 if self.chance(90) {
                     self.step_owner(self.owner.epoch, vec![Input::Woken]);
                 }
@@ -199,6 +204,7 @@ impl World {
             Event::ZombieDies => self.zombie = None,
             Event::Kills { epoch, job } => self.kills(epoch, job),
             Event::PowerCut => self.power_cut(),
+            Event::Tidies => self.tidies(),
         }
     }
 
@@ -382,12 +388,15 @@ impl World {
                 sequence, batch, ..
             } => {
                 let failing = batch.jobs.iter().find(|_| self.chance(4));
-                let result = match failing {
-                    Some(job) => BatchResult::Failed {
-                        job: job.job,
-                        failure: Box::new(self.failure(Category::Database)),
-                        policy: None,
-                    },
+                let (result, turns) = match failing {
+                    Some(job) => {
+                        let failed = BatchResult::Failed {
+                            job: job.job,
+                            failure: Box::new(self.failure(Category::Database)),
+                            policy: None,
+                        };
+                        (failed, Turns::Unknown)
+                    }
                     None => self.model.run_batch(epoch, batch, now),
                 };
                 // A batch that is sent again may be committed already: then no handler's failure counts.
@@ -399,15 +408,20 @@ impl World {
                 Input::BatchEnded {
                     sequence: *sequence,
                     result,
+                    turns,
                 }
             }
             Action::Settle {
                 sequence,
                 settlement,
-            } => Input::Settled {
-                sequence: *sequence,
-                result: self.model.settle(epoch, settlement),
-            },
+            } => {
+                let (result, turns) = self.model.settle(epoch, settlement);
+                Input::Settled {
+                    sequence: *sequence,
+                    result,
+                    turns,
+                }
+            }
             Action::SaveCheckpoint(checkpoint) => {
                 Input::CheckpointSaved(self.model.checkpoint_save(checkpoint))
             }
@@ -541,8 +555,11 @@ impl World {
         };
         for _ in 0..count {
             let made = self.now();
-            let due = self
-                .chance(15)
+            let order = self.chance(40).then(|| Order {
+                key: self.random.below(3) as u8,
+                parks: self.chance(70),
+            });
+            let due = (order.is_none() && self.chance(15))
                 .then(|| made.plus_ms(self.between(-500, 20_000)));
             let job = JobRef {
                 tenant: tenant(self.random.below(tenants)),
@@ -553,6 +570,7 @@ impl World {
                 attempt: 0,
                 tries: 0,
                 loss: Loss::None,
+                ordered: order.is_some(),
             };
             if self.poison.len() < self.plan.poison && queue != ORPHANED as u64 && self.chance(5) {
                 self.poison.insert(job.job, Poison::default());
@@ -562,7 +580,7 @@ impl World {
             } else {
                 self.between(0, 5 * MS)
             };
-            self.later(wait, Event::JobCommits(job));
+            self.later(wait, Event::JobCommits(job, order));
         }
     }
 
@@ -576,6 +594,11 @@ impl World {
             if self.poison.contains_key(&job) {
                 continue;
             }
+            if self.chance(30) {
+                for key in self.model.lines.parked() {
+                    self.model.line_release(key, self.now());
+                }
+            }
             let wish = match self.random.below(4) {
                 0 => Outcome::Cancelled,
                 1 => Outcome::Discarded,
@@ -584,6 +607,20 @@ impl World {
             self.model.wish(job, wish, self.now());
         }
         self.step_owner(self.owner.epoch, vec![Input::Woken]);
+    }
+
+    /// After the trouble no line stays parked.
+    fn tidies(&mut self) {
+        let parked = self.model.lines.parked();
+        for key in &parked {
+            self.model.line_release(*key, self.now());
+        }
+        if !parked.is_empty() {
+            self.step_owner(self.owner.epoch, vec![Input::Woken]);
+        }
+        if !self.model.open.is_empty() {
+            self.later(5_000 * MS, Event::Tidies);
+        }
     }
 
     fn endpoint_turns(&mut self) {
@@ -743,10 +780,12 @@ fn failed(action: &Action) -> Input {
         Action::RunBatch { sequence, .. } => Input::BatchEnded {
             sequence: *sequence,
             result: BatchResult::Unavailable,
+            turns: Turns::Unknown,
         },
         Action::Settle { sequence, .. } => Input::Settled {
             sequence: *sequence,
             result: SettleResult::Unavailable,
+            turns: Turns::Unknown,
         },
         Action::Inspect(_) => Input::Inspected(Err(Failed)),
         Action::SaveCheckpoint(_) => Input::CheckpointSaved(SettleResult::Unavailable),
