@@ -91,6 +91,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     11 "0011_requests";
     12 "0012_replays";
     13 "0013_schemas";
+    17 "0017_audit";
 };
 
 /// What happens to the outcome of a run.
