@@ -90,8 +90,56 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first */
+        /**
+         * The audit log, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["audit_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A part of the audit log's chain, with what its hashes are made of
+         * @description That it was taken out is in the log as well. `mainstay audit export` writes all of it as a file, and
+         *     `mainstay audit verify` looks whether it holds.
+         *
+         *     Takes the role `owner`.
+         */
+        get: operations["audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/head": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The end of the audit log's chain
+         * @description Kept elsewhere, it proves that nothing in front of it was changed since: see `mainstay audit verify`.
+         *
+         *     Takes the role `viewer`.
+         */
+        get: operations["audit_head"];
         put?: never;
         post?: never;
         delete?: never;
@@ -107,12 +155,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List bindings */
+        /**
+         * List bindings
+         * @description Takes the role `viewer`.
+         */
         get: operations["binding_list"];
         put?: never;
         /**
          * Add a binding
          * @description Events that come in from now on make jobs by it; older ones can be replayed.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["binding_create"];
         delete?: never;
@@ -128,18 +181,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a binding */
+        /**
+         * Show a binding
+         * @description Takes the role `viewer`.
+         */
         get: operations["binding_get"];
         put?: never;
         post?: never;
         /**
          * Remove a binding
          * @description Its jobs go on.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["binding_delete"];
         options?: never;
         head?: never;
-        /** Change a binding */
+        /**
+         * Change a binding
+         * @description Takes the role `admin`.
+         */
         patch: operations["binding_update"];
         trace?: never;
     };
@@ -153,6 +214,8 @@ export interface paths {
         /**
          * Show the configuration as a declaration
          * @description Without any secret: the answer says where they belong.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["configuration_get"];
         put?: never;
@@ -176,6 +239,8 @@ export interface paths {
          * Change the configuration to what is declared
          * @description All of it in one transaction or nothing. What is there and not declared is left alone, unless `prune` asks to remove
          *     it. With `dry_run` it is only said what would change. Applying the same again changes nothing.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["configuration_apply"];
         delete?: never;
@@ -191,7 +256,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List dead letters, newest first */
+        /**
+         * List dead letters, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["dead_letter_list"];
         put?: never;
         post?: never;
@@ -213,6 +281,8 @@ export interface paths {
         /**
          * Give dead letters up, or plan it
          * @description They leave the list; their jobs stay with the reason in their history. One call takes at most 50,000.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["dead_letter_discard"];
         delete?: never;
@@ -228,7 +298,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Export dead letters, one JSON object a line */
+        /**
+         * Export dead letters, one JSON object a line
+         * @description Takes the role `viewer`.
+         */
         get: operations["dead_letter_export"];
         put?: never;
         post?: never;
@@ -245,7 +318,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Group dead letters by their reason */
+        /**
+         * Group dead letters by their reason
+         * @description Takes the role `viewer`.
+         */
         get: operations["dead_letter_groups"];
         put?: never;
         post?: never;
@@ -267,6 +343,8 @@ export interface paths {
         /**
          * Run dead letters again, or plan it
          * @description Their tries start from the beginning. One call takes at most 50,000.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["dead_letter_retry"];
         delete?: never;
@@ -282,12 +360,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List endpoints */
+        /**
+         * List endpoints
+         * @description Takes the role `viewer`.
+         */
         get: operations["endpoint_list"];
         put?: never;
         /**
          * Add an endpoint
          * @description The answer carries the secret that requests are signed with; nothing shows it again.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["endpoint_create"];
         delete?: never;
@@ -303,18 +386,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show an endpoint */
+        /**
+         * Show an endpoint
+         * @description Takes the role `viewer`.
+         */
         get: operations["endpoint_get"];
         put?: never;
         post?: never;
         /**
          * Remove an endpoint
          * @description Refused while a binding names it.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["endpoint_delete"];
         options?: never;
         head?: never;
-        /** Change an endpoint */
+        /**
+         * Change an endpoint
+         * @description Takes the role `admin`.
+         */
         patch: operations["endpoint_update"];
         trace?: never;
     };
@@ -331,6 +422,8 @@ export interface paths {
          * Make a new signing secret for an endpoint
          * @description Requests are signed with it and, until the overlap ends, with those before it, so that a receiver can change over
          *     without a gap.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["endpoint_secret_rotate"];
         delete?: never;
@@ -352,6 +445,8 @@ export interface paths {
         /**
          * End the overlap of an endpoint's secrets
          * @description From now on requests are signed with the newest secret alone.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["endpoint_secret_overlap_end"];
         options?: never;
@@ -366,7 +461,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List events, newest first */
+        /**
+         * List events, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_list"];
         put?: never;
         post?: never;
@@ -383,7 +481,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show an event */
+        /**
+         * Show an event
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_get"];
         put?: never;
         post?: never;
@@ -400,7 +501,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Try a binding's filter on an event that is kept */
+        /**
+         * Try a binding's filter on an event that is kept
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_filter"];
         put?: never;
         post?: never;
@@ -417,7 +521,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The payload of an event, byte by byte as it came */
+        /**
+         * The payload of an event, byte by byte as it came
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_payload"];
         put?: never;
         post?: never;
@@ -457,6 +564,8 @@ export interface paths {
         /**
          * Count jobs by queue
          * @description A key of one tenant sees the queues of its own endpoints.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["job_counts"];
         put?: never;
@@ -474,10 +583,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List jobs, newest first */
+        /**
+         * List jobs, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["job_list"];
         put?: never;
-        /** Submit a job */
+        /**
+         * Submit a job
+         * @description Takes the role `operator`.
+         */
         post: operations["job_create"];
         delete?: never;
         options?: never;
@@ -492,7 +607,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a job with its attempts */
+        /**
+         * Show a job with its attempts
+         * @description Takes the role `viewer`.
+         */
         get: operations["job_get"];
         put?: never;
         post?: never;
@@ -514,6 +632,8 @@ export interface paths {
         /**
          * Cancel a job that has not ended
          * @description An attempt that is under way may still reach the endpoint; nothing is started any more.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["job_cancel"];
         delete?: never;
@@ -534,6 +654,8 @@ export interface paths {
         /**
          * Run a dead letter again
          * @description Its tries start from the beginning.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["job_retry"];
         delete?: never;
@@ -549,12 +671,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List keys */
+        /**
+         * List keys
+         * @description Takes the role `viewer`.
+         */
         get: operations["key_list"];
         put?: never;
         /**
          * Make a key
          * @description The answer carries its secret; nothing shows it again.
+         *
+         *     Takes the role `owner`.
          */
         post: operations["key_create"];
         delete?: never;
@@ -576,6 +703,8 @@ export interface paths {
         /**
          * Remove a key
          * @description It stops working at once on this node, within seconds on others.
+         *
+         *     Takes the role `owner`.
          */
         delete: operations["key_delete"];
         options?: never;
@@ -610,6 +739,8 @@ export interface paths {
         /**
          * Everything at a glance
          * @description A key of one tenant sees what its own sources and endpoints counted.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["overview_get"];
         put?: never;
@@ -627,7 +758,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List requests, newest first: those that were refused, unless asked otherwise */
+        /**
+         * List requests, newest first: those that were refused, unless asked otherwise
+         * @description Takes the role `viewer`.
+         */
         get: operations["receipt_list"];
         put?: never;
         post?: never;
@@ -644,7 +778,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a request, and why it was refused */
+        /**
+         * Show a request, and why it was refused
+         * @description Takes the role `viewer`.
+         */
         get: operations["receipt_get"];
         put?: never;
         post?: never;
@@ -661,13 +798,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List replays, newest first */
+        /**
+         * List replays, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["replay_list"];
         put?: never;
         /**
          * Replay events, or plan it
          * @description A replay makes jobs of its own beside those that there were, at its rate and behind everything that is live. Its first
          *     jobs are made at once; then it goes on by itself.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_create"];
         delete?: never;
@@ -683,7 +825,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a replay */
+        /**
+         * Show a replay
+         * @description Takes the role `viewer`.
+         */
         get: operations["replay_get"];
         put?: never;
         post?: never;
@@ -705,6 +850,8 @@ export interface paths {
         /**
          * Pause a replay
          * @description It makes no more jobs until it is resumed. What was made goes on.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_pause"];
         delete?: never;
@@ -725,6 +872,8 @@ export interface paths {
         /**
          * Resume a replay
          * @description One that was paused, or that stopped because too many of its jobs failed.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_resume"];
         delete?: never;
@@ -745,6 +894,8 @@ export interface paths {
         /**
          * Stop a replay
          * @description It makes no more jobs, ever. What was made goes on.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_stop"];
         delete?: never;
@@ -760,7 +911,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is signed in */
+        /**
+         * Who is signed in
+         * @description Takes the role `viewer`.
+         */
         get: operations["session_get"];
         put?: never;
         /**
@@ -768,7 +922,10 @@ export interface paths {
          * @description Sets the session cookie. After ten failures from one address, or for one user, the next attempt has to wait.
          */
         post: operations["session_create"];
-        /** Sign out */
+        /**
+         * Sign out
+         * @description Takes the role `viewer`.
+         */
         delete: operations["session_delete"];
         options?: never;
         head?: never;
@@ -782,10 +939,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List sources */
+        /**
+         * List sources
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_list"];
         put?: never;
-        /** Add a source */
+        /**
+         * Add a source
+         * @description Takes the role `admin`.
+         */
         post: operations["source_create"];
         delete?: never;
         options?: never;
@@ -800,18 +963,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a source */
+        /**
+         * Show a source
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_get"];
         put?: never;
         post?: never;
         /**
          * Remove a source
          * @description Refused while a binding names it, and while events wait for their tenant. Its events stay.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["source_delete"];
         options?: never;
         head?: never;
-        /** Change a source */
+        /**
+         * Change a source
+         * @description Takes the role `admin`.
+         */
         patch: operations["source_update"];
         trace?: never;
     };
@@ -826,6 +997,8 @@ export interface paths {
          * List what a source's events began to say, newest first
          * @description New types, new fields, fields of another JSON type, and other versions of the provider's API. The first day, and the
          *     first 20 events of a type, are learned from and nothing is found in them.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["source_drift_list"];
         put?: never;
@@ -845,7 +1018,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Acknowledge what a source's events began to say */
+        /**
+         * Acknowledge what a source's events began to say
+         * @description Takes the role `operator`.
+         */
         post: operations["source_drift_acknowledge"];
         delete?: never;
         options?: never;
@@ -860,13 +1036,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the links of a source, newest first */
+        /**
+         * List the links of a source, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_link_list"];
         put?: never;
         /**
          * Link values of a source to tenants
          * @description Events that wait for a value are given to its tenant from now on, oldest first, and their jobs run. A value that is
          *     linked to another tenant is refused, and nothing is linked: remove that link first.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["source_link_create"];
         delete?: never;
@@ -888,6 +1069,8 @@ export interface paths {
         /**
          * Remove a link
          * @description Events that it gave to its tenant stay there. What comes from now on waits.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["source_link_delete"];
         options?: never;
@@ -908,6 +1091,8 @@ export interface paths {
          * Verify refused requests again, or plan it
          * @description Each is verified with the source's present scheme, secrets and settings, by the clock of the time when it came. Those
          *     that are genuine come in as if they had never been refused. One call looks at about 5,000; `next` goes on.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["source_reverify"];
         delete?: never;
@@ -923,13 +1108,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the schemas of a source that are in force */
+        /**
+         * List the schemas of a source that are in force
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_schema_list"];
         put?: never;
         /**
          * Add a schema to a source, or the next version of the one for these types
          * @description The version is in force for events that come in from now on. Those that violate it are kept and processed as any
          *     others, and flagged. The same schema again makes no version.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["source_schema_create"];
         delete?: never;
@@ -945,13 +1135,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a schema with its older versions */
+        /**
+         * Show a schema with its older versions
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_schema_get"];
         put?: never;
         post?: never;
         /**
          * Remove a schema with all its versions
          * @description Events of its types are checked no more. What it found stays with the events.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["source_schema_delete"];
         options?: never;
@@ -971,6 +1166,8 @@ export interface paths {
         /**
          * Add a secret to a source
          * @description From now on either may match. Remove the old one when the new one is in use.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["source_secret_create"];
         delete?: never;
@@ -989,7 +1186,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a secret of a source */
+        /**
+         * Remove a secret of a source
+         * @description Takes the role `admin`.
+         */
         delete: operations["source_secret_delete"];
         options?: never;
         head?: never;
@@ -1006,6 +1206,8 @@ export interface paths {
         /**
          * The values of a source that events wait for, by the order of their bytes
          * @description An event in which several values were found is counted at each of them.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["source_waiting"];
         put?: never;
@@ -1028,6 +1230,8 @@ export interface paths {
         /**
          * Run a read-only statement
          * @description For owners who reach the whole installation. Bounded in rows and time; what was asked stands in the audit log.
+         *
+         *     Takes the role `owner`.
          */
         post: operations["sql"];
         delete?: never;
@@ -1047,6 +1251,8 @@ export interface paths {
          * What is live, as server-sent events
          * @description `event: tick` every second, with a `Tick` as its data; `event: change` when something changed, with a `Change`. Not
          *     for keys of one tenant.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["stream_get"];
         put?: never;
@@ -1064,10 +1270,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List tenants */
+        /**
+         * List tenants
+         * @description Takes the role `viewer`.
+         */
         get: operations["tenant_list"];
         put?: never;
-        /** Add a tenant */
+        /**
+         * Add a tenant
+         * @description Takes the role `owner`.
+         */
         post: operations["tenant_create"];
         delete?: never;
         options?: never;
@@ -1082,13 +1294,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a tenant */
+        /**
+         * Show a tenant
+         * @description Takes the role `viewer`.
+         */
         get: operations["tenant_get"];
         put?: never;
         post?: never;
         /**
          * Remove a tenant
          * @description Refused while it has sources or endpoints, and while values of sources are linked to it.
+         *
+         *     Takes the role `owner`.
          */
         delete: operations["tenant_delete"];
         options?: never;
@@ -1103,10 +1320,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List users */
+        /**
+         * List users
+         * @description Takes the role `viewer`.
+         */
         get: operations["user_list"];
         put?: never;
-        /** Add a user */
+        /**
+         * Add a user
+         * @description Takes the role `owner`.
+         */
         post: operations["user_create"];
         delete?: never;
         options?: never;
@@ -1124,13 +1347,18 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a user, and end their sessions */
+        /**
+         * Remove a user, and end their sessions
+         * @description Takes the role `owner`.
+         */
         delete: operations["user_delete"];
         options?: never;
         head?: never;
         /**
          * Change a user
          * @description A new password ends all of their sessions.
+         *
+         *     Takes the role `owner`.
          */
         patch: operations["user_update"];
         trace?: never;
@@ -1147,6 +1375,8 @@ export interface paths {
         /**
          * Make a sign-in link for a user
          * @description It works once, and for a day.
+         *
+         *     Takes the role `owner`.
          */
         post: operations["user_link"];
         delete?: never;
@@ -1162,7 +1392,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List events that wait for their tenant, newest first */
+        /**
+         * List events that wait for their tenant, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["waiting_list"];
         put?: never;
         post?: never;
@@ -1179,7 +1412,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show an event that waits for its tenant */
+        /**
+         * Show an event that waits for its tenant
+         * @description Takes the role `viewer`.
+         */
         get: operations["waiting_get"];
         put?: never;
         post?: never;
@@ -1196,7 +1432,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The payload of a waiting event, byte by byte as it came */
+        /**
+         * The payload of a waiting event, byte by byte as it came
+         * @description Takes the role `viewer`.
+         */
         get: operations["waiting_payload"];
         put?: never;
         post?: never;
@@ -1250,19 +1489,49 @@ export interface components {
              */
             status?: number | null;
         };
+        /** @description A part of the chain. */
+        AuditChain: {
+            /** @description The end of the whole chain. */
+            head: components["schemas"]["AuditHead"];
+            /** @description Entries in the order of the chain. */
+            items: components["schemas"]["SealedEntry"][];
+            /**
+             * Format: int64
+             * @description What to pass as `after` for what follows; null at the end.
+             */
+            next_after?: number | null;
+            /** @description The hash of the entry that it begins behind, in hexadecimal. */
+            previous: string;
+        };
         /** @description Something that somebody did. */
         AuditEntry: {
-            /** @description Area and verb, e.g. `source.create`. */
+            /** @description What: area and verb. */
             action: string;
-            /** @description `user:anna@example.com`, `key:deploy`, `system:…`. */
+            /** @description Who: `user:anna@example.com`, `key:deploy`, `database:…` for what was done by hand. */
             actor: string;
             at: components["schemas"]["Time"];
             /** @description More, without secrets. */
             detail?: unknown;
             id: string;
-            /** @description An id or a name. */
+            /**
+             * Format: int64
+             * @description Its place in the chain; null for a moment, until it has one.
+             */
+            position?: number | null;
+            /** @description To what. */
             subject: string;
             tenant_id?: string | null;
+        };
+        /** @description Where a chain ends. */
+        AuditHead: {
+            /** @description The hash of the last one, in hexadecimal. Who keeps it elsewhere can prove what stood in front of it. */
+            hash: string;
+            /**
+             * Format: int64
+             * @description How many entries there are in it.
+             */
+            position: number;
+            sealed_at?: components["schemas"]["Time"] | null;
         };
         /** @description Jobs that have not ended. */
         Backlog: {
@@ -1483,23 +1752,26 @@ export interface components {
         CreatedEndpoint: {
             endpoint: components["schemas"]["Endpoint"];
             /** @description What requests are signed with: `whsec_…`. Shown once. */
-            secret: string;
+            secret?: string | null;
         };
         /** @description A key with its secret. */
         CreatedKey: {
             key: components["schemas"]["Key"];
-            /** @description Shown once: `msk_…`. */
-            secret: string;
+            /** @description Shown once: `msk_…`. Null in an answer that is repeated: it was shown before. */
+            secret?: string | null;
         };
         /** @description A secret that was added. */
         CreatedSecret: {
             id: string;
-            /** @description The secret that was made; null when it was given. Shown once. */
+            /** @description The secret that was made; null when it was given, and in an answer that is repeated. Shown once. */
             secret?: string | null;
         };
         /** @description A source that was added. */
         CreatedSource: {
-            /** @description The secret that was made; null when it was given, or is the provider's to choose. Shown once. */
+            /**
+             * @description The secret that was made; null when it was given, or is the provider's to choose. Shown once: null in
+             *     an answer that is repeated.
+             */
             secret?: string | null;
             source: components["schemas"]["Source"];
         };
@@ -1805,8 +2077,8 @@ export interface components {
         /** @description A fresh signing secret. */
         EndpointSecret: {
             previous_until?: components["schemas"]["Time"] | null;
-            /** @description `whsec_…`. Shown once. */
-            secret: string;
+            /** @description `whsec_…`. Shown once: null in an answer that is repeated. */
+            secret?: string | null;
         };
         /** @description A secret that requests are signed with. */
         EndpointSecretInForce: {
@@ -2377,15 +2649,20 @@ export interface components {
         Page_AuditEntry: {
             /** @description What is on it. */
             items: {
-                /** @description Area and verb, e.g. `source.create`. */
+                /** @description What: area and verb. */
                 action: string;
-                /** @description `user:anna@example.com`, `key:deploy`, `system:…`. */
+                /** @description Who: `user:anna@example.com`, `key:deploy`, `database:…` for what was done by hand. */
                 actor: string;
                 at: components["schemas"]["Time"];
                 /** @description More, without secrets. */
                 detail?: unknown;
                 id: string;
-                /** @description An id or a name. */
+                /**
+                 * Format: int64
+                 * @description Its place in the chain; null for a moment, until it has one.
+                 */
+                position?: number | null;
+                /** @description To what. */
                 subject: string;
                 tenant_id?: string | null;
             }[];
@@ -3264,7 +3541,7 @@ export interface components {
          * @description What somebody may do.
          * @enum {string}
          */
-        Role: "owner" | "viewer";
+        Role: "owner" | "admin" | "operator" | "viewer";
         /** @description What was counted by a schema in the last 24 hours. */
         SchemaStats: {
             /**
@@ -3293,6 +3570,31 @@ export interface components {
          * @enum {string}
          */
         Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac";
+        /** @description An entry in its place, with what its hash is made of. */
+        SealedEntry: {
+            /** @description What. */
+            action: string;
+            /** @description Who; empty where it was erased. */
+            actor: string;
+            at: components["schemas"]["Time"];
+            /** @description The digest of actor, subject and detail. */
+            content: string;
+            /** @description More, as the text of a JSON value: the hash goes over this very text. */
+            detail?: string | null;
+            /** @description The hash over the entry before it and this one. */
+            hash: string;
+            id: string;
+            /**
+             * Format: int64
+             * @description Its place in the chain, from 1.
+             */
+            position: number;
+            /** @description What the digest of actor, subject and detail is made with, in hexadecimal; null where they were erased. */
+            salt?: string | null;
+            /** @description To what; empty where it was erased. */
+            subject: string;
+            tenant_id?: string | null;
+        };
         /** @description How a new signing secret takes the place of the one before. */
         SecretRotation: {
             /**
@@ -3347,8 +3649,8 @@ export interface components {
         };
         /** @description A sign-in link. */
         SignInLink: {
-            /** @description Works once, and for a day. */
-            url: string;
+            /** @description Works once, and for a day. Null in an answer that is repeated: it was shown before. */
+            url?: string | null;
         };
         /**
          * @description How a signature is written.
@@ -4091,6 +4393,18 @@ export interface operations {
     audit_list: {
         parameters: {
             query?: {
+                /** @description Who did it, in full: `user:anna@example.com`, `key:deploy`. */
+                actor?: string;
+                /** @description What was done; with a trailing dot everything of an area: `source.`. */
+                action?: string;
+                /** @description To what it was done, in full. */
+                subject?: string;
+                /** @description A tenant's id or slug. */
+                tenant?: string;
+                /** @description At or after. */
+                from?: components["schemas"]["Time"];
+                /** @description Before. */
+                to?: components["schemas"]["Time"];
                 /** @description Where the last page ended: its `next_cursor`. */
                 cursor?: string;
                 /** @description How many items at the most. */
@@ -4125,6 +4439,202 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_export: {
+        parameters: {
+            query?: {
+                /** @description The place behind which to begin; 0: from the beginning. */
+                after?: number;
+                /** @description How many entries at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditChain"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditHead"];
                 };
             };
             /** @description Nobody is signed in, or the key is unknown */
@@ -4304,7 +4814,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -4595,7 +5105,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -4758,7 +5268,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -5052,7 +5562,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -5349,7 +5859,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -5767,7 +6277,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -6049,7 +6559,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -6340,7 +6850,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -6503,7 +7013,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -6682,7 +7192,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -6861,7 +7371,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -7744,7 +8254,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -8035,7 +8545,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -8214,7 +8724,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -8484,7 +8994,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -8660,7 +9170,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -9307,7 +9817,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -9616,7 +10126,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -9780,7 +10290,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -9944,7 +10454,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -10210,8 +10720,6 @@ export interface operations {
             /** @description Signed in; the session is in the cookie */
             204: {
                 headers: {
-                    /** @description `true` where the answer is the one that was given before */
-                    "idempotency-replayed"?: string;
                     /** @description The session */
                     "set-cookie"?: string;
                     /** @description The request's name in our log */
@@ -10341,10 +10849,7 @@ export interface operations {
     session_delete: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -10353,8 +10858,6 @@ export interface operations {
             /** @description Signed out */
             204: {
                 headers: {
-                    /** @description `true` where the answer is the one that was given before */
-                    "idempotency-replayed"?: string;
                     /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
                     ratelimit?: string;
                     /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
@@ -10411,30 +10914,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not possible in this state, or the same request is still under way */
-            409: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
             /** @description The body is too large */
             413: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The `Idempotency-Key` came with another request before */
-            422: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
@@ -10597,7 +11078,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -10888,7 +11369,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -11051,7 +11532,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -11352,7 +11833,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -11657,7 +12138,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -11836,7 +12317,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12001,7 +12482,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12300,7 +12781,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12613,7 +13094,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12778,7 +13259,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12957,7 +13438,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -13241,10 +13722,7 @@ export interface operations {
     sql: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -13256,8 +13734,6 @@ export interface operations {
         responses: {
             200: {
                 headers: {
-                    /** @description `true` where the answer is the one that was given before */
-                    "idempotency-replayed"?: string;
                     /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
                     ratelimit?: string;
                     /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
@@ -13327,17 +13803,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not possible in this state, or the same request is still under way */
-            409: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
             /** @description The body is too large */
             413: {
                 headers: {
@@ -13351,17 +13816,6 @@ export interface operations {
             };
             /** @description The body is not JSON */
             415: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The `Idempotency-Key` came with another request before */
-            422: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
@@ -13614,7 +14068,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -13905,7 +14359,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -14174,7 +14628,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -14350,7 +14804,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -14513,7 +14967,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -14692,7 +15146,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {

@@ -195,6 +195,8 @@ pub trait AccessTx: Send {
     async fn user_delete(&mut self, id: UserId) -> StoreResult<bool>;
     /// All users, by address.
     async fn user_list(&mut self) -> StoreResult<Vec<User>>;
+    /// Makes whoever else changes an owner wait until this transaction ends, so that no two of them remove the last two.
+    async fn user_owners_hold(&mut self) -> StoreResult<()>;
     /// The user of this address.
     async fn user_by_email(&mut self, email: &str) -> StoreResult<Option<User>>;
 

@@ -80,6 +80,12 @@ impl AccessTx for SqlTx<'_> {
         Ok(users)
     }
 
+    async fn user_owners_hold(&mut self) -> StoreResult<()> {
+        self.system()?;
+        let owner = values![Role::Owner.as_str()];
+        self.execute(&q::USER_OWNERS_HOLD, owner).await.map(|_| ())
+    }
+
     async fn user_by_email(&mut self, email: &str) -> StoreResult<Option<User>> {
         self.system()?;
         self.first(&q::USER_BY_EMAIL, values![email], |row| user(row, 0))

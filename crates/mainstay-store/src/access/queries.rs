@@ -13,6 +13,8 @@ queries! {
     USER_UPDATE: Platform = "UPDATE app_user SET role = $2, password_hash = $3 WHERE id = $1";
     USER_DELETE: Platform = "DELETE FROM app_user WHERE id = $1";
     USER_LIST: Platform = "SELECT id, email, role, password_hash, created_at, last_seen_at FROM app_user";
+    /// Changes nothing, and locks their rows on PostgreSQL. On SQLite there is one writer at a time anyway.
+    USER_OWNERS_HOLD: Platform = "UPDATE app_user SET role = role WHERE role = $1";
     USER_BY_EMAIL: Platform = "
         SELECT id, email, role, password_hash, created_at, last_seen_at FROM app_user WHERE email = $1";
     USER_TOUCH: Platform = "
