@@ -354,7 +354,7 @@ mod tests {
     fn need(role: Role) -> Option<Need> {
         Some(Need {
             role: Some(role),
-            kind: needs::Kind::Change,
+            kind: Kind::Change,
         })
     }
 

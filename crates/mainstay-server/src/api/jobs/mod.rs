@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
 use mainstay_domain::{
     EventId, JobId, Scope, StoreExt, StoreResult, TenantId, Tx,
     jobs::{Job, JobFilter, NewJob, QueueNumber},
@@ -25,6 +25,7 @@ use crate::{
     access::{
         Caller,
         idempotency::{Done, write},
+        reads::InTenant,
     },
     http::{
         Problem,
@@ -139,14 +140,15 @@ async fn job_get(
     State(app): State<Arc<App>>,
     caller: Caller,
     Id(id): Id<JobId>,
-) -> Result<Json<JobWithAttempts>, Problem> {
+) -> Result<(Extension<InTenant>, Json<JobWithAttempts>), Problem> {
     let found = app
         .store
         .read(caller.scope(), move |tx| {
             Box::pin(async move { with_attempts(tx, id).await })
         })
         .await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("job"))
+    let found = found.ok_or_else(|| Problem::not_found("job"))?;
+    Ok((Extension(InTenant(found.tenant())), Json(found)))
 }
 
 async fn with_attempts(tx: &mut dyn Tx, id: JobId) -> StoreResult<Option<JobWithAttempts>> {

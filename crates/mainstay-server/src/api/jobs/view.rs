@@ -188,6 +188,13 @@ pub(crate) struct JobWithAttempts {
     attempts_list: Vec<AttemptView>,
 }
 
+impl JobWithAttempts {
+    /// Whose it is.
+    pub(crate) const fn tenant(&self) -> TenantId {
+        self.job.tenant_id
+    }
+}
+
 /// What was sent and answered, as the engine keeps it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
