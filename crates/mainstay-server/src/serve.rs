@@ -93,6 +93,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     mainstay.stop().await;
     local::remove(&app, &config.data).await;
+    seal::last(&app).await;
     app.store.close().await;
     directory.release();
     tracing::info!("stopped");

@@ -282,6 +282,16 @@ on_both!(
         assert_eq!(entries[1].0.tenant, None);
         assert_eq!(seal_all(&world).await, 4);
         assert_eq!(verify(&world).await, Ok(()));
+        // SQLite has no such statement.
+        if matches!(db.place(), Place::Postgres(_)) {
+            by_hand(db, "TRUNCATE event_schema").await.expect("it runs");
+            let last = listed(&world, SYSTEM, AuditFilter::default()).await;
+            assert_eq!(last[0].0.action, "sql.truncate");
+            assert_eq!(
+                last[0].0.detail.as_deref(),
+                Some(r#"{"table": "event_schema"}"#)
+            );
+        }
     }
 );
 
