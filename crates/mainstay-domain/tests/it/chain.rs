@@ -18,8 +18,12 @@ fn entry(number: u128, actor: &str) -> Unsealed {
             actor: actor.to_owned(),
             action: "source.update".to_owned(),
             subject: format!("src_{number}"),
-            detail: (number % 2 == 0).then(|| format!("{{\"n\":{number}}}")),
-            tenant: (number % 3 == 0).then(|| TenantId::from_uuid(Uuid::from_u128(number))),
+            detail: number
+                .is_multiple_of(2)
+                .then(|| format!("{{\"n\":{number}}}")),
+            tenant: number
+                .is_multiple_of(3)
+                .then(|| TenantId::from_uuid(Uuid::from_u128(number))),
         },
         salt: Some([number as u8; 16]),
     }
