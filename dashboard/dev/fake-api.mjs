@@ -68,7 +68,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     ids.add(what);
   };
   const audit = (at, actor, action, subject, detail = null, tenant_id = null) =>
-    world.audit.unshift({ id: id("aud", at), at: iso(at), actor, action, subject, detail, tenant_id });
+    world.audit.unshift({ id: id("aud", at), at: iso(at), actor, action, subject, detail, tenant_id, position: world.audit.length + 1 });
   world.record = (action, subject, detail) => audit(now, "ada@example.com", action, subject, detail);
 
   const tenant = (name, slug, at) => {
@@ -793,7 +793,15 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       return { key, secret: world.newKeySecret() };
     },
     "DELETE /v1/keys/:id": (_, __, { id }) => void (world.keys = world.keys.filter((each) => each.id !== id)),
-    "GET /v1/audit": (_, url) => page(world.audit, url),
+    "GET /v1/audit": (_, url) => {
+      const asked = (name) => url.searchParams.get(name);
+      const action = asked("action");
+      const fits = (entry) =>
+        ["actor", "subject"].every((name) => asked(name) === null || entry[name] === asked(name)) &&
+        (action === null || (action.endsWith(".") ? entry.action.startsWith(action) : entry.action === action));
+      return page(world.audit.filter(fits), url);
+    },
+    "GET /v1/audit/head": () => ({ position: world.audit.length, hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", sealed_at: iso(now) }),
 
     "GET /v1/sources": (_, url) => page(world.sources, url),
     "POST /v1/sources": (body) => {

@@ -76,6 +76,21 @@ pub(crate) const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// Answers larger than this are not kept for a repetition.
 pub(crate) const IDEMPOTENCY_ANSWER_MAX: usize = 64 * 1024;
 
+/// How often the audit log is sealed: how long an entry can be changed unseen.
+pub(crate) const SEAL_EVERY: Duration = Duration::from_secs(1);
+/// Entries that are sealed in one transaction.
+pub(crate) const SEAL_STEP: i64 = 500;
+/// Entries in one part of the exported audit log.
+pub(crate) const AUDIT_EXPORT_MAX: i64 = 1_000;
+/// Reads that wait for their audit entry.
+pub(crate) const READS_WAITING_MAX: usize = 1_024;
+/// Reads that are entered in one commit.
+pub(crate) const READS_AT_ONCE: usize = 256;
+/// The same read of the same caller within this time is one entry.
+pub(crate) const READ_AGAIN: Duration = Duration::from_secs(60);
+/// Reads whose entry is remembered for that.
+pub(crate) const READS_KNOWN_MAX: usize = 10_000;
+
 /// How long a browser stays signed in.
 pub(crate) const SESSION_MS: i64 = 14 * 24 * 60 * 60 * 1_000;
 /// How long a sign-in link works.

@@ -27,6 +27,7 @@ mod local;
 mod log;
 
 use crate::{
+    access::seal,
     config::Config,
     http::{server::Server, tls},
     limits,
@@ -66,6 +67,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let app = App::new(&mainstay, &config, address.clone(), stopped.clone());
     let told = tokio::spawn(stream::tell(Arc::clone(&app)));
+    let sealing = tokio::spawn(seal::run(Arc::clone(&app)));
     let token = local::key(&app, &config.data).await?;
     local::write(&config.data, &address, &token)?;
     let link = first::link(&app).await?;
@@ -85,11 +87,13 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     stop.send_replace(true);
     running.await.context("the accept loop failed")?;
     told.await.context("the stream's task failed")?;
+    sealing.await.context("the audit log's task failed")?;
     if let Some(renewing) = renewing {
         renewing.await.context("the certificate's task failed")?;
     }
     mainstay.stop().await;
     local::remove(&app, &config.data).await;
+    seal::last(&app).await;
     app.store.close().await;
     directory.release();
     tracing::info!("stopped");

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     access::{
-        idempotency::InProgress, keys::Keys, password::Passwords, rate::Rate, throttle::Throttle,
+        idempotency::InProgress, keys::Keys, password::Passwords, rate::Rate, reads::Reads,
+        throttle::Throttle,
     },
     config::{Config, Limits},
     metrics::Metrics,
@@ -58,6 +59,8 @@ pub(crate) struct App {
     pub(crate) throttle: Throttle,
     /// Requests of each caller in this minute.
     pub(crate) rate: Rate,
+    /// Reads that wait for their audit entry.
+    pub(crate) reads: Reads,
     /// Writes with an `Idempotency-Key` that are under way.
     pub(crate) in_progress: InProgress,
     /// Counts of requests.
@@ -110,6 +113,7 @@ impl App {
             passwords: Passwords::default(),
             throttle: Throttle::default(),
             rate: Rate::default(),
+            reads: Reads::default(),
             in_progress: InProgress::default(),
             metrics: Metrics::default(),
             stats: Stats::default(),

@@ -4,7 +4,7 @@ import { client, unwrap } from "../api/client";
 import { queries, useCanWrite, useTenants } from "../api/queries";
 import type { Key, Role } from "../api/types";
 import { Ago, Button, Command, Empty, Panel, ProblemCard } from "../ui/basics";
-import { Confirm, Dialog, SecretDialog } from "../ui/dialog";
+import { Confirm, Dialog, SecretDialog, shownOnce } from "../ui/dialog";
 import { Field, formClass, Input, Select, useSubmit } from "../ui/form";
 import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
@@ -14,7 +14,7 @@ export function KeysTab() {
   const queryClient = useQueryClient();
   const keys = useQuery(queries.keys());
   const tenants = useTenants();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("owner");
   const say = useToast();
   const [creating, setCreating] = useState(false);
   const [made, setMade] = useState<{ key: Key; secret: string } | null>(null);
@@ -99,7 +99,8 @@ function KeyForm({ onClose, onMade }: { onClose: () => void; onMade: (answer: { 
   const [role, setRole] = useState<Role>("viewer");
   const [tenant, setTenant] = useState("");
   const form = useSubmit(async () => {
-    onMade(await unwrap(client.POST("/v1/keys", { body: { name: name.trim(), role, tenant_id: tenant || undefined } })));
+    const made = await unwrap(client.POST("/v1/keys", { body: { name: name.trim(), role, tenant_id: tenant || undefined } }));
+    onMade({ key: made.key, secret: shownOnce(made.secret) });
   });
   return (
     <Dialog

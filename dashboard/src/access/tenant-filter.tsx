@@ -18,7 +18,7 @@ export function TenantFilter({ value, onChange }: { value: string; onChange: (ch
 }
 
 /** The tenant's column, or none. */
-export function useTenantColumn<T extends { tenant_id: string }>(): Column<T>[] {
+export function useTenantColumn<T extends { tenant_id?: string | null }>(): Column<T>[] {
   const { many, nameOf } = useTenants();
-  return many ? [{ key: "tenant", label: "Tenant", width: "12%", cell: (row) => nameOf(row.tenant_id) }] : [];
+  return many ? [{ key: "tenant", label: "Tenant", width: "12%", cell: (row) => row.tenant_id != null && nameOf(row.tenant_id) }] : [];
 }

@@ -19,7 +19,7 @@ export const slugOf = (name: string): string =>
 export function TenantsTab() {
   const queryClient = useQueryClient();
   const tenants = useQuery(queries.tenants());
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("owner");
   const say = useToast();
   const [creating, setCreating] = useState(false);
   const [removing, setRemoving] = useState<Tenant | null>(null);

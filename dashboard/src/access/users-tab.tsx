@@ -11,15 +11,17 @@ import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
 
 export const roleOptions: { value: Role; label: string }[] = [
-  { value: "viewer", label: "Viewer: may look at everything in reach" },
-  { value: "owner", label: "Owner: may do everything in reach" },
+  { value: "viewer", label: "Viewer: looks at everything in reach, payloads too" },
+  { value: "operator", label: "Operator: also runs again, cancels, discards, replays" },
+  { value: "admin", label: "Admin: also sets up sources, endpoints, bindings" },
+  { value: "owner", label: "Owner: also users, keys and tenants" },
 ];
 
 export function UsersTab() {
   const queryClient = useQueryClient();
   const users = useQuery(queries.users());
   const session = useSession();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("owner");
   const say = useToast();
   const [editing, setEditing] = useState<User | "new" | null>(null);
   const [removing, setRemoving] = useState<User | null>(null);

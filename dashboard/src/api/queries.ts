@@ -2,7 +2,7 @@
 import { queryOptions, useQuery } from "@tanstack/react-query";
 import { client, unwrap } from "./client";
 import { ApiError } from "./problem";
-import type { Health, Tenant, Window } from "./types";
+import type { Health, Role, Tenant, Window } from "./types";
 
 export const LIST_LIMIT = 50;
 /** Things there are few of, fetched whole. */
@@ -131,6 +131,7 @@ export const queries = {
       queryFn: () => unwrap(client.GET("/v1/lines", { params: { query: { endpoint, state: "parked", limit: LIST_LIMIT } } })),
       refetchInterval: 10_000,
     }),
+  auditHead: () => queryOptions({ queryKey: ["audit", "head"], queryFn: () => unwrap(client.GET("/v1/audit/head")) }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
 };
@@ -139,9 +140,13 @@ export function useSession() {
   return useQuery(queries.session()).data;
 }
 
-/** Whether this session may change anything. The server decides; this only spares people a refusal. */
-export function useCanWrite(): boolean {
-  return useSession()?.role === "owner";
+/** From the least to the most: each may do what those before it may. */
+const roles: Role[] = ["viewer", "operator", "admin", "owner"];
+
+/** Whether this session has at least this role. The server decides; this only spares people a refusal. */
+export function useCanWrite(least: Role): boolean {
+  const role = useSession()?.role;
+  return role !== undefined && roles.indexOf(role) >= roles.indexOf(least);
 }
 
 const none: Tenant[] = [];

@@ -90,8 +90,56 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first */
+        /**
+         * The audit log, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["audit_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A part of the audit log's chain, with what its hashes are made of
+         * @description That it was taken out is in the log as well. `mainstay audit export` writes all of it as a file, and
+         *     `mainstay audit verify` looks whether it holds.
+         *
+         *     Takes the role `owner`.
+         */
+        get: operations["audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/audit/head": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The end of the audit log's chain
+         * @description Kept elsewhere, it proves that nothing in front of it was changed since: see `mainstay audit verify`.
+         *
+         *     Takes the role `viewer`.
+         */
+        get: operations["audit_head"];
         put?: never;
         post?: never;
         delete?: never;
@@ -107,12 +155,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List bindings */
+        /**
+         * List bindings
+         * @description Takes the role `viewer`.
+         */
         get: operations["binding_list"];
         put?: never;
         /**
          * Add a binding
          * @description Events that come in from now on make jobs by it; older ones can be replayed.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["binding_create"];
         delete?: never;
@@ -128,18 +181,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a binding */
+        /**
+         * Show a binding
+         * @description Takes the role `viewer`.
+         */
         get: operations["binding_get"];
         put?: never;
         post?: never;
         /**
          * Remove a binding
          * @description Its jobs go on.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["binding_delete"];
         options?: never;
         head?: never;
-        /** Change a binding */
+        /**
+         * Change a binding
+         * @description Takes the role `admin`.
+         */
         patch: operations["binding_update"];
         trace?: never;
     };
@@ -153,6 +214,8 @@ export interface paths {
         /**
          * Show the configuration as a declaration
          * @description Without any secret: the answer says where they belong.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["configuration_get"];
         put?: never;
@@ -176,6 +239,8 @@ export interface paths {
          * Change the configuration to what is declared
          * @description All of it in one transaction or nothing. What is there and not declared is left alone, unless `prune` asks to remove
          *     it. With `dry_run` it is only said what would change. Applying the same again changes nothing.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["configuration_apply"];
         delete?: never;
@@ -191,7 +256,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List dead letters, newest first */
+        /**
+         * List dead letters, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["dead_letter_list"];
         put?: never;
         post?: never;
@@ -213,6 +281,8 @@ export interface paths {
         /**
          * Give dead letters up, or plan it
          * @description They leave the list; their jobs stay with the reason in their history. One call takes at most 50,000.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["dead_letter_discard"];
         delete?: never;
@@ -228,7 +298,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Export dead letters, one JSON object a line */
+        /**
+         * Export dead letters, one JSON object a line
+         * @description Takes the role `viewer`.
+         */
         get: operations["dead_letter_export"];
         put?: never;
         post?: never;
@@ -245,7 +318,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Group dead letters by their reason */
+        /**
+         * Group dead letters by their reason
+         * @description Takes the role `viewer`.
+         */
         get: operations["dead_letter_groups"];
         put?: never;
         post?: never;
@@ -267,6 +343,8 @@ export interface paths {
         /**
          * Run dead letters again, or plan it
          * @description Their tries start from the beginning. One call takes at most 50,000.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["dead_letter_retry"];
         delete?: never;
@@ -282,12 +360,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List endpoints */
+        /**
+         * List endpoints
+         * @description Takes the role `viewer`.
+         */
         get: operations["endpoint_list"];
         put?: never;
         /**
          * Add an endpoint
          * @description The answer carries the secret that requests are signed with; nothing shows it again.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["endpoint_create"];
         delete?: never;
@@ -303,18 +386,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show an endpoint */
+        /**
+         * Show an endpoint
+         * @description Takes the role `viewer`.
+         */
         get: operations["endpoint_get"];
         put?: never;
         post?: never;
         /**
          * Remove an endpoint
          * @description Refused while a binding names it.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["endpoint_delete"];
         options?: never;
         head?: never;
-        /** Change an endpoint */
+        /**
+         * Change an endpoint
+         * @description Takes the role `admin`.
+         */
         patch: operations["endpoint_update"];
         trace?: never;
     };
@@ -331,6 +422,8 @@ export interface paths {
          * Make a new signing secret for an endpoint
          * @description Requests are signed with it and, until the overlap ends, with those before it, so that a receiver can change over
          *     without a gap.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["endpoint_secret_rotate"];
         delete?: never;
@@ -352,6 +445,8 @@ export interface paths {
         /**
          * End the overlap of an endpoint's secrets
          * @description From now on requests are signed with the newest secret alone.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["endpoint_secret_overlap_end"];
         options?: never;
@@ -366,7 +461,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List events, newest first */
+        /**
+         * List events, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_list"];
         put?: never;
         post?: never;
@@ -383,7 +481,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show an event */
+        /**
+         * Show an event
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_get"];
         put?: never;
         post?: never;
@@ -400,7 +501,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Try a binding's filter on an event that is kept */
+        /**
+         * Try a binding's filter on an event that is kept
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_filter"];
         put?: never;
         post?: never;
@@ -417,7 +521,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The payload of an event, byte by byte as it came */
+        /**
+         * The payload of an event, byte by byte as it came
+         * @description Takes the role `viewer`.
+         */
         get: operations["event_payload"];
         put?: never;
         post?: never;
@@ -457,6 +564,8 @@ export interface paths {
         /**
          * Count jobs by queue
          * @description A key of one tenant sees the queues of its own endpoints.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["job_counts"];
         put?: never;
@@ -474,10 +583,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List jobs, newest first */
+        /**
+         * List jobs, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["job_list"];
         put?: never;
-        /** Submit a job */
+        /**
+         * Submit a job
+         * @description Takes the role `operator`.
+         */
         post: operations["job_create"];
         delete?: never;
         options?: never;
@@ -492,7 +607,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a job with its attempts */
+        /**
+         * Show a job with its attempts
+         * @description Takes the role `viewer`.
+         */
         get: operations["job_get"];
         put?: never;
         post?: never;
@@ -514,6 +632,8 @@ export interface paths {
         /**
          * Cancel a job that has not ended
          * @description An attempt that is under way may still reach the endpoint; nothing is started any more.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["job_cancel"];
         delete?: never;
@@ -534,6 +654,8 @@ export interface paths {
         /**
          * Run a dead letter again
          * @description Its tries start from the beginning.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["job_retry"];
         delete?: never;
@@ -549,12 +671,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List keys */
+        /**
+         * List keys
+         * @description Takes the role `viewer`.
+         */
         get: operations["key_list"];
         put?: never;
         /**
          * Make a key
          * @description The answer carries its secret; nothing shows it again.
+         *
+         *     Takes the role `owner`.
          */
         post: operations["key_create"];
         delete?: never;
@@ -576,6 +703,8 @@ export interface paths {
         /**
          * Remove a key
          * @description It stops working at once on this node, within seconds on others.
+         *
+         *     Takes the role `owner`.
          */
         delete: operations["key_delete"];
         options?: never;
@@ -667,6 +796,8 @@ export interface paths {
         /**
          * Everything at a glance
          * @description A key of one tenant sees what its own sources and endpoints counted.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["overview_get"];
         put?: never;
@@ -684,7 +815,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List requests, newest first: those that were refused, unless asked otherwise */
+        /**
+         * List requests, newest first: those that were refused, unless asked otherwise
+         * @description Takes the role `viewer`.
+         */
         get: operations["receipt_list"];
         put?: never;
         post?: never;
@@ -701,7 +835,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a request, and why it was refused */
+        /**
+         * Show a request, and why it was refused
+         * @description Takes the role `viewer`.
+         */
         get: operations["receipt_get"];
         put?: never;
         post?: never;
@@ -718,13 +855,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List replays, newest first */
+        /**
+         * List replays, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["replay_list"];
         put?: never;
         /**
          * Replay events, or plan it
          * @description A replay makes jobs of its own beside those that there were, at its rate and behind everything that is live. Its first
          *     jobs are made at once; then it goes on by itself.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_create"];
         delete?: never;
@@ -740,7 +882,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a replay */
+        /**
+         * Show a replay
+         * @description Takes the role `viewer`.
+         */
         get: operations["replay_get"];
         put?: never;
         post?: never;
@@ -762,6 +907,8 @@ export interface paths {
         /**
          * Pause a replay
          * @description It makes no more jobs until it is resumed. What was made goes on.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_pause"];
         delete?: never;
@@ -782,6 +929,8 @@ export interface paths {
         /**
          * Resume a replay
          * @description One that was paused, or that stopped because too many of its jobs failed.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_resume"];
         delete?: never;
@@ -802,6 +951,8 @@ export interface paths {
         /**
          * Stop a replay
          * @description It makes no more jobs, ever. What was made goes on.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["replay_stop"];
         delete?: never;
@@ -817,7 +968,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is signed in */
+        /**
+         * Who is signed in
+         * @description Takes the role `viewer`.
+         */
         get: operations["session_get"];
         put?: never;
         /**
@@ -825,7 +979,10 @@ export interface paths {
          * @description Sets the session cookie. After ten failures from one address, or for one user, the next attempt has to wait.
          */
         post: operations["session_create"];
-        /** Sign out */
+        /**
+         * Sign out
+         * @description Takes the role `viewer`.
+         */
         delete: operations["session_delete"];
         options?: never;
         head?: never;
@@ -839,10 +996,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List sources */
+        /**
+         * List sources
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_list"];
         put?: never;
-        /** Add a source */
+        /**
+         * Add a source
+         * @description Takes the role `admin`.
+         */
         post: operations["source_create"];
         delete?: never;
         options?: never;
@@ -857,18 +1020,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a source */
+        /**
+         * Show a source
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_get"];
         put?: never;
         post?: never;
         /**
          * Remove a source
          * @description Refused while a binding names it, and while events wait for their tenant. Its events stay.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["source_delete"];
         options?: never;
         head?: never;
-        /** Change a source */
+        /**
+         * Change a source
+         * @description Takes the role `admin`.
+         */
         patch: operations["source_update"];
         trace?: never;
     };
@@ -883,6 +1054,8 @@ export interface paths {
          * List what a source's events began to say, newest first
          * @description New types, new fields, fields of another JSON type, and other versions of the provider's API. The first day, and the
          *     first 20 events of a type, are learned from and nothing is found in them.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["source_drift_list"];
         put?: never;
@@ -902,7 +1075,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Acknowledge what a source's events began to say */
+        /**
+         * Acknowledge what a source's events began to say
+         * @description Takes the role `operator`.
+         */
         post: operations["source_drift_acknowledge"];
         delete?: never;
         options?: never;
@@ -917,13 +1093,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the links of a source, newest first */
+        /**
+         * List the links of a source, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_link_list"];
         put?: never;
         /**
          * Link values of a source to tenants
          * @description Events that wait for a value are given to its tenant from now on, oldest first, and their jobs run. A value that is
          *     linked to another tenant is refused, and nothing is linked: remove that link first.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["source_link_create"];
         delete?: never;
@@ -945,6 +1126,8 @@ export interface paths {
         /**
          * Remove a link
          * @description Events that it gave to its tenant stay there. What comes from now on waits.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["source_link_delete"];
         options?: never;
@@ -965,6 +1148,8 @@ export interface paths {
          * Verify refused requests again, or plan it
          * @description Each is verified with the source's present scheme, secrets and settings, by the clock of the time when it came. Those
          *     that are genuine come in as if they had never been refused. One call looks at about 5,000; `next` goes on.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["source_reverify"];
         delete?: never;
@@ -980,13 +1165,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the schemas of a source that are in force */
+        /**
+         * List the schemas of a source that are in force
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_schema_list"];
         put?: never;
         /**
          * Add a schema to a source, or the next version of the one for these types
          * @description The version is in force for events that come in from now on. Those that violate it are kept and processed as any
          *     others, and flagged. The same schema again makes no version.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["source_schema_create"];
         delete?: never;
@@ -1002,13 +1192,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a schema with its older versions */
+        /**
+         * Show a schema with its older versions
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_schema_get"];
         put?: never;
         post?: never;
         /**
          * Remove a schema with all its versions
          * @description Events of its types are checked no more. What it found stays with the events.
+         *
+         *     Takes the role `admin`.
          */
         delete: operations["source_schema_delete"];
         options?: never;
@@ -1028,6 +1223,8 @@ export interface paths {
         /**
          * Add a secret to a source
          * @description From now on either may match. Remove the old one when the new one is in use.
+         *
+         *     Takes the role `admin`.
          */
         post: operations["source_secret_create"];
         delete?: never;
@@ -1046,7 +1243,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a secret of a source */
+        /**
+         * Remove a secret of a source
+         * @description Takes the role `admin`.
+         */
         delete: operations["source_secret_delete"];
         options?: never;
         head?: never;
@@ -1063,6 +1263,8 @@ export interface paths {
         /**
          * The values of a source that events wait for, by the order of their bytes
          * @description An event in which several values were found is counted at each of them.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["source_waiting"];
         put?: never;
@@ -1085,6 +1287,8 @@ export interface paths {
         /**
          * Run a read-only statement
          * @description For owners who reach the whole installation. Bounded in rows and time; what was asked stands in the audit log.
+         *
+         *     Takes the role `owner`.
          */
         post: operations["sql"];
         delete?: never;
@@ -1104,6 +1308,8 @@ export interface paths {
          * What is live, as server-sent events
          * @description `event: tick` every second, with a `Tick` as its data; `event: change` when something changed, with a `Change`. Not
          *     for keys of one tenant.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["stream_get"];
         put?: never;
@@ -1121,10 +1327,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List tenants */
+        /**
+         * List tenants
+         * @description Takes the role `viewer`.
+         */
         get: operations["tenant_list"];
         put?: never;
-        /** Add a tenant */
+        /**
+         * Add a tenant
+         * @description Takes the role `owner`.
+         */
         post: operations["tenant_create"];
         delete?: never;
         options?: never;
@@ -1139,13 +1351,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a tenant */
+        /**
+         * Show a tenant
+         * @description Takes the role `viewer`.
+         */
         get: operations["tenant_get"];
         put?: never;
         post?: never;
         /**
          * Remove a tenant
          * @description Refused while it has sources or endpoints, and while values of sources are linked to it.
+         *
+         *     Takes the role `owner`.
          */
         delete: operations["tenant_delete"];
         options?: never;
@@ -1160,10 +1377,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List users */
+        /**
+         * List users
+         * @description Takes the role `viewer`.
+         */
         get: operations["user_list"];
         put?: never;
-        /** Add a user */
+        /**
+         * Add a user
+         * @description Takes the role `owner`.
+         */
         post: operations["user_create"];
         delete?: never;
         options?: never;
@@ -1181,13 +1404,18 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a user, and end their sessions */
+        /**
+         * Remove a user, and end their sessions
+         * @description Takes the role `owner`.
+         */
         delete: operations["user_delete"];
         options?: never;
         head?: never;
         /**
          * Change a user
          * @description A new password ends all of their sessions.
+         *
+         *     Takes the role `owner`.
          */
         patch: operations["user_update"];
         trace?: never;
@@ -1204,6 +1432,8 @@ export interface paths {
         /**
          * Make a sign-in link for a user
          * @description It works once, and for a day.
+         *
+         *     Takes the role `owner`.
          */
         post: operations["user_link"];
         delete?: never;
@@ -1219,7 +1449,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List events that wait for their tenant, newest first */
+        /**
+         * List events that wait for their tenant, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["waiting_list"];
         put?: never;
         post?: never;
@@ -1236,7 +1469,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show an event that waits for its tenant */
+        /**
+         * Show an event that waits for its tenant
+         * @description Takes the role `viewer`.
+         */
         get: operations["waiting_get"];
         put?: never;
         post?: never;
@@ -1253,7 +1489,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The payload of a waiting event, byte by byte as it came */
+        /**
+         * The payload of a waiting event, byte by byte as it came
+         * @description Takes the role `viewer`.
+         */
         get: operations["waiting_payload"];
         put?: never;
         post?: never;
@@ -1307,19 +1546,49 @@ export interface components {
              */
             status?: number | null;
         };
+        /** @description A part of the chain. */
+        AuditChain: {
+            /** @description The end of the whole chain. */
+            head: components["schemas"]["AuditHead"];
+            /** @description Entries in the order of the chain. */
+            items: components["schemas"]["SealedEntry"][];
+            /**
+             * Format: int64
+             * @description What to pass as `after` for what follows; null at the end.
+             */
+            next_after?: number | null;
+            /** @description The hash of the entry that it begins behind, in hexadecimal. */
+            previous: string;
+        };
         /** @description Something that somebody did. */
         AuditEntry: {
-            /** @description Area and verb, e.g. `source.create`. */
+            /** @description What: area and verb. */
             action: string;
-            /** @description `user:anna@example.com`, `key:deploy`, `system:…`. */
+            /** @description Who: `user:anna@example.com`, `key:deploy`, `database:…` for what was done by hand. */
             actor: string;
             at: components["schemas"]["Time"];
             /** @description More, without secrets. */
             detail?: unknown;
             id: string;
-            /** @description An id or a name. */
+            /**
+             * Format: int64
+             * @description Its place in the chain; null for a moment, until it has one.
+             */
+            position?: number | null;
+            /** @description To what. */
             subject: string;
             tenant_id?: string | null;
+        };
+        /** @description Where a chain ends. */
+        AuditHead: {
+            /** @description The hash of the last one, in hexadecimal. Who keeps it elsewhere can prove what stood in front of it. */
+            hash: string;
+            /**
+             * Format: int64
+             * @description How many entries there are in it.
+             */
+            position: number;
+            sealed_at?: components["schemas"]["Time"] | null;
         };
         /** @description Jobs that have not ended. */
         Backlog: {
@@ -1542,23 +1811,26 @@ export interface components {
         CreatedEndpoint: {
             endpoint: components["schemas"]["Endpoint"];
             /** @description What requests are signed with: `whsec_…`. Shown once. */
-            secret: string;
+            secret?: string | null;
         };
         /** @description A key with its secret. */
         CreatedKey: {
             key: components["schemas"]["Key"];
-            /** @description Shown once: `msk_…`. */
-            secret: string;
+            /** @description Shown once: `msk_…`. Null in an answer that is repeated: it was shown before. */
+            secret?: string | null;
         };
         /** @description A secret that was added. */
         CreatedSecret: {
             id: string;
-            /** @description The secret that was made; null when it was given. Shown once. */
+            /** @description The secret that was made; null when it was given, and in an answer that is repeated. Shown once. */
             secret?: string | null;
         };
         /** @description A source that was added. */
         CreatedSource: {
-            /** @description The secret that was made; null when it was given, or is the provider's to choose. Shown once. */
+            /**
+             * @description The secret that was made; null when it was given, or is the provider's to choose. Shown once: null in
+             *     an answer that is repeated.
+             */
             secret?: string | null;
             source: components["schemas"]["Source"];
         };
@@ -1865,8 +2137,8 @@ export interface components {
         /** @description A fresh signing secret. */
         EndpointSecret: {
             previous_until?: components["schemas"]["Time"] | null;
-            /** @description `whsec_…`. Shown once. */
-            secret: string;
+            /** @description `whsec_…`. Shown once: null in an answer that is repeated. */
+            secret?: string | null;
         };
         /** @description A secret that requests are signed with. */
         EndpointSecretInForce: {
@@ -2519,15 +2791,20 @@ export interface components {
         Page_AuditEntry: {
             /** @description What is on it. */
             items: {
-                /** @description Area and verb, e.g. `source.create`. */
+                /** @description What: area and verb. */
                 action: string;
-                /** @description `user:anna@example.com`, `key:deploy`, `system:…`. */
+                /** @description Who: `user:anna@example.com`, `key:deploy`, `database:…` for what was done by hand. */
                 actor: string;
                 at: components["schemas"]["Time"];
                 /** @description More, without secrets. */
                 detail?: unknown;
                 id: string;
-                /** @description An id or a name. */
+                /**
+                 * Format: int64
+                 * @description Its place in the chain; null for a moment, until it has one.
+                 */
+                position?: number | null;
+                /** @description To what. */
                 subject: string;
                 tenant_id?: string | null;
             }[];
@@ -3434,7 +3711,7 @@ export interface components {
          * @description What somebody may do.
          * @enum {string}
          */
-        Role: "owner" | "viewer";
+        Role: "owner" | "admin" | "operator" | "viewer";
         /** @description What was counted by a schema in the last 24 hours. */
         SchemaStats: {
             /**
@@ -3463,6 +3740,31 @@ export interface components {
          * @enum {string}
          */
         Scheme: "stripe" | "standard_webhooks" | "github" | "meta" | "shopify" | "slack" | "paddle" | "whop" | "paypal" | "twilio" | "bearer" | "address" | "hmac";
+        /** @description An entry in its place, with what its hash is made of. */
+        SealedEntry: {
+            /** @description What. */
+            action: string;
+            /** @description Who; empty where it was erased. */
+            actor: string;
+            at: components["schemas"]["Time"];
+            /** @description The digest of actor, subject and detail. */
+            content: string;
+            /** @description More, as the text of a JSON value: the hash goes over this very text. */
+            detail?: string | null;
+            /** @description The hash over the entry before it and this one. */
+            hash: string;
+            id: string;
+            /**
+             * Format: int64
+             * @description Its place in the chain, from 1.
+             */
+            position: number;
+            /** @description What the digest of actor, subject and detail is made with, in hexadecimal; null where they were erased. */
+            salt?: string | null;
+            /** @description To what; empty where it was erased. */
+            subject: string;
+            tenant_id?: string | null;
+        };
         /** @description How a new signing secret takes the place of the one before. */
         SecretRotation: {
             /**
@@ -3517,8 +3819,8 @@ export interface components {
         };
         /** @description A sign-in link. */
         SignInLink: {
-            /** @description Works once, and for a day. */
-            url: string;
+            /** @description Works once, and for a day. Null in an answer that is repeated: it was shown before. */
+            url?: string | null;
         };
         /**
          * @description How a signature is written.
@@ -4261,6 +4563,18 @@ export interface operations {
     audit_list: {
         parameters: {
             query?: {
+                /** @description Who did it, in full: `user:anna@example.com`, `key:deploy`. */
+                actor?: string;
+                /** @description What was done; with a trailing dot everything of an area: `source.`. */
+                action?: string;
+                /** @description To what it was done, in full. */
+                subject?: string;
+                /** @description A tenant's id or slug. */
+                tenant?: string;
+                /** @description At or after. */
+                from?: components["schemas"]["Time"];
+                /** @description Before. */
+                to?: components["schemas"]["Time"];
                 /** @description Where the last page ended: its `next_cursor`. */
                 cursor?: string;
                 /** @description How many items at the most. */
@@ -4295,6 +4609,202 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_export: {
+        parameters: {
+            query?: {
+                /** @description The place behind which to begin; 0: from the beginning. */
+                after?: number;
+                /** @description How many entries at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditChain"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    audit_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditHead"];
                 };
             };
             /** @description Nobody is signed in, or the key is unknown */
@@ -4474,7 +4984,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -4765,7 +5275,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -4928,7 +5438,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -5222,7 +5732,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -5519,7 +6029,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -5937,7 +6447,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -6219,7 +6729,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -6510,7 +7020,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -6673,7 +7183,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -6852,7 +7362,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -7031,7 +7541,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -7914,7 +8424,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -8205,7 +8715,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -8384,7 +8894,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -8654,7 +9164,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -8830,7 +9340,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -9871,7 +10381,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -10180,7 +10690,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -10344,7 +10854,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -10508,7 +11018,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -10774,8 +11284,6 @@ export interface operations {
             /** @description Signed in; the session is in the cookie */
             204: {
                 headers: {
-                    /** @description `true` where the answer is the one that was given before */
-                    "idempotency-replayed"?: string;
                     /** @description The session */
                     "set-cookie"?: string;
                     /** @description The request's name in our log */
@@ -10905,10 +11413,7 @@ export interface operations {
     session_delete: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -10917,8 +11422,6 @@ export interface operations {
             /** @description Signed out */
             204: {
                 headers: {
-                    /** @description `true` where the answer is the one that was given before */
-                    "idempotency-replayed"?: string;
                     /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
                     ratelimit?: string;
                     /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
@@ -10975,30 +11478,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not possible in this state, or the same request is still under way */
-            409: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
             /** @description The body is too large */
             413: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The `Idempotency-Key` came with another request before */
-            422: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
@@ -11161,7 +11642,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -11452,7 +11933,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -11615,7 +12096,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -11916,7 +12397,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12221,7 +12702,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12400,7 +12881,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12565,7 +13046,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -12864,7 +13345,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -13177,7 +13658,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -13342,7 +13823,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -13521,7 +14002,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -13805,10 +14286,7 @@ export interface operations {
     sql: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -13820,8 +14298,6 @@ export interface operations {
         responses: {
             200: {
                 headers: {
-                    /** @description `true` where the answer is the one that was given before */
-                    "idempotency-replayed"?: string;
                     /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
                     ratelimit?: string;
                     /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
@@ -13891,17 +14367,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not possible in this state, or the same request is still under way */
-            409: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
             /** @description The body is too large */
             413: {
                 headers: {
@@ -13915,17 +14380,6 @@ export interface operations {
             };
             /** @description The body is not JSON */
             415: {
-                headers: {
-                    /** @description The request's name in our log */
-                    "x-request-id"?: string;
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description The `Idempotency-Key` came with another request before */
-            422: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
@@ -14178,7 +14632,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -14469,7 +14923,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -14738,7 +15192,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -14914,7 +15368,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -15077,7 +15531,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -15256,7 +15710,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {

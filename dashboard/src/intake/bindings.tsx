@@ -33,7 +33,7 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
   const queryClient = useQueryClient();
   const say = useToast();
   const bindings = useQuery(queries.bindings());
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("admin");
   const [creating, setCreating] = useState(false);
   const [removing, setRemoving] = useState<Binding | null>(null);
   const [error, setError] = useState<unknown>(null);

@@ -48,7 +48,7 @@ export function EventPage({ id }: { id: string }) {
 }
 
 function Loaded({ event }: { event: EventDetail }) {
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("operator");
   const tenants = useTenants();
   const [replaying, setReplaying] = useState(false);
   const selection = useMemo(() => ({ event_ids: [event.id] }), [event.id]);

@@ -31,7 +31,7 @@ export function EventsPage() {
   const { values, change } = filters;
   const sources = useQuery(queries.sources()).data?.items ?? [];
   const tenantColumn = useTenantColumn<Event>();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("operator");
   const [replaying, setReplaying] = useState<ReplaySelection | null>(null);
 
   const { q, source, type, status, tenant, violates } = values;

@@ -71,7 +71,7 @@ function Wishes({ replay }: { replay: Replay }) {
 /** The latest replays, how far they are, and what can be done about them. */
 export function ReplaysPage() {
   const replays = useQuery(queries.replays());
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("operator");
   const columns: Column<Replay>[] = [
     { key: "id", label: "Replay", card: "title", width: "150px", cell: ({ id }) => <Id value={id} /> },
     { key: "state", label: "State", card: "status", width: "120px", cell: ({ state }) => <ReplayBadge state={state} /> },

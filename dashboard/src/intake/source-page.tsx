@@ -47,7 +47,8 @@ function Loaded({ source }: { source: Source }) {
   const queryClient = useQueryClient();
   const [, navigate] = useLocation();
   const say = useToast();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("admin");
+  const canOperate = useCanWrite("operator");
   const tenants = useTenants();
   const [removing, setRemoving] = useState(false);
   const [disabling, setDisabling] = useState(false);
@@ -132,9 +133,9 @@ function Loaded({ source }: { source: Source }) {
           <div className={detail.stack}>
             {settings.tenant && <Waiting source={source} canWrite={canWrite} />}
             {!own && <Schemas source={source} canWrite={canWrite} />}
-            {!own && <Drift source={source} canWrite={canWrite} />}
+            {!own && <Drift source={source} canWrite={canOperate} />}
             <Bindings source={source} />
-            <Refused source={source} canWrite={canWrite && !own} />
+            <Refused source={source} canWrite={canOperate && !own} />
           </div>
         </div>
       </div>

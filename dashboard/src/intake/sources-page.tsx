@@ -13,7 +13,7 @@ import { CreateSource } from "./source-form";
 export function SourcesPage() {
   const sources = useQuery(queries.sources());
   const tenants = useTenants();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("admin");
   const [creating, setCreating] = useState(false);
   const columns: Column<Source>[] = [
     { key: "name", label: "Name", primary: true, card: "title", width: "20%", cell: (source) => source.name },

@@ -23,7 +23,7 @@ const params = { category: text(), code: text(), endpoint: text(), kind: text(),
 export function DeadLettersPage() {
   const filters = useFilters(params);
   const { values, change, filtered } = filters;
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("operator");
   const endpoints = useQuery(queries.endpoints()).data?.items ?? [];
   const tenantColumn = useTenantColumn<DeadLetter>();
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());

@@ -5,7 +5,7 @@ import { client, unwrap } from "../api/client";
 import { queries, useTenants } from "../api/queries";
 import type { Endpoint, Signing } from "../api/types";
 import { Button, ProblemCard } from "../ui/basics";
-import { Dialog, SecretDialog } from "../ui/dialog";
+import { Dialog, SecretDialog, shownOnce } from "../ui/dialog";
 import { columnsClass, Field, formClass, Input, Select, useSubmit } from "../ui/form";
 import { useToast } from "../ui/toast";
 
@@ -47,7 +47,7 @@ export function EndpointForm({ endpoint, onClose }: { endpoint?: Endpoint; onClo
     } else {
       const answer = await unwrap(client.POST("/v1/endpoints", { body: { ...body, tenant_id: tenant || tenants.list[0]?.id } }));
       void queryClient.invalidateQueries({ queryKey: ["endpoints"] });
-      setMade(answer);
+      setMade({ endpoint: answer.endpoint, secret: shownOnce(answer.secret) });
     }
   });
 

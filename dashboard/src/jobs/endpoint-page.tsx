@@ -9,7 +9,7 @@ import { useNow } from "../lib/now";
 import { Bindings } from "../intake/bindings";
 import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, Notice, PageHead, Panel, ProblemCard, Since, Skeleton, TitleSkeleton } from "../ui/basics";
 import detail from "../ui/detail.module.css";
-import { Confirm, SecretDialog } from "../ui/dialog";
+import { Confirm, SecretDialog, shownOnce } from "../ui/dialog";
 import { EndpointBadge } from "../ui/status";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
@@ -43,7 +43,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
   const queryClient = useQueryClient();
   const [, navigate] = useLocation();
   const say = useToast();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("admin");
   const tenants = useTenants();
   const [doing, setDoing] = useState<"edit" | "disable" | "rotate" | "delete" | null>(null);
   const [secret, setSecret] = useState<string | null>(null);
@@ -144,7 +144,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
         action="Make a new secret"
         run={async () => {
           const answer = await unwrap(client.POST("/v1/endpoints/{id}/secret", { params: { path: { id: endpoint.id } } }));
-          setSecret(answer.secret);
+          setSecret(shownOnce(answer.secret));
         }}
       >
         Pushes carry a signature of both for a day. After that, code that knows only the old one refuses them, and they are tried again later.

@@ -17,7 +17,7 @@ function healthText({ state, lost }: Endpoint["stats"]["health"]) {
 export function EndpointsPage() {
   const endpoints = useQuery(queries.endpoints());
   const tenants = useTenants();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("admin");
   const [creating, setCreating] = useState(false);
   // Columns of dashes only would tell nobody anything.
   const timed = endpoints.data?.items.some(({ stats }) => stats.p99_ms != null) ?? false;

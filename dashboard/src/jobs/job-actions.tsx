@@ -13,7 +13,7 @@ const alive: Job["state"][] = ["waiting", "scheduled", "running", "retrying"];
 
 /** Run again and cancel, where the state allows it. */
 export function JobActions({ job, small }: { job: Job; small?: boolean }) {
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("operator");
   const queryClient = useQueryClient();
   const say = useToast();
   const [busy, setBusy] = useState(false);

@@ -146,6 +146,9 @@ export function Confirm({
   );
 }
 
+/** What an answer shows once. A server that repeats an answer, since the first one was lost, does not show it again. */
+export const shownOnce = (secret: string | null | undefined): string => secret ?? "The first answer was lost, and it is not shown again. Make another.";
+
 /** A secret that is shown this once. */
 export function SecretDialog({
   open,

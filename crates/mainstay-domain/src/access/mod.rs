@@ -1,5 +1,7 @@
 //! Access: tenants, users, keys, sessions, the audit log, and writes that are safe to repeat.
 
+pub mod chain;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -9,24 +11,32 @@ use crate::{
     time::Timestamp,
 };
 
-/// What somebody may do.
+pub use chain::{Head, Sealed, Unsealed};
+
+/// What somebody may do. Each may do everything that the one before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// May look at everything in reach.
     Viewer,
-    /// May do everything in reach.
+    /// Keeps things going: runs jobs again, cancels, discards, pauses, replays, acknowledges.
+    Operator,
+    /// Sets things up: sources, endpoints, bindings, schemas, secrets, links.
+    Admin,
+    /// Says who else may do what: users, keys, tenants; takes the audit log out.
     Owner,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Viewer, Self::Owner];
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Admin, Self::Owner];
 
     /// The name in the API and the store.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
             Self::Owner => "owner",
         }
     }
@@ -133,6 +143,25 @@ pub struct AuditEntry {
     pub tenant: Option<TenantId>,
 }
 
+/// Which entries of the audit log are asked for. Whatever is left out matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// By this actor.
+    pub actor: Option<String>,
+    /// Of this action, or, where it ends in a dot, of every action that begins so.
+    pub action: Option<String>,
+    /// About this.
+    pub subject: Option<String>,
+    /// In this tenant's data.
+    pub tenant: Option<TenantId>,
+    /// From this time on.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+    /// Older than this entry: the next page.
+    pub before: Option<(Timestamp, AuditId)>,
+}
+
 /// A write that was sent with an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotentWrite {
@@ -166,6 +195,8 @@ pub trait AccessTx: Send {
     async fn user_delete(&mut self, id: UserId) -> StoreResult<bool>;
     /// All users, by address.
     async fn user_list(&mut self) -> StoreResult<Vec<User>>;
+    /// Makes whoever else changes an owner wait until this transaction ends, so that no two of them remove the last two.
+    async fn user_owners_hold(&mut self) -> StoreResult<()>;
     /// The user of this address.
     async fn user_by_email(&mut self, email: &str) -> StoreResult<Option<User>>;
 
@@ -205,12 +236,26 @@ pub trait AccessTx: Send {
 
     /// Writes to the audit log, in the transaction of what it tells.
     async fn audit_insert(&mut self, entry: &AuditEntry) -> StoreResult<()>;
-    /// The audit log in the scope, newest first.
+    /// The audit log in the scope, newest first, each with its place in the chain once it has one.
     async fn audit_list(
         &mut self,
-        before: Option<(Timestamp, AuditId)>,
+        filter: &AuditFilter,
         limit: i64,
-    ) -> StoreResult<Vec<AuditEntry>>;
+    ) -> StoreResult<Vec<(AuditEntry, Option<i64>)>>;
+    /// The end of the chain. System scope, like everything about the chain.
+    async fn audit_head(&mut self) -> StoreResult<Head>;
+    /// Entries that are in no chain yet, oldest first.
+    async fn audit_unsealed(&mut self, limit: i64) -> StoreResult<Vec<Unsealed>>;
+    /// Puts entries at the end of the chain, all of them or none. Conflict when its end is another than `from`:
+    /// somebody else was faster.
+    async fn audit_seal(
+        &mut self,
+        from: &Head,
+        entries: &[Sealed],
+        at: Timestamp,
+    ) -> StoreResult<()>;
+    /// Entries of the chain behind this place, in its order.
+    async fn audit_chain(&mut self, after: i64, limit: i64) -> StoreResult<Vec<Sealed>>;
 
     /// The idempotent write of this caller and key.
     async fn idempotency_get(

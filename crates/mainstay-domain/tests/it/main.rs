@@ -1,3 +1,4 @@
 //! The domain's rules from outside, as the other crates use them.
 
+mod chain;
 mod intake;

@@ -3,7 +3,10 @@
 //! Four states. *In progress*: the first one is still under way, 409. *Applied*: its answer is given again, marked
 //! `Idempotency-Replayed: true`. *Refused*: the key came with another request before, 422. *Expired*: after a day the
 //! key is free again. The record is written in the transaction of the effects, so there is never one without the other.
-//! An answer that carries a secret is not kept: such a write is not remembered.
+//! What an answer shows once is not kept: where it stood, the repeated answer has null.
+//!
+//! Of the key only a digest is kept, and the digest of the request is made with the key itself: who reads the table
+//! cannot try out which password a request may have had in it.
 
 use std::{
     collections::HashSet,
@@ -16,13 +19,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use mainstay_domain::{
     Scope, StoreError, StoreExt, StoreResult, Timestamp, Tx, access::IdempotentWrite,
     store::BoxFuture,
 };
 use serde::Serialize;
 
-use super::Caller;
+use super::{Caller, keys};
 use crate::{
     http::{Code, Problem},
     limits,
@@ -37,8 +41,11 @@ const REPLAYED: &str = "idempotency-replayed";
 /// A request as a write that may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repeatable {
+    /// A digest of the key.
     key: Option<String>,
     digest: [u8; 16],
+    /// Where the answer shows what nobody is to see again.
+    hidden: &'static [&'static str],
 }
 
 impl Repeatable {
@@ -58,6 +65,7 @@ impl Repeatable {
         }
         let mut context = Context::new(&SHA256);
         for part in [
+            key.as_deref().unwrap_or_default().as_bytes(),
             parts.method.as_str().as_bytes(),
             parts.uri.to_string().as_bytes(),
             body,
@@ -67,12 +75,16 @@ impl Repeatable {
         }
         let mut digest = [0; 16];
         digest.copy_from_slice(&context.finish().as_ref()[..16]);
-        Ok(Self { key, digest })
+        Ok(Self {
+            key: key.map(|key| URL_SAFE_NO_PAD.encode(keys::digest(&key))),
+            digest,
+            hidden: &[],
+        })
     }
 
-    /// The same write, but never remembered.
-    pub(crate) fn forgotten(self) -> Self {
-        Self { key: None, ..self }
+    /// The same write, whose answer has secrets at these JSON pointers: they are not kept.
+    pub(crate) fn hiding(self, hidden: &'static [&'static str]) -> Self {
+        Self { hidden, ..self }
     }
 }
 
@@ -84,6 +96,21 @@ pub(crate) struct Done {
 }
 
 impl Done {
+    /// The answer as it is kept: null stands where it shows what is shown once.
+    fn kept(&self, hidden: &[&str]) -> StoreResult<String> {
+        if hidden.is_empty() {
+            return Ok(self.body.clone());
+        }
+        let bug = |error: serde_json::Error| StoreError::Bug(error.to_string());
+        let mut body: serde_json::Value = serde_json::from_str(&self.body).map_err(bug)?;
+        for pointer in hidden {
+            let shown = body.pointer_mut(pointer);
+            let shown = shown.ok_or_else(|| StoreError::Bug(format!("no {pointer} to hide")))?;
+            *shown = serde_json::Value::Null;
+        }
+        serde_json::to_string(&body).map_err(bug)
+    }
+
     /// Done, and nothing to say about it.
     pub(crate) const fn nothing() -> Self {
         Self {
@@ -121,6 +148,9 @@ impl IntoResponse for Done {
 /// change, which every write sees to.
 pub(crate) type Outcome = Result<Done, Problem>;
 
+/// A record to make, and what of the answer is left out of it.
+type Kept = (IdempotentWrite, &'static [&'static str]);
+
 enum Ended {
     Fresh(Outcome),
     Again(Done),
@@ -153,7 +183,7 @@ where
     F: for<'t> Fn(&'t mut dyn Tx) -> BoxFuture<'t, StoreResult<Outcome>> + Send + Sync + 'static,
 {
     let _turn = app.in_progress.take(caller, &repeatable)?;
-    let record = record(caller, &repeatable, app.clock.now());
+    let record = record(caller, &repeatable, app.clock.now()).map(|one| (one, repeatable.hidden));
     let work = Arc::new(work);
     let ended = once(app, scope, record.clone(), Arc::clone(&work)).await;
     if matches!(ended, Ok(Ended::Expired)) {
@@ -163,12 +193,7 @@ where
     answer(ended)
 }
 
-async fn once<F>(
-    app: &App,
-    scope: Scope,
-    record: Option<IdempotentWrite>,
-    work: Arc<F>,
-) -> StoreResult<Ended>
+async fn once<F>(app: &App, scope: Scope, record: Option<Kept>, work: Arc<F>) -> StoreResult<Ended>
 where
     F: for<'t> Fn(&'t mut dyn Tx) -> BoxFuture<'t, StoreResult<Outcome>> + Send + Sync + 'static,
 {
@@ -229,7 +254,7 @@ where
         .transact(caller.scope(), move |tx| {
             let (record, kept) = (record.clone(), kept.clone());
             Box::pin(async move {
-                attempt(tx, Some(record), &move |_| {
+                attempt(tx, Some((record, &[])), &move |_| {
                     let kept = kept.clone();
                     Box::pin(async move { Ok(Ok(kept)) })
                 })
@@ -254,15 +279,11 @@ fn record(caller: &Caller, repeatable: &Repeatable, now: Timestamp) -> Option<Id
     })
 }
 
-async fn attempt<F>(
-    tx: &mut dyn Tx,
-    record: Option<IdempotentWrite>,
-    work: &F,
-) -> StoreResult<Ended>
+async fn attempt<F>(tx: &mut dyn Tx, record: Option<Kept>, work: &F) -> StoreResult<Ended>
 where
     F: for<'t> Fn(&'t mut dyn Tx) -> BoxFuture<'t, StoreResult<Outcome>> + Send + Sync,
 {
-    let Some(record) = record else {
+    let Some((record, hidden)) = record else {
         return work(tx).await.map(Ended::Fresh);
     };
     if let Some(known) = tx.idempotency_get(&record.caller, &record.key).await? {
@@ -277,7 +298,7 @@ where
     if let Ok(done) = &outcome
         && done.body.len() <= limits::IDEMPOTENCY_ANSWER_MAX
     {
-        let answer = Some((i32::from(done.status), done.body.clone()));
+        let answer = Some((i32::from(done.status), done.kept(hidden)?));
         tx.idempotency_insert(&IdempotentWrite { answer, ..record })
             .await?;
     }

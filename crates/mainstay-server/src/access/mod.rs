@@ -1,28 +1,34 @@
 //! Access: who calls, and what the caller may do.
 //!
-//! A request is either a key's (`Authorization: Bearer msk_…`) or a browser's with a session cookie. Everything under
-//! `/v1` that is not named in [`OPEN`] needs one; a write needs the role owner, whichever route it is, so that a new
-//! route is closed until somebody opens it.
+//! A request is either a key's (`Authorization: Bearer msk_…`) or a browser's with a session cookie. What each route
+//! under `/v1` needs stands in [`needs`]; a new route is closed until somebody declares it.
 
 use std::sync::Arc;
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, Method, header, request::Parts},
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{HeaderMap, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use mainstay_domain::{KeyId, Scope, StoreExt, TenantId, UserId, access::Role};
 
 pub(crate) mod audit;
+pub(crate) mod export;
 pub(crate) mod idempotency;
 pub(crate) mod keys;
+pub(crate) mod needs;
 pub(crate) mod pages;
 pub(crate) mod password;
 pub(crate) mod rate;
+pub(crate) mod reads;
+pub(crate) mod seal;
 pub(crate) mod session;
 pub(crate) mod sign_in;
 pub(crate) mod throttle;
+
+use needs::{Kind, Need};
+use reads::{InTenant, Look};
 
 use crate::{
     http::{Code, Problem, origin::Origin, proxies::Client},
@@ -93,6 +99,17 @@ impl Caller {
         }
     }
 
+    /// Refuses to give a role that is above the caller's own, or to touch somebody who has one.
+    pub(crate) fn reaches(&self, role: Role) -> Result<(), Problem> {
+        if role <= self.role {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::RoleForbidden,
+            format!("the role {} is above yours", role.as_str()),
+        ))
+    }
+
     /// Refuses callers that are bound to one tenant: what follows is about the whole installation.
     pub(crate) fn everywhere(&self) -> Result<(), Problem> {
         match self.tenant {
@@ -122,34 +139,11 @@ impl FromRequestParts<Arc<App>> for Caller {
     }
 }
 
-/// Routes under `/v1` that anybody may call.
-pub(crate) const OPEN: [(Method, &str); 3] = [
-    (Method::POST, "/v1/session"),
-    (Method::GET, "/v1/health"),
-    (Method::GET, "/v1/openapi.json"),
-];
-
-/// Writes that every role may do: leaving.
-const FOR_EVERY_ROLE: [(Method, &str); 1] = [(Method::DELETE, "/v1/session")];
-
-fn listed(list: &[(Method, &str)], request: &Request) -> bool {
-    let method = if request.method() == Method::HEAD {
-        &Method::GET
-    } else {
-        request.method()
-    };
-    list.iter()
-        .any(|(own, path)| own == method && *path == request.uri().path())
-}
-
 /// Lets a request under `/v1` through, or not.
-pub(crate) async fn guard(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let (open, for_every_role) = (listed(&OPEN, &request), listed(&FOR_EVERY_ROLE, &request));
-    if open {
+pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let need = path.and_then(|path| needs::of(request.method(), path.as_str()));
+    if need.is_some_and(|need| need.role.is_none()) {
         return next.run(request).await;
     }
     let client = request.extensions().get::<Client>().copied();
@@ -160,19 +154,43 @@ pub(crate) async fn guard(
             let standing = app
                 .rate
                 .count(&known.caller.id(), app.limits.requests_per_minute);
-            let allowed = standing
-                .admit()
-                .and_then(|()| known.may(write, for_every_role));
+            let allowed = standing.admit().and_then(|()| known.may(write, need));
             let mut response = match allowed {
-                Ok(()) => {
-                    request.extensions_mut().insert(known.caller);
-                    next.run(request).await
-                }
+                Ok(need) => pass(&app, need, known.caller, request, next).await,
                 Err(problem) => problem.into_response(),
             };
             standing.tell(response.headers_mut());
             response
         }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Runs the request. What looks at what came in or went out is answered once the audit log says so.
+async fn pass(
+    app: &Arc<App>,
+    need: Need,
+    caller: Caller,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (own, look) = match need.kind {
+        Kind::Read(action) => {
+            let path = request.extensions().get::<MatchedPath>();
+            let look = Look::new(&caller, action, path, request.uri());
+            (caller.tenant, Some(look))
+        }
+        Kind::Look | Kind::Change | Kind::Ask => (None, None),
+    };
+    request.extensions_mut().insert(caller);
+    let response = next.run(request).await;
+    let Some(look) = look.filter(|_| response.status().is_success()) else {
+        return response;
+    };
+    let found = response.extensions().get::<InTenant>();
+    let tenant = found.map(|found| found.0).or(own);
+    match app.reads.note(app, look, tenant).await {
+        Ok(()) => response,
         Err(problem) => problem.into_response(),
     }
 }
@@ -186,20 +204,32 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn may(&self, write: bool, for_every_role: bool) -> Result<(), Problem> {
+    /// What the route needs, if the caller has it.
+    fn may(&self, write: bool, need: Option<Need>) -> Result<Need, Problem> {
         if write && self.origin.is_some_and(|origin| origin != Origin::Own) {
             return Err(Problem::new(
                 Code::OriginForbidden,
                 "a write with a session must come from one of our own pages; programs use an API key",
             ));
         }
-        if write && !for_every_role && self.caller.role != Role::Owner {
+        let Some(need) = need else {
+            tracing::error!("a route is closed because nobody declared who may call it");
             return Err(Problem::new(
                 Code::RoleForbidden,
-                "a viewer may look at everything and change nothing",
+                "this route is open to nobody",
             ));
+        };
+        match need.role {
+            Some(least) if self.caller.role < least => Err(Problem::new(
+                Code::RoleForbidden,
+                format!(
+                    "this takes the role {}, and yours is {}",
+                    least.as_str(),
+                    self.caller.role.as_str()
+                ),
+            )),
+            _ => Ok(need),
         }
-        Ok(())
     }
 }
 
@@ -321,30 +351,52 @@ mod tests {
         }
     }
 
+    fn need(role: Role) -> Option<Need> {
+        Some(Need {
+            role: Some(role),
+            kind: Kind::Change,
+        })
+    }
+
     #[test]
-    fn a_viewer_may_read_and_leave_and_nothing_else() {
-        assert!(known(Role::Viewer, None).may(false, false).is_ok());
-        assert!(known(Role::Viewer, None).may(true, true).is_ok());
-        let refused = known(Role::Viewer, None)
-            .may(true, false)
-            .expect_err("a write");
-        assert_eq!(refused.code(), Code::RoleForbidden);
-        assert!(known(Role::Owner, None).may(true, false).is_ok());
+    fn each_role_may_do_what_it_needs_and_what_those_below_may() {
+        for least in Role::ALL {
+            for role in Role::ALL {
+                let allowed = known(role, None).may(true, need(least));
+                assert_eq!(allowed.is_ok(), role >= least, "{role:?} {least:?}");
+                if let Err(refused) = allowed {
+                    assert_eq!(refused.code(), Code::RoleForbidden);
+                }
+                assert_eq!(caller(role, None).reaches(least).is_ok(), role >= least);
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_that_nobody_declared_is_closed_to_the_owner_too() {
+        for write in [false, true] {
+            let refused = known(Role::Owner, None).may(write, None);
+            assert_eq!(refused.expect_err("closed").code(), Code::RoleForbidden);
+        }
     }
 
     #[test]
     fn a_session_writes_only_from_our_own_pages() {
         assert!(
             known(Role::Owner, Some(Origin::Own))
-                .may(true, false)
+                .may(true, need(Role::Owner))
                 .is_ok()
         );
         for origin in [Origin::Foreign, Origin::Silent] {
             let refused = known(Role::Owner, Some(origin))
-                .may(true, false)
+                .may(true, need(Role::Viewer))
                 .expect_err("another page");
             assert_eq!(refused.code(), Code::OriginForbidden);
-            assert!(known(Role::Owner, Some(origin)).may(false, false).is_ok());
+            assert!(
+                known(Role::Owner, Some(origin))
+                    .may(false, need(Role::Viewer))
+                    .is_ok()
+            );
         }
     }
 

@@ -1,9 +1,7 @@
 //! Browser sessions: a random token in a cookie that scripts cannot read; only its digest is stored.
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use mainstay_domain::{
-    Random, Scope, SessionId, Store, StoreExt, StoreResult, Timestamp, UserId, access::Session,
-};
+use mainstay_domain::{Random, SessionId, Timestamp, UserId, access::Session};
 
 use super::keys::{digest, random_secret};
 use crate::limits;
@@ -64,14 +62,9 @@ pub(crate) fn begin(user: UserId, now: Timestamp, random: &dyn Random) -> (Sessi
     (session, token)
 }
 
-/// Makes a sign-in link, good for one use: for a user, or for the first owner, who does not exist yet.
-/// Answers its token, for `/signin/link?token=…`.
-pub(crate) async fn link(
-    store: &dyn Store,
-    user: Option<UserId>,
-    now: Timestamp,
-    random: &dyn Random,
-) -> StoreResult<String> {
+/// A sign-in link, good for one use: for a user, or for the first owner, who does not exist yet. Its row and its token,
+/// for `/signin/link?token=…`.
+pub(crate) fn link(user: Option<UserId>, now: Timestamp, random: &dyn Random) -> (Session, String) {
     let prefix = if user.is_none() { FIRST } else { "" };
     let token = format!("{prefix}{}", random_secret(random));
     let session = Session {
@@ -82,12 +75,7 @@ pub(crate) async fn link(
         created_at: now,
         expires_at: now.plus_ms(limits::LINK_MS),
     };
-    let insert = store.transact(Scope::System("sign-in link"), move |tx| {
-        let session = session.clone();
-        Box::pin(async move { tx.session_insert(&session).await })
-    });
-    insert.await?;
-    Ok(token)
+    (session, token)
 }
 
 #[cfg(test)]

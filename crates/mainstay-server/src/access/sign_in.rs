@@ -114,10 +114,32 @@ pub(crate) async fn end(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(token) = session::from_cookie(headers, app.secure) else {
         return Ok(());
     };
-    let digest = keys::digest(&token);
+    let (digest, now) = (keys::digest(&token), app.clock.now());
+    let told = audit::entry(
+        app,
+        String::new(),
+        "session.delete",
+        String::new(),
+        None,
+        None,
+    );
     app.store
         .transact(Scope::System("sign-out"), move |tx| {
-            Box::pin(async move { tx.session_delete(&digest).await })
+            let told = told.clone();
+            Box::pin(async move {
+                let known = tx.session_get(&digest, now).await?;
+                if tx.session_delete(&digest).await?
+                    && let Some((_, user)) = known
+                {
+                    tx.audit_insert(&AuditEntry {
+                        actor: format!("user:{}", user.email),
+                        subject: user.id.to_string(),
+                        ..told
+                    })
+                    .await?;
+                }
+                Ok(())
+            })
         })
         .await?;
     Ok(())

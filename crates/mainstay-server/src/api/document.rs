@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use axum::{
-    http::{HeaderValue, header},
+    http::{HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
 use utoipa::{
@@ -11,6 +11,7 @@ use utoipa::{
     openapi::{
         Components, ContentBuilder, HeaderBuilder, HttpMethod, ObjectBuilder, OpenApi, PathItem,
         Ref, RefOr, Response as Described, ResponseBuilder,
+        extensions::ExtensionsBuilder,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         schema::{AdditionalProperties, Schema, Type},
         security::{
@@ -19,7 +20,11 @@ use utoipa::{
     },
 };
 
-use crate::{http::problem::ProblemBody, stream};
+use crate::{
+    access::needs::{self, Kind, Need},
+    http::problem::ProblemBody,
+    stream,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -141,8 +146,25 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
             .entry(status.to_owned())
             .or_insert_with(|| ResponseBuilder::new().description(description).into());
     }
-    let remembered = *method != HttpMethod::Get && path.starts_with("/v1/");
-    let counted = path.starts_with("/v1/") && !is_open(path, method);
+    let need = need(path, method);
+    let remembered = need.is_some_and(|need| need.kind == Kind::Change);
+    let role = need.and_then(|need| need.role);
+    let counted = role.is_some();
+    if let Some(role) = role {
+        let extension = ExtensionsBuilder::new()
+            .add("x-role", role.as_str())
+            .build();
+        operation
+            .extensions
+            .get_or_insert_default()
+            .merge(extension);
+        let least = format!("Takes the role `{}`.", role.as_str());
+        let told = operation.description.take();
+        operation.description = Some(match told {
+            Some(told) if !told.is_empty() => format!("{told}\n\n{least}"),
+            _ => least,
+        });
+    }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
             answer(status, remembered, counted, response);
@@ -150,10 +172,17 @@ fn frame(path: &str, method: &HttpMethod, operation: &mut Operation) {
     }
 }
 
-/// Whether anybody may call it.
-fn is_open(path: &str, method: &HttpMethod) -> bool {
-    let mut open = crate::access::OPEN.iter();
-    open.any(|(own, route)| *route == path && same(own, method))
+/// What calling it needs, as `access` declares it; nothing outside of the API.
+fn need(path: &str, method: &HttpMethod) -> Option<Need> {
+    let method = match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Delete => Method::DELETE,
+        _ => return None,
+    };
+    needs::of(&method, path)
 }
 
 /// What every answer of a status has.
@@ -215,7 +244,9 @@ fn problems(
     operation: &mut Operation,
 ) -> Vec<(&'static str, &'static str)> {
     let write = *method != HttpMethod::Get;
-    let open = is_open(path, method);
+    let need = need(path, method);
+    let open = need.is_some_and(|need| need.role.is_none());
+    let remembered = need.is_some_and(|need| need.kind == Kind::Change);
     let with_body = operation.request_body.is_some();
     let parameters = operation
         .parameters
@@ -264,7 +295,7 @@ fn problems(
     if path.contains('{') || with_body {
         problems.push(("404", "There is no such thing in reach"));
     }
-    if write && !open {
+    if remembered {
         problems.push((
             "409",
             "Not possible in this state, or the same request is still under way",
@@ -281,13 +312,6 @@ fn problems(
     problems
 }
 
-fn same(own: &axum::http::Method, method: &HttpMethod) -> bool {
-    matches!(
-        (own.as_str(), method),
-        ("GET", HttpMethod::Get) | ("POST", HttpMethod::Post) | ("DELETE", HttpMethod::Delete)
-    )
-}
-
 fn idempotency_key() -> RefOr<Parameter> {
     let schema = ObjectBuilder::new()
         .schema_type(Type::String)
@@ -300,8 +324,7 @@ fn idempotency_key() -> RefOr<Parameter> {
         .required(utoipa::openapi::Required::False)
         .description(Some(
             "Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An \
-             answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not \
-             remembered.",
+             answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again.",
         ))
         .schema(Some(schema))
         .build()

@@ -52,7 +52,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 pub(crate) struct CreatedEndpoint {
     endpoint: EndpointView,
     /// What requests are signed with: `whsec_…`. Shown once.
-    secret: String,
+    secret: Option<String>,
 }
 
 /// The name of an endpoint's own queue.
@@ -134,15 +134,27 @@ async fn endpoint_create(
     };
     let what = serde_json::json!({ "name": endpoint.name, "url": endpoint.url });
     let told = caller.audit(&app, "endpoint.create", id, Some(what), Some(tenant));
-    let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {
-        let (endpoint, told, secret) = (endpoint.clone(), told.clone(), secret.clone());
-        Box::pin(async move {
-            tx.endpoint_insert(&endpoint).await?;
-            tx.audit_insert(&told).await?;
-            let endpoint = EndpointView::of(endpoint, &Figures::default());
-            Done::json(StatusCode::CREATED, &CreatedEndpoint { endpoint, secret }).map(Ok)
-        })
-    })
+    let done = write(
+        &app,
+        &caller,
+        input.repeatable.hiding(&["/secret"]),
+        move |tx| {
+            let (endpoint, told, secret) = (endpoint.clone(), told.clone(), secret.clone());
+            Box::pin(async move {
+                tx.endpoint_insert(&endpoint).await?;
+                tx.audit_insert(&told).await?;
+                let endpoint = EndpointView::of(endpoint, &Figures::default());
+                Done::json(
+                    StatusCode::CREATED,
+                    &CreatedEndpoint {
+                        endpoint,
+                        secret: Some(secret),
+                    },
+                )
+                .map(Ok)
+            })
+        },
+    )
     .await?;
     app.configured("endpoint", id).await;
     Ok(done)

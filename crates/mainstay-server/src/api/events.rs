@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State,
     http::{HeaderValue, header},
@@ -30,7 +30,7 @@ use super::{
     resolve, sources,
 };
 use crate::{
-    access::Caller,
+    access::{Caller, reads::InTenant},
     http::{
         Problem,
         extract::{Id, Params},
@@ -360,14 +360,15 @@ async fn event_get(
     State(app): State<Arc<App>>,
     caller: Caller,
     Id(id): Id<EventId>,
-) -> Result<Json<EventDetail>, Problem> {
+) -> Result<(Extension<InTenant>, Json<EventDetail>), Problem> {
     let found = app
         .store
         .read(caller.scope(), move |tx| {
             Box::pin(async move { detail(tx, id).await })
         })
         .await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("event"))
+    let found = found.ok_or_else(|| Problem::not_found("event"))?;
+    Ok((Extension(InTenant(found.event.tenant_id)), Json(found)))
 }
 
 async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>> {
@@ -500,10 +501,15 @@ async fn event_payload(
     let found = app
         .store
         .read(caller.scope(), move |tx| {
-            Box::pin(async move { tx.event_payload(id).await })
+            Box::pin(async move {
+                let payload = tx.event_payload(id).await?;
+                Ok(payload.zip(tx.event_get(id).await?))
+            })
         })
         .await?;
-    as_attachment(&found.ok_or_else(|| Problem::not_found("event"))?)
+    let (payload, event) = found.ok_or_else(|| Problem::not_found("event"))?;
+    let answer = as_attachment(&payload)?;
+    Ok((Extension(InTenant(event.tenant)), answer).into_response())
 }
 
 /// Somebody else's bytes, as an answer that no browser shows.

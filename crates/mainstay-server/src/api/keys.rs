@@ -85,8 +85,8 @@ pub(crate) struct NewKey {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedKey {
     key: KeyView,
-    /// Shown once: `msk_…`.
-    secret: String,
+    /// Shown once: `msk_…`. Null in an answer that is repeated: it was shown before.
+    secret: Option<String>,
 }
 
 /// List keys
@@ -127,6 +127,7 @@ async fn key_create(
     let mut checks = Checks::default();
     checks.text("/name", &name, 100);
     checks.done()?;
+    caller.reaches(role.into())?;
     let now = app.clock.now();
     let secret = random_secret(&*app.random);
     let key = ApiKey {
@@ -142,30 +143,35 @@ async fn key_create(
     let what = serde_json::json!({ "name": key.name, "role": role });
     let told = caller.audit(&app, "key.create", key.id, Some(what), tenant_id);
     let shown = token(key.id, &secret);
-    write(&app, &caller, input.repeatable.forgotten(), move |tx| {
-        let (key, told, secret) = (key.clone(), told.clone(), shown.clone());
-        Box::pin(async move {
-            if let Some(tenant) = key.tenant
-                && !tx
-                    .tenant_list()
-                    .await?
-                    .iter()
-                    .any(|known| known.id == tenant)
-            {
-                return Ok(Err(Problem::not_found("tenant")));
-            }
-            tx.key_insert(&key).await?;
-            tx.audit_insert(&told).await?;
-            Done::json(
-                StatusCode::CREATED,
-                &CreatedKey {
-                    key: KeyView::from(&key),
-                    secret,
-                },
-            )
-            .map(Ok)
-        })
-    })
+    write(
+        &app,
+        &caller,
+        input.repeatable.hiding(&["/secret"]),
+        move |tx| {
+            let (key, told, secret) = (key.clone(), told.clone(), shown.clone());
+            Box::pin(async move {
+                if let Some(tenant) = key.tenant
+                    && !tx
+                        .tenant_list()
+                        .await?
+                        .iter()
+                        .any(|known| known.id == tenant)
+                {
+                    return Ok(Err(Problem::not_found("tenant")));
+                }
+                tx.key_insert(&key).await?;
+                tx.audit_insert(&told).await?;
+                Done::json(
+                    StatusCode::CREATED,
+                    &CreatedKey {
+                        key: KeyView::from(&key),
+                        secret: Some(secret),
+                    },
+                )
+                .map(Ok)
+            })
+        },
+    )
     .await
 }
 
@@ -182,9 +188,15 @@ async fn key_delete(
 ) -> Result<Response, Problem> {
     caller.everywhere()?;
     let told = caller.audit(&app, "key.delete", id, None, None);
+    let reach = caller.clone();
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let told = told.clone();
+        let (told, reach) = (told.clone(), reach.clone());
         Box::pin(async move {
+            if let Some(key) = tx.key_get(id).await?
+                && let Err(above) = reach.reaches(key.role)
+            {
+                return Ok(Err(above));
+            }
             if !tx.key_delete(id).await? {
                 return Ok(Err(Problem::not_found("key")));
             }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use axum::{Router, middleware, routing::get};
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) mod audit;
 pub(crate) mod bindings;
 pub(crate) mod configuration;
 pub(crate) mod dead_letters;
@@ -35,6 +36,7 @@ use crate::{access, state::App};
 fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(document::base())
         .merge(sessions::router())
+        .merge(audit::router())
         .merge(tenants::router())
         .merge(users::router())
         .merge(keys::router())

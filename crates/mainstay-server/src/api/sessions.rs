@@ -1,4 +1,4 @@
-//! Who is signed in, signing in and out as a program does, and the audit log.
+//! Who is signed in, and signing in and out as a program does.
 
 use std::sync::Arc;
 
@@ -8,30 +8,23 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use mainstay_domain::{
-    AuditId, KeyId, Scope, StoreExt, TenantId, UserId,
-    access::{AuditEntry, Role},
-};
+use mainstay_domain::{KeyId, TenantId, UserId, access::Role};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::page::{Cursor, Page, PageQuery, limit, page};
 use crate::{
     access::{Caller, Who, session, sign_in},
     http::{
         Problem,
-        extract::{Input, NoInput, Params},
+        extract::{Input, NoInput},
         proxies::Client,
     },
     state::App,
-    time::Time,
 };
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .routes(routes!(session_get, session_create, session_delete))
-        .routes(routes!(audit_list))
+    OpenApiRouter::new().routes(routes!(session_get, session_create, session_delete))
 }
 
 /// What somebody may do.
@@ -39,9 +32,13 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[serde(rename_all = "snake_case")]
 #[schema(as = Role)]
 pub(crate) enum RoleName {
-    /// Everything in reach.
+    /// Everything in reach, also who else may do what.
     Owner,
-    /// Look at everything in reach.
+    /// What an operator may, and set up sources, endpoints, bindings, schemas, secrets and links.
+    Admin,
+    /// What a viewer may, and run again, cancel, discard, pause, replay and acknowledge.
+    Operator,
+    /// Look at everything in reach, payloads too.
     Viewer,
 }
 
@@ -49,6 +46,8 @@ impl From<Role> for RoleName {
     fn from(role: Role) -> Self {
         match role {
             Role::Owner => Self::Owner,
+            Role::Admin => Self::Admin,
+            Role::Operator => Self::Operator,
             Role::Viewer => Self::Viewer,
         }
     }
@@ -58,6 +57,8 @@ impl From<RoleName> for Role {
     fn from(role: RoleName) -> Self {
         match role {
             RoleName::Owner => Self::Owner,
+            RoleName::Admin => Self::Admin,
+            RoleName::Operator => Self::Operator,
             RoleName::Viewer => Self::Viewer,
         }
     }
@@ -179,64 +180,4 @@ async fn session_delete(
     sign_in::end(&app, &headers).await?;
     let cookie = session::cookie_removed(app.secure);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
-}
-
-/// Something that somebody did.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AuditEntry)]
-pub(crate) struct AuditView {
-    #[schema(value_type = String)]
-    id: AuditId,
-    at: Time,
-    /// `user:anna@example.com`, `key:deploy`, `system:…`.
-    actor: String,
-    /// Area and verb, e.g. `source.create`.
-    action: String,
-    /// An id or a name.
-    subject: String,
-    /// More, without secrets.
-    detail: Option<serde_json::Value>,
-    #[schema(value_type = Option<String>)]
-    tenant_id: Option<TenantId>,
-}
-
-impl From<AuditEntry> for AuditView {
-    fn from(entry: AuditEntry) -> Self {
-        Self {
-            id: entry.id,
-            at: entry.at.into(),
-            actor: entry.actor,
-            action: entry.action,
-            subject: entry.subject,
-            detail: entry
-                .detail
-                .and_then(|text| serde_json::from_str(&text).ok()),
-            tenant_id: entry.tenant,
-        }
-    }
-}
-
-/// The audit log, newest first
-#[utoipa::path(get, path = "/v1/audit", tag = "access", params(PageQuery),
-    responses((status = 200, body = Page<AuditView>)))]
-async fn audit_list(
-    State(app): State<Arc<App>>,
-    caller: Caller,
-    Params(query): Params<PageQuery>,
-) -> Result<Json<Page<AuditView>>, Problem> {
-    let limit = limit(query.limit)?;
-    let before = Cursor::parse(query.cursor.as_deref())?
-        .map(|cursor| (cursor.at, AuditId::from_uuid(cursor.id)));
-    let scope: Scope = caller.scope();
-    let rows = app
-        .store
-        .read(scope, move |tx| {
-            Box::pin(async move { tx.audit_list(before, limit + 1).await })
-        })
-        .await?;
-    let position = |entry: &AuditEntry| Cursor {
-        at: entry.at,
-        id: entry.id.uuid(),
-    };
-    Ok(Json(page(rows, limit, position, AuditView::from)))
 }

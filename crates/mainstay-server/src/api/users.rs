@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::StatusCode, response::Response};
 use mainstay_domain::{
-    StoreExt, StoreResult, Tx, UserId,
+    StoreExt, UserId,
     access::{Role, User},
 };
 use serde::{Deserialize, Serialize};
@@ -132,6 +127,7 @@ async fn user_create(
         check_password(&mut checks, "/password", password);
     }
     checks.done()?;
+    caller.reaches(role.into())?;
     let now = app.clock.now();
     let user = User {
         id: UserId::new(now, &*app.random),
@@ -178,17 +174,25 @@ async fn user_update(
         check_password(&mut checks, "/password", password);
     }
     checks.done()?;
+    if let Some(role) = role {
+        caller.reaches(role.into())?;
+    }
+    let reach = caller.clone();
     let what = serde_json::json!({ "role": role, "password": password.is_some() });
     let hash = hash(&app, password).await?;
     let told = caller.audit(&app, "user.update", id, Some(what), None);
     let changed = hash.is_some();
     write(&app, &caller, input.repeatable, move |tx| {
-        let (hash, told) = (hash.clone(), told.clone());
+        let (hash, told, reach) = (hash.clone(), told.clone(), reach.clone());
         Box::pin(async move {
+            tx.user_owners_hold().await?;
             let all = tx.user_list().await?;
             let Some(known) = all.iter().find(|user| user.id == id) else {
                 return Ok(Err(Problem::not_found("user")));
             };
+            if let Err(above) = reach.reaches(known.role) {
+                return Ok(Err(above));
+            }
             let role = role.map_or(known.role, Role::from);
             if role != Role::Owner && last_owner(&all, id) {
                 return Ok(Err(nobody_left()));
@@ -236,10 +240,20 @@ async fn user_delete(
 ) -> Result<Response, Problem> {
     caller.everywhere()?;
     let told = caller.audit(&app, "user.delete", id, None, None);
+    let reach = caller.clone();
     write(&app, &caller, input.repeatable, move |tx| {
-        let told = told.clone();
+        let (told, reach) = (told.clone(), reach.clone());
         Box::pin(async move {
-            if last_owner(&tx.user_list().await?, id) {
+            tx.user_owners_hold().await?;
+            let all = tx.user_list().await?;
+            if let Err(above) = all
+                .iter()
+                .filter(|user| user.id == id)
+                .try_for_each(|user| reach.reaches(user.role))
+            {
+                return Ok(Err(above));
+            }
+            if last_owner(&all, id) {
                 return Ok(Err(nobody_left()));
             }
             if !tx.user_delete(id).await? {
@@ -255,12 +269,8 @@ async fn user_delete(
 /// A sign-in link.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SignInLink {
-    /// Works once, and for a day.
-    url: String,
-}
-
-async fn exists(tx: &mut dyn Tx, id: UserId) -> StoreResult<bool> {
-    Ok(tx.user_list().await?.iter().any(|user| user.id == id))
+    /// Works once, and for a day. Null in an answer that is repeated: it was shown before.
+    url: Option<String>,
 }
 
 /// Make a sign-in link for a user
@@ -272,27 +282,29 @@ async fn user_link(
     State(app): State<Arc<App>>,
     caller: Caller,
     Id(id): Id<UserId>,
-    _input: NoInput,
+    input: NoInput,
 ) -> Result<Response, Problem> {
     caller.everywhere()?;
     let told = caller.audit(&app, "user.link", id, None, None);
-    let found = app
-        .store
-        .transact(caller.scope(), move |tx| {
-            let told = told.clone();
-            Box::pin(async move {
-                let found = exists(tx, id).await?;
-                if found {
-                    tx.audit_insert(&told).await?;
-                }
-                Ok(found)
-            })
-        })
-        .await?;
-    if !found {
-        return Err(Problem::not_found("user"));
-    }
-    let token = session::link(&*app.store, Some(id), app.clock.now(), &*app.random).await?;
+    let (link, token) = session::link(Some(id), app.clock.now(), &*app.random);
     let url = format!("{}/signin/link?token={token}", app.url());
-    Ok((StatusCode::CREATED, Json(SignInLink { url })).into_response())
+    let reach = caller.clone();
+    // A link signs its bearer in as that user: whoever makes one must not get above themselves by it.
+    let repeatable = input.repeatable.hiding(&["/url"]);
+    write(&app, &caller, repeatable, move |tx| {
+        let (told, link, url, reach) = (told.clone(), link.clone(), url.clone(), reach.clone());
+        Box::pin(async move {
+            let all = tx.user_list().await?;
+            let Some(user) = all.iter().find(|user| user.id == id) else {
+                return Ok(Err(Problem::not_found("user")));
+            };
+            if let Err(above) = reach.reaches(user.role) {
+                return Ok(Err(above));
+            }
+            tx.session_insert(&link).await?;
+            tx.audit_insert(&told).await?;
+            Done::json(StatusCode::CREATED, &SignInLink { url: Some(url) }).map(Ok)
+        })
+    })
+    .await
 }

@@ -181,8 +181,12 @@ pub(crate) struct PageArgs {
 /// A role.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Role {
-    /// Everything
+    /// Everything, also who else may do what
     Owner,
+    /// Sets up sources, endpoints, bindings, schemas, secrets and links
+    Admin,
+    /// Runs again, cancels, discards, pauses, replays, acknowledges
+    Operator,
     /// Reads
     Viewer,
 }
@@ -191,6 +195,8 @@ impl Role {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Operator => "operator",
             Self::Viewer => "viewer",
         }
     }

@@ -117,6 +117,14 @@ impl Failure {
             .hint(format!("`mainstay {kind} list` shows what there is"))
     }
 
+    /// What went wrong, in a sentence.
+    pub(crate) fn told(&self) -> String {
+        match &self.0.detail {
+            Some(detail) => format!("{}: {detail}", self.0.title),
+            None => self.0.title.clone(),
+        }
+    }
+
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());

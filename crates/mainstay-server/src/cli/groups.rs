@@ -17,7 +17,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 6] = [
         "What happens",
         &["event", "replay", "job", "dead-letter", "line", "sql"],
     ),
-    ("Access", &["tenant", "user", "key"]),
+    ("Access", &["tenant", "user", "key", "audit"]),
 ];
 
 /// The command, its help in groups.

@@ -5,6 +5,7 @@
 
 pub(crate) mod api;
 mod args;
+mod audit;
 mod backup;
 mod binding;
 mod configuration;
@@ -131,6 +132,9 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Who did what, and whether the log of it still is what was written
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Doors that webhooks come in by
     #[command(subcommand)]
     Source(source::SourceCommand),
@@ -297,6 +301,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Tenant(command) => tenant::run(context, command).await,
         Command::User(command) => user::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
+        Command::Audit(command) => audit::run(context, command).await,
         Command::Source(command) => source::run(context, command).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
         Command::Binding(command) => binding::run(context, command).await,

@@ -113,6 +113,12 @@ pub(super) async fn link(app: &App) -> StoreResult<Option<String>> {
     if users.iter().any(|user| user.password_hash.is_some()) {
         return Ok(None);
     }
-    let token = session::link(&*app.store, None, app.clock.now(), &*app.random).await?;
+    let (link, token) = session::link(None, app.clock.now(), &*app.random);
+    app.store
+        .transact(Scope::System("sign-in link"), move |tx| {
+            let link = link.clone();
+            Box::pin(async move { tx.session_insert(&link).await })
+        })
+        .await?;
     Ok(Some(format!("{}/signin/link?token={token}", app.url())))
 }

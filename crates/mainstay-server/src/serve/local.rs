@@ -11,11 +11,14 @@ use std::{
 use anyhow::Context as _;
 use mainstay_domain::{
     KeyId, Scope, StoreExt,
-    access::{ApiKey, Role},
+    access::{ApiKey, AuditEntry, Role},
 };
 
 use crate::{
-    access::keys::{digest, parse, random_secret, token},
+    access::{
+        audit::entry,
+        keys::{digest, parse, random_secret, token},
+    },
     state::App,
 };
 
@@ -23,6 +26,8 @@ use crate::{
 pub(crate) const API_FILE: &str = "api.json";
 /// The name of the key.
 const NAME: &str = "local-cli";
+/// Who makes it.
+const ACTOR: &str = "system:serve";
 
 /// Makes a fresh key; the one that this directory's last server had stops working.
 pub(super) async fn key(app: &App, directory: &Path) -> anyhow::Result<String> {
@@ -40,18 +45,28 @@ pub(super) async fn key(app: &App, directory: &Path) -> anyhow::Result<String> {
         last_used_at: None,
     };
     let shown = token(key.id, &secret);
+    let told = told(app, "key.create", key.id);
+    let gone = old.map(|old| (old, self::told(app, "key.delete", old)));
     app.store
         .transact(Scope::System("local key"), move |tx| {
-            let key = key.clone();
+            let (key, told, gone) = (key.clone(), told.clone(), gone.clone());
             Box::pin(async move {
-                if let Some(old) = old {
-                    tx.key_delete(old).await?;
+                if let Some((old, gone)) = gone
+                    && tx.key_delete(old).await?
+                {
+                    tx.audit_insert(&gone).await?;
                 }
-                tx.key_insert(&key).await
+                tx.key_insert(&key).await?;
+                tx.audit_insert(&told).await
             })
         })
         .await?;
     Ok(shown)
+}
+
+fn told(app: &App, action: &str, key: KeyId) -> AuditEntry {
+    let what = serde_json::json!({ "name": NAME });
+    entry(app, ACTOR.into(), action, key.to_string(), Some(what), None)
 }
 
 /// The key that stands in the file of the last start.
@@ -85,10 +100,17 @@ fn private(path: &Path) -> io::Result<fs::File> {
 /// After an orderly end nobody should look for a server here, and the key is of no use.
 pub(super) async fn remove(app: &App, directory: &Path) {
     if let Some(key) = last(directory) {
+        let told = told(app, "key.delete", key);
         let gone = app
             .store
             .transact(Scope::System("local key"), move |tx| {
-                Box::pin(async move { tx.key_delete(key).await })
+                let told = told.clone();
+                Box::pin(async move {
+                    if tx.key_delete(key).await? {
+                        tx.audit_insert(&told).await?;
+                    }
+                    Ok(())
+                })
             })
             .await;
         if let Err(error) = gone {

@@ -178,10 +178,18 @@ on_both_servers!(
         let first = send(&owner, "key", "/v1/keys", &new).await;
         let again = send(&owner, "key", "/v1/keys", &new).await;
         assert_eq!((first.status, again.status), (201, 201));
-        assert_ne!(first.json()["secret"], again.json()["secret"]);
-        let statement = json!({ "statement": "SELECT count(*) AS n FROM idempotency" });
+        assert_eq!(again.header("idempotency-replayed"), "true");
+        assert!(first.json()["secret"].is_string());
+        assert_eq!(again.json()["secret"], Value::Null, "it was shown before");
+        assert_eq!(first.json()["key"], again.json()["key"], "there is one key");
+        let other = json!({ "name": "deploy", "role": "owner" });
+        let other = send(&owner, "key", "/v1/keys", &other).await;
+        assert_eq!(other.problem(), (422, "idempotency_key_reused".into()));
+        let statement = json!({ "statement": "SELECT key, body FROM idempotency" });
         let kept = owner.post("/v1/sql", &statement).await.ok();
-        assert_eq!(kept["rows"][0][0], 0, "a secret is never kept: {kept}");
+        let kept = kept["rows"][0].to_string();
+        assert!(!kept.contains("msk_"), "a secret is never kept: {kept}");
+        assert!(!kept.contains("\"key\""), "nor is the key itself: {kept}");
         for wrong in ["", "a b", &"x".repeat(256)] {
             let answer = send(&owner, wrong, "/v1/tenants", &json!({ "name": "x" })).await;
             assert_eq!(answer.problem().0, 400, "{wrong}");

@@ -1,6 +1,7 @@
 //! The real binary, from outside.
 
 mod access;
+mod audit;
 mod certificates;
 mod cli;
 mod client;

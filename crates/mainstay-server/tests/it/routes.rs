@@ -15,7 +15,7 @@ use crate::{
 /// Routes that anybody may call.
 const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
-const EVERYWHERE: [&str; 19] = [
+const EVERYWHERE: [&str; 21] = [
     "tenant_create",
     "tenant_delete",
     "user_list",
@@ -35,6 +35,8 @@ const EVERYWHERE: [&str; 19] = [
     "waiting_payload",
     "stream_get",
     "sql",
+    "audit_head",
+    "audit_export",
 ];
 
 /// One operation of the document.
@@ -45,7 +47,14 @@ struct Operation {
     has_body: bool,
     query: BTreeSet<String>,
     body_fields: BTreeSet<String>,
+    /// The least role that may call it; none: anybody.
+    role: Option<String>,
+    /// Whether it is safe to repeat with an `Idempotency-Key`.
+    repeatable: bool,
 }
+
+/// From the least to the most.
+const ROLES: [&str; 4] = ["viewer", "operator", "admin", "owner"];
 
 fn operations() -> Vec<Operation> {
     let document: Value =
@@ -65,6 +74,10 @@ fn operations() -> Vec<Operation> {
                 has_body: operation.get("requestBody").is_some(),
                 query: query_of(operation),
                 body_fields: fields_of(&document, operation),
+                role: operation["x-role"].as_str().map(str::to_owned),
+                repeatable: operation["parameters"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|one| one["name"] == "Idempotency-Key")),
             });
         }
     }
@@ -248,6 +261,8 @@ on_both_servers!(
             match operation.id.as_str() {
                 // Leaving is for everybody; a key has nothing to leave.
                 "session_delete" => assert_eq!(answer.status, 204),
+                // The whole log, with what its hashes are made of, is taken out by owners.
+                "audit_export" => assert_eq!(answer.problem(), (403, "role_forbidden".into())),
                 _ if operation.is_write() => {
                     assert_eq!(
                         answer.problem(),
@@ -258,6 +273,283 @@ on_both_servers!(
                 }
                 _ => assert_eq!(answer.status, 200, "{}: {}", operation.id, answer.text),
             }
+        }
+    }
+);
+
+on_both_servers!(
+    each_role_may_call_what_is_declared_and_nothing_else,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let (world, user) = (World::make_whole(&owner, "a").await, a_user(&owner).await);
+        let before = picture(&owner, &world).await;
+        for (rank, name) in ROLES.into_iter().enumerate() {
+            let caller = owner.key(json!({ "name": name, "role": name })).await;
+            for operation in operations() {
+                let id = operation.id.as_str();
+                let Some(least) = &operation.role else {
+                    assert!(OPEN.contains(&id), "{id}: nobody said who may call it");
+                    continue;
+                };
+                let least = ROLES.iter().position(|role| role == least);
+                let least = least.unwrap_or_else(|| panic!("{id}: there is no such role"));
+                if rank < least {
+                    // Right in every other way.
+                    let answer = operation.call(&caller, &world, &user).await;
+                    assert_eq!(
+                        answer.problem(),
+                        (403, "role_forbidden".into()),
+                        "{name} {id}"
+                    );
+                    continue;
+                }
+                // Of something that is not there, with a body that says nothing: the role was let through, and nothing
+                // happens.
+                let path = operation
+                    .path
+                    .replace("{id}", "job_00000000000000000000000000");
+                let body = operation.has_body.then(|| json!({ "no_such": 1 }));
+                let answer = operation.call_with(&caller, &path, body).await;
+                assert!(
+                    ![401, 403].contains(&answer.status) && answer.status < 500,
+                    "{name} {id}: {} {}",
+                    answer.status,
+                    answer.text
+                );
+            }
+        }
+        let after = picture(&owner, &world).await;
+        assert_eq!(before, after, "nothing of it has changed");
+    }
+);
+
+on_both_servers!(
+    nobody_gets_above_themselves_and_somebody_is_left,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let users = ["one@example.com", "two@example.com"];
+        let mut ids = Vec::new();
+        for email in users {
+            let made = owner
+                .post("/v1/users", &json!({ "email": email, "role": "owner" }))
+                .await
+                .ok();
+            ids.push(crate::client::text(&made, "/id"));
+        }
+        for role in ["viewer", "operator", "admin"] {
+            let caller = owner.key(json!({ "name": role, "role": role })).await;
+            let own = caller.get("/v1/session").await.ok();
+            assert_eq!(own["role"], role);
+            for (path, body) in [
+                (
+                    "/v1/users".to_owned(),
+                    json!({ "email": "me@example.com", "role": "owner" }),
+                ),
+                (
+                    "/v1/keys".to_owned(),
+                    json!({ "name": "me", "role": "owner" }),
+                ),
+                (format!("/v1/users/{}/link", ids[0]), json!({})),
+            ] {
+                let refused = caller.post(&path, &body).await;
+                assert_eq!(
+                    refused.problem(),
+                    (403, "role_forbidden".into()),
+                    "{role} {path}"
+                );
+            }
+        }
+        let users = owner.get("/v1/users").await.ok();
+        let owners: Vec<String> = users["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|user| user["role"] == "owner")
+            .map(|user| crate::client::text(user, "/id"))
+            .collect();
+        assert_eq!(owners.len(), 2);
+        // Both at once: one of them stays.
+        let [one, other] = [0, 1].map(|at| {
+            let (owner, path) = (owner.clone(), format!("/v1/users/{}", owners[at]));
+            tokio::spawn(async move {
+                let request = owner.request(Method::PATCH, &path);
+                owner
+                    .send(request.json(&json!({ "role": "admin" })))
+                    .await
+                    .status
+            })
+        });
+        let mut ended = [one.await.expect("it ends"), other.await.expect("it ends")];
+        ended.sort_unstable();
+        assert_eq!(ended[0], 200);
+        assert!(ended[1] >= 400, "{ended:?}");
+        let left = owner.get("/v1/users").await.ok();
+        let left = left["items"].as_array().expect("a list");
+        let left: Vec<&Value> = left.iter().filter(|user| user["role"] == "owner").collect();
+        assert_eq!(left.len(), 1);
+        let path = format!("/v1/users/{}", crate::client::text(left[0], "/id"));
+        let request = owner.request(Method::DELETE, &path);
+        assert_eq!(
+            owner.send(request).await.problem(),
+            (409, "state_conflict".into())
+        );
+    }
+);
+
+/// Things that nothing hangs on, to be taken away.
+struct Alone {
+    tenant: String,
+    user: String,
+    source: String,
+    endpoint: String,
+}
+
+impl Alone {
+    async fn make(owner: &Caller) -> Self {
+        let made = async |path: &str, pointer: &str, body: Value| {
+            crate::client::text(&owner.post(path, &body).await.ok(), pointer)
+        };
+        let source = json!({ "name": "alone", "scheme": "github" });
+        let endpoint = json!({ "name": "alone", "url": "http://127.0.0.1:9/" });
+        Self {
+            tenant: made("/v1/tenants", "/id", json!({ "name": "Alone" })).await,
+            user: a_user(owner).await,
+            source: made("/v1/sources", "/source/id", source).await,
+            endpoint: made("/v1/endpoints", "/endpoint/id", endpoint).await,
+        }
+    }
+}
+
+/// What each write is called with so that it is done: a path and a body.
+fn done_in(operation: &Operation, world: &World, alone: &Alone) -> (String, Option<Value>) {
+    let body = match operation.id.as_str() {
+        "tenant_create" => Some(json!({ "name": "Once" })),
+        "user_create" => Some(json!({ "email": "once@example.com", "role": "viewer" })),
+        "user_update" => Some(json!({ "role": "operator" })),
+        "source_create" => Some(json!({ "name": "once", "scheme": "standard_webhooks" })),
+        "endpoint_create" => Some(json!({ "name": "once", "url": "http://127.0.0.1:9/" })),
+        _ => operation.body_in(world),
+    };
+    let path = match operation.id.as_str() {
+        "tenant_delete" => format!("/v1/tenants/{}", alone.tenant),
+        "source_delete" => format!("/v1/sources/{}", alone.source),
+        "endpoint_delete" => format!("/v1/endpoints/{}", alone.endpoint),
+        _ => operation.path_in(world, &alone.user),
+    };
+    (path, body)
+}
+
+/// The order in which the writes of one world can all be done, those that take things away last.
+fn order(operation: &Operation) -> usize {
+    const LAST: [&str; 16] = [
+        "replay_pause",
+        "replay_resume",
+        "replay_stop",
+        "job_retry",
+        "dead_letter_retry",
+        "job_cancel",
+        "dead_letter_discard",
+        "binding_delete",
+        "endpoint_secret_overlap_end",
+        "endpoint_delete",
+        "source_schema_delete",
+        "source_link_delete",
+        "source_secret_delete",
+        "source_delete",
+        "tenant_delete",
+        "user_delete",
+    ];
+    let at = LAST.iter().position(|id| *id == operation.id);
+    at.map_or(0, |at| at + 1)
+}
+
+on_both_servers!(
+    every_write_is_done_once_however_often_it_is_sent,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let (world, alone) = (
+            World::make_whole(&owner, "a").await,
+            Alone::make(&owner).await,
+        );
+        let mut writes: Vec<Operation> = operations()
+            .into_iter()
+            .filter(|operation| operation.repeatable)
+            .collect();
+        writes.sort_by_key(order);
+        assert!(writes.len() > 30, "there are writes");
+        let mut done = Vec::new();
+        for operation in &writes {
+            let id = operation.id.as_str();
+            let (path, body) = done_in(operation, &world, &alone);
+            let send = async |key: &str, body: &Option<Value>| {
+                let request = owner
+                    .request(operation.method.clone(), &path)
+                    .header("idempotency-key", key);
+                owner
+                    .send(match body {
+                        Some(body) => request.json(body),
+                        None => request,
+                    })
+                    .await
+            };
+            let first = send(id, &body).await;
+            assert!(first.status < 500, "{id}: {}", first.text);
+            if first.status >= 400 {
+                // Not possible in this state: nothing happened, so there is nothing to remember.
+                assert_eq!(send(id, &body).await.status, first.status, "{id}");
+                continue;
+            }
+            done.push(id.to_owned());
+            assert_eq!(first.header("idempotency-replayed"), "", "{id}");
+            let again = send(id, &body).await;
+            assert_eq!(
+                (again.status, again.header("idempotency-replayed")),
+                (first.status, "true"),
+                "{id}: {}",
+                again.text
+            );
+            // What is shown once is not shown again, and everything else is.
+            let (mut shown, repeated) = (first.ok(), again.ok());
+            for name in ["secret", "url"] {
+                let Some(field) = shown.get_mut(name) else {
+                    continue;
+                };
+                if field.is_string() && name == "secret" || id == "user_link" {
+                    assert_eq!(repeated[name], Value::Null, "{id}");
+                    *field = Value::Null;
+                }
+            }
+            assert_eq!(shown, repeated, "{id}");
+            // The same key with any other request, if only by a space.
+            let other = match &body {
+                Some(body) => owner
+                    .request(operation.method.clone(), &path)
+                    .header("content-type", "application/json")
+                    .body(format!("{body} ")),
+                None => owner.request(operation.method.clone(), &format!("{path}?another=1")),
+            };
+            let other = owner.send(other.header("idempotency-key", id)).await;
+            assert_eq!(
+                other.problem(),
+                (422, "idempotency_key_reused".into()),
+                "{id}"
+            );
+        }
+        // The world's replay has come to its end: there is nothing left of it to pause, to go on with or to stop.
+        let left: Vec<&str> = writes
+            .iter()
+            .map(|operation| operation.id.as_str())
+            .filter(|id| !done.iter().any(|one| one == id) && !id.starts_with("replay_"))
+            .collect();
+        assert!(left.is_empty(), "{left:?} were not done");
+        let statement =
+            json!({ "statement": "SELECT key || ' ' || coalesce(body, '') FROM idempotency" });
+        let kept = owner.post("/v1/sql", &statement).await.ok().to_string();
+        for secret in ["msk_", "whsec_", "/signin/link"] {
+            assert!(!kept.contains(secret), "a secret was kept: {kept}");
         }
     }
 );

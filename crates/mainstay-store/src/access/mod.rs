@@ -1,11 +1,15 @@
 //! Access: tenants, users, keys, sessions, the audit log, and writes that are safe to repeat.
 
+pub(crate) mod audit;
 pub(crate) mod queries;
 
 use async_trait::async_trait;
 use mainstay_domain::{
-    AuditId, KeyId, StoreError, StoreResult, TenantId, Timestamp, UserId,
-    access::{AccessTx, ApiKey, AuditEntry, IdempotentWrite, Role, Session, Tenant, User},
+    KeyId, StoreError, StoreResult, TenantId, Timestamp, UserId,
+    access::{
+        AccessTx, ApiKey, AuditEntry, AuditFilter, Head, IdempotentWrite, Role, Sealed, Session,
+        Tenant, Unsealed, User,
+    },
 };
 
 use crate::{
@@ -74,6 +78,12 @@ impl AccessTx for SqlTx<'_> {
         let mut users = self.list(&q::USER_LIST, &[], |row| user(row, 0)).await?;
         users.sort_by(|a, b| a.email.cmp(&b.email));
         Ok(users)
+    }
+
+    async fn user_owners_hold(&mut self) -> StoreResult<()> {
+        self.system()?;
+        let owner = values![Role::Owner.as_str()];
+        self.execute(&q::USER_OWNERS_HOLD, owner).await.map(|_| ())
     }
 
     async fn user_by_email(&mut self, email: &str) -> StoreResult<Option<User>> {
@@ -201,26 +211,36 @@ impl AccessTx for SqlTx<'_> {
             entry.detail.as_deref(),
             entry.tenant,
         ];
-        reference(self.execute(sql, params).await, "audit entry").map(|_| ())
+        self.execute(sql, params).await.map(|_| ())
     }
 
     async fn audit_list(
         &mut self,
-        before: Option<(Timestamp, AuditId)>,
+        filter: &AuditFilter,
         limit: i64,
-    ) -> StoreResult<Vec<AuditEntry>> {
-        let (at, id) = before.unwrap_or((Timestamp::MAX, AuditId::NIL));
-        let limit = bounded(limit);
-        match self.scope.tenant() {
-            Some(own) => {
-                self.list(&q::AUDIT_LIST_OWN, values![own, at, id, limit], audit)
-                    .await
-            }
-            None => {
-                self.list(&q::AUDIT_LIST, values![at, id, limit], audit)
-                    .await
-            }
-        }
+    ) -> StoreResult<Vec<(AuditEntry, Option<i64>)>> {
+        self.audit_page(filter, limit).await
+    }
+
+    async fn audit_head(&mut self) -> StoreResult<Head> {
+        self.head().await
+    }
+
+    async fn audit_unsealed(&mut self, limit: i64) -> StoreResult<Vec<Unsealed>> {
+        self.unsealed(limit).await
+    }
+
+    async fn audit_seal(
+        &mut self,
+        from: &Head,
+        entries: &[Sealed],
+        at: Timestamp,
+    ) -> StoreResult<()> {
+        self.seal(from, entries, at).await
+    }
+
+    async fn audit_chain(&mut self, after: i64, limit: i64) -> StoreResult<Vec<Sealed>> {
+        self.chain(after, limit).await
     }
 
     async fn idempotency_get(
@@ -316,18 +336,6 @@ fn session(row: &Row) -> StoreResult<Session> {
         link: row.get(3)?,
         created_at: row.get(4)?,
         expires_at: row.get(5)?,
-    })
-}
-
-fn audit(row: &Row) -> StoreResult<AuditEntry> {
-    Ok(AuditEntry {
-        id: row.get(0)?,
-        at: row.get(1)?,
-        actor: row.get(2)?,
-        action: row.get(3)?,
-        subject: row.get(4)?,
-        detail: row.get(5)?,
-        tenant: row.get(6)?,
     })
 }
 

@@ -13,6 +13,8 @@ queries! {
     USER_UPDATE: Platform = "UPDATE app_user SET role = $2, password_hash = $3 WHERE id = $1";
     USER_DELETE: Platform = "DELETE FROM app_user WHERE id = $1";
     USER_LIST: Platform = "SELECT id, email, role, password_hash, created_at, last_seen_at FROM app_user";
+    /// Changes nothing, and locks their rows on PostgreSQL. On SQLite there is one writer at a time anyway.
+    USER_OWNERS_HOLD: Platform = "UPDATE app_user SET role = role WHERE role = $1";
     USER_BY_EMAIL: Platform = "
         SELECT id, email, role, password_hash, created_at, last_seen_at FROM app_user WHERE email = $1";
     USER_TOUCH: Platform = "
@@ -49,12 +51,17 @@ queries! {
         INSERT INTO audit (id, at, actor, action, subject, detail, tenant_id) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     AUDIT_INSERT_OWN: Tenant = "
         INSERT INTO audit (id, at, actor, action, subject, detail, tenant_id) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    AUDIT_LIST: System = "
-        SELECT id, at, actor, action, subject, detail, tenant_id FROM audit
-        WHERE (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3";
-    AUDIT_LIST_OWN: Tenant = "
-        SELECT id, at, actor, action, subject, detail, tenant_id FROM audit
-        WHERE tenant_id = $1 AND (at, id) < ($2, $3) ORDER BY at DESC, id DESC LIMIT $4";
+    AUDIT_HEAD: Platform = "SELECT position, hash, sealed_at FROM audit_head WHERE one = 1";
+    AUDIT_HEAD_MOVE: Platform = "
+        UPDATE audit_head SET position = $1, hash = $2, sealed_at = $3 WHERE one = 1 AND position = $4 AND hash = $5";
+    AUDIT_UNSEALED: System = "
+        SELECT id, at, actor, action, subject, detail, tenant_id, salt FROM audit
+        WHERE position IS NULL ORDER BY at, id LIMIT $1";
+    AUDIT_SEAL: System = "
+        UPDATE audit SET position = $2, content = $3, hash = $4 WHERE id = $1 AND position IS NULL";
+    AUDIT_CHAIN: System = "
+        SELECT id, at, actor, action, subject, detail, tenant_id, salt, position, content, hash FROM audit
+        WHERE position > $1 ORDER BY position LIMIT $2";
 
     /// Nothing happens where it is there: an error would end the whole transaction on PostgreSQL.
     IDEMPOTENCY_INSERT: Tenant = "

@@ -61,7 +61,8 @@ pub struct Manifest {
 const FORMAT: u32 = 1;
 
 /// Tables that have rows before anybody has used the database, or because a server has merely been started.
-const BOOKKEEPING: [&str; 8] = [
+const BOOKKEEPING: [&str; 9] = [
+    "audit_head",
     "checkpoint",
     "config_version",
     "lease",

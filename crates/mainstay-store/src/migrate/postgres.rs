@@ -13,7 +13,9 @@ use crate::{
 const LOCK: i64 = 0x6d61_696e_7374_6179;
 
 /// A migration may take long and wait for locks, but not for ever. The wait for the other runner falls under it too.
+/// What a migration changes was not changed by hand.
 const SESSION: &str = "
+    SET mainstay.writer = 'server';
     SET statement_timeout = '1h';
     SET lock_timeout = '1min';
     SET idle_in_transaction_session_timeout = '1min';

@@ -60,6 +60,9 @@ pub(super) fn pool(
 /// Plans are cached, and a table that was small when its plan was made may hold millions of rows before the server
 /// looks at it again: no plan reads a whole table where an index leads to the rows. The price that this puts on the
 /// other plans must not make the server compile them.
+///
+/// The server writes its audit entries itself; without the word `mainstay.writer` the tables would enter each change of
+/// the configuration as one that was made by hand.
 fn session(options: &PostgresOptions, role: &str) -> String {
     format!(
         "SET statement_timeout = {};
@@ -68,6 +71,7 @@ fn session(options: &PostgresOptions, role: &str) -> String {
          SET timezone = 'UTC';
          SET enable_seqscan = off;
          SET jit = off;
+         SET mainstay.writer = 'server';
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
          SET ROLE {role}",
         options.statement_timeout.as_millis(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use mainstay_domain::StoreResult;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::error::map_error;
 
@@ -48,9 +48,16 @@ const READER: &str = "
 ";
 
 /// Opens a connection that writes. `cache_kib` bounds the pages that it holds in memory.
+///
+/// The schema's triggers tell the audit log of changes that are made by hand, from other programs. Ours writes its
+/// entries itself and has them switched off; references are no triggers in this sense.
 pub(crate) fn open_writer(path: &Path, cache_kib: u32) -> StoreResult<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    open(path, flags, WRITER, cache_kib)
+    let connection = open(path, flags, WRITER, cache_kib)?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+        .map_err(map_error)?;
+    Ok(connection)
 }
 
 /// Opens a connection that only reads.

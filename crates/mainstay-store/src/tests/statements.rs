@@ -3,8 +3,9 @@
 mod tenants;
 
 use mainstay_domain::{
-    Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, SourceId, TenantId,
-    Timestamp,
+    AuditId, Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, SourceId,
+    TenantId, Timestamp,
+    access::AuditFilter,
     intake::{
         EventFilter, EventStatus, Verdict,
         links::{LinkFilter, SourceLink, WaitingFilter},
@@ -76,6 +77,22 @@ fn lists() -> Vec<Statement> {
             Reach::Tenant,
             crate::intake::events::page_after(tenant, &filter, EventId::NIL, 10),
         );
+    }
+    for bits in 0..16 {
+        let some = |at, text: &str| bit(bits, at, text.to_owned());
+        let filter = AuditFilter {
+            actor: some(0, "user:anna"),
+            action: some(1, if bits > 7 { "source." } else { "sql.read" }),
+            subject: some(2, "src_1"),
+            tenant: bit(bits, 3, tenant),
+            from: bit(bits, 0, Timestamp::EPOCH),
+            until: bit(bits, 1, Timestamp::MAX),
+            before: bit(bits, 2, (Timestamp::MAX, AuditId::NIL)),
+        };
+        use crate::access::audit::page;
+        let own = page(Some(tenant.into()), &filter, 10);
+        add("audit", Reach::Tenant, own);
+        add("audit", Reach::System, page(None, &filter, 10));
     }
     use crate::intake::replays;
     for bits in 0..4 {

@@ -2,7 +2,7 @@
 
 use mainstay_domain::{
     AuditId, EndpointId, KeyId, SessionId, StoreError, StoreExt, TenantId, UserId,
-    access::{ApiKey, AuditEntry, IdempotentWrite, Role, Session, Tenant, User},
+    access::{ApiKey, AuditEntry, AuditFilter, IdempotentWrite, Role, Session, Tenant, User},
     billing::BillingEvent,
     intake::{HandlerRef, SourceSecret},
     watch::{DurationCount, Histogram, Sample, Series},
@@ -218,16 +218,21 @@ on_both!(the_audit_log_is_paged_and_outlives_its_tenant, |db| async {
     let mut paged: Vec<AuditEntry> = Vec::new();
     loop {
         let before = paged.last().map(|one| (one.at, one.id));
-        let some =
-            run!(world.store, SYSTEM, [], |tx| tx.audit_list(before, 4)).expect("it answers");
+        let filter = AuditFilter {
+            before,
+            ..AuditFilter::default()
+        };
+        let some = run!(world.store, SYSTEM, [filter], |tx| tx
+            .audit_list(&filter, 4))
+        .expect("it answers");
         if some.is_empty() {
             break;
         }
-        paged.extend(some);
+        paged.extend(some.into_iter().map(|(entry, _)| entry));
     }
     assert_eq!(paged, all);
     let own = run!(world.store, world.scope(), [], |tx| tx
-        .audit_list(None, 100))
+        .audit_list(&AuditFilter::default(), 100))
     .expect("it answers");
     assert_eq!(own.len(), 4);
     let (tenant, source) = (world.tenant, world.source.id);
@@ -237,9 +242,10 @@ on_both!(the_audit_log_is_paged_and_outlives_its_tenant, |db| async {
     })
     .expect("the tenant goes");
     assert_eq!(
-        run!(world.store, SYSTEM, [], |tx| tx.audit_list(None, 100))
-            .expect("it answers")
-            .len(),
+        run!(world.store, SYSTEM, [], |tx| tx
+            .audit_list(&AuditFilter::default(), 100))
+        .expect("it answers")
+        .len(),
         10
     );
 });

@@ -3,6 +3,7 @@
 mod access;
 mod append;
 mod attempts;
+mod audit;
 mod backups;
 mod discovery;
 mod faults;

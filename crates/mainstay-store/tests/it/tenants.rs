@@ -2,6 +2,7 @@
 
 use mainstay_domain::{
     ReplayId, Scope, SourceId, StoreError, StoreExt, StoreResult,
+    access::{AuditFilter, Head},
     billing::BillingEvent,
     intake::{
         EventFilter, HandlerRef, SourceSecret,
@@ -33,7 +34,7 @@ async fn seen(world: &World, scope: Scope) -> String {
                 tx.dead_letter_groups(&DeadLetterFilter::default()).await?
             ),
             format!("{:?}", tx.receipt_list(None, None, None, 100).await?),
-            format!("{:?}", tx.audit_list(None, 100).await?),
+            format!("{:?}", tx.audit_list(&AuditFilter::default(), 100).await?),
         ];
         Ok(all.concat())
     })
@@ -397,6 +398,21 @@ on_both!(
         refused(
             run!(store, scope, [], |tx| tx.access_expire(until, 1)),
             "access_expire",
+        );
+        refused(run!(store, scope, [], |tx| tx.audit_head()), "audit_head");
+        refused(
+            run!(store, scope, [], |tx| tx.audit_unsealed(1)),
+            "audit_unsealed",
+        );
+        refused(
+            run!(store, scope, [], |tx| async {
+                tx.audit_seal(&Head::EMPTY, &[], until).await
+            }),
+            "audit_seal",
+        );
+        refused(
+            run!(store, scope, [], |tx| tx.audit_chain(0, 1)),
+            "audit_chain",
         );
         refused(
             run!(store, scope, [], |tx| tx.source_secret_touch(&[])),

@@ -68,8 +68,8 @@ pub(crate) struct SecretRotation {
 /// A fresh signing secret.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EndpointSecret {
-    /// `whsec_…`. Shown once.
-    secret: String,
+    /// `whsec_…`. Shown once: null in an answer that is repeated.
+    secret: Option<String>,
     /// Until when the secret before it signs along; null: it does not.
     previous_until: Option<Time>,
 }
@@ -98,27 +98,32 @@ pub(super) async fn endpoint_secret_rotate(
     let (secret, now) = (signing_secret(&*app.random), app.clock.now());
     let what = serde_json::json!({ "overlap_secs": overlap });
     let told = caller.audit(&app, "endpoint.secret.rotate", id, Some(what), None);
-    let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {
-        let (secret, told) = (secret.clone(), told.clone());
-        Box::pin(async move {
-            // What is read is what is changed: nobody else is in between.
-            tx.config_hold().await?;
-            let Some(mut known) = tx.endpoint_get(id).await? else {
-                return Ok(Err(Problem::not_found("endpoint")));
-            };
-            if let Err(problem) = known.secret_rotate(secret.clone(), overlap, now) {
-                return Ok(Err(Problem::new(Code::StateConflict, problem.to_string())));
-            }
-            known.updated_at = now;
-            changed(tx, &known, told).await?;
-            let previous = known.secrets.get(1).and_then(|one| one.until);
-            let answer = EndpointSecret {
-                secret,
-                previous_until: previous.map(Into::into),
-            };
-            Done::json(StatusCode::CREATED, &answer).map(Ok)
-        })
-    })
+    let done = write(
+        &app,
+        &caller,
+        input.repeatable.hiding(&["/secret"]),
+        move |tx| {
+            let (secret, told) = (secret.clone(), told.clone());
+            Box::pin(async move {
+                // What is read is what is changed: nobody else is in between.
+                tx.config_hold().await?;
+                let Some(mut known) = tx.endpoint_get(id).await? else {
+                    return Ok(Err(Problem::not_found("endpoint")));
+                };
+                if let Err(problem) = known.secret_rotate(secret.clone(), overlap, now) {
+                    return Ok(Err(Problem::new(Code::StateConflict, problem.to_string())));
+                }
+                known.updated_at = now;
+                changed(tx, &known, told).await?;
+                let previous = known.secrets.get(1).and_then(|one| one.until);
+                let answer = EndpointSecret {
+                    secret: Some(secret),
+                    previous_until: previous.map(Into::into),
+                };
+                Done::json(StatusCode::CREATED, &answer).map(Ok)
+            })
+        },
+    )
     .await?;
     app.configured("endpoint", id).await;
     Ok(done)

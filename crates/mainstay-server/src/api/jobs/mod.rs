@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
 use mainstay_domain::{
     EventId, JobId, Scope, StoreExt, StoreResult, TenantId, Tx,
     intake::ordering::key_of,
@@ -28,6 +28,7 @@ use crate::{
     access::{
         Caller,
         idempotency::{Done, write},
+        reads::InTenant,
     },
     http::{
         Problem,
@@ -142,7 +143,7 @@ async fn job_get(
     State(app): State<Arc<App>>,
     caller: Caller,
     Id(id): Id<JobId>,
-) -> Result<Json<JobWithAttempts>, Problem> {
+) -> Result<(Extension<InTenant>, Json<JobWithAttempts>), Problem> {
     let found = app
         .store
         .read(caller.scope(), move |tx| {
@@ -163,7 +164,7 @@ async fn job_get(
         let names = lines::Names::load(&app, caller.scope()).await?;
         found.stands_in(names.view(line));
     }
-    Ok(Json(found))
+    Ok((Extension(InTenant(found.tenant())), Json(found)))
 }
 
 async fn with_attempts(tx: &mut dyn Tx, id: JobId) -> StoreResult<Option<JobWithAttempts>> {

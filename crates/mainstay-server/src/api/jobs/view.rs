@@ -208,6 +208,13 @@ pub(crate) struct JobWithAttempts {
     attempts_list: Vec<AttemptView>,
 }
 
+impl JobWithAttempts {
+    /// Whose it is.
+    pub(crate) const fn tenant(&self) -> TenantId {
+        self.job.tenant_id
+    }
+}
+
 /// What was sent and answered, as the engine keeps it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -334,11 +341,6 @@ impl JobWithAttempts {
     /// Whether it keeps an order.
     pub(super) const fn is_ordered(&self) -> bool {
         self.job.order.is_some()
-    }
-
-    /// Whose it is.
-    pub(super) const fn tenant(&self) -> TenantId {
-        self.job.tenant_id
     }
 
     /// The line in which it stands.

@@ -92,7 +92,8 @@ pub(crate) struct NewSource {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedSource {
     source: SourceView,
-    /// The secret that was made; null when it was given, or is the provider's to choose. Shown once.
+    /// The secret that was made; null when it was given, or is the provider's to choose. Shown once: null in
+    /// an answer that is repeated.
     secret: Option<String>,
 }
 
@@ -211,12 +212,7 @@ async fn source_create(
     let what = serde_json::json!({ "name": source.name, "scheme": scheme });
     let told = caller.audit(&app, "source.create", source.id, Some(what), Some(tenant));
     let id = source.id;
-    // An answer that shows a secret is not remembered.
-    let repeatable = if made.is_some() {
-        input.repeatable.forgotten()
-    } else {
-        input.repeatable
-    };
+    let repeatable = input.repeatable.hiding(&["/secret"]);
     let done = write(&app, &caller, repeatable, move |tx| {
         let (source, told, secret) = (source.clone(), told.clone(), made.clone());
         Box::pin(async move {

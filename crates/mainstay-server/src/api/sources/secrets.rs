@@ -40,7 +40,7 @@ pub(crate) struct NewSecret {
 pub(crate) struct CreatedSecret {
     #[schema(value_type = String)]
     id: SecretId,
-    /// The secret that was made; null when it was given. Shown once.
+    /// The secret that was made; null when it was given, and in an answer that is repeated. Shown once.
     secret: Option<String>,
 }
 
@@ -61,30 +61,35 @@ pub(super) async fn source_secret_create(
     let secret_id = SecretId::new(now, &*app.random);
     let random = Arc::clone(&app.random);
     let told = caller.audit(&app, "source.secret.create", id, None, None);
-    let done = write(&app, &caller, input.repeatable.forgotten(), move |tx| {
-        let (given, random, told) = (given.clone(), Arc::clone(&random), told.clone());
-        Box::pin(async move {
-            let Some(source) = tx.source_get(id).await? else {
-                return Ok(Err(Problem::not_found("source")));
-            };
-            let (secret, made) = match secret_for(&source, given, &*random) {
-                Ok(secret) => secret,
-                Err(problem) => return Ok(Err(problem)),
-            };
-            tx.source_secret_insert(id, &fresh_secret(secret_id, secret.clone(), now))
-                .await?;
-            tx.audit_insert(&in_tenant(told, source.tenant)).await?;
-            let secret = made.then_some(secret);
-            Done::json(
-                StatusCode::CREATED,
-                &CreatedSecret {
-                    id: secret_id,
-                    secret,
-                },
-            )
-            .map(Ok)
-        })
-    })
+    let done = write(
+        &app,
+        &caller,
+        input.repeatable.hiding(&["/secret"]),
+        move |tx| {
+            let (given, random, told) = (given.clone(), Arc::clone(&random), told.clone());
+            Box::pin(async move {
+                let Some(source) = tx.source_get(id).await? else {
+                    return Ok(Err(Problem::not_found("source")));
+                };
+                let (secret, made) = match secret_for(&source, given, &*random) {
+                    Ok(secret) => secret,
+                    Err(problem) => return Ok(Err(problem)),
+                };
+                tx.source_secret_insert(id, &fresh_secret(secret_id, secret.clone(), now))
+                    .await?;
+                tx.audit_insert(&in_tenant(told, source.tenant)).await?;
+                let secret = made.then_some(secret);
+                Done::json(
+                    StatusCode::CREATED,
+                    &CreatedSecret {
+                        id: secret_id,
+                        secret,
+                    },
+                )
+                .map(Ok)
+            })
+        },
+    )
     .await?;
     app.configured("source", id).await;
     Ok(done)

@@ -1,5 +1,6 @@
 //! `mainstay doctor`: looks for what is wrong with an installation before it matters, and says what to do.
 
+mod audit;
 mod checks;
 mod report;
 mod spool;
@@ -19,6 +20,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     checks::data_directory(&mut report, &config);
     spool::check(&mut report, &config);
     let running = checks::server(&mut report, context, &config).await;
+    audit::check(&mut report, context, running).await;
     spinner.say("examining the database; a large one takes a while");
     checks::database(&mut report, &config).await;
     checks::tls(&mut report, &config);
