@@ -335,6 +335,7 @@ async fn event_list(
         violates: query.violates,
         provider_id: query.q.filter(|_| id.is_none()).map(Into::into),
         ids: id.into_iter().collect(),
+        object: None,
         from: query.from.map(|time| time.0),
         to: query.to.map(|time| time.0),
         before: cursor.map(|cursor| (cursor.at, EventId::from_uuid(cursor.id))),

@@ -87,10 +87,13 @@ impl SqlTx<'_> {
         filter: &EventFilter,
         limit: i64,
     ) -> StoreResult<Vec<Event>> {
-        let built = page(tenant, filter, limit);
-        let rows = self.conn().query_built(&built.text, &built.params).await?;
-        let events: StoreResult<Vec<Event>> = rows.iter().map(|row| event(row, tenant)).collect();
-        let mut events = events?;
+        let mut events = match self.events_indexed(tenant, filter, limit).await? {
+            Some(events) => events,
+            None => {
+                self.events_rows(tenant, page(tenant, filter, limit))
+                    .await?
+            }
+        };
         self.names_fill(&mut events).await?;
         self.tallies_fill(tenant, &mut events).await?;
         for events in events.chunks_mut(TALLIED) {
@@ -101,6 +104,15 @@ impl SqlTx<'_> {
             }
         }
         Ok(events)
+    }
+
+    pub(super) async fn events_rows(
+        &mut self,
+        tenant: TenantId,
+        built: Built,
+    ) -> StoreResult<Vec<Event>> {
+        let rows = self.conn().query_built(&built.text, &built.params).await?;
+        rows.iter().map(|row| event(row, tenant)).collect()
     }
 
     /// With how their jobs stand only where the status is asked for.
@@ -252,6 +264,13 @@ fn narrow(built: &mut Built, filter: &EventFilter) {
                     WHERE n < (SELECT c.source_number FROM config_version AS c WHERE c.id = 1)
                 )
                 SELECT n FROM number))",
+        );
+    }
+    if let Some(object) = &filter.object {
+        built.bind(
+            " AND e.id IN (SELECT m.event_id FROM object_mention AS m WHERE m.tenant_id = $1 AND m.object = ",
+            &**object,
+            ")",
         );
     }
     if !filter.ids.is_empty() {

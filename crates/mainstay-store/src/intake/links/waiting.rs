@@ -7,6 +7,7 @@ use mainstay_domain::{
     intake::{
         IntakeTx, Receipt,
         links::{WaitingEvent, WaitingFilter, WaitingValue},
+        objects::ObjectsTx,
     },
     jobs::{JobsTx, NewJob},
 };
@@ -161,6 +162,8 @@ impl SqlTx<'_> {
                 .await?;
             records.extend(key.map(|key| (key, *tenant)));
             self.violation_move(*event, *tenant).await?;
+            // It is older than what the indexer looks at.
+            self.object_note(&[(*tenant, *event)]).await?;
             given.push(*event);
         }
         // In the order in which appends take them, so that nobody waits in a circle.
