@@ -15,7 +15,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 6] = [
     ("As a file", &["apply", "diff", "export"]),
     (
         "What happens",
-        &["event", "replay", "job", "dead-letter", "sql"],
+        &["event", "timeline", "replay", "job", "dead-letter", "sql"],
     ),
     ("Access", &["tenant", "user", "key"]),
 ];

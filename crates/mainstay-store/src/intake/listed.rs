@@ -21,7 +21,7 @@ use super::{
 use crate::{
     built::Built,
     sql::Row,
-    tx::{Dialect, SqlTx},
+    tx::SqlTx,
     verbs::{bounded, id_floor, values},
 };
 
@@ -169,6 +169,7 @@ impl SqlTx<'_> {
         source: Option<SourceId>,
         pattern: Option<&str>,
     ) -> StoreResult<Option<Vec<String>>> {
+        self.in_order_of_indexes().await?;
         if let Some(kind) = pattern.filter(|pattern| !pattern.ends_with('*')) {
             return Ok(Some(vec![kind.to_owned()]));
         }
@@ -199,10 +200,6 @@ impl SqlTx<'_> {
     ) -> StoreResult<Vec<EventId>> {
         if kinds.is_empty() {
             return Ok(Vec::new());
-        }
-        // The order of the index is the order of the page: nothing has to be read whole and sorted.
-        if let Dialect::Postgres(conn) = &self.conn {
-            conn.in_order_of_indexes().await?;
         }
         let mut ids: Vec<EventId> = Vec::new();
         for kinds in kinds.chunks(KINDS_STEP) {

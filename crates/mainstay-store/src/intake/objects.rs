@@ -115,7 +115,7 @@ pub(crate) mod queries {
             WHERE (SELECT m.event_id FROM object_mention AS m WHERE m.tenant_id = t.id AND m.object = $1 LIMIT 1)
                 IS NOT NULL";
 
-        BEHIND_OWN: Tenant = "SELECT e.id FROM event AS e WHERE e.tenant_id = $1 AND e.id >= $2 LIMIT 1";
+        BEHIND_OWN: Tenant = "SELECT e.id FROM event AS e WHERE e.tenant_id = $1 AND e.id >= $2 ORDER BY e.id LIMIT 1";
         BEHIND: System = "
             SELECT t.id FROM tenant AS t
             WHERE (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id >= $1 ORDER BY e.id LIMIT 1) IS NOT NULL
@@ -206,6 +206,7 @@ impl ObjectsTx for SqlTx<'_> {
             id_floor(to),
             bounded(limit)
         ];
+        self.in_order_of_indexes().await?;
         self.list(&q::OBJECT_MISSING, params, |row| unindexed(row, tenant))
             .await
     }
@@ -339,6 +340,7 @@ impl ObjectsTx for SqlTx<'_> {
                 .await?
             }
         };
+        self.in_order_of_indexes().await?;
         let limit = bounded(limit);
         let mut found: Vec<(TenantId, EventId)> = Vec::new();
         for tenant in tenants {
@@ -492,6 +494,15 @@ impl SqlTx<'_> {
                 Ok((row.get(1)?, row.get(2)?, row.get(0)?, objects))
             })
             .collect()
+    }
+
+    /// For the rest of the transaction: the order of an index is the order that is asked for, and nothing has to be read
+    /// whole and sorted, whatever the planner knows of a table that grows.
+    pub(super) async fn in_order_of_indexes(&mut self) -> StoreResult<()> {
+        match &self.conn {
+            Dialect::Sqlite(_) => Ok(()),
+            Dialect::Postgres(conn) => conn.in_order_of_indexes().await,
+        }
     }
 
     /// From here to the end of the transaction the indexer writes nothing.
