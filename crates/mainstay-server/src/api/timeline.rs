@@ -10,6 +10,7 @@ use mainstay_domain::{
     EventId, SourceId, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     intake::{
         Event, EventFilter, Receipt,
+        drift::Drift,
         objects::{self, MentionFilter, ObjectId, ObjectRules},
         settings::SourceSettings,
     },
@@ -270,11 +271,10 @@ async fn timeline(tx: &mut dyn Tx, asked: MentionFilter, limit: i64) -> StoreRes
         id: event.id.uuid(),
     };
     let Page { items, next_cursor } = page(events, limit, position, |event| event);
-    let mut objects = objects_of(tx, items.iter().map(|one| (one.tenant, one.id))).await?;
+    let mut beside = Beside::load(tx, &items).await?;
     let mut told = Vec::with_capacity(items.len());
     for event in items {
-        let objects = objects.remove(&event.id).unwrap_or_default();
-        told.push(item(tx, event, objects).await?);
+        told.push(item(tx, event, &mut beside).await?);
     }
     let related = match asked.after {
         None => related(tx, &asked).await?,
@@ -287,6 +287,39 @@ async fn timeline(tx: &mut dyn Tx, asked: MentionFilter, limit: i64) -> StoreRes
         related,
         next_cursor,
     })
+}
+
+/// What there is beside the events of a page, read for all of them at once.
+struct Beside {
+    objects: HashMap<EventId, Vec<ObjectId>>,
+    findings: HashMap<EventId, Vec<Drift>>,
+    /// Requests that are kept within their events.
+    requests: HashMap<EventId, Receipt>,
+}
+
+impl Beside {
+    async fn load(tx: &mut dyn Tx, events: &[Event]) -> StoreResult<Self> {
+        let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
+        let mut findings: HashMap<EventId, Vec<Drift>> = HashMap::new();
+        for drift in tx.object_findings(&ids).await? {
+            findings.entry(drift.event).or_default().push(drift);
+        }
+        let mut by_tenant: BTreeMap<TenantId, Vec<EventId>> = BTreeMap::new();
+        for event in events {
+            by_tenant.entry(event.tenant).or_default().push(event.id);
+        }
+        let mut requests = HashMap::new();
+        for (tenant, ids) in by_tenant {
+            for request in tx.object_requests(tenant, &ids).await? {
+                requests.insert(EventId::from_uuid(request.id.uuid()), request);
+            }
+        }
+        Ok(Self {
+            objects: objects_of(tx, events.iter().map(|one| (one.tenant, one.id))).await?,
+            findings,
+            requests,
+        })
+    }
 }
 
 /// The event that is called so itself: by its id, or by the provider's.
@@ -369,9 +402,14 @@ async fn index(tx: &mut dyn Tx) -> StoreResult<IndexView> {
     })
 }
 
-async fn item(tx: &mut dyn Tx, event: Event, objects: Vec<ObjectId>) -> StoreResult<TimelineItem> {
+async fn item(tx: &mut dyn Tx, event: Event, beside: &mut Beside) -> StoreResult<TimelineItem> {
     let id = event.id.to_string();
-    let mut receipts = tx.event_receipts(event.id, RECEIPTS_MAX).await?.into_iter();
+    let receipts = match beside.requests.remove(&event.id) {
+        // Nearly all of them: one request that brought this event and nothing else, once.
+        Some(request) if event.deliveries <= 1 => vec![request],
+        _ => tx.event_receipts(event.id, RECEIPTS_MAX).await?,
+    };
+    let mut receipts = receipts.into_iter();
     let mut steps: Vec<TimelineStep> = Vec::new();
     let first = receipts.next();
     steps.extend(first.as_ref().map(|receipt| request(receipt, None)));
@@ -404,10 +442,7 @@ async fn item(tx: &mut dyn Tx, event: Event, objects: Vec<ObjectId>) -> StoreRes
     for receipt in receipts {
         groups.push((receipt.received_at, vec![request(&receipt, Some(&id))]));
     }
-    for drift in tx
-        .object_findings(event.source, &event.kind, event.id)
-        .await?
-    {
+    for drift in beside.findings.remove(&event.id).unwrap_or_default() {
         groups.push((
             drift.found_at,
             vec![TimelineStep {
@@ -442,6 +477,7 @@ async fn item(tx: &mut dyn Tx, event: Event, objects: Vec<ObjectId>) -> StoreRes
     steps.extend(groups.into_iter().flat_map(|(_, steps)| steps));
     let steps_truncated = steps.len() > STEPS_MAX || event.jobs.total > JOBS_MAX;
     steps.truncate(STEPS_MAX);
+    let objects = beside.objects.remove(&event.id).unwrap_or_default();
     Ok(TimelineItem {
         event: event.into(),
         objects: objects.into_iter().map(Into::into).collect(),

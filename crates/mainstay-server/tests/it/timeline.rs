@@ -56,6 +56,11 @@ on_both_servers!(
             .map(|step| text(step, "/what"))
             .collect();
         assert_eq!(steps[..2], ["request", "event"]);
+        let metrics = owner.get("/metrics").await.text;
+        assert!(
+            metrics.contains("mainstay_objects_index_lag_seconds "),
+            "{metrics}"
+        );
         let mut related: Vec<String> = timeline["related"]
             .as_array()
             .into_iter()

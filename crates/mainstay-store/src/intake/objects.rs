@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use mainstay_domain::{
     EventId, SourceId, StoreError, StoreResult, TenantId, Timestamp,
     intake::{
+        Receipt,
         drift::Drift,
         objects::{
             Horizon, IndexCommit, IndexState, Indexed, MentionFilter, ObjectId, ObjectsTx,
@@ -18,7 +19,11 @@ use mainstay_domain::{
 };
 use uuid::Uuid;
 
-use super::{blob_some, drift};
+use super::{
+    blob_some,
+    drift::{self, queries::drift_columns},
+    receipts::{receipt, requests_all, requests_own},
+};
 use crate::{
     built::Built,
     sql::{Row, Value},
@@ -72,8 +77,6 @@ pub(crate) mod queries {
             ORDER BY e.id LIMIT $5");
         OBJECT_EVENT: Tenant = concat!(event_with_objects!(), " AND e.id = $3");
 
-        OBJECT_NOTE: Tenant = "
-            INSERT INTO object_note (tenant_id, event_id) VALUES ($1, $2) ON CONFLICT (tenant_id, event_id) DO NOTHING";
         OBJECT_NOTED: System = "SELECT n.tenant_id, n.event_id FROM object_note AS n ORDER BY n.tenant_id, n.event_id LIMIT $1";
         OBJECT_NOTE_DONE: Tenant = "DELETE FROM object_note WHERE tenant_id = $1 AND event_id = $2";
 
@@ -120,9 +123,6 @@ pub(crate) mod queries {
             SELECT t.id FROM tenant AS t
             WHERE (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id >= $1 ORDER BY e.id LIMIT 1) IS NOT NULL
             LIMIT 1";
-
-        FINDINGS: Tenant = concat!(crate::intake::drift::queries::drift_columns!(), "
-            WHERE d.tenant_id = $1 AND d.source_id = $2 AND d.event_type = $3 AND d.event_id = $4 ORDER BY d.id LIMIT 100");
 
         /// The types that a tenant's events are of, each found from the one before: no plan reads all events.
         KINDS: Tenant = "
@@ -213,9 +213,17 @@ impl ObjectsTx for SqlTx<'_> {
 
     async fn object_note(&mut self, events: &[(TenantId, EventId)]) -> StoreResult<()> {
         self.system()?;
+        let mut by_tenant: BTreeMap<TenantId, Vec<EventId>> = BTreeMap::new();
         for (tenant, event) in events {
-            self.execute(&q::OBJECT_NOTE, values![*tenant, *event])
-                .await?;
+            by_tenant.entry(*tenant).or_default().push(*event);
+        }
+        for (tenant, mut events) in by_tenant {
+            // In one order everywhere, so that two who note the same wait for each other and never in a circle.
+            events.sort_unstable();
+            for events in events.chunks(NAMED) {
+                let built = notes_insert(tenant, events);
+                self.conn().query_built(&built.text, &built.params).await?;
+            }
         }
         Ok(())
     }
@@ -391,18 +399,31 @@ impl ObjectsTx for SqlTx<'_> {
         Ok(!rows.is_empty())
     }
 
-    async fn object_findings(
-        &mut self,
-        source: SourceId,
-        kind: &str,
-        event: EventId,
-    ) -> StoreResult<Vec<Drift>> {
-        let lookup = &super::queries::SOURCE_TENANT;
-        let Some(tenant) = self.tenant_of(lookup, source.uuid()).await? else {
+    async fn object_findings(&mut self, events: &[EventId]) -> StoreResult<Vec<Drift>> {
+        if events.is_empty() {
             return Ok(Vec::new());
+        }
+        let built = findings(self.scope.tenant(), events);
+        let rows = self.conn().query_built(&built.text, &built.params).await?;
+        rows.iter().map(drift::drift).collect()
+    }
+
+    async fn object_requests(
+        &mut self,
+        tenant: TenantId,
+        events: &[EventId],
+    ) -> StoreResult<Vec<Receipt>> {
+        self.scope.admit(tenant)?;
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let limit = events.len() as i64;
+        let built = match self.scope.tenant() {
+            Some(_) => requests_own(tenant, None, None, None, events, limit),
+            None => requests_all(tenant, None, None, None, events, limit),
         };
-        let params = values![tenant, source, kind, event];
-        self.list(&q::FINDINGS, params, drift::drift).await
+        let rows = self.conn().query_built(&built.text, &built.params).await?;
+        rows.iter().map(receipt).collect()
     }
 }
 
@@ -529,6 +550,19 @@ impl SqlTx<'_> {
     }
 }
 
+/// Notes events that were committed late.
+pub(crate) fn notes_insert(tenant: TenantId, events: &[EventId]) -> Built {
+    let mut built = Built::new(
+        "INSERT INTO object_note (tenant_id, event_id) VALUES",
+        Vec::new(),
+    );
+    let rows = events.iter().map(|event| [tenant.into(), (*event).into()]);
+    built
+        .bind_rows::<2>(rows)
+        .push(" ON CONFLICT (tenant_id, event_id) DO NOTHING");
+    built
+}
+
 /// Which of these events there are.
 pub(crate) fn there(tenant: TenantId, events: &[EventId]) -> Built {
     let mut built = Built::new(
@@ -549,6 +583,21 @@ pub(crate) fn objects_of(tenant: TenantId, events: &[EventId]) -> Built {
         vec![tenant.into()],
     );
     built.bind_list(" AND e.id IN", events.iter().copied());
+    built
+}
+
+/// What was found in these events. There are few findings: those of a tenant are looked through.
+pub(crate) fn findings(tenant: Option<TenantId>, events: &[EventId]) -> Built {
+    let mut built = match tenant {
+        Some(tenant) => Built::new(
+            concat!(drift_columns!(), " WHERE d.tenant_id = $1"),
+            vec![tenant.into()],
+        ),
+        None => Built::new(concat!(drift_columns!(), " WHERE TRUE"), Vec::new()),
+    };
+    built
+        .bind_list(" AND d.event_id IN", events.iter().copied())
+        .push(" ORDER BY d.id LIMIT 1000");
     built
 }
 

@@ -210,6 +210,12 @@ fn lists() -> Vec<Statement> {
         Reach::Tenant,
         index::objects_of(tenant, &events),
     );
+    let built = index::notes_insert(tenant, &events);
+    add("late events", Reach::Tenant, built);
+    let built = index::findings(Some(tenant), &events);
+    add("findings of events", Reach::Tenant, built);
+    let built = index::findings(None, &events);
+    add("findings of events", Reach::System, built);
     let one = Indexed {
         tenant,
         id: EventId::NIL,

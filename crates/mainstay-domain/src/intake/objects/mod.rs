@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Blob, drift::Drift, settings::SettingProblem};
+use super::{Blob, Receipt, drift::Drift, settings::SettingProblem};
 use crate::{
     error::StoreResult,
     id::{EventId, SourceId, TenantId},
@@ -467,13 +467,15 @@ pub trait ObjectsTx: Send {
         tenant: TenantId,
         events: &[EventId],
     ) -> StoreResult<HashMap<EventId, Vec<ObjectId>>>;
-    /// What its source began to say with this event, of this type, that it never said before.
-    async fn object_findings(
+    /// What their sources began to say with these events that they never said before.
+    async fn object_findings(&mut self, events: &[EventId]) -> StoreResult<Vec<Drift>>;
+    /// The requests that are kept within these events of one tenant, under the events' ids; of the others
+    /// [`super::IntakeTx::event_receipts`] knows.
+    async fn object_requests(
         &mut self,
-        source: SourceId,
-        kind: &str,
-        event: EventId,
-    ) -> StoreResult<Vec<Drift>>;
+        tenant: TenantId,
+        events: &[EventId],
+    ) -> StoreResult<Vec<Receipt>>;
     /// Whether there is an event in the scope that was received at or after this time.
     async fn object_behind(&mut self, from: Timestamp) -> StoreResult<bool>;
 }
