@@ -631,6 +631,23 @@ const shortEvent = (event) => {
   const jobs = tallyOf(event);
   return { ...rest, status: statusOf(jobs), jobs };
 };
+/** The ids in a payload, by the rules of the most frequent schemes. */
+const objectsOf = ({ payload }) => {
+  const object = payload?.data?.object ?? payload?.data ?? payload ?? {};
+  const found = { object: object.id, customer: object.customer, subscription: object.subscription, repository: payload?.repository?.full_name, sender: payload?.sender?.login };
+  return Object.entries(found)
+    .filter(([, id]) => typeof id === "string" || typeof id === "number")
+    .map(([name, id]) => ({ name, id: String(id) }));
+};
+const isAbout = (event, id) => event.id === id || event.provider_id === id || objectsOf(event).some((object) => object.id === id);
+const stepsOf = (event) => [
+  ...event.receipts.slice(0, 1).map(({ id, received_at, verdict, remote }) => ({ at: received_at, what: "request", id, of: null, state: verdict, text: `${event.payload_bytes} bytes from ${remote}` })),
+  { at: event.received_at, what: "event", id: event.id, of: event.receipts[0]?.id ?? null, state: statusOf(tallyOf(event)), text: `${event.type} ${event.provider_id}` },
+  ...event.jobs_list.flatMap((job) => [
+    { at: job.created_at, what: "job", id: job.id, of: event.id, state: job.state, text: `${job.kind} in ${job.queue}` },
+    ...job.attempts_list.map(({ attempt, started_at, outcome, error }) => ({ at: started_at, what: "attempt", id: job.id, of: job.id, state: outcome, text: `attempt ${attempt}${error ? `: ${error}` : ""}` })),
+  ]),
+];
 const shortJob = ({ payload, attempts_list, ...rest }) => rest;
 
 class Refused extends Error {
@@ -718,6 +735,24 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       ids.add(job.id);
     }
   };
+  const timelineOf = (object, url) => {
+    if (object === "") throw invalid("?object", "is not an id");
+    const events = world.events.filter((event) => isAbout(event, object)).sort((a, b) => (a.received_at < b.received_at ? 1 : -1));
+    if (url.searchParams.get("order") === "oldest") events.reverse();
+    const { items, next_cursor } = page(events, url);
+    const counts = new Map();
+    for (const { name, id } of events.slice(0, 100).flatMap(objectsOf).filter(({ id }) => id !== object)) {
+      const key = `${name} ${id}`;
+      counts.set(key, { name, id, events: (counts.get(key)?.events ?? 0) + 1 });
+    }
+    return {
+      object,
+      items: items.map((event) => ({ ...shortEvent(event), objects: objectsOf(event), steps: stepsOf(event), steps_truncated: false })),
+      related: [...counts.values()].sort((a, b) => b.events - a.events).slice(0, 30),
+      index: { until: iso(Date.now()), complete: true, reindexing: [] },
+      next_cursor,
+    };
+  };
   const eventsOf = (selection) =>
     world.events
       .map((event) => [event, shortEvent(event)])
@@ -729,7 +764,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.status || short.status === selection.status) &&
           (!selection.violates || event.violation) &&
           (!selection.tenant || event.tenant_id === selection.tenant) &&
-          (!selection.q || event.id === selection.q || event.provider_id === selection.q) &&
+          (!selection.q || isAbout(event, selection.q)) &&
           (!selection.from || event.received_at >= selection.from) &&
           (!selection.to || event.received_at < selection.to),
       );
@@ -893,8 +928,9 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "GET /v1/events": (_, url) => page(eventsOf(Object.fromEntries(url.searchParams)).map(([, short]) => short).sort((a, b) => (a.received_at < b.received_at ? 1 : -1)), url),
     "GET /v1/events/:id": (_, __, { id }) => {
       const event = world.events.find((each) => each.id === id) ?? raise(missing("event"));
-      return { ...event, ...shortEvent(event) };
+      return { ...event, ...shortEvent(event), objects: objectsOf(event) };
     },
+    "GET /v1/timeline": (_, url) => timelineOf(url.searchParams.get("object") ?? "", url),
     "GET /v1/replays": (_, url) => page(world.replays.filter(({ state }) => !url.searchParams.get("state") || state === url.searchParams.get("state")), url),
     "GET /v1/replays/:id": (_, __, { id }) => world.replays.find((each) => each.id === id) ?? raise(missing("replay")),
     "POST /v1/replays": (body) => {

@@ -16,6 +16,8 @@ export const pages = [
   ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
   ["dead letters", () => "/dead-letters"],
   ["replays", () => "/replays"],
+  ["timeline", () => "/timeline"],
+  ["timeline of an object", async (page) => `/timeline?object=${encodeURIComponent((await first(page, "/v1/events?status=success", "event")).id)}`],
   ["sources", () => "/sources"],
   ["a source", async (page) => `/sources/${(await first(page, "/v1/sources", "source", ({ scheme }) => scheme !== "mainstay")).id}`],
   ["endpoints", () => "/endpoints"],
@@ -69,7 +71,7 @@ export const looks = pages.map(([name, path]) => [
     }),
 ]);
 
-const livePages = pages.slice(0, 13).filter(([each]) => !each.includes("none"));
+const livePages = pages.slice(0, 15).filter(([each]) => !each.includes("none"));
 
 export const live = [WIDE, NARROW].flatMap((viewport) =>
   livePages.map(([name, path]) => [

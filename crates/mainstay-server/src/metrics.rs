@@ -430,9 +430,18 @@ async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
     let counts = app.store.read(Scope::System("metrics"), |tx| {
         Box::pin(async move { Ok((tx.waiting_counts().await?, tx.line_parked().await?)) })
     });
-    let asked = async { Ok::<_, StoreError>((app.stats.queues(app).await?, counts.await?)) };
+    let index = app.store.read(Scope::System("metrics"), |tx| {
+        Box::pin(async move {
+            let until = tx.object_state().await?.until;
+            Ok((until, tx.object_behind(until).await?))
+        })
+    });
+    let asked = async {
+        let queues = app.stats.queues(app).await?;
+        Ok::<_, StoreError>((queues, counts.await?, index.await?))
+    };
     let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, asked).await;
-    let (all, (counts, lines)) = match asked.unwrap_or(Err(StoreError::Timeout)) {
+    let (all, (counts, lines), (until, behind)) = match asked.unwrap_or(Err(StoreError::Timeout)) {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(%error, "metrics are without what the database counts");
@@ -442,7 +451,23 @@ async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
     queues(text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
     deliveries(text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
     waiting(text, &counts).map_err(Problem::internal)?;
-    parked(text, lines).map_err(Problem::internal)
+    parked(text, lines).map_err(Problem::internal)?;
+    let lag_ms = match behind {
+        true => app.clock.now().ms_since(until).max(0),
+        false => 0,
+    };
+    indexed(text, lag_ms).map_err(Problem::internal)
+}
+
+/// How far the index of objects is behind.
+fn indexed(text: &mut String, lag_ms: i64) -> std::fmt::Result {
+    const NAME: &str = "mainstay_objects_index_lag_seconds";
+    writeln!(
+        text,
+        "# HELP {NAME} Since when events are not indexed for timelines; 0: all are.\n# TYPE {NAME} gauge\n\
+         # UNIT {NAME} seconds"
+    )?;
+    writeln!(text, "{NAME} {}", lag_ms as f64 / 1_000.0)
 }
 
 /// Metrics, as OpenMetrics

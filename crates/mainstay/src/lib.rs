@@ -21,7 +21,7 @@ pub mod own;
 pub mod watch;
 
 use clean::Retention;
-use intake::{Beside, BuiltinQueues, Intake, replay::Replays, spool::Spool};
+use intake::{Beside, BuiltinQueues, Intake, objects::Objects, replay::Replays, spool::Spool};
 use jobs::{BuiltinHandlers, Engine, EngineHandle, EngineOptions, Registry};
 use watch::Samples;
 
@@ -60,6 +60,8 @@ pub struct Mainstay {
     pub intake: Arc<Intake>,
     /// Takes the steps of replays.
     pub replays: Arc<Replays>,
+    /// Keeps the index of objects.
+    pub objects: Arc<Objects>,
     /// Carries jobs out.
     pub engine: Arc<EngineHandle>,
     /// Counts and what is live.
@@ -150,12 +152,14 @@ impl Mainstay {
             Arc::clone(&random),
             Arc::clone(&builtin),
         );
+        let objects = Arc::new(Objects::new(&intake));
         let mut node = Self {
             store,
             clock,
             random,
             intake,
             replays: Arc::new(replays),
+            objects,
             engine: Arc::new(engine),
             samples,
             builtin,
@@ -191,6 +195,11 @@ impl Mainstay {
         ));
         self.background.spawn(intake::replay::run(
             Arc::clone(&self.replays),
+            owner.clone(),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(intake::objects::run(
+            Arc::clone(&self.objects),
             owner.clone(),
             self.stop.subscribe(),
         ));

@@ -1135,6 +1135,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sources/{id}/objects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show where the ids of objects stand in a source's events */
+        get: operations["source_objects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sources/{id}/reverify": {
         parameters: {
             query?: never;
@@ -1365,6 +1382,28 @@ export interface paths {
          *     Takes the role `owner`.
          */
         delete: operations["tenant_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/timeline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show everything about one object: a customer, a payment, a repository
+         * @description Every event that the id stands in, each with its requests, findings, replays, jobs, attempts and dead letters. Where ids
+         *     stand is said by the rules of the events' sources (`settings.objects`); events are indexed in the background, within
+         *     about a second.
+         */
+        get: operations["timeline_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2230,6 +2269,8 @@ export interface components {
             };
             /** @description Its jobs, newest first. */
             jobs_list: components["schemas"]["JobWithAttempts"][];
+            /** @description The ids of objects that stand in it, as far as it is indexed: each has a timeline. */
+            objects: components["schemas"]["ObjectId"][];
             /** @description The payload, where it is JSON and not too large to show; numbers exactly as they came. */
             payload?: unknown;
             /** @description The payload, where it is text but no JSON and not too large to show. */
@@ -2383,6 +2424,15 @@ export interface components {
             /** @description In the body: a JSON pointer to a string or a whole number. */
             pointer: string;
         } | "digest";
+        /** @description How far the index goes. */
+        IndexView: {
+            /** @description Whether everything there is was received before. If not, the newest events are still to come. */
+            complete: boolean;
+            /** @description Sources whose events are looked at once more. */
+            reindexing: components["schemas"]["Reindexing"][];
+            /** @description What was received before is indexed. */
+            until: components["schemas"]["Time"];
+        };
         /** @description One unit of work. */
         Job: {
             /**
@@ -2705,6 +2755,27 @@ export interface components {
              */
             password?: string | null;
             role: components["schemas"]["Role"];
+        };
+        /** @description An id that stands in an event. */
+        ObjectId: {
+            id: string;
+            /** @description What it is the id of, e.g. `customer`: the name of the rule that found it. */
+            name: string;
+        };
+        /** @description Where ids of one kind of object stand in events. */
+        ObjectRule: {
+            /** @description What they are ids of, e.g. `customer`. */
+            name: string;
+            /**
+             * @description Where they stand in the payload: a JSON pointer; a step `*` stands for every element of a list. In a form, `/` and
+             *     the name of a field.
+             */
+            pointer: string;
+            /**
+             * @description Of which type of events; with a trailing `*` those that begin so.
+             * @default *
+             */
+            types?: string;
         };
         /**
          * @description What becomes of a line whose head ends as a dead letter.
@@ -3365,6 +3436,24 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /** @description How far a source's events are looked at once more, since its rules have changed. */
+        Reindexing: {
+            /** Format: int64 */
+            done: number;
+            source_id: string;
+            /** Format: int64 */
+            total: number;
+        };
+        /** @description An id that stands in the same events. */
+        RelatedObject: {
+            /**
+             * Format: int64
+             * @description In how many of the newest 100 events.
+             */
+            events: number;
+            id: string;
+            name: string;
+        };
         /** @description A replay. */
         Replay: {
             /** @description The one binding that the events go to; null: every one that matches, or the endpoint. */
@@ -3875,6 +3964,14 @@ export interface components {
             /** @description Empty: for events in which no value is found. */
             value: string;
         };
+        /** @description Where the ids of objects stand in the events of a source. */
+        SourceObjects: {
+            /** @description Whether they are the source's own; else they are those of its scheme. */
+            own: boolean;
+            reindexing?: components["schemas"]["Reindexing"] | null;
+            /** @description The rules in force, in the order in which ids are taken. */
+            rules: components["schemas"]["ObjectRule"][];
+        };
         /**
          * @description How what comes in by a source is signed.
          * @enum {string}
@@ -3909,6 +4006,11 @@ export interface components {
             event?: components["schemas"]["EventRule"] | null;
             /** @default null */
             hmac?: components["schemas"]["HmacRule"] | null;
+            /**
+             * @description Where the ids of objects stand in events, for timelines; null: where those of the scheme do.
+             * @default null
+             */
+            objects?: components["schemas"]["ObjectRule"][] | null;
             /** @default null */
             tenant?: components["schemas"]["TenantRule"] | null;
             /**
@@ -3972,6 +4074,11 @@ export interface components {
          * @enum {string}
          */
         Status: "healthy" | "degraded" | "unhealthy";
+        /**
+         * @description What a step of a timeline is.
+         * @enum {string}
+         */
+        StepName: "request" | "event" | "violation" | "finding" | "replay" | "job" | "attempt" | "dead_letter";
         /** @description How many requests stay refused for one reason. */
         StillRefused: {
             /** Format: int64 */
@@ -4061,6 +4168,39 @@ export interface components {
         } | {
             /** @description In the body: a JSON pointer. */
             pointer: string;
+        };
+        /** @description Everything about one object. */
+        Timeline: {
+            index: components["schemas"]["IndexView"];
+            items: components["schemas"]["TimelineItem"][];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+            /** @description The id that was asked for. */
+            object: string;
+            /** @description Other ids in the newest of its events, the most frequent first; on the first page alone. */
+            related: components["schemas"]["RelatedObject"][];
+        };
+        /** @description An event with its ids and everything that happened around it. */
+        TimelineItem: components["schemas"]["Event"] & {
+            /** @description The ids that stand in it. */
+            objects: components["schemas"]["ObjectId"][];
+            /** @description In causal order: the request, the event, then what followed, each after what it follows from. */
+            steps: components["schemas"]["TimelineStep"][];
+            /** @description Whether there are more steps than are shown. */
+            steps_truncated: boolean;
+        };
+        /** @description One step of what happened around an event. */
+        TimelineStep: {
+            at: components["schemas"]["Time"];
+            /** @description The id of what it tells of; of an attempt and a dead letter the job's. */
+            id: string;
+            /** @description The id of what it follows from; null: it is the beginning. */
+            of?: string | null;
+            /** @description Verdict, state or outcome. */
+            state: string;
+            /** @description The same in words. */
+            text: string;
+            what: components["schemas"]["StepName"];
         };
         /** @description A person who signs in. */
         User: {
@@ -7712,8 +7852,10 @@ export interface operations {
                 violates?: boolean;
                 /** @description A tenant's id or slug. */
                 tenant?: string;
-                /** @description An event's id, or the provider's. */
+                /** @description An event's id, or the provider's; or, where no event is called so, the id of an object that stands in events. */
                 q?: string;
+                /** @description The id of an object that stands in events. */
+                object?: string;
                 /** @description Received at or after. */
                 from?: components["schemas"]["Time"];
                 /** @description Received before. */
@@ -13042,6 +13184,121 @@ export interface operations {
             };
         };
     };
+    source_objects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceObjects"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     source_reverify: {
         parameters: {
             query?: never;
@@ -15030,6 +15287,120 @@ export interface operations {
             };
             /** @description The `Idempotency-Key` came with another request before */
             422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    timeline_get: {
+        parameters: {
+            query: {
+                /**
+                 * @description An id as it stands in payloads, e.g. `cus_NffrFeUfNV2Hib` or `octocat/hello-world`; also an event's own id, or the
+                 *     provider's.
+                 */
+                object: string;
+                /** @description A tenant's id or slug. */
+                tenant?: string;
+                order?: "newest" | "oldest";
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many events at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Timeline"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

@@ -13,6 +13,7 @@ import { JobsPage } from "../jobs/jobs-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
 import { ReplaysPage } from "../intake/replays-page";
+import { TimelinePage } from "../intake/timeline-page";
 import { SourcePage } from "../intake/source-page";
 import { SourcesPage } from "../intake/sources-page";
 import { OverviewPage } from "../watch/overview-page";
@@ -47,6 +48,7 @@ export function App() {
                 <Route path="/" component={OverviewPage} />
                 <Route path="/events" component={EventsPage} />
                 <Route path="/events/:id">{({ id }) => <EventPage key={id} id={id} />}</Route>
+                <Route path="/timeline" component={TimelinePage} />
                 <Route path="/replays" component={ReplaysPage} />
                 <Route path="/jobs" component={JobsPage} />
                 <Route path="/jobs/:id">{({ id }) => <JobPage key={id} id={id} />}</Route>

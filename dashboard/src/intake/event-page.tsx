@@ -15,6 +15,7 @@ import ui from "../ui/ui.module.css";
 import css from "./event-page.module.css";
 import { ReplayDialog } from "./replay-dialog";
 import { type TimelineEntry, timelineOf } from "./timeline";
+import { ObjectIds } from "./timeline-page";
 
 const back = { href: "/events", label: "Events" };
 
@@ -93,6 +94,11 @@ function Loaded({ event }: { event: EventDetail }) {
               ]}
             />
           </Panel>
+          {event.objects.length > 0 && (
+            <Panel title="About">
+              <ObjectIds objects={event.objects} label="Ids in this event" />
+            </Panel>
+          )}
           {event.violation && <Violation event={event} violation={event.violation} />}
           <Panel title="Payload">
             <Body

@@ -74,6 +74,7 @@ export function EventsPage() {
         sub="Every webhook that was verified and kept, with what became of it."
         actions={
           <>
+            <ButtonLink href="/timeline">Timeline</ButtonLink>
             <ButtonLink href="/replays">Replays</ButtonLink>
             {/* As the API selects; and never everything by accident. */}
             {canWrite && violates === "" && Object.values(replayed()).some((value) => value !== undefined) && (
@@ -86,7 +87,7 @@ export function EventsPage() {
       />
       <Panel label="Events" padded={false}>
         <FilterBar>
-          <SearchBox label="Search by provider's id or evt_…" value={q} onChange={(q) => change({ q }, { replace: true })} />
+          <SearchBox label="Search by any id" value={q} onChange={(q) => change({ q }, { replace: true })} />
           <ChoiceFilter
             label="Source"
             any="Any source"

@@ -14,6 +14,7 @@ use crate::{
 pub mod certificates;
 pub mod drift;
 pub mod links;
+pub mod objects;
 pub mod ordering;
 pub mod quarantine;
 pub mod replay;
@@ -438,6 +439,8 @@ pub struct EventFilter {
     pub provider_id: Option<String>,
     /// Only these.
     pub ids: Vec<EventId>,
+    /// Only those that this id of an object stands in, as far as they are indexed.
+    pub object: Option<String>,
     /// Received at or after.
     pub from: Option<Timestamp>,
     /// Received before.

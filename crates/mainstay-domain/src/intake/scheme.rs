@@ -52,6 +52,7 @@ pub use diagnose::{Cause, Diagnosis, diagnose};
 pub use event_rule::EventRule;
 pub use explain::{Check, Explained, Explanation, Outcome, explain};
 pub use extracted::{Extracted, PROVIDER_ID_BYTES_MAX, Payload, UNTYPED, dedup_key};
+pub(super) use form::lenient as form_fields;
 pub use header::{Headers, Request, Route};
 pub use hmac_rule::{HeaderParts, HmacAlgorithm, HmacRule, KeyEncoding, SignatureEncoding};
 pub use paypal::CertificateNeeded;

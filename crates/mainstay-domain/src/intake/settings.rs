@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::scheme::TenantRule;
+use super::{objects::ObjectRules, scheme::TenantRule};
 use crate::cidr::Cidr;
 
 /// How old, and how far in the future, a signature's time may be: what Stripe and Standard Webhooks use.
@@ -40,6 +40,10 @@ pub struct SourceSettings {
     /// How the tenant of each event is found, as JSON of [`TenantRule`]; none: the source's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<serde_json::Value>,
+    /// Where the ids of objects stand in its events, as JSON of a list of [`super::objects::ObjectRule`]; none: where those
+    /// of its scheme do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<serde_json::Value>,
 }
 
 impl Default for SourceSettings {
@@ -55,6 +59,7 @@ impl Default for SourceSettings {
             url: None,
             answer: None,
             tenant: None,
+            objects: None,
         }
     }
 }
@@ -71,6 +76,7 @@ impl std::fmt::Debug for SourceSettings {
             .field("url", &self.url)
             .field("answer", &self.answer)
             .field("tenant", &self.tenant)
+            .field("objects", &self.objects)
             .finish_non_exhaustive()
     }
 }
@@ -114,6 +120,10 @@ impl SourceSettings {
         }
         self.ranges()?;
         self.tenant_rule()?;
+        if let Some(objects) = &self.objects {
+            // The scheme does not matter where there are rules.
+            ObjectRules::of("", Some(objects))?;
+        }
         if let Some(url) = &self.url {
             let host = url
                 .strip_prefix("https://")

@@ -28,6 +28,7 @@ use super::{
     page::{Cursor, Page, limit, page},
     replays::ReplayView,
     resolve, sources,
+    timeline::{ObjectIdView, objects_of_event},
 };
 use crate::{
     access::{Caller, reads::InTenant},
@@ -278,6 +279,8 @@ pub(crate) struct EventDetail {
     jobs_list: Vec<JobWithAttempts>,
     /// The replays that touched it, newest first.
     replays: Vec<ReplayView>,
+    /// The ids of objects that stand in it, as far as it is indexed: each has a timeline.
+    objects: Vec<ObjectIdView>,
 }
 
 /// Which events.
@@ -298,9 +301,12 @@ pub(crate) struct EventQuery {
     /// A tenant's id or slug.
     #[param(inline)]
     tenant: Option<Text<100>>,
-    /// An event's id, or the provider's.
+    /// An event's id, or the provider's; or, where no event is called so, the id of an object that stands in events.
     #[param(inline)]
     q: Option<Text<300>>,
+    /// The id of an object that stands in events.
+    #[param(inline)]
+    object: Option<Text<200>>,
     /// Received at or after.
     from: Option<Time>,
     /// Received before.
@@ -335,6 +341,7 @@ async fn event_list(
         violates: query.violates,
         provider_id: query.q.filter(|_| id.is_none()).map(Into::into),
         ids: id.into_iter().collect(),
+        object: query.object.map(Into::into),
         from: query.from.map(|time| time.0),
         to: query.to.map(|time| time.0),
         before: cursor.map(|cursor| (cursor.at, EventId::from_uuid(cursor.id))),
@@ -342,8 +349,18 @@ async fn event_list(
     let rows = app
         .store
         .read(caller.scope(), move |tx| {
-            let filter = filter.clone();
-            Box::pin(async move { tx.event_list(&filter, limit + 1).await })
+            let mut filter = filter.clone();
+            Box::pin(async move {
+                let found = tx.event_list(&filter, limit + 1).await?;
+                if !found.is_empty() || filter.object.is_some() {
+                    return Ok(found);
+                }
+                filter.object = filter.provider_id.take();
+                match filter.object {
+                    Some(_) => tx.event_list(&filter, limit + 1).await,
+                    None => Ok(found),
+                }
+            })
         })
         .await?;
     let position = |event: &Event| Cursor {
@@ -390,6 +407,7 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
         jobs_list.push(JobWithAttempts::of(job, attempts, running, &policies));
     }
     let replays = tx.event_replays(id).await?;
+    let objects = objects_of_event(tx, &event).await?;
     let arrived = Arrived::of(payload, receipts, source.as_ref())?;
     Ok(Some(EventDetail {
         event: event.into(),
@@ -397,6 +415,7 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
         payload_text: arrived.payload_text,
         headers: arrived.headers,
         receipts: arrived.receipts,
+        objects,
         jobs_list,
         replays: replays
             .into_iter()

@@ -27,6 +27,7 @@ pub(crate) mod sessions;
 pub(crate) mod sources;
 pub(crate) mod sql;
 pub(crate) mod tenants;
+pub(crate) mod timeline;
 pub(crate) mod users;
 pub(crate) mod waiting;
 pub(crate) mod watch;
@@ -48,6 +49,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(waiting::router())
         .merge(receipts::router())
         .merge(replays::router())
+        .merge(timeline::router())
         .merge(jobs::router())
         .merge(dead_letters::router())
         .merge(lines::router())

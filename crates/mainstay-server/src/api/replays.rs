@@ -606,6 +606,7 @@ async fn filter(
             .filter(|_| matches!(asked, Some(Err(_))))
             .map(Into::into),
         ids,
+        object: None,
         from: selection.from.map(|time| time.0),
         to: selection.to.map(|time| time.0),
         before: None,

@@ -15,6 +15,7 @@ mod load;
 mod memory;
 mod node;
 mod ready;
+mod search;
 mod spool;
 
 use cluster::{Cluster, Where};
@@ -39,6 +40,8 @@ enum Which {
     Ready(ready::ReadyArgs),
     /// Memory while webhooks keep coming
     Memory(memory::MemoryArgs),
+    /// Everything about an object by its id, and lists over a day, among very many events
+    Search(search::SearchArgs),
     /// Webhooks accepted while PostgreSQL is gone, and stored when it is back
     Spool(spool::SpoolArgs),
     /// The load generator
@@ -95,6 +98,7 @@ pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow:
         Which::Latency(args) => latency::run(&bench, args).await?,
         Which::Ready(args) => ready::run(&bench, args).await?,
         Which::Memory(args) => memory::run(&bench, args).await?,
+        Which::Search(args) => search::run(&bench, args).await?,
         Which::Spool(args) => spool::run(&bench, args).await?,
         Which::Load(_) => return Ok(true),
     };

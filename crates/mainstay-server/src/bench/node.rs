@@ -49,14 +49,14 @@ const TIMES_MAX: usize = 10_000;
 const STEP: Duration = Duration::from_millis(1);
 
 /// Says how far a long filling has come.
-struct Told {
+pub(super) struct Told {
     what: &'static str,
     count: usize,
     last: Instant,
 }
 
 impl Told {
-    fn new(what: &'static str, count: usize) -> Self {
+    pub(super) fn new(what: &'static str, count: usize) -> Self {
         Self {
             what,
             count,
@@ -64,7 +64,7 @@ impl Told {
         }
     }
 
-    fn at(&mut self, done: usize) {
+    pub(super) fn at(&mut self, done: usize) {
         if self.last.elapsed() > Duration::from_secs(5) {
             self.last = Instant::now();
             note(&format!("inserted {done} of {} {}", self.count, self.what));
@@ -148,6 +148,11 @@ impl Ground {
             inserted: AtomicI64::new(0),
             folder,
         })
+    }
+
+    /// Its tenant.
+    pub(super) const fn tenant(&self) -> TenantId {
+        self.tenant
     }
 
     /// A job that does nothing.

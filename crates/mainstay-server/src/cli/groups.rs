@@ -15,7 +15,15 @@ pub(super) const GROUPS: [(&str, &[&str]); 6] = [
     ("As a file", &["apply", "diff", "export"]),
     (
         "What happens",
-        &["event", "replay", "job", "dead-letter", "line", "sql"],
+        &[
+            "event",
+            "timeline",
+            "replay",
+            "job",
+            "dead-letter",
+            "line",
+            "sql",
+        ],
     ),
     ("Access", &["tenant", "user", "key", "audit"]),
 ];

@@ -31,6 +31,7 @@ mod source;
 mod sql;
 mod table;
 mod tenant;
+mod timeline;
 mod user;
 mod verify;
 mod waiting;
@@ -156,6 +157,8 @@ enum Command {
     /// Events that are given to bindings, or to an endpoint, once more; `event replay` begins one
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
+    /// Everything about one customer, payment or repository, by an id that stands in events
+    Timeline(timeline::TimelineArgs),
     /// Units of work
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -310,6 +313,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Export(args) => configuration::export(context, args).await,
         Command::Event(command) => event::run(context, command).await,
         Command::Replay(command) => replay::run(context, command).await,
+        Command::Timeline(args) => timeline::run(context, args).await,
         Command::Job(command) => job::run(context, command).await,
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
         Command::Line(command) => line::run(context, command).await,

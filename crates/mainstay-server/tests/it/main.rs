@@ -20,4 +20,5 @@ mod routes;
 mod schemas;
 mod schemes;
 mod server;
+mod timeline;
 mod wire;

@@ -146,6 +146,7 @@ impl Operation {
     fn query_needed(&self) -> &'static str {
         match self.id.as_str() {
             "event_filter" => "?filter=true",
+            "timeline_get" => "?object=cus_1",
             _ => "",
         }
     }

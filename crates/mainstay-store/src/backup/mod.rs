@@ -61,11 +61,12 @@ pub struct Manifest {
 const FORMAT: u32 = 1;
 
 /// Tables that have rows before anybody has used the database, or because a server has merely been started.
-const BOOKKEEPING: [&str; 9] = [
+const BOOKKEEPING: [&str; 10] = [
     "audit_head",
     "checkpoint",
     "config_version",
     "lease",
+    "object_index",
     "queue",
     "retention",
     "schema_migration",

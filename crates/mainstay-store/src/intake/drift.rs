@@ -24,6 +24,7 @@ pub(crate) mod queries {
                 d.found_at, d.acknowledged_at, d.acknowledged_by FROM source_drift AS d"
         };
     }
+    pub(crate) use drift_columns;
 
     queries! {
         SHAPE_GET: Tenant = "
@@ -180,7 +181,7 @@ impl DriftTx for SqlTx<'_> {
     }
 }
 
-fn drift(row: &Row) -> StoreResult<Drift> {
+pub(super) fn drift(row: &Row) -> StoreResult<Drift> {
     Ok(Drift {
         id: row.get(0)?,
         tenant: row.get(1)?,

@@ -88,10 +88,13 @@ impl SqlTx<'_> {
         filter: &EventFilter,
         limit: i64,
     ) -> StoreResult<Vec<Event>> {
-        let built = page(tenant, filter, limit);
-        let rows = self.conn().query_built(&built.text, &built.params).await?;
-        let events: StoreResult<Vec<Event>> = rows.iter().map(|row| event(row, tenant)).collect();
-        let mut events = events?;
+        let mut events = match self.events_indexed(tenant, filter, limit).await? {
+            Some(events) => events,
+            None => {
+                self.events_rows(tenant, page(tenant, filter, limit))
+                    .await?
+            }
+        };
         self.names_fill(&mut events).await?;
         self.tallies_fill(tenant, &mut events).await?;
         for events in events.chunks_mut(TALLIED) {
@@ -102,6 +105,15 @@ impl SqlTx<'_> {
             }
         }
         Ok(events)
+    }
+
+    pub(super) async fn events_rows(
+        &mut self,
+        tenant: TenantId,
+        built: Built,
+    ) -> StoreResult<Vec<Event>> {
+        let rows = self.conn().query_built(&built.text, &built.params).await?;
+        rows.iter().map(|row| event(row, tenant)).collect()
     }
 
     /// With how their jobs stand only where the status is asked for.
@@ -256,6 +268,13 @@ fn narrow(built: &mut Built, filter: &EventFilter) {
                 )
                 SELECT n FROM number))",
             );
+    }
+    if let Some(object) = &filter.object {
+        built.bind(
+            " AND e.id IN (SELECT m.event_id FROM object_mention AS m WHERE m.tenant_id = $1 AND m.object = ",
+            &**object,
+            ")",
+        );
     }
     if !filter.ids.is_empty() {
         built.bind_list(" AND e.id IN", filter.ids.iter().copied());

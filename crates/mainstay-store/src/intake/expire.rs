@@ -69,6 +69,7 @@ impl SqlTx<'_> {
     pub(super) async fn events_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
         self.system()?;
         let (limit, floor) = (bounded(limit), id_floor(until));
+        self.objects_hold().await?;
         let events = self.walk(Walk::Events, floor, limit).await?;
         let jobs = self.walk(Walk::Jobs, floor, limit - events).await?;
         self.execute(&q::RECEIPT_EXPIRE_ALONE, values![floor, limit])
@@ -165,6 +166,7 @@ impl SqlTx<'_> {
                 self.built(removal).await?;
             }
         }
+        self.objects_let_go(tenant, &ids).await?;
         for removal in events_remove(tenant, &ids) {
             self.built(removal).await?;
         }

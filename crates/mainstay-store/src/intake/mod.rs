@@ -5,6 +5,8 @@ pub(crate) mod events;
 pub(crate) mod expire;
 pub(crate) mod kept;
 pub(crate) mod links;
+pub(crate) mod listed;
+pub(crate) mod objects;
 pub(crate) mod queries;
 pub(crate) mod receipts;
 pub(crate) mod replays;

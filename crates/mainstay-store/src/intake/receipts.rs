@@ -184,17 +184,41 @@ impl SqlTx<'_> {
         page: &mut Newest<Receipt>,
     ) -> StoreResult<()> {
         if let Some(own) = self.scope.tenant() {
-            let built = requests_own(own, source, before, limit);
-            return self.receipts_page(built, page).await;
+            return self.requests_tenant(own, source, before, limit, page).await;
         }
         let newest = before.map_or(Uuid::max(), ReceiptId::uuid);
         for (tenant, newest) in self.heads(&q::EVENT_HEADS, newest).await? {
             if page.wants(newest) {
-                let built = requests_all(tenant, source, before, limit);
-                self.receipts_page(built, page).await?;
+                self.requests_tenant(tenant, source, before, limit, page)
+                    .await?;
             }
         }
         Ok(())
+    }
+
+    /// Those within the events of one tenant.
+    async fn requests_tenant(
+        &mut self,
+        tenant: TenantId,
+        source: Option<SourceId>,
+        before: Option<ReceiptId>,
+        limit: i64,
+        page: &mut Newest<Receipt>,
+    ) -> StoreResult<()> {
+        if let Some(source) = source
+            && let Some(rows) = self.requests_indexed(tenant, source, before, limit).await?
+        {
+            for row in &rows {
+                let receipt = receipt(row)?;
+                page.add([(receipt.id.uuid(), receipt)]);
+            }
+            return Ok(());
+        }
+        let built = match self.scope.tenant() {
+            Some(_) => requests_own(tenant, source, before, None, &[], limit),
+            None => requests_all(tenant, source, before, None, &[], limit),
+        };
+        self.receipts_page(built, page).await
     }
 
     pub(super) async fn receipts_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
@@ -317,29 +341,34 @@ pub(crate) fn page_source(
     narrowed(Built::new(text, params), verdict, limit)
 }
 
-/// One page of the requests of this tenant's own sources that are within its events.
+/// One page of the requests of this tenant's own sources that are within its events: of these, where any are named, and
+/// from this id on.
 pub(crate) fn requests_own(
     tenant: TenantId,
     source: Option<SourceId>,
     before: Option<ReceiptId>,
+    from: Option<Uuid>,
+    events: &[EventId],
     limit: i64,
 ) -> Built {
     let text = concat!(
         request_columns_own!(),
         " AND r.id < $2 AND EXISTS (SELECT 1 FROM source AS o WHERE o.tenant_id = $1 AND o.id = r.source_id)"
     );
-    requests(text, tenant, source, before, limit)
+    requests(text, tenant, source, before, from, events, limit)
 }
 
-/// One page of the requests, of whatever source, that are within this tenant's events.
+/// The same, of whatever source.
 pub(crate) fn requests_all(
     tenant: TenantId,
     source: Option<SourceId>,
     before: Option<ReceiptId>,
+    from: Option<Uuid>,
+    events: &[EventId],
     limit: i64,
 ) -> Built {
     let text = concat!(request_columns_all!(), " AND r.id < $2");
-    requests(text, tenant, source, before, limit)
+    requests(text, tenant, source, before, from, events, limit)
 }
 
 fn requests(
@@ -347,14 +376,18 @@ fn requests(
     tenant: TenantId,
     source: Option<SourceId>,
     before: Option<ReceiptId>,
+    from: Option<Uuid>,
+    events: &[EventId],
     limit: i64,
 ) -> Built {
     let mut built = Built::new(text, vec![tenant.into(), newest(before)]);
-    built.bind_some(" AND r.source_id = ", source, "").bind(
-        " ORDER BY r.id DESC LIMIT ",
-        limit,
-        "",
-    );
+    built
+        .bind_some(" AND r.source_id = ", source, "")
+        .bind_some(" AND r.id >= ", from, "");
+    if !events.is_empty() {
+        built.bind_list(" AND r.id IN", events.iter().copied());
+    }
+    built.bind(" ORDER BY r.id DESC LIMIT ", limit, "");
     built
 }
 

@@ -93,6 +93,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     13 "0013_schemas";
     14 "0014_lean";
     15 "0015_lines";
+    16 "0016_objects";
     18 "0018_audit";
 };
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::{try_join_all, try_join3, try_join4};
 use mainstay_domain::{
     EventId, StoreError, StoreResult, Timestamp,
-    intake::{Appended, Arrival, NewEvent, NewReceipt},
+    intake::{Appended, Arrival, NewEvent, NewReceipt, objects::Horizon},
 };
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -31,6 +31,9 @@ const CONFIG_SHARED: &str = "SELECT pg_advisory_xact_lock_shared(723627660185023
 const CONFIG_ALONE: &str = "SELECT pg_advisory_xact_lock(7236276601850232673)";
 /// A statement of its own: its snapshot must be newer than the lock.
 const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
+/// What has not ended, and what has not begun.
+const HORIZON: &str = "
+    SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
 const DEDUP_INSERT: &str = "
     INSERT INTO dedup (source_number, key, event_id, body_hash, main_key, deliveries)
     SELECT n.*, 1 FROM unnest($1::dedup_key_row[]) AS n
@@ -72,6 +75,7 @@ pub(crate) const TEXTS: &[&str] = &[
     CONFIG_SHARED,
     CONFIG_ALONE,
     CONFIG_VERSION,
+    HORIZON,
     DEDUP_INSERT,
     DEDUP_GET,
     DEDUP_AGAIN,
@@ -203,6 +207,18 @@ impl PgConn<'_> {
     /// Waits for appends under way and holds up further ones until the end of the transaction.
     pub(crate) async fn config_lock(&self) -> StoreResult<()> {
         self.rows(CONFIG_ALONE, &[]).await.map(|_| ())
+    }
+
+    /// The transactions of now.
+    pub(crate) async fn horizon(&self) -> StoreResult<Horizon> {
+        let rows = self.rows(HORIZON, &[]).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| StoreError::Corrupt("a snapshot without an answer".into()))?;
+        Ok(Horizon {
+            oldest: row.get(0),
+            next: row.get(1),
+        })
     }
 
     /// Holds up changes of the configuration until the end of the transaction.

@@ -9,6 +9,7 @@ use mainstay_domain::{
     intake::{
         EventFilter, EventStatus, Verdict,
         links::{LinkFilter, SourceLink, WaitingFilter},
+        objects::Indexed,
         replay::{ReplayFilter, ReplayState},
     },
     jobs::{DeadLetterFilter, JobFilter, JobOrder, JobState, LineFilter, NewJob, OnDead},
@@ -38,6 +39,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("replays", crate::intake::replays::ALL),
         ("schemas", crate::intake::schemas::queries::ALL),
         ("drift", crate::intake::drift::queries::ALL),
+        ("objects", crate::intake::objects::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
         ("lines", crate::jobs::lines::ALL),
         ("leases", crate::lease::ALL),
@@ -204,14 +206,58 @@ fn lists() -> Vec<Statement> {
         add(
             "requests",
             Reach::System,
-            receipts::requests_all(tenant, source, before, 10),
+            receipts::requests_all(
+                tenant,
+                source,
+                before,
+                Some(ReceiptId::NIL.uuid()),
+                &events,
+                10,
+            ),
         );
         add(
             "requests",
             Reach::Tenant,
-            receipts::requests_own(tenant, source, before, 10),
+            receipts::requests_own(tenant, source, before, None, &[], 10),
         );
     }
+    use crate::intake::{listed, objects as index};
+    add("events there", Reach::Tenant, index::there(tenant, &events));
+    add(
+        "objects of events",
+        Reach::Tenant,
+        index::objects_of(tenant, &events),
+    );
+    let built = index::notes_insert(tenant, &events);
+    add("late events", Reach::Tenant, built);
+    let built = index::findings(Some(tenant), &events);
+    add("findings of events", Reach::Tenant, built);
+    let built = index::findings(None, &events);
+    add("findings of events", Reach::System, built);
+    let one = Indexed {
+        tenant,
+        id: EventId::NIL,
+        source: SourceId::NIL,
+        kind: "a.b".into(),
+        objects: Vec::new(),
+        before: None,
+    };
+    let built = index::events_insert(tenant, &[&one, &one]).expect("JSON");
+    add("indexed events", Reach::Tenant, built);
+    let mentions = [("cus_1", EventId::NIL), ("cus_2", EventId::NIL)];
+    let built = index::mentions_insert(tenant, &mentions);
+    add("mentions", Reach::Tenant, built);
+    let built = index::mentions_remove(tenant, EventId::NIL, &["cus_1", "cus_2"]);
+    add("removed mentions", Reach::Tenant, built);
+    let (kinds, nil) = (["a".to_owned(), "b".to_owned()], EventId::NIL.uuid());
+    let span = listed::Span {
+        from: nil,
+        before: nil,
+    };
+    let built = listed::newest(tenant, &kinds, span, 10);
+    add("newest of types", Reach::Tenant, built);
+    let built = listed::newest_of_source(tenant, SourceId::NIL, &kinds, span, 10);
+    add("newest of a source's types", Reach::Tenant, built);
     for filter in job_filters() {
         add(
             "jobs",
@@ -314,7 +360,7 @@ fn event_filters() -> impl Iterator<Item = EventFilter> {
         .into_iter()
         .flat_map(move |kind| statuses.map(|status| (kind, status)));
     fixed.flat_map(|(kind, status)| {
-        (0..128).map(move |bits| EventFilter {
+        (0..256).map(move |bits| EventFilter {
             tenant: None,
             source: bit(bits, 0, SourceId::NIL),
             kind: kind.map(ToOwned::to_owned),
@@ -325,6 +371,7 @@ fn event_filters() -> impl Iterator<Item = EventFilter> {
             to: bit(bits, 4, Timestamp::EPOCH),
             before: bit(bits, 5, (Timestamp::EPOCH, EventId::NIL)),
             violates: bits & (1 << 6) != 0,
+            object: bit(bits, 7, "cus_1".to_owned()),
         })
     })
 }

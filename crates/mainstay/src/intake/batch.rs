@@ -123,6 +123,12 @@ impl Batcher {
         }
     }
 
+    /// Whether a commit is under way, or something waits for one.
+    pub(crate) fn committing(&self) -> bool {
+        let queue = self.lock();
+        queue.committing > 0 || !queue.waiting.is_empty()
+    }
+
     /// Takes back what no commit has taken up.
     pub(crate) fn withdraw(&self) {
         let waiting = std::mem::take(&mut self.lock().waiting);

@@ -36,6 +36,7 @@ pub(crate) mod drift;
 mod filter;
 mod filtered;
 mod noted;
+pub mod objects;
 pub mod quarantine;
 mod refused;
 mod refusing;
@@ -178,6 +179,11 @@ impl Intake {
             spool: beside.spool,
             due: Notify::new(),
         }))
+    }
+
+    /// Whether a commit of webhooks is under way on this node.
+    pub(crate) fn committing(&self) -> bool {
+        self.batcher.committing()
     }
 
     /// The largest body that this source takes, so that the server can stop reading; `None`: no such source.

@@ -17,7 +17,7 @@ use mainstay_domain::{
     intake::{Appended, Arrival, Blob, RefusedReceipt, Verdict},
 };
 
-use super::{Door, Inbound, Intake, MATCHES_MAX, Noted, Unjudged, decompress};
+use super::{Door, Inbound, Intake, MATCHES_MAX, Noted, Unjudged, decompress, objects::new_events};
 
 /// Requests looked at in one step, which is one transaction.
 const STEP: i64 = 50;
@@ -232,6 +232,9 @@ impl Intake {
                         return Ok(Vec::new());
                     }
                     let appended = tx.event_append(config_version, &arrivals).await?;
+                    // They are older than what the indexer of objects looks at.
+                    let old: Vec<_> = new_events(&arrivals, &appended).collect();
+                    tx.object_note(&old).await?;
                     tx.audit_insert(&AuditEntry {
                         detail: Some(detail(refusals, &free)),
                         ..told.clone()

@@ -4,6 +4,7 @@ mod drift;
 mod engine;
 mod filters;
 mod intake;
+mod objects;
 mod own;
 mod paypal;
 mod quarantine;

@@ -135,6 +135,8 @@ on_both!(
         assert_eq!((done.examined, done.genuine, done.released), (3, 3, 3));
         assert!(done.still_refused.is_empty(), "{done:?}");
         assert_eq!(world.count("SELECT count(*) FROM job").await, 3);
+        let late = world.count("SELECT count(*) FROM object_note").await;
+        assert_eq!(late, 3, "they are noted for the index of objects");
         assert_eq!(
             world.count("SELECT max(received_at) FROM event").await,
             received,

@@ -147,6 +147,8 @@ on_both!(
         here.failing.set_down(false);
         here.drain().await;
         here.assert_stored(701).await;
+        let late = here.world.count("SELECT count(*) FROM object_note").await;
+        assert_eq!(late, 701, "they are noted for the index of objects");
         let status = here.status();
         assert_eq!((status.counts.accepted, status.counts.stored), (701, 701));
         assert_eq!((status.bytes, status.oldest), (0, None));

@@ -184,6 +184,8 @@ on_both!(
         // The new rule finds what the old one could not.
         assert_eq!(assigned(&world.intake).await, 1);
         assert_eq!(ids(&seen(&world, anna).await), ["evt_1", "evt_2"]);
+        let late = world.count("SELECT count(*) FROM object_note").await;
+        assert!(late > 0, "they are noted for the index of objects");
         let ben = customer(&world, "ben").await;
         assert_eq!(assigned(&world.intake).await, 1);
         assert_eq!(ids(&seen(&world, ben).await), ["evt_3"]);

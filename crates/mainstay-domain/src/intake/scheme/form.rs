@@ -29,6 +29,11 @@ pub(super) fn fields(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
     Ok(fields)
 }
 
+/// All fields, where it can be a form at all.
+pub(in crate::intake) fn lenient(body: &[u8]) -> Option<Vec<(String, String)>> {
+    fields(body).ok()
+}
+
 /// The value of the only field of a form, which must have this name; none when the body is not such a form.
 ///
 /// JSON never begins with a name, so the body itself tells; a content type can be changed on the way.

@@ -42,6 +42,7 @@ use crate::{
 };
 
 pub(crate) use links::LinkValue;
+pub(crate) use rules::ObjectRule;
 use view::SettingsView;
 pub(crate) use view::{Scheme, SourceView, hint};
 

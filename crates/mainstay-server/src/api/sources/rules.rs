@@ -1,6 +1,7 @@
 //! The rules of the schemes `hmac`, `bearer` and `address` as the document describes them. What is given goes to the domain's own form as it is,
 //! which checks it and has the defaults; a test holds the two together.
 
+use mainstay_domain::intake::objects;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -123,6 +124,37 @@ pub(crate) enum TenantFrom {
     Header(String),
     /// In the event's payload: a JSON pointer to a string or a whole number; in a form, `/` and the name of a field.
     Pointer(String),
+}
+
+/// Where ids of one kind of object stand in events.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ObjectRule {
+    /// What they are ids of, e.g. `customer`.
+    #[schema(min_length = 1, max_length = 40, pattern = "^[a-z0-9_]+$")]
+    name: String,
+    /// Where they stand in the payload: a JSON pointer; a step `*` stands for every element of a list. In a form, `/` and
+    /// the name of a field.
+    #[schema(max_length = 512, pattern = "^/")]
+    pointer: String,
+    /// Of which type of events; with a trailing `*` those that begin so.
+    #[serde(default = "every")]
+    #[schema(min_length = 1, max_length = 200, default = "*")]
+    types: String,
+}
+
+fn every() -> String {
+    "*".to_owned()
+}
+
+impl ObjectRule {
+    pub(crate) fn of(rule: &objects::ObjectRule) -> Self {
+        Self {
+            name: rule.name.clone(),
+            pointer: rule.pointer.as_str().to_owned(),
+            types: rule.types.clone(),
+        }
+    }
 }
 
 /// How a signature is written.
@@ -252,6 +284,27 @@ mod tests {
         ] {
             let own = again::<scheme::TenantRule>(&rule);
             assert_eq!(own, again::<TenantRule>(&rule), "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_described_rule_for_objects_is_the_domains_own() {
+        for rule in [
+            json!({ "name": "customer", "pointer": "/customer" }),
+            json!({ "name": "customer", "pointer": "/customer", "types": "a.*" }),
+            json!({ "name": "customer" }),
+            json!({ "name": "customer", "pointer": "/customer", "other": 1 }),
+        ] {
+            let own = serde_json::from_value::<objects::ObjectRule>(rule.clone());
+            let described = serde_json::from_value::<ObjectRule>(rule.clone());
+            let own = own.ok().map(|own| ObjectRule::of(&own));
+            assert_eq!(
+                own.map(|own| serde_json::to_value(own).expect("JSON")),
+                described
+                    .ok()
+                    .map(|own| serde_json::to_value(own).expect("JSON")),
+                "{rule}"
+            );
         }
     }
 

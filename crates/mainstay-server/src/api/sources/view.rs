@@ -11,7 +11,7 @@ use mainstay_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::rules::{BearerRule, EventRule, HmacRule, TenantRule};
+use super::rules::{BearerRule, EventRule, HmacRule, ObjectRule, TenantRule};
 use crate::{
     stats::{Counted, Figures},
     time::Time,
@@ -141,6 +141,9 @@ pub(crate) struct SettingsView {
     /// How the tenant of each event is found; null: it is the source's own. Not for keys that are bound to a tenant.
     #[schema(value_type = Option<TenantRule>)]
     tenant: Option<serde_json::Value>,
+    /// Where the ids of objects stand in events, for timelines; null: where those of the scheme do.
+    #[schema(value_type = Option<Vec<ObjectRule>>, max_items = 32)]
+    objects: Option<serde_json::Value>,
 }
 
 impl Default for SettingsView {
@@ -155,6 +158,7 @@ impl Default for SettingsView {
             url: None,
             answer: None,
             tenant: None,
+            objects: None,
         }
     }
 }
@@ -195,6 +199,7 @@ impl SettingsView {
                 body: answer.body,
             }),
             tenant: settings.tenant,
+            objects: settings.objects,
         }
     }
 
@@ -209,6 +214,7 @@ impl SettingsView {
             url: self.url,
             verify_token,
             tenant: self.tenant,
+            objects: self.objects,
             answer: self.answer.map(|answer| AnswerSettings {
                 status: answer.status,
                 content_type: answer.content_type,

@@ -35,6 +35,8 @@ const ROOM_BYTES_WRONG: u64 = 64 * 1_024 * 1_024;
 /// Signatures may be off by five minutes; a clock that is off by some of that eats into it.
 const SKEW_MS_DOUBTFUL: i64 = 2_000;
 const SKEW_MS_WRONG: i64 = 60_000;
+/// How far the index of objects may be behind.
+const INDEX_SECS_DOUBTFUL: i64 = 600;
 /// How long the server may take to say how it is.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where the outbound guard must never let a request go unless it was told to.
@@ -155,7 +157,10 @@ pub(super) async fn server(report: &mut Report, context: &Context, config: &Conf
         }
     };
     match tokio::time::timeout(HEALTH_TIMEOUT, api.get_whatever("/v1/health")).await {
-        Ok(Ok(health)) => healthy(report, &api, &health),
+        Ok(Ok(health)) => {
+            healthy(report, &api, &health);
+            index(report, &api).await;
+        }
         Ok(Err(_)) | Err(_) if !locked => {
             report.fine("server", "none is running on this directory");
             return false;
@@ -167,6 +172,33 @@ pub(super) async fn server(report: &mut Report, context: &Context, config: &Conf
         ),
     }
     true
+}
+
+/// Whether the index of objects keeps up. Any object's timeline says how far it goes.
+async fn index(report: &mut Report, api: &Api) {
+    let query = [("object", Some("doctor".to_owned()))];
+    let asked = api.get("/v1/timeline", &query);
+    let Ok(Ok(found)) = tokio::time::timeout(HEALTH_TIMEOUT, asked).await else {
+        return report.doubtful(
+            "timeline index",
+            "the server does not say how far it goes",
+            "look at the server's log",
+        );
+    };
+    let until = text(&found, "/index/until");
+    let behind = until
+        .parse::<jiff::Timestamp>()
+        .map(|until| SystemClock.now().secs() - until.as_second());
+    match behind {
+        Ok(secs) if text(&found, "/index/complete") != "true" && secs > INDEX_SECS_DOUBTFUL => {
+            report.doubtful(
+                "timeline index",
+                format!("events are indexed until {until}"),
+                "after an upgrade it takes its time; otherwise the server's log says why",
+            );
+        }
+        _ => report.fine("timeline index", "every event is indexed, or about to be"),
+    }
 }
 
 fn private(report: &mut Report, file: &Path) {

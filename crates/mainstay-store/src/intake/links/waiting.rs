@@ -7,6 +7,7 @@ use mainstay_domain::{
     intake::{
         IntakeTx, Receipt,
         links::{WaitingEvent, WaitingFilter, WaitingValue},
+        objects::ObjectsTx,
     },
     jobs::{JobsTx, NewJob},
 };
@@ -156,6 +157,8 @@ impl SqlTx<'_> {
             }
             self.execute(&q::WAITING_DELETE, values![*event]).await?;
             self.violation_move(*event, *tenant).await?;
+            // It is older than what the indexer looks at.
+            self.object_note(&[(*tenant, *event)]).await?;
             given.push(*event);
         }
         let ours: Vec<NewJob> = jobs

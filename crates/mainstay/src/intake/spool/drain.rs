@@ -205,9 +205,38 @@ impl Intake {
         });
         let known = timeout(BATCH_TIMEOUT, asked).await;
         let known = known.unwrap_or(Err(StoreError::Timeout))?;
+        let stored = pending
+            .iter()
+            .filter(|one| known.contains(&one.record.receipt));
+        let events: Vec<EventId> = stored
+            .flat_map(|one| one.record.events.iter().copied())
+            .collect();
+        self.known_note(events).await?;
         pending.retain(|one| !known.contains(&one.record.receipt));
         settled.stored += known.len() as u64;
         Ok(())
+    }
+
+    /// Of what was stored before nobody knows whether it was noted.
+    async fn known_note(&self, events: Vec<EventId>) -> StoreResult<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let events: Arc<[EventId]> = events.into();
+        let noted = self.store.transact(Scope::System("spool"), move |tx| {
+            let events = Arc::clone(&events);
+            Box::pin(async move {
+                for id in events.iter() {
+                    if let Some(event) = tx.event_get(*id).await? {
+                        tx.object_note(&[(event.tenant, event.id)]).await?;
+                    }
+                }
+                Ok(())
+            })
+        });
+        timeout(BATCH_TIMEOUT, noted)
+            .await
+            .unwrap_or(Err(StoreError::Timeout))
     }
 
     /// Appends some records; what is to be tried again goes to `left`. True: the configuration has changed.
@@ -238,7 +267,9 @@ impl Intake {
         if arrivals.is_empty() {
             return Ok(false);
         }
-        let appended = self.appended(&doors, arrivals.into()).await;
+        let arrivals: Arc<[Arrival]> = arrivals.into();
+        let appended = self.appended(&doors, Arc::clone(&arrivals)).await;
+        self.late_note(&arrivals, &appended).await?;
         let (mut changed, mut unavailable) = (false, None);
         for ((one, noted), appended) in matched.into_iter().zip(appended) {
             let mut again = Pending { ..*one };
@@ -271,6 +302,28 @@ impl Intake {
             Some(error) => Err(error),
             None => Ok(changed),
         }
+    }
+
+    /// What was spooled is older than what the indexer of objects looks at. Written down before the spool forgets the
+    /// requests: whoever is killed in between stores them once more, finds them stored and notes them.
+    async fn late_note(
+        &self,
+        arrivals: &[Arrival],
+        appended: &[StoreResult<Vec<Appended>>],
+    ) -> StoreResult<()> {
+        let stored = arrivals.iter().zip(appended).filter(|(_, one)| one.is_ok());
+        let events = stored.flat_map(|(arrival, _)| &arrival.events);
+        let late: Vec<_> = events
+            .filter(|event| event.waits_for.is_empty())
+            .map(|event| (event.tenant, event.id))
+            .collect();
+        let noted = self.store.transact(Scope::System("spool"), move |tx| {
+            let late = late.clone();
+            Box::pin(async move { tx.object_note(&late).await })
+        });
+        timeout(BATCH_TIMEOUT, noted)
+            .await
+            .unwrap_or(Err(StoreError::Timeout))
     }
 
     async fn appended(

@@ -1,0 +1,311 @@
+//! Lists of events and requests by what `event` itself has no index for: a source, types that begin alike, an id that
+//! stands in them.
+//!
+//! The index of objects leads to them, type by type in the order of time, however rare they are among all events. It is
+//! made in the background: what came since is looked for in the events themselves, which is little while it keeps up.
+
+use mainstay_domain::{
+    EventId, ReceiptId, SourceId, StoreResult, TenantId, Timestamp,
+    intake::{
+        Event, EventFilter,
+        objects::{MentionFilter, ObjectsTx},
+    },
+};
+use uuid::Uuid;
+
+use super::{
+    events::page,
+    objects::queries as q,
+    receipts::{requests_all, requests_own},
+};
+use crate::{
+    built::Built,
+    sql::Row,
+    tx::SqlTx,
+    verbs::{bounded, id_floor, values},
+};
+
+/// Types that a list goes through one by one; of a source or tenant with more, events are looked at themselves.
+const KINDS_MAX: usize = 200;
+/// Types in one statement.
+const KINDS_STEP: usize = 40;
+/// How far before the end of the index events are looked at themselves: what was committed in another order.
+const OVERLAP_MS: i64 = 5_000;
+/// Ids of requests that are looked at at once.
+const REQUESTS_STEP: i64 = 200;
+
+/// From where to where, by ids.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    /// At or after.
+    pub(crate) from: Uuid,
+    /// Before.
+    pub(crate) before: Uuid,
+}
+
+impl Span {
+    fn of(filter: &EventFilter) -> Self {
+        let before = [
+            filter.before.map(|(_, id)| id.uuid()),
+            filter.to.map(id_floor),
+        ];
+        Self {
+            from: filter.from.map_or(Uuid::nil(), id_floor),
+            before: before.into_iter().flatten().min().unwrap_or_else(Uuid::max),
+        }
+    }
+}
+
+/// Whether all that the filter asks for is in the index.
+fn indexed(filter: &EventFilter) -> bool {
+    let prefix = filter.kind.as_deref().is_some_and(is_prefix);
+    let asked = filter.source.is_some() || filter.object.is_some() || prefix;
+    asked
+        && filter.status.is_none()
+        && !filter.violates
+        && filter.provider_id.is_none()
+        && filter.ids.is_empty()
+        // Together they are few enough to be looked at one by one.
+        && (filter.object.is_none() || (filter.source.is_none() && filter.kind.is_none()))
+}
+
+fn is_prefix(kind: &str) -> bool {
+    kind.ends_with('*') && kind != "*"
+}
+
+fn matches(pattern: Option<&str>, kind: &str) -> bool {
+    pattern.is_none_or(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => kind.starts_with(prefix),
+        None => pattern == kind,
+    })
+}
+
+impl SqlTx<'_> {
+    /// The rows of a page by the index; none where it does not lead there.
+    pub(super) async fn events_indexed(
+        &mut self,
+        tenant: TenantId,
+        filter: &EventFilter,
+        limit: i64,
+    ) -> StoreResult<Option<Vec<Event>>> {
+        if !indexed(filter) {
+            return Ok(None);
+        }
+        let span = Span::of(filter);
+        if let Some(object) = &filter.object {
+            let ids = self.object_ids(tenant, object, span, limit).await?;
+            return self.events_of(tenant, ids, limit).await.map(Some);
+        }
+        let Some(kinds) = self
+            .kinds(tenant, filter.source, filter.kind.as_deref())
+            .await?
+        else {
+            return Ok(None);
+        };
+        let ids = self
+            .kinds_ids(tenant, filter.source, &kinds, span, limit)
+            .await?;
+        let mut events = self.events_of(tenant, ids, limit).await?;
+        if filter.source.is_some() {
+            let tail = self.index_end().await?;
+            if span.before > id_floor(tail) {
+                let newest = EventFilter {
+                    from: filter.from.max(Some(tail)),
+                    ..filter.clone()
+                };
+                let built = page(tenant, &newest, limit);
+                events.extend(self.events_rows(tenant, built).await?);
+                events.sort_by(|a, b| b.id.cmp(&a.id));
+                events.dedup_by_key(|event| event.id);
+                events.truncate(usize::try_from(limit).unwrap_or_default());
+            }
+        }
+        Ok(Some(events))
+    }
+
+    async fn events_of(
+        &mut self,
+        tenant: TenantId,
+        ids: Vec<EventId>,
+        limit: i64,
+    ) -> StoreResult<Vec<Event>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let these = EventFilter {
+            ids,
+            ..EventFilter::default()
+        };
+        self.events_rows(tenant, page(tenant, &these, limit)).await
+    }
+
+    /// Everything received before is indexed, or was committed later than what came after it.
+    async fn index_end(&mut self) -> StoreResult<Timestamp> {
+        Ok(self.object_state().await?.until.minus_ms(OVERLAP_MS))
+    }
+
+    async fn object_ids(
+        &mut self,
+        tenant: TenantId,
+        object: &str,
+        span: Span,
+        limit: i64,
+    ) -> StoreResult<Vec<EventId>> {
+        let filter = MentionFilter {
+            object: object.to_owned(),
+            tenant: Some(tenant),
+            oldest_first: false,
+            after: Some(EventId::from_uuid(span.before)),
+        };
+        let found = self.object_mentions(&filter, limit).await?;
+        let ids = found.into_iter().map(|(_, id)| id);
+        Ok(ids.filter(|id| id.uuid() >= span.from).collect())
+    }
+
+    /// The types that are asked for; none where there are too many to go through.
+    async fn kinds(
+        &mut self,
+        tenant: TenantId,
+        source: Option<SourceId>,
+        pattern: Option<&str>,
+    ) -> StoreResult<Option<Vec<String>>> {
+        self.in_order_of_indexes().await?;
+        if let Some(kind) = pattern.filter(|pattern| !pattern.ends_with('*')) {
+            return Ok(Some(vec![kind.to_owned()]));
+        }
+        let most = KINDS_MAX as i64 + 1;
+        let read = |row: &Row| row.get::<String>(0);
+        let known = match source {
+            Some(source) => {
+                let params = values![tenant, source, most];
+                self.list(&q::KINDS_SOURCE, params, read).await?
+            }
+            None => self.list(&q::KINDS, values![tenant, most], read).await?,
+        };
+        if known.len() > KINDS_MAX {
+            return Ok(None);
+        }
+        let asked = known.into_iter().filter(|kind| matches(pattern, kind));
+        Ok(Some(asked.collect()))
+    }
+
+    /// The newest of these types, newest first.
+    async fn kinds_ids(
+        &mut self,
+        tenant: TenantId,
+        source: Option<SourceId>,
+        kinds: &[String],
+        span: Span,
+        limit: i64,
+    ) -> StoreResult<Vec<EventId>> {
+        if kinds.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids: Vec<EventId> = Vec::new();
+        for kinds in kinds.chunks(KINDS_STEP) {
+            let built = match source {
+                Some(source) => newest_of_source(tenant, source, kinds, span, limit),
+                None => newest(tenant, kinds, span, limit),
+            };
+            let rows = self.conn().query_built(&built.text, &built.params).await?;
+            for row in &rows {
+                ids.push(row.get(0)?);
+            }
+            ids.sort_unstable_by(|a, b| b.cmp(a));
+            ids.truncate(usize::try_from(limit).unwrap_or_default());
+        }
+        Ok(ids)
+    }
+
+    /// The requests of a source that are within this tenant's events, newest first: each page of the index, until there
+    /// are enough, and before it what is not indexed yet. None where the index does not lead there.
+    pub(super) async fn requests_indexed(
+        &mut self,
+        tenant: TenantId,
+        source: SourceId,
+        before: Option<ReceiptId>,
+        limit: i64,
+    ) -> StoreResult<Option<Vec<Row>>> {
+        let Some(kinds) = self.kinds(tenant, Some(source), None).await? else {
+            return Ok(None);
+        };
+        let newest = before.map_or_else(Uuid::max, ReceiptId::uuid);
+        let own = self.scope.tenant().is_some();
+        let built = |before, after: Option<Uuid>, ids: &[EventId]| match own {
+            true => requests_own(tenant, Some(source), before, after, ids, limit),
+            false => requests_all(tenant, Some(source), before, after, ids, limit),
+        };
+        let tail = id_floor(self.index_end().await?);
+        let mut rows = Vec::new();
+        if newest > tail {
+            let built = built(before, Some(tail), &[]);
+            rows = self.conn().query_built(&built.text, &built.params).await?;
+        }
+        let enough = usize::try_from(bounded(limit)).unwrap_or_default();
+        let mut span = Span {
+            from: Uuid::nil(),
+            before: newest.min(tail),
+        };
+        let mut found = rows.len();
+        while found < enough {
+            let ids = self
+                .kinds_ids(tenant, Some(source), &kinds, span, REQUESTS_STEP)
+                .await?;
+            let Some(last) = ids.last() else { break };
+            span.before = last.uuid();
+            let built = built(before, None, &ids);
+            let page = self.conn().query_built(&built.text, &built.params).await?;
+            found += page.len();
+            rows.extend(page);
+        }
+        Ok(Some(rows))
+    }
+}
+
+/// The newest events of these types of a source, as far as they are indexed.
+pub(crate) fn newest_of_source(
+    tenant: TenantId,
+    source: SourceId,
+    kinds: &[String],
+    span: Span,
+    limit: i64,
+) -> Built {
+    let params = vec![
+        tenant.into(),
+        source.into(),
+        span.from.into(),
+        span.before.into(),
+        limit.into(),
+    ];
+    let mut built = Built::new("SELECT found.event_id FROM (", params);
+    for (index, kind) in kinds.iter().enumerate() {
+        built.push(if index > 0 { " UNION ALL " } else { "" }).bind(
+            "SELECT one.event_id FROM (SELECT x.event_id FROM object_event AS x
+                WHERE x.tenant_id = $1 AND x.source_id = $2 AND x.kind = ",
+            &**kind,
+            " AND x.event_id >= $3 AND x.event_id < $4 ORDER BY x.event_id DESC LIMIT $5) AS one",
+        );
+    }
+    built.push(") AS found");
+    built
+}
+
+/// The newest events of these types.
+pub(crate) fn newest(tenant: TenantId, kinds: &[String], span: Span, limit: i64) -> Built {
+    let params = vec![
+        tenant.into(),
+        span.from.into(),
+        span.before.into(),
+        limit.into(),
+    ];
+    let mut built = Built::new("SELECT found.id FROM (", params);
+    for (index, kind) in kinds.iter().enumerate() {
+        built.push(if index > 0 { " UNION ALL " } else { "" }).bind(
+            "SELECT one.id FROM (SELECT e.id FROM event AS e WHERE e.tenant_id = $1 AND e.kind = ",
+            &**kind,
+            " AND e.id >= $2 AND e.id < $3 ORDER BY e.id DESC LIMIT $4) AS one",
+        );
+    }
+    built.push(") AS found");
+    built
+}
