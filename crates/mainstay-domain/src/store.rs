@@ -13,8 +13,8 @@ use crate::{
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
     intake::{
-        Appended, Arrival, IntakeTx, drift::DriftTx, links::LinksTx, replay::ReplayTx,
-        schemas::SchemasTx,
+        Appended, Arrival, IntakeTx, drift::DriftTx, expect::ExpectTx, links::LinksTx,
+        replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
     watch::WatchTx,
@@ -71,7 +71,18 @@ impl Scope {
 
 /// The operations of one transaction: the domain's verbs, area by area.
 pub trait Tx:
-    IntakeTx + LinksTx + ReplayTx + SchemasTx + DriftTx + JobsTx + AccessTx + BillingTx + WatchTx + Send
+    IntakeTx
+    + LinksTx
+    + ReplayTx
+    + SchemasTx
+    + DriftTx
+    + RhythmTx
+    + ExpectTx
+    + JobsTx
+    + AccessTx
+    + BillingTx
+    + WatchTx
+    + Send
 {
 }
 impl<T> Tx for T where
@@ -80,6 +91,8 @@ impl<T> Tx for T where
         + ReplayTx
         + SchemasTx
         + DriftTx
+        + RhythmTx
+        + ExpectTx
         + JobsTx
         + AccessTx
         + BillingTx

@@ -13,9 +13,11 @@ use crate::{
 
 pub mod certificates;
 pub mod drift;
+pub mod expect;
 pub mod links;
 pub mod quarantine;
 pub mod replay;
+pub mod rhythm;
 pub mod schemas;
 pub mod scheme;
 pub mod settings;

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::scheme::TenantRule;
+use super::{
+    expect::{ExpectRule, rules_of},
+    scheme::TenantRule,
+};
 use crate::cidr::Cidr;
 
 /// How old, and how far in the future, a signature's time may be: what Stripe and Standard Webhooks use.
@@ -40,6 +43,9 @@ pub struct SourceSettings {
     /// How the tenant of each event is found, as JSON of [`TenantRule`]; none: the source's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<serde_json::Value>,
+    /// What must come after what, as JSON of [`ExpectRule`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<serde_json::Value>,
 }
 
 impl Default for SourceSettings {
@@ -55,6 +61,7 @@ impl Default for SourceSettings {
             url: None,
             answer: None,
             tenant: None,
+            expect: Vec::new(),
         }
     }
 }
@@ -71,6 +78,7 @@ impl std::fmt::Debug for SourceSettings {
             .field("url", &self.url)
             .field("answer", &self.answer)
             .field("tenant", &self.tenant)
+            .field("expect", &self.expect)
             .finish_non_exhaustive()
     }
 }
@@ -114,6 +122,7 @@ impl SourceSettings {
         }
         self.ranges()?;
         self.tenant_rule()?;
+        self.expect_rules()?;
         if let Some(url) = &self.url {
             let host = url
                 .strip_prefix("https://")
@@ -151,6 +160,11 @@ impl SourceSettings {
             .as_ref()
             .map(TenantRule::from_settings)
             .transpose()
+    }
+
+    /// What must come after what.
+    pub fn expect_rules(&self) -> Result<Vec<ExpectRule>, SettingProblem> {
+        rules_of(&self.expect)
     }
 
     /// The ranges that requests may come from.

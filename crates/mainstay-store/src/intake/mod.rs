@@ -2,12 +2,14 @@
 
 pub(crate) mod drift;
 pub(crate) mod events;
+pub(crate) mod expect;
 pub(crate) mod expire;
 pub(crate) mod kept;
 pub(crate) mod links;
 pub(crate) mod queries;
 pub(crate) mod receipts;
 pub(crate) mod replays;
+pub(crate) mod rhythm;
 pub(crate) mod schemas;
 mod sources;
 

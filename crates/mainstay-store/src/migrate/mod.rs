@@ -91,6 +91,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     11 "0011_requests";
     12 "0012_replays";
     13 "0013_schemas";
+    15 "0015_rhythm";
 };
 
 /// What happens to the outcome of a run.

@@ -37,6 +37,8 @@ pub(super) fn common() -> Vec<Statement> {
         ("replays", crate::intake::replays::ALL),
         ("schemas", crate::intake::schemas::queries::ALL),
         ("drift", crate::intake::drift::queries::ALL),
+        ("rhythm", crate::intake::rhythm::queries::ALL),
+        ("expected events", crate::intake::expect::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
         ("leases", crate::lease::ALL),
         ("watch", crate::watch::queries::ALL),
@@ -99,6 +101,11 @@ fn lists() -> Vec<Statement> {
         "tallies",
         Reach::Tenant,
         crate::intake::events::tally(tenant, &events),
+    );
+    add(
+        "counts of events",
+        Reach::System,
+        crate::intake::rhythm::count(&[tenant, tenant], Timestamp::EPOCH, Timestamp::EPOCH, 10),
     );
     use crate::intake::{expire, receipts};
     add(

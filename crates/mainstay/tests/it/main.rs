@@ -2,6 +2,7 @@
 
 mod drift;
 mod engine;
+mod expect;
 mod filters;
 mod intake;
 mod own;
@@ -9,6 +10,7 @@ mod paypal;
 mod quarantine;
 mod replay;
 mod reverify;
+mod rhythm;
 mod schemas;
 mod spool;
 mod tenants;
