@@ -20,6 +20,7 @@ CREATE TABLE rhythm_counted (
     PRIMARY KEY (tenant_id, source_id, hour),
     FOREIGN KEY (tenant_id, source_id) REFERENCES source (tenant_id, id) ON DELETE CASCADE
 );
+CREATE INDEX rhythm_counted_hour ON rhythm_counted (hour);
 
 -- The types that are counted; the empty one stands for all together.
 CREATE TABLE rhythm_type (
@@ -42,6 +43,7 @@ CREATE TABLE rhythm_hour (
     PRIMARY KEY (tenant_id, source_id, event_type, hour),
     FOREIGN KEY (tenant_id, source_id) REFERENCES source (tenant_id, id) ON DELETE CASCADE
 );
+CREATE INDEX rhythm_hour_hour ON rhythm_hour (hour);
 
 -- Too few, too many.
 CREATE TABLE rhythm_signal (

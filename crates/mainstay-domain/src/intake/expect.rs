@@ -271,7 +271,8 @@ pub trait ExpectTx: Send {
     ) -> StoreResult<i64>;
     /// What became of the expectations of a source's rules: of the scope's tenant, or of all.
     async fn expect_tallies(&mut self, source: SourceId) -> StoreResult<Vec<ExpectTally>>;
-    /// How many are missing that nobody has acknowledged, by source, at most `limit` sources. System scope.
+    /// How many are missing that nobody has acknowledged, by source, at most `limit` sources: of the scope's tenant, or of
+    /// all.
     async fn expect_missing_counts(&mut self, limit: i64) -> StoreResult<Vec<(SourceId, i64)>>;
     /// Removes what came before and is kept no longer, and expectations begun before `until` that are missing or that no
     /// source has a rule for. System scope.

@@ -97,6 +97,10 @@ pub(crate) mod queries {
         EXPECT_MISSING_COUNTS: System = "
             SELECT x.source_id, count(*) FROM expectation AS x WHERE x.state = 1 AND x.acknowledged_at IS NULL
             GROUP BY x.source_id ORDER BY x.source_id LIMIT $1";
+        EXPECT_MISSING_COUNTS_OWN: Tenant = "
+            SELECT x.source_id, count(*) FROM expectation AS x
+            WHERE x.tenant_id = $1 AND x.state = 1 AND x.acknowledged_at IS NULL
+            GROUP BY x.source_id ORDER BY x.source_id LIMIT $2";
         EXPECT_MARKS_OLD: System = "
             SELECT m.tenant_id, m.source_id, m.rule, m.object FROM expectation_met AS m
             WHERE m.until < $1 ORDER BY m.until LIMIT $2";
@@ -369,12 +373,17 @@ impl ExpectTx for SqlTx<'_> {
     }
 
     async fn expect_missing_counts(&mut self, limit: i64) -> StoreResult<Vec<(SourceId, i64)>> {
-        self.system()?;
-        let params = values![bounded(limit)];
-        self.list(&q::EXPECT_MISSING_COUNTS, params, |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .await
+        let read = |row: &Row| Ok((row.get(0)?, row.get(1)?));
+        match self.scope.tenant() {
+            Some(tenant) => {
+                let params = values![tenant, bounded(limit)];
+                self.list(&q::EXPECT_MISSING_COUNTS_OWN, params, read).await
+            }
+            None => {
+                let params = values![bounded(limit)];
+                self.list(&q::EXPECT_MISSING_COUNTS, params, read).await
+            }
+        }
     }
 
     async fn expect_expire(

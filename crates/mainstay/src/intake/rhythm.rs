@@ -308,6 +308,7 @@ impl Rhythms {
                     let fits = own <= TYPES_MAX
                         && room > 0
                         && !one.event_type.is_empty()
+                        && !one.event_type.chars().any(char::is_control)
                         && one.event_type.chars().count() <= TYPE_CHARS_MAX;
                     if fits {
                         own += 1;

@@ -11,7 +11,7 @@ use mainstay_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::rules::{BearerRule, EventRule, HmacRule, TenantRule};
+use super::rules::{BearerRule, EventRule, ExpectRule, HmacRule, TenantRule};
 use crate::{
     stats::{Counted, Figures},
     time::Time,
@@ -141,6 +141,9 @@ pub(crate) struct SettingsView {
     /// How the tenant of each event is found; null: it is the source's own. Not for keys that are bound to a tenant.
     #[schema(value_type = Option<TenantRule>)]
     tenant: Option<serde_json::Value>,
+    /// What must come after what.
+    #[schema(value_type = Vec<ExpectRule>, max_items = 20)]
+    expect: Vec<serde_json::Value>,
 }
 
 impl Default for SettingsView {
@@ -155,6 +158,7 @@ impl Default for SettingsView {
             url: None,
             answer: None,
             tenant: None,
+            expect: Vec::new(),
         }
     }
 }
@@ -195,6 +199,7 @@ impl SettingsView {
                 body: answer.body,
             }),
             tenant: settings.tenant,
+            expect: settings.expect,
         }
     }
 
@@ -209,6 +214,7 @@ impl SettingsView {
             url: self.url,
             verify_token,
             tenant: self.tenant,
+            expect: self.expect,
             answer: self.answer.map(|answer| AnswerSettings {
                 status: answer.status,
                 content_type: answer.content_type,
