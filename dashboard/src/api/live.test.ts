@@ -13,6 +13,7 @@ const overview = (over: Partial<Overview> = {}): Overview => ({
   backlog: { waiting: 1, running: 1, retrying: 1, scheduled: 4 },
   oldest_waiting_secs: 3,
   dead_letters: 5,
+  concerns: [],
   sources: [],
   endpoints: [],
   ...over,
