@@ -561,6 +561,10 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
         dead_letters: world.jobs.filter(({ state }) => state === "dead").length,
         lines_parked: world.lines().length,
         jobs_parked: world.lines().reduce((sum, { waiting }) => sum + waiting, 0),
+        concerns: world.sources.flatMap(({ id, name }) => {
+          const [silent, missing] = [world.signalsOf(id).length, world.expectedOf(id).length];
+          return silent + missing > 0 ? [{ source_id: id, source: name, silent, surging: 0, missing }] : [];
+        }),
         sources: world.sources,
         endpoints: world.endpointList(),
       };
@@ -788,6 +792,32 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         return [{ id: line, tenant_id, queue: head.queue, endpoint_id: id, endpoint_name: name, key: `cus_${line.slice(-6)}`, state: "parked", head_job_id: head.id, waiting: 3, since: head.created_at, parked_at: head.finished_at }];
       })
       .filter(({ id }) => !world.released?.has(id));
+  // Two types with a rhythm of the day, one of which has fallen silent, and an event that did not come.
+  world.rhythmOf = (id, url) => {
+    const event = world.events.find(({ source_id }) => source_id === id);
+    if (!event) return { counted_to: iso(Date.now()), types: [], event_type: null, hours: [] };
+    const count = url.searchParams.get("window") === "week" ? 168 : 24;
+    const now = Math.floor(Date.now() / 3_600_000);
+    const hours = Array.from({ length: count }, (_, index) => {
+      const hour = now - count + 1 + index;
+      const expected = 60 + 40 * Math.sin((hour / 24) * 2 * Math.PI);
+      return { at: iso(hour * 3_600_000), counted: 1, actual: Math.round(expected * (0.9 + ((hour * 37) % 20) / 100)), expected, low: Math.round(expected * 0.6), high: Math.round(expected * 1.5) };
+    });
+    const sum = (of) => hours.reduce((all, hour) => all + of(hour), 0);
+    const type = (event_type) => ({ event_type, learning: false, last_event_at: event.received_at, actual: sum(({ actual }) => actual), expected: sum(({ expected }) => expected) });
+    return { counted_to: iso(Date.now()), types: [type(null), type(event.type)], event_type: url.searchParams.get("event_type"), hours };
+  };
+  world.signalsOf = (id) => {
+    const event = world.events.find(({ source_id }) => source_id === id);
+    if (!event || id !== world.events[0].source_id) return [];
+    return [{ id: "rsg_1", kind: "silence", event_type: event.type, since: event.received_at, expected: 41.5, actual: 0, opened_at: event.received_at, ended_at: null }];
+  };
+  world.expectedOf = (id) => {
+    const event = world.events.find(({ source_id }) => source_id === id);
+    if (!event || id !== world.events[0].source_id) return [];
+    const one = (n, object) => ({ id: `xpc_${n}`, tenant_id: event.tenant_id, rule: "paid", object, event_id: event.id, expected_type: "invoice.paid", began_at: event.received_at, due_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
+    return [one(2, "cus_bob"), one(1, "cus_ada")].filter((each) => !world.seen?.includes(each.id));
+  };
 
   const routes = {
     "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),
@@ -867,6 +897,15 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "GET /v1/sources/:id/drift": (_, url, { id }) => page(world.driftOf(id), url),
     "POST /v1/sources/:id/drift/acknowledge": ({ ids }, _, { id }) => {
       const seen = world.driftOf(id).filter((each) => !ids || ids.includes(each.id));
+      world.seen = [...(world.seen ?? []), ...seen.map((each) => each.id)];
+      return { acknowledged: seen.length };
+    },
+    "GET /v1/sources/:id/rhythm": (_, url, { id }) => world.rhythmOf(id, url),
+    "GET /v1/sources/:id/rhythm/signals": (_, url, { id }) => page(world.signalsOf(id), url),
+    "GET /v1/sources/:id/expected": (_, url, { id }) => page(world.expectedOf(id), url),
+    "GET /v1/sources/:id/expected/rules": () => ({ rules: [] }),
+    "POST /v1/sources/:id/expected/acknowledge": ({ ids }, _, { id }) => {
+      const seen = world.expectedOf(id).filter((each) => !ids || ids.includes(each.id));
       world.seen = [...(world.seen ?? []), ...seen.map((each) => each.id)];
       return { acknowledged: seen.length };
     },

@@ -149,6 +149,10 @@ ids! {
     SchemaId = "sch";
     /// Something that a source's events began to say.
     DriftId = "drf";
+    /// That a source is silent, or brings too much.
+    RhythmSignalId = "rsg";
+    /// An event that must be followed by another.
+    ExpectationId = "xpc";
     /// One HTTP request as it arrived.
     ReceiptId = "rcp";
     /// An accepted, immutable fact.

@@ -13,8 +13,8 @@ use crate::{
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
     intake::{
-        Appended, Arrival, IntakeTx, drift::DriftTx, links::LinksTx, objects::ObjectsTx,
-        replay::ReplayTx, schemas::SchemasTx,
+        Appended, Arrival, IntakeTx, drift::DriftTx, expect::ExpectTx, links::LinksTx,
+        objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
     watch::WatchTx,
@@ -77,6 +77,8 @@ pub trait Tx:
     + SchemasTx
     + DriftTx
     + ObjectsTx
+    + RhythmTx
+    + ExpectTx
     + JobsTx
     + AccessTx
     + BillingTx
@@ -91,6 +93,8 @@ impl<T> Tx for T where
         + SchemasTx
         + DriftTx
         + ObjectsTx
+        + RhythmTx
+        + ExpectTx
         + JobsTx
         + AccessTx
         + BillingTx

@@ -1,6 +1,11 @@
 //! `/metrics` for Prometheus. Labels come from fixed sets and from names that owners give, never from requests.
 
-use std::{collections::HashMap, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     extract::{Extension, State},
@@ -33,6 +38,8 @@ use crate::{
 
 /// What a request asked for that no route has.
 const NO_ROUTE: &str = "none";
+/// Signals, and sources with missing events, that are read.
+const SIGNALS_MAX: i64 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -419,6 +426,66 @@ fn violations(text: &mut String, counts: &[(String, String, i64)]) -> std::fmt::
     Ok(())
 }
 
+/// What does not fit the rhythm of sources, and which events are missing, as it stands in the store.
+async fn watched(text: &mut String, app: &App) -> Result<(), Problem> {
+    let read = app.store.read(Scope::System("metrics"), |tx| {
+        Box::pin(async move {
+            let signals = tx.rhythm_signals_open(SIGNALS_MAX).await?;
+            let missing = tx.expect_missing_counts(SIGNALS_MAX).await?;
+            Ok((signals, missing, tx.source_list().await?))
+        })
+    });
+    let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, read).await;
+    let (signals, missing, sources) = match asked.unwrap_or(Err(StoreError::Timeout)) {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::warn!(%error, "metrics are without what is known of rhythms");
+            return Ok(());
+        }
+    };
+    let names: HashMap<_, _> = sources.iter().map(|one| (one.id, &*one.name)).collect();
+    let mut open: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for signal in &signals {
+        if let Some(name) = names.get(&signal.source) {
+            *open.entry((name, signal.kind.as_str())).or_default() += 1;
+        }
+    }
+    let missing = missing
+        .iter()
+        .filter_map(|(source, count)| Some((*names.get(source)?, *count)));
+    watched_text(text, &open, missing).map_err(Problem::internal)
+}
+
+fn watched_text<'a>(
+    text: &mut String,
+    open: &BTreeMap<(&str, &str), i64>,
+    missing: impl Iterator<Item = (&'a str, i64)>,
+) -> std::fmt::Result {
+    const SIGNALS: &str = "mainstay_rhythm_signals";
+    writeln!(
+        text,
+        "# HELP {SIGNALS} Types of a source's events, or all together, that fewer or more come of than its rhythm has.\n\
+         # TYPE {SIGNALS} gauge"
+    )?;
+    for ((source, kind), count) in open {
+        let source = label(source);
+        writeln!(
+            text,
+            "{SIGNALS}{{source=\"{source}\",kind=\"{kind}\"}} {count}"
+        )?;
+    }
+    const MISSING: &str = "mainstay_expected_events_missing";
+    writeln!(
+        text,
+        "# HELP {MISSING} Expected events that did not come in time and that nobody has acknowledged.\n\
+         # TYPE {MISSING} gauge"
+    )?;
+    for (source, count) in missing {
+        writeln!(text, "{MISSING}{{source=\"{}\"}} {count}", label(source))?;
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -499,6 +566,7 @@ pub(crate) async fn metrics(
     not_kept(&mut text, &app.mainstay.intake.refused_not_kept()).map_err(Problem::internal)?;
     violations(&mut text, &app.mainstay.intake.schema_violations()).map_err(Problem::internal)?;
     unsampled(&mut text, app.mainstay.intake.drift_unsampled()).map_err(Problem::internal)?;
+    watched(&mut text, &app).await?;
     text.push_str(end);
     let kind =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

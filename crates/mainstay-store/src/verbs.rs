@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
-    AuditId, BindingId, Category, DriftId, EndpointId, EventId, JobId, KeyId, LineId, LinkId,
-    Random, ReceiptId, ReplayId, SchemaId, SecretId, SessionId, SourceId, StoreError, StoreResult,
-    TenantId, Timestamp, UserId, jobs::QueueNumber, uuid_v7,
+    AuditId, BindingId, Category, DriftId, EndpointId, EventId, ExpectationId, JobId, KeyId,
+    LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, SchemaId, SecretId, SessionId,
+    SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId, jobs::QueueNumber, uuid_v7,
 };
 use uuid::Uuid;
 
@@ -31,8 +31,25 @@ macro_rules! ids {
 }
 
 ids!(
-    AuditId, BindingId, DriftId, EndpointId, EventId, JobId, KeyId, LineId, LinkId, ReceiptId,
-    ReplayId, SchemaId, SecretId, SessionId, SourceId, TenantId, UserId
+    AuditId,
+    BindingId,
+    DriftId,
+    EndpointId,
+    EventId,
+    ExpectationId,
+    JobId,
+    KeyId,
+    LineId,
+    LinkId,
+    ReceiptId,
+    ReplayId,
+    RhythmSignalId,
+    SchemaId,
+    SecretId,
+    SessionId,
+    SourceId,
+    TenantId,
+    UserId
 );
 
 impl From<Category> for Value {

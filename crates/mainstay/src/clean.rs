@@ -7,7 +7,11 @@
 use std::{sync::Arc, time::Duration};
 
 use mainstay_domain::{
-    Clock, Scope, Store, StoreExt, StoreResult, Timestamp, intake::quarantine::Bounds,
+    Clock, Scope, Store, StoreExt, StoreResult, Timestamp,
+    intake::{
+        quarantine::Bounds,
+        rhythm::{HOUR_MS, HOURS_KEPT, hour_of},
+    },
 };
 use tokio::sync::watch;
 
@@ -80,12 +84,14 @@ async fn clean(
         Kind::Access,
         Kind::Drift,
         Kind::Replays,
+        Kind::Rhythm,
+        Kind::Expected,
     ];
     for kind in kinds {
         let until = kind.until(clock.now(), retention);
         let mut gone = 0;
         while !*stop.borrow() {
-            let removed = step(store, kind, until).await?;
+            let removed = step(store, kind, clock.now(), until).await?;
             gone += removed;
             if removed < STEP {
                 break;
@@ -112,22 +118,25 @@ enum Kind {
     Access,
     Drift,
     Replays,
+    Rhythm,
+    Expected,
 }
 
 impl Kind {
     const fn until(self, now: Timestamp, retention: Retention) -> Timestamp {
         match self {
-            Self::Events | Self::Waiting | Self::Drift | Self::Replays => {
+            Self::Events | Self::Waiting | Self::Drift | Self::Replays | Self::Expected => {
                 now.minus_ms(retention.events_days * DAY_MS)
             }
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
             Self::Access => now,
+            Self::Rhythm => now.minus_ms(HOURS_KEPT * HOUR_MS),
         }
     }
 }
 
-async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i64> {
+async fn step(store: &dyn Store, kind: Kind, now: Timestamp, until: Timestamp) -> StoreResult<i64> {
     store
         .transact(Scope::System("retention"), move |tx| {
             Box::pin(async move {
@@ -139,6 +148,8 @@ async fn step(store: &dyn Store, kind: Kind, until: Timestamp) -> StoreResult<i6
                     Kind::Durations => tx.durations_expire(until, STEP).await,
                     Kind::Access => tx.access_expire(until, STEP).await,
                     Kind::Drift => tx.drift_expire(until, STEP).await,
+                    Kind::Rhythm => tx.rhythm_expire(hour_of(until), STEP).await,
+                    Kind::Expected => tx.expect_expire(now, until, STEP).await,
                     Kind::Replays => tx.replay_expire(until, STEP).await,
                 }
             })

@@ -75,7 +75,7 @@ pub struct Mainstay {
 }
 
 /// The modules: every built-in job kind with the queue that it waits in. Adding a capability adds a line here.
-fn registry(clock: &Arc<dyn Clock>) -> Registry {
+fn registry(clock: &Arc<dyn Clock>, random: &Arc<dyn Random>) -> Registry {
     let mut registry = Registry::default();
     registry.builtin(
         jobs::NOOP,
@@ -91,6 +91,16 @@ fn registry(clock: &Arc<dyn Clock>) -> Registry {
         billing::QUEUE,
         RetryPolicy::inbound(),
         Arc::new(record),
+    );
+    let observe = intake::expect::Observe {
+        clock: Arc::clone(clock),
+        random: Arc::clone(random),
+    };
+    registry.builtin(
+        intake::expect::OBSERVE,
+        intake::expect::QUEUE,
+        RetryPolicy::inbound(),
+        Arc::new(observe),
     );
     registry
 }
@@ -108,7 +118,7 @@ impl Mainstay {
             quarantine,
             spool,
         } = parts;
-        let mut registry = registry(&clock);
+        let mut registry = registry(&clock, &random);
         let builtin = queues(&*store, &registry).await?;
         let handlers = Arc::new(registry.builtin_handlers());
         let samples = Arc::new(Samples::default());
@@ -205,6 +215,27 @@ impl Mainstay {
         ));
         self.background.spawn(intake::drift::run(
             Arc::clone(&self.intake),
+            self.stop.subscribe(),
+        ));
+        let rhythms = intake::rhythm::Rhythms::new(Arc::clone(&self.intake));
+        self.background.spawn(intake::rhythm::run(
+            rhythms,
+            owner.clone(),
+            self.stop.subscribe(),
+        ));
+        let (engine, queue) = (
+            Arc::clone(&self.engine),
+            self.builtin.get(intake::expect::OBSERVE).copied(),
+        );
+        let caught_up = move || {
+            let snapshot = engine.snapshot();
+            let queue = queue.and_then(|queue| snapshot.queue(queue));
+            queue.is_none_or(|queue| queue.waiting + queue.running + queue.retrying == 0)
+        };
+        self.background.spawn(intake::expect::run(
+            Arc::clone(&self.intake),
+            owner.clone(),
+            caught_up,
             self.stop.subscribe(),
         ));
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));

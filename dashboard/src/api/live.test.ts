@@ -15,6 +15,7 @@ const overview = (over: Partial<Overview> = {}): Overview => ({
   dead_letters: 5,
   lines_parked: 0,
   jobs_parked: 0,
+  concerns: [],
   sources: [],
   endpoints: [],
   ...over,

@@ -1,5 +1,5 @@
 // What pages ask of the API, each under the key that the stream refreshes it by.
-import { queryOptions, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, queryOptions, useQuery } from "@tanstack/react-query";
 import { client, unwrap } from "./client";
 import { ApiError } from "./problem";
 import type { Health, Role, Tenant, Window } from "./types";
@@ -74,6 +74,26 @@ export const queries = {
     queryOptions({
       queryKey: ["drift", source],
       queryFn: () => unwrap(client.GET("/v1/sources/{id}/drift", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
+  rhythm: (source: string, window: "day" | "week", type: string) =>
+    queryOptions({
+      queryKey: ["rhythm", source, window, type],
+      queryFn: () =>
+        unwrap(client.GET("/v1/sources/{id}/rhythm", { params: { path: { id: source }, query: { window, ...(type && { event_type: type }) } } })),
+      refetchInterval: 60_000,
+      placeholderData: keepPreviousData,
+    }),
+  rhythmSignals: (source: string) =>
+    queryOptions({
+      queryKey: ["rhythm-signals", source],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}/rhythm/signals", { params: { path: { id: source }, query: { open: true, limit: LIST_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
+  expected: (source: string) =>
+    queryOptions({
+      queryKey: ["expected", source],
+      queryFn: () => unwrap(client.GET("/v1/sources/{id}/expected", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
       refetchInterval: 10_000,
     }),
   source: (id: string) =>

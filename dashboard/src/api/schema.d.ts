@@ -1086,6 +1086,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sources/{id}/expected": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List expected events that did not come, newest first
+         * @description By the rules in the source's `settings.expect`. One that comes late is listed no more.
+         */
+        get: operations["source_expected_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}/expected/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Acknowledge expected events that did not come */
+        post: operations["source_expected_acknowledge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}/expected/rules": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show what became of a source's expected events */
+        get: operations["source_expected_rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sources/{id}/links": {
         parameters: {
             query?: never;
@@ -1169,6 +1223,43 @@ export interface paths {
          *     Takes the role `operator`.
          */
         post: operations["source_reverify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}/rhythm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the rhythm of a source
+         * @description How many events of each type came, and how many were to be expected at these hours of the week.
+         */
+        get: operations["source_rhythm_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sources/{id}/rhythm/signals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List when a source was silent or brought too much, newest first */
+        get: operations["source_rhythm_signals"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2337,6 +2428,111 @@ export interface components {
          * @enum {string}
          */
         EventStatus: "pending" | "processing" | "success" | "error" | "unhandled";
+        /** @description The events that begin something. */
+        ExpectAfter: {
+            /** @description Where the object's key stands in the payload: a JSON pointer to a string or a whole number. */
+            key: string;
+            /** @description One type exactly, `prefix.*` or `*`. */
+            type: string;
+        };
+        /** @description After an event of one type one of another must come for the same object within a time. */
+        ExpectRule: {
+            /** @description What begins it: events of this source. */
+            after: components["schemas"]["ExpectAfter"];
+            /**
+             * Format: int64
+             * @description How many seconds before the other it may have come already, since webhooks overtake each other.
+             */
+            before_secs?: number;
+            /** @description What must come. */
+            expect: components["schemas"]["ExpectThen"];
+            /** @description Unique in the source. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Within how many seconds after the other was received.
+             */
+            within_secs: number;
+        };
+        /** @description The events that must come. */
+        ExpectThen: {
+            /** @description Where the same key stands in their payload. */
+            key: string;
+            /** @description The name of their source, which is of the same tenant; null: this one. */
+            source?: string | null;
+            /** @description One type exactly, `prefix.*` or `*`. */
+            type: string;
+        };
+        ExpectationId: string;
+        /** @description What became of an acknowledgement of missing events. */
+        ExpectedAcknowledged: {
+            /**
+             * Format: int64
+             * @description Missing events that nobody had acknowledged before.
+             */
+            acknowledged: number;
+        };
+        /** @description Which missing events were seen to. */
+        ExpectedAcknowledgement: {
+            /** @description Exactly these. Left out: all that nobody has acknowledged yet. */
+            ids?: components["schemas"]["ExpectationId"][] | null;
+        };
+        /** @description An event that must follow another. */
+        ExpectedEvent: {
+            acknowledged_at?: components["schemas"]["Time"] | null;
+            /** @description Who. */
+            acknowledged_by?: string | null;
+            /** @description When the event that began it was received. */
+            began_at: components["schemas"]["Time"];
+            /** @description Until when the other should have come. */
+            due_at: components["schemas"]["Time"];
+            /** @description The event that began it. */
+            event_id: string;
+            /** @description The type that must come. */
+            expected_type: string;
+            id: string;
+            /** @description The key of the object. */
+            object: string;
+            /** @description The name of the source's rule. */
+            rule: string;
+            /** @description The tenant of the event that began it. */
+            tenant_id: string;
+        };
+        /** @description What became of the expected events of one rule. */
+        ExpectedRule: {
+            /**
+             * Format: int64
+             * @description Came in time.
+             */
+            fulfilled: number;
+            /**
+             * Format: int64
+             * @description Came after they were found missing.
+             */
+            late: number;
+            /**
+             * Format: int64
+             * @description Found missing, all in all.
+             */
+            missed: number;
+            /**
+             * Format: int64
+             * @description Not watched, since there were more than 20000 of the rule and a tenant at once.
+             */
+            overflowed: number;
+            /**
+             * Format: int64
+             * @description Those that may still come, and those that are missing.
+             */
+            pending: number;
+            /** @description The rule's name. */
+            rule: string;
+        };
+        /** @description What became of a source's expected events. */
+        ExpectedRules: {
+            /** @description By rule; one of which no event has come yet is left out, one that is removed may still be here. */
+            rules: components["schemas"]["ExpectedRule"][];
+        };
         /** @description What is wrong with one field. */
         FieldError: {
             /** @description What is wrong with it. */
@@ -2801,6 +2997,8 @@ export interface components {
         /** @description Everything at a glance. */
         Overview: {
             backlog: components["schemas"]["Backlog"];
+            /** @description The sources that are silent, bring too much, or lack an expected event. */
+            concerns: components["schemas"]["OverviewConcern"][];
             /** Format: int64 */
             dead_letters: number;
             endpoints: components["schemas"]["Endpoint"][];
@@ -2821,6 +3019,26 @@ export interface components {
             throughput: components["schemas"]["Throughput"];
             totals: components["schemas"]["OverviewTotals"];
             window: components["schemas"]["Window"];
+        };
+        /** @description A source that something is wrong with, by its rhythm or the events that must follow others. */
+        OverviewConcern: {
+            /**
+             * Format: int64
+             * @description Expected events that did not come and that nobody has acknowledged.
+             */
+            missing: number;
+            /**
+             * Format: int64
+             * @description Types that are silent, or one for all together.
+             */
+            silent: number;
+            source: string;
+            source_id: string;
+            /**
+             * Format: int64
+             * @description Types that more come of than usual.
+             */
+            surging: number;
         };
         /** @description Counts from one time to the next. */
         OverviewPoint: {
@@ -3049,6 +3267,32 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_ExpectedEvent: {
+            /** @description What is on it. */
+            items: {
+                acknowledged_at?: components["schemas"]["Time"] | null;
+                /** @description Who. */
+                acknowledged_by?: string | null;
+                /** @description When the event that began it was received. */
+                began_at: components["schemas"]["Time"];
+                /** @description Until when the other should have come. */
+                due_at: components["schemas"]["Time"];
+                /** @description The event that began it. */
+                event_id: string;
+                /** @description The type that must come. */
+                expected_type: string;
+                id: string;
+                /** @description The key of the object. */
+                object: string;
+                /** @description The name of the source's rule. */
+                rule: string;
+                /** @description The tenant of the event that began it. */
+                tenant_id: string;
+            }[];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Job: {
             /** @description What is on it. */
             items: {
@@ -3215,6 +3459,32 @@ export interface components {
                 unfinished: number;
                 /** Format: int64 */
                 unfinished_max: number;
+            }[];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_RhythmSignal: {
+            /** @description What is on it. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description How many came.
+                 */
+                actual: number;
+                ended_at?: components["schemas"]["Time"] | null;
+                /** @description The type; null: all types together. */
+                event_type?: string | null;
+                /**
+                 * Format: double
+                 * @description How many were expected in it until the signal opened.
+                 */
+                expected: number;
+                id: string;
+                kind: components["schemas"]["RhythmKind"];
+                opened_at: components["schemas"]["Time"];
+                /** @description The start of the time that was looked at. */
+                since: components["schemas"]["Time"];
             }[];
             /** @description What to pass as `cursor` for the next page; null on the last. */
             next_cursor?: string | null;
@@ -3796,6 +4066,92 @@ export interface components {
             /** @description Only say what would happen. */
             plan: boolean;
         };
+        /** @description How many events of each type a source brought, and how many were expected. */
+        Rhythm: {
+            counted_to?: components["schemas"]["Time"] | null;
+            /** @description The type that the hours are of; null: all together. */
+            event_type?: string | null;
+            /** @description The hours of the window, oldest first, the last one under way; none where nothing is known of the type. */
+            hours: components["schemas"]["RhythmHour"][];
+            /** @description The types, all together first. At most 64 are counted for themselves; those that came later are counted with all. */
+            types: components["schemas"]["RhythmType"][];
+        };
+        /** @description One hour. */
+        RhythmHour: {
+            /**
+             * Format: int64
+             * @description How many came in that part.
+             */
+            actual: number;
+            /** @description Its start. */
+            at: components["schemas"]["Time"];
+            /**
+             * Format: double
+             * @description Which part of it was counted, from 0 to 1: less than all where Mainstay was away, more came than it counts, or the
+             *     hour is under way.
+             */
+            counted: number;
+            /**
+             * Format: double
+             * @description How many were expected in that part, of an hour under way in all of it; null: it is being learned.
+             */
+            expected?: number | null;
+            /**
+             * Format: int64
+             * @description One in a hundred such hours has more.
+             */
+            high?: number | null;
+            /**
+             * Format: int64
+             * @description One in a hundred such hours has fewer.
+             */
+            low?: number | null;
+        };
+        /**
+         * @description What does not fit.
+         * @enum {string}
+         */
+        RhythmKind: "silence" | "surge";
+        /** @description That a source was silent, or brought too much. */
+        RhythmSignal: {
+            /**
+             * Format: int64
+             * @description How many came.
+             */
+            actual: number;
+            ended_at?: components["schemas"]["Time"] | null;
+            /** @description The type; null: all types together. */
+            event_type?: string | null;
+            /**
+             * Format: double
+             * @description How many were expected in it until the signal opened.
+             */
+            expected: number;
+            id: string;
+            kind: components["schemas"]["RhythmKind"];
+            opened_at: components["schemas"]["Time"];
+            /** @description The start of the time that was looked at. */
+            since: components["schemas"]["Time"];
+        };
+        /** @description One type. */
+        RhythmType: {
+            /**
+             * Format: int64
+             * @description How many came in the window.
+             */
+            actual: number;
+            /** @description The type; null: all together. */
+            event_type?: string | null;
+            /**
+             * Format: double
+             * @description How many were expected, in the hours that are learned; null where none is.
+             */
+            expected?: number | null;
+            /** @description When the last one was received. */
+            last_event_at: components["schemas"]["Time"];
+            /** @description Whether this hour of the week is still being learned: it must have been counted in two weeks. */
+            learning: boolean;
+        };
         /**
          * @description What somebody may do.
          * @enum {string}
@@ -4004,6 +4360,11 @@ export interface components {
             body_limit_bytes?: number;
             /** @default null */
             event?: components["schemas"]["EventRule"] | null;
+            /**
+             * @description What must come after what.
+             * @default []
+             */
+            expect?: components["schemas"]["ExpectRule"][];
             /** @default null */
             hmac?: components["schemas"]["HmacRule"] | null;
             /**
@@ -12714,6 +13075,422 @@ export interface operations {
             };
         };
     };
+    source_expected_list: {
+        parameters: {
+            query?: {
+                /** @description How they stand. */
+                state?: "missing" | "all" | "waiting";
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many items at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ExpectedEvent"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_expected_acknowledge: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExpectedAcknowledgement"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExpectedAcknowledged"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_expected_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExpectedRules"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     source_link_list: {
         parameters: {
             query?: {
@@ -13426,6 +14203,248 @@ export interface operations {
             };
             /** @description The `Idempotency-Key` came with another request before */
             422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_rhythm_get: {
+        parameters: {
+            query?: {
+                /** @description The type that the hours are of. Left out: of all types together. */
+                event_type?: string;
+                /** @description Up to when. */
+                window?: "day" | "week";
+            };
+            header?: never;
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rhythm"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source_rhythm_signals: {
+        parameters: {
+            query?: {
+                /** @description Only those that go on. */
+                open?: boolean;
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many items at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description `src_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_RhythmSignal"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

@@ -16,6 +16,7 @@ import { Bindings } from "./bindings";
 import { Drift } from "./drift";
 import { Refused } from "./refused";
 import { schemes } from "./schemes";
+import { Expected, Rhythm } from "./rhythm";
 import { Schemas } from "./schemas";
 import { Secrets } from "./secrets";
 import { Waiting } from "./waiting";
@@ -133,6 +134,8 @@ function Loaded({ source }: { source: Source }) {
           <div className={detail.stack}>
             {settings.tenant && <Waiting source={source} canWrite={canWrite} />}
             {!own && <Schemas source={source} canWrite={canWrite} />}
+            {!own && <Rhythm source={source} />}
+            {!own && <Expected source={source} canWrite={canOperate} />}
             {!own && <Drift source={source} canWrite={canOperate} />}
             <Bindings source={source} />
             <Refused source={source} canWrite={canOperate && !own} />

@@ -6,7 +6,7 @@ import { pointsToDraw } from "./volume";
 const endpoint = (name: string, state: "closed" | "open" | "half_open", enabled = true) =>
   ({ id: `ep_${name}`, name, enabled, breaker: { state }, stats: { waiting: 3 } }) as unknown as Endpoint;
 const overview = (over: Partial<Overview>) =>
-  ({ window: "1h", totals: { received: 100, refused: 0, dead: 0, done: 100, failed: 0, duplicates: 0 }, endpoints: [], sources: [], oldest_waiting_secs: null, ...over }) as Overview;
+  ({ window: "1h", totals: { received: 100, refused: 0, dead: 0, done: 100, failed: 0, duplicates: 0 }, endpoints: [], sources: [], concerns: [], oldest_waiting_secs: null, ...over }) as Overview;
 const texts = (over: Partial<Overview>) => mattersOf(overview(over)).map(({ text }) => text.replaceAll("\u202f", " "));
 
 describe("what needs attention", () => {
@@ -29,6 +29,12 @@ describe("what needs attention", () => {
 
   it("is not an endpoint that a person has disabled", () => {
     expect(texts({ endpoints: [endpoint("crm", "open", false)] })).toEqual([]);
+  });
+
+  it("is a source that is silent, brings too much or lacks an event that must come", () => {
+    const concern = { source_id: "src_1", source: "stripe", silent: 1, surging: 0, missing: 2 };
+    expect(texts({ concerns: [concern] })).toEqual(["stripe is silent, lacks 2 expected events"]);
+    expect(texts({ concerns: [{ ...concern, silent: 0, surging: 1, missing: 0 }] })).toEqual(["stripe brings more than usual"]);
   });
 
   it("is a share of refusals, not the odd one", () => {

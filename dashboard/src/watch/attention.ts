@@ -49,6 +49,10 @@ export function mattersOf(overview: Overview): Matter[] {
   if (refused > 0 && refused >= (received + refused) * REFUSED_SHARE) {
     matters.push({ tone: "warn", text: `${plural(refused, "request")} refused`, href: "/sources" });
   }
+  for (const { source_id, source, silent, surging, missing } of overview.concerns) {
+    const wrong = [silent > 0 && "is silent", surging > 0 && "brings more than usual", missing > 0 && `lacks ${plural(missing, "expected event")}`];
+    matters.push({ tone: "warn", text: `${source} ${wrong.filter(Boolean).join(", ")}`, href: `/sources/${source_id}` });
+  }
   const probing = on.filter(({ breaker }) => breaker.state === "half_open");
   if (probing.length > 0) {
     matters.push({

@@ -13,11 +13,13 @@ use crate::{
 
 pub mod certificates;
 pub mod drift;
+pub mod expect;
 pub mod links;
 pub mod objects;
 pub mod ordering;
 pub mod quarantine;
 pub mod replay;
+pub mod rhythm;
 pub mod schemas;
 pub mod scheme;
 pub mod settings;

@@ -62,6 +62,7 @@ pub use refusal::Refusal;
 pub use secret::Secret;
 pub use sign::{Message, generate_secret, sign, sign_to};
 pub use template::Template;
+pub(super) use tenant_rule::value_at;
 pub use tenant_rule::{TENANT_PLACES_MAX, TenantFrom, TenantRule};
 
 use super::settings::{SettingProblem, SourceSettings};

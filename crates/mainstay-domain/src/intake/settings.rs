@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{objects::ObjectRules, scheme::TenantRule};
+use super::{
+    expect::{ExpectRule, rules_of},
+    objects::ObjectRules,
+    scheme::TenantRule,
+};
 use crate::cidr::Cidr;
 
 /// How old, and how far in the future, a signature's time may be: what Stripe and Standard Webhooks use.
@@ -44,6 +48,9 @@ pub struct SourceSettings {
     /// of its scheme do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<serde_json::Value>,
+    /// What must come after what, as JSON of [`ExpectRule`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<serde_json::Value>,
 }
 
 impl Default for SourceSettings {
@@ -60,6 +67,7 @@ impl Default for SourceSettings {
             answer: None,
             tenant: None,
             objects: None,
+            expect: Vec::new(),
         }
     }
 }
@@ -77,6 +85,7 @@ impl std::fmt::Debug for SourceSettings {
             .field("answer", &self.answer)
             .field("tenant", &self.tenant)
             .field("objects", &self.objects)
+            .field("expect", &self.expect)
             .finish_non_exhaustive()
     }
 }
@@ -124,6 +133,7 @@ impl SourceSettings {
             // The scheme does not matter where there are rules.
             ObjectRules::of("", Some(objects))?;
         }
+        self.expect_rules()?;
         if let Some(url) = &self.url {
             let host = url
                 .strip_prefix("https://")
@@ -161,6 +171,11 @@ impl SourceSettings {
             .as_ref()
             .map(TenantRule::from_settings)
             .transpose()
+    }
+
+    /// What must come after what.
+    pub fn expect_rules(&self) -> Result<Vec<ExpectRule>, SettingProblem> {
+        rules_of(&self.expect)
     }
 
     /// The ranges that requests may come from.

@@ -9,7 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mainstay::watch::overview::{self, Counts, Window};
-use mainstay_domain::{StoreExt, Timestamp};
+use mainstay_domain::{
+    SourceId, StoreExt, Timestamp,
+    intake::{
+        Source,
+        rhythm::{RhythmKind, RhythmSignal},
+    },
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -58,6 +64,9 @@ impl From<WindowName> for Window {
         }
     }
 }
+
+/// Signals, and sources with missing events, that the overview looks at.
+const CONCERNS_MAX: i64 = 10_000;
 
 /// Parameters of the overview.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -131,6 +140,46 @@ pub(crate) fn oldest_waiting_secs(queues: &[Queue], now: Timestamp) -> Option<i6
     Some((now.secs() - oldest.secs()).max(0))
 }
 
+/// A source that something is wrong with, by its rhythm or the events that must follow others.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OverviewConcern {
+    #[schema(value_type = String)]
+    source_id: SourceId,
+    source: String,
+    /// Types that are silent, or one for all together.
+    silent: i64,
+    /// Types that more come of than usual.
+    surging: i64,
+    /// Expected events that did not come and that nobody has acknowledged.
+    missing: i64,
+}
+
+/// The sources that something is wrong with, by their names.
+fn concerns(
+    sources: &[Source],
+    signals: &[RhythmSignal],
+    missing: &[(SourceId, i64)],
+) -> Vec<OverviewConcern> {
+    let concerned = sources.iter().filter_map(|source| {
+        let of = |kind| {
+            let is = |one: &&RhythmSignal| one.source == source.id && one.kind == kind;
+            signals.iter().filter(is).count() as i64
+        };
+        let missing = missing.iter().find(|(id, _)| *id == source.id);
+        let concern = OverviewConcern {
+            source_id: source.id,
+            source: source.name.clone(),
+            silent: of(RhythmKind::Silence),
+            surging: of(RhythmKind::Surge),
+            missing: missing.map_or(0, |(_, count)| *count),
+        };
+        (concern.silent + concern.surging + concern.missing > 0).then_some(concern)
+    });
+    let mut concerned: Vec<OverviewConcern> = concerned.collect();
+    concerned.sort_by(|one, other| one.source.cmp(&other.source));
+    concerned
+}
+
 /// Everything at a glance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Overview {
@@ -145,6 +194,8 @@ pub(crate) struct Overview {
     lines_parked: i64,
     /// Jobs that wait behind these dead letters.
     jobs_parked: i64,
+    /// The sources that are silent, bring too much, or lack an expected event.
+    concerns: Vec<OverviewConcern>,
     sources: Vec<SourceView>,
     endpoints: Vec<EndpointView>,
 }
@@ -161,15 +212,15 @@ async fn overview_get(
 ) -> Result<Json<Overview>, Problem> {
     let window = query.window.unwrap_or_default();
     let now = app.clock.now();
-    let (sources, endpoints, parked) = app
+    let (sources, endpoints, parked, signals, missing) = app
         .store
         .read(caller.scope(), |tx| {
             Box::pin(async move {
-                Ok((
-                    tx.source_list().await?,
-                    tx.endpoint_list().await?,
-                    tx.line_parked().await?,
-                ))
+                let (sources, endpoints) = (tx.source_list().await?, tx.endpoint_list().await?);
+                let parked = tx.line_parked().await?;
+                let signals = tx.rhythm_signals_open(CONCERNS_MAX).await?;
+                let missing = tx.expect_missing_counts(CONCERNS_MAX).await?;
+                Ok((sources, endpoints, parked, signals, missing))
             })
         })
         .await?;
@@ -209,6 +260,7 @@ async fn overview_get(
         dead_letters: queues.iter().map(|queue| queue.dead).sum(),
         lines_parked: parked.lines,
         jobs_parked: parked.waiting,
+        concerns: concerns(&sources, &signals, &missing),
         sources: sources
             .into_iter()
             .map(|source| SourceView::of(source, &figures))

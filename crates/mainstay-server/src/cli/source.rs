@@ -4,8 +4,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 mod drift;
+mod expected;
 mod link;
 mod reverify;
+mod rhythm;
 mod schema;
 
 use super::{
@@ -91,6 +93,44 @@ pub(crate) enum SourceCommand {
         all: bool,
         /// Acknowledge these findings, or all that there are
         #[arg(long, value_name = "ID", num_args = 0.., conflicts_with_all = ["all", "cursor", "limit"])]
+        acknowledge: Option<Vec<String>>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Show how many events of each type are expected and came, and when that did not fit
+    Rhythm {
+        /// The source's name or id
+        source: String,
+        /// This type by the hour (default: all types, each summed up)
+        #[arg(long = "type", value_name = "TYPE", conflicts_with = "signals")]
+        event_type: Option<String>,
+        /// The last seven days instead of the last 24 hours
+        #[arg(long, conflicts_with = "signals")]
+        week: bool,
+        /// List when it was silent or brought too much, newest first
+        #[arg(long)]
+        signals: bool,
+        /// Of these only the ones that go on
+        #[arg(long, requires = "signals")]
+        open: bool,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// List expected events that did not come in time, newest first; or acknowledge them
+    Expected {
+        /// The source's name or id
+        source: String,
+        /// Those as well that somebody acknowledged
+        #[arg(long)]
+        all: bool,
+        /// Those that may still come
+        #[arg(long, conflicts_with = "all")]
+        waiting: bool,
+        /// What became of each rule's
+        #[arg(long, conflicts_with_all = ["all", "waiting", "cursor", "limit"])]
+        rules: bool,
+        /// Acknowledge these, or all that there are
+        #[arg(long, value_name = "ID", num_args = 0.., conflicts_with_all = ["all", "waiting", "rules", "cursor", "limit"])]
         acknowledge: Option<Vec<String>>,
         #[command(flatten)]
         page: PageArgs,
@@ -189,6 +229,9 @@ pub(crate) struct SettingsArgs {
     /// How the tenant of each event is found: JSON such as {"find":[{"pointer":"/account"}]}, or null for the source's own
     #[arg(long, value_name = "JSON")]
     tenant_rule: Option<JsonArg>,
+    /// What must come after what: a JSON list of rules, @FILE, or - for standard input; [] for none
+    #[arg(long, value_name = "JSON")]
+    expect: Option<JsonArg>,
 }
 
 impl SettingsArgs {
@@ -213,7 +256,8 @@ impl SettingsArgs {
             .set(
                 "tenant",
                 self.tenant_rule.map(|rule| rule.read()).transpose()?,
-            );
+            )
+            .set("expect", self.expect.map(|rules| rules.read()).transpose()?);
         let token = self.verify_token.map(|token| token.read()).transpose()?;
         let settings = settings.some().map(|given| over(known, given));
         body.set("verify_token", token).set("settings", settings);
@@ -311,6 +355,40 @@ pub(super) async fn run(context: &Context, command: SourceCommand) -> Result<(),
                 page,
             };
             drift::run(context, &api, &source, asked).await
+        }
+        SourceCommand::Rhythm {
+            source,
+            event_type,
+            week,
+            signals,
+            open,
+            page,
+        } => {
+            let asked = rhythm::Asked {
+                event_type,
+                week,
+                signals,
+                open,
+                page,
+            };
+            rhythm::run(context, &api, &source, asked).await
+        }
+        SourceCommand::Expected {
+            source,
+            all,
+            waiting,
+            rules,
+            acknowledge,
+            page,
+        } => {
+            let asked = expected::Asked {
+                all,
+                waiting,
+                rules,
+                acknowledge,
+                page,
+            };
+            expected::run(context, &api, &source, asked).await
         }
         SourceCommand::Link {
             source,

@@ -109,6 +109,8 @@ ids! {
     JobIdText = "JobId", "^job_[0-7][0-9a-hjkmnp-tv-z]{25}$";
     /// How the document describes the id of a finding of drift.
     DriftIdText = "DriftId", "^drf_[0-7][0-9a-hjkmnp-tv-z]{25}$";
+    /// How the document describes the id of an expected event.
+    ExpectationIdText = "ExpectationId", "^xpc_[0-7][0-9a-hjkmnp-tv-z]{25}$";
 }
 
 #[cfg(test)]

@@ -164,6 +164,7 @@ impl Operation {
             "source_secret_create" => json!({}),
             "source_reverify" => json!({ "plan": false }),
             "source_drift_acknowledge" => json!({}),
+            "source_expected_acknowledge" => json!({}),
             "source_schema_create" => json!({ "types": "a.b", "schema": {} }),
             "source_link_create" => json!({ "links": [{ "value": "acct_2", "tenant": world.tenant }] }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),

@@ -2,6 +2,7 @@
 
 pub(crate) mod drift;
 pub(crate) mod events;
+pub(crate) mod expect;
 pub(crate) mod expire;
 pub(crate) mod kept;
 pub(crate) mod links;
@@ -10,6 +11,7 @@ pub(crate) mod objects;
 pub(crate) mod queries;
 pub(crate) mod receipts;
 pub(crate) mod replays;
+pub(crate) mod rhythm;
 pub(crate) mod schemas;
 mod sources;
 

@@ -94,6 +94,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     14 "0014_lean";
     15 "0015_lines";
     16 "0016_objects";
+    17 "0017_rhythm";
     18 "0018_audit";
 };
 

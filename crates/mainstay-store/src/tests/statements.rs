@@ -40,6 +40,8 @@ pub(super) fn common() -> Vec<Statement> {
         ("schemas", crate::intake::schemas::queries::ALL),
         ("drift", crate::intake::drift::queries::ALL),
         ("objects", crate::intake::objects::queries::ALL),
+        ("rhythm", crate::intake::rhythm::queries::ALL),
+        ("expected events", crate::intake::expect::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
         ("lines", crate::jobs::lines::ALL),
         ("leases", crate::lease::ALL),
@@ -119,6 +121,11 @@ fn lists() -> Vec<Statement> {
         "tallies",
         Reach::Tenant,
         crate::intake::events::tally(tenant, &events),
+    );
+    add(
+        "counts of events",
+        Reach::System,
+        crate::intake::rhythm::count(&[tenant, tenant], Timestamp::EPOCH, Timestamp::EPOCH, 10),
     );
     use crate::intake::{expire, receipts};
     add(

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use mainstay_domain::{
     BindingId, EndpointId, SchemaId, SecretId, SourceId, TenantId,
     intake::{
@@ -18,6 +19,7 @@ use mainstay_domain::{
 };
 
 use super::{
+    expect::{OBSERVE, Watched},
     filter::Filter,
     schema::{Checked, Schema},
     scheme::{Accepted, prepare},
@@ -53,6 +55,8 @@ pub(crate) struct Door {
     rules: Vec<Rule>,
     /// The most exact first.
     schemas: Vec<Expected>,
+    /// What must come after what, as far as this door's events are in it, with the queue of their jobs.
+    watched: Option<(Vec<Watched>, QueueNumber)>,
 }
 
 /// What events of some types are expected to look like.
@@ -80,7 +84,8 @@ pub(crate) enum RuleFilter {
 
 /// A job that a binding asks for.
 pub(crate) struct Wanted<'a> {
-    pub(crate) binding: BindingId,
+    /// None where it is no binding's: a rule of expected events asks.
+    pub(crate) binding: Option<BindingId>,
     pub(crate) kind: &'a str,
     pub(crate) endpoint: Option<EndpointId>,
     pub(crate) queue: QueueNumber,
@@ -88,6 +93,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) filter: Option<&'a RuleFilter>,
     /// The order that the job keeps with others.
     pub(crate) ordering: Option<&'a Ordering>,
+    /// What the job carries beside the event.
+    pub(crate) payload: Option<Bytes>,
 }
 
 /// The queues of built-in job kinds.
@@ -133,10 +140,14 @@ impl Doors {
             filters,
             schemas,
         };
+        let mut watched = watched(&config.sources);
         for source in config.sources {
+            let watched = watched
+                .remove(&source.id)
+                .zip(builtin.get(OBSERVE).copied());
             let rules = rules.remove(&source.id).unwrap_or_default();
             let expected = expected.remove(&source.id).unwrap_or_default();
-            match Door::new(source, rules, expected) {
+            match Door::new(source, rules, expected, watched) {
                 Ok(door) if door.scheme.is_none() => doors.own = Some(Arc::new(door)),
                 Ok(door) => drop(
                     doors
@@ -162,6 +173,11 @@ impl Doors {
             .values()
             .find(|door| door.source.id == id)
             .cloned()
+    }
+
+    /// All doors that requests can come in by.
+    pub(crate) fn all(&self) -> Vec<Arc<Door>> {
+        self.by_name.values().cloned().collect()
     }
 
     /// The other doors of this source's tenant, by name, at most so many. Our own events' is none of them.
@@ -198,6 +214,33 @@ impl Doors {
     pub(crate) fn endpoint(&self, id: EndpointId) -> Option<Arc<Endpoint>> {
         self.endpoints.get(&id).cloned()
     }
+}
+
+/// What the rules of all sources ask of each source's events: what must come may come in by another source of the tenant.
+fn watched(sources: &[Source]) -> HashMap<SourceId, Vec<Watched>> {
+    let mut watched: HashMap<SourceId, Vec<Watched>> = HashMap::new();
+    for source in sources {
+        let settings: SourceSettings = serde_json::from_str(&source.settings).unwrap_or_default();
+        // Written by a newer program: what it says is not watched by this one.
+        for rule in settings.expect_rules().unwrap_or_default() {
+            let other = sources.iter().find(|other| match &rule.expect.source {
+                Some(name) => other.name == *name && other.tenant == source.tenant,
+                None => other.id == source.id,
+            });
+            let Some(other) = other else {
+                tracing::warn!(
+                    source = source.name,
+                    rule = rule.name,
+                    "no source of the tenant has the name that a rule of expected events names"
+                );
+                continue;
+            };
+            let (after, then) = Watched::sides(source.id, &rule);
+            watched.entry(source.id).or_default().push(after);
+            watched.entry(other.id).or_default().push(then);
+        }
+    }
+    watched
 }
 
 impl Rule {
@@ -272,6 +315,7 @@ impl Door {
         source: Source,
         rules: Vec<Rule>,
         mut schemas: Vec<Expected>,
+        watched: Option<(Vec<Watched>, QueueNumber)>,
     ) -> Result<Self, (String, String)> {
         schemas.sort_by_key(|one| {
             let prefix = one.is.types.ends_with('*');
@@ -295,6 +339,7 @@ impl Door {
             tenants: rule.map(Finder::new),
             rules,
             schemas,
+            watched,
         })
     }
 
@@ -348,12 +393,28 @@ impl Door {
             })
             .filter(move |rule| rule.binding.matches(kind))
             .map(|rule| Wanted {
-                binding: rule.binding.id,
+                binding: Some(rule.binding.id),
                 kind: &rule.kind,
                 endpoint: rule.endpoint,
                 queue: rule.queue,
                 filter: rule.filter.as_ref(),
                 ordering: rule.binding.ordering.as_ref(),
+                payload: None,
             })
+            .chain(self.observed(kind))
+    }
+
+    /// The job that rules of expected events ask for. Costs nothing where there is no rule.
+    fn observed(&self, kind: &str) -> Option<Wanted<'_>> {
+        let (watched, queue) = self.watched.as_ref()?;
+        Some(Wanted {
+            binding: None,
+            kind: OBSERVE,
+            endpoint: None,
+            queue: *queue,
+            filter: None,
+            ordering: None,
+            payload: Some(Watched::payload(watched, kind)?),
+        })
     }
 }

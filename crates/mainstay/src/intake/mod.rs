@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, SecretId, SourceId, Store,
-    StoreError, StoreExt, StoreResult, TenantId, Timestamp,
+    BindingId, Clock, EndpointId, EventId, JobId, Random, ReceiptId, Scope, SecretId, SourceId,
+    Store, StoreError, StoreExt, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, NewEvent, NewReceipt, Verdict,
         certificates::{CertificateError, Certificates},
@@ -33,6 +33,7 @@ mod blob;
 mod diagnose;
 mod doors;
 pub(crate) mod drift;
+pub mod expect;
 mod filter;
 mod filtered;
 mod noted;
@@ -42,6 +43,7 @@ mod refused;
 mod refusing;
 pub mod replay;
 pub mod reverify;
+pub mod rhythm;
 mod schema;
 mod scheme;
 pub mod spool;
@@ -504,8 +506,8 @@ impl Intake {
             Some(RuleFilter::Unreadable) => Filtered::Failed(String::new()),
         };
         if let Filtered::Failed(_) = said {
-            self.samples
-                .count(Series::FilterFailed, wanted.binding.uuid(), 1);
+            let binding = wanted.binding.unwrap_or(BindingId::NIL);
+            self.samples.count(Series::FilterFailed, binding.uuid(), 1);
         }
         said == Filtered::Passed
     }
@@ -535,10 +537,10 @@ impl Intake {
                 band: BAND,
                 kind: wanted.kind.to_owned(),
                 event: Some(event),
-                binding: Some(wanted.binding),
+                binding: wanted.binding,
                 replay: None,
                 endpoint: wanted.endpoint,
-                payload: None,
+                payload: wanted.payload,
                 run_at: None,
                 retry: None,
                 order: wanted

@@ -2,6 +2,7 @@
 
 mod drift;
 mod engine;
+mod expect;
 mod filters;
 mod intake;
 mod objects;
@@ -10,6 +11,7 @@ mod paypal;
 mod quarantine;
 mod replay;
 mod reverify;
+mod rhythm;
 mod schemas;
 mod spool;
 mod tenants;

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use mainstay::{
     billing,
-    intake::{Answer, Beside, Inbound, Intake},
+    intake::{Answer, Beside, Inbound, Intake, expect},
     watch::Samples,
 };
 use mainstay_domain::{
@@ -281,12 +281,18 @@ async fn intake(
     certificates: &Arc<FakeCertificates>,
     beside: Beside,
 ) -> StoreResult<Arc<Intake>> {
-    let queue = store
+    let (queue, observed) = store
         .transact(SYSTEM, |tx| {
-            Box::pin(async move { tx.queue_ensure(billing::QUEUE).await })
+            Box::pin(async move {
+                let queue = tx.queue_ensure(billing::QUEUE).await?;
+                Ok((queue, tx.queue_ensure(expect::QUEUE).await?))
+            })
         })
         .await?;
-    let builtin = HashMap::from([(billing::RECORD.to_owned(), queue)]);
+    let builtin = HashMap::from([
+        (billing::RECORD.to_owned(), queue),
+        (expect::OBSERVE.to_owned(), observed),
+    ]);
     let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
     let (samples, certificates) = (Arc::new(Samples::default()), Arc::clone(certificates));
     Intake::start(store, clock, random, builtin, samples, certificates, beside).await

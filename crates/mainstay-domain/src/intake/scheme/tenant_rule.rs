@@ -81,6 +81,11 @@ fn in_payload(headers: &dyn Headers, payload: &[u8], pointer: &JsonPointer) -> O
         let mut fields = form::fields(payload).ok()?.into_iter();
         return fields.find(|(own, _)| own == name).map(|(_, value)| value);
     }
+    value_at(payload, pointer)
+}
+
+/// A string, or a whole number as it is written, that stands there in a JSON payload.
+pub(in crate::intake) fn value_at(payload: &[u8], pointer: &JsonPointer) -> Option<String> {
     let raw = pointer.find(json::text(payload).ok()?).ok()??;
     let digits = raw.get().strip_prefix('-').unwrap_or(raw.get());
     match json::string(raw) {

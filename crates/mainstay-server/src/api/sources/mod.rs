@@ -16,8 +16,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod drift;
+mod expected;
 mod links;
 mod reverify;
+mod rhythm;
 mod rules;
 pub(crate) mod schemas;
 mod secrets;
@@ -58,6 +60,11 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(links::source_waiting))
         .routes(routes!(drift::source_drift_list))
         .routes(routes!(drift::source_drift_acknowledge))
+        .routes(routes!(rhythm::source_rhythm_get))
+        .routes(routes!(rhythm::source_rhythm_signals))
+        .routes(routes!(expected::source_expected_list))
+        .routes(routes!(expected::source_expected_rules))
+        .routes(routes!(expected::source_expected_acknowledge))
         .routes(routes!(
             schemas::source_schema_list,
             schemas::source_schema_create

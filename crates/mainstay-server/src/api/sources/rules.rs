@@ -157,6 +157,60 @@ impl ObjectRule {
     }
 }
 
+/// After an event of one type one of another must come for the same object within a time.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectRule {
+    /// Unique in the source.
+    #[schema(pattern = "^[a-z0-9_-]{1,63}$")]
+    name: String,
+    /// What begins it: events of this source.
+    after: ExpectAfter,
+    /// What must come.
+    expect: ExpectThen,
+    /// Within how many seconds after the other was received.
+    #[schema(minimum = 1, maximum = 2678400)]
+    within_secs: i64,
+    /// How many seconds before the other it may have come already, since webhooks overtake each other.
+    #[serde(default = "before_secs")]
+    #[schema(minimum = 0, maximum = 86400)]
+    before_secs: i64,
+}
+
+fn before_secs() -> i64 {
+    600
+}
+
+/// The events that begin something.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectAfter {
+    /// One type exactly, `prefix.*` or `*`.
+    #[serde(rename = "type")]
+    #[schema(min_length = 1, max_length = 200)]
+    kind: String,
+    /// Where the object's key stands in the payload: a JSON pointer to a string or a whole number.
+    #[schema(min_length = 1, max_length = 512, pattern = "^/")]
+    key: String,
+}
+
+/// The events that must come.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExpectThen {
+    /// The name of their source, which is of the same tenant; null: this one.
+    #[serde(default)]
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    source: Option<String>,
+    /// One type exactly, `prefix.*` or `*`.
+    #[serde(rename = "type")]
+    #[schema(min_length = 1, max_length = 200)]
+    kind: String,
+    /// Where the same key stands in their payload.
+    #[schema(min_length = 1, max_length = 512, pattern = "^/")]
+    key: String,
+}
+
 /// How a signature is written.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -11,7 +11,7 @@ use mainstay_domain::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::rules::{BearerRule, EventRule, HmacRule, ObjectRule, TenantRule};
+use super::rules::{BearerRule, EventRule, ExpectRule, HmacRule, ObjectRule, TenantRule};
 use crate::{
     stats::{Counted, Figures},
     time::Time,
@@ -144,6 +144,9 @@ pub(crate) struct SettingsView {
     /// Where the ids of objects stand in events, for timelines; null: where those of the scheme do.
     #[schema(value_type = Option<Vec<ObjectRule>>, max_items = 32)]
     objects: Option<serde_json::Value>,
+    /// What must come after what.
+    #[schema(value_type = Vec<ExpectRule>, max_items = 20)]
+    expect: Vec<serde_json::Value>,
 }
 
 impl Default for SettingsView {
@@ -159,6 +162,7 @@ impl Default for SettingsView {
             answer: None,
             tenant: None,
             objects: None,
+            expect: Vec::new(),
         }
     }
 }
@@ -200,6 +204,7 @@ impl SettingsView {
             }),
             tenant: settings.tenant,
             objects: settings.objects,
+            expect: settings.expect,
         }
     }
 
@@ -215,6 +220,7 @@ impl SettingsView {
             verify_token,
             tenant: self.tenant,
             objects: self.objects,
+            expect: self.expect,
             answer: self.answer.map(|answer| AnswerSettings {
                 status: answer.status,
                 content_type: answer.content_type,

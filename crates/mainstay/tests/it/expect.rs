@@ -1,0 +1,289 @@
+//! Expected events: what must come after something is waited for, in whatever order it comes, and found missing once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mainstay::{
+    Mainstay, Parts,
+    clean::Retention,
+    intake::{Intake, expect::MISSING},
+};
+use mainstay_domain::{
+    Clock, Scope, StoreExt,
+    intake::{
+        expect::{ExpectState, ExpectTally, Expectation},
+        quarantine::Bounds,
+    },
+    jobs::http_out::{HttpOut, OutAnswer, OutError, OutRequest},
+};
+use mainstay_testkit::on_both;
+use serde_json::json;
+
+use crate::world::{SECRET, World};
+
+const SYSTEM: Scope = Scope::System("tests");
+const MINUTE_MS: i64 = 60_000;
+
+/// Nothing is sent in these tests.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl HttpOut for Nowhere {
+    async fn post(&self, _: OutRequest) -> Result<OutAnswer, OutError> {
+        Ok(OutAnswer {
+            status: 200,
+            headers: Vec::new(),
+            excerpt: Bytes::new(),
+        })
+    }
+}
+
+/// After `checkout.completed` an `invoice.paid` of the same customer must come within half an hour.
+async fn rule(world: &World) {
+    let settings = json!({ "expect": [{
+        "name": "paid",
+        "after": { "type": "checkout.completed", "key": "/data/customer" },
+        "expect": { "type": "invoice.*", "key": "/data/payer" },
+        "within_secs": 1_800,
+        "before_secs": 300,
+    }]});
+    set(world, settings).await;
+}
+
+async fn set(world: &World, settings: serde_json::Value) {
+    let id = world.source;
+    let changed = world.store.transact(SYSTEM, move |tx| {
+        let settings = settings.clone();
+        Box::pin(async move {
+            let mut source = tx.source_get(id).await?.expect("it is there");
+            source.settings = settings.to_string();
+            tx.source_update(&source).await
+        })
+    });
+    changed.await.expect("it is changed");
+    world.intake.refresh().await.expect("it looks again");
+}
+
+async fn node(world: &World) -> Mainstay {
+    let node = Mainstay::start(Parts {
+        store: Arc::clone(&world.store),
+        clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
+        random: Arc::clone(&world.random) as Arc<_>,
+        http_out: Arc::new(Nowhere),
+        certificates: Arc::clone(&world.certificates) as Arc<_>,
+        retention: Retention::default(),
+        quarantine: Bounds::default(),
+        spool: None,
+    });
+    node.await.expect("it starts")
+}
+
+async fn send(world: &World, id: &str, kind: &str, data: serde_json::Value) {
+    world.clock.advance_ms(1);
+    let body = json!({ "id": id, "object": "event", "type": kind, "created": world.clock.now().secs(), "data": data });
+    let answer = world.accept(world.signed(&body.to_string(), SECRET)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+async fn begun(world: &World, id: &str, customer: &str) {
+    send(
+        world,
+        id,
+        "checkout.completed",
+        json!({ "customer": customer }),
+    )
+    .await;
+}
+
+async fn paid(world: &World, id: &str, customer: &str) {
+    send(world, id, "invoice.paid", json!({ "payer": customer })).await;
+}
+
+/// Waits until every job has ended: what runs them tells when something changes.
+async fn done(world: &World, node: &Mainstay) {
+    let mut live = node.samples.subscribe();
+    let open = "SELECT count(*) FROM job AS j WHERE NOT EXISTS (
+        SELECT 1 FROM attempt AS a WHERE a.job_id = j.id)";
+    while world.count(open).await > 0 {
+        let _ = live.recv().await;
+    }
+}
+
+async fn list(world: &World, state: ExpectState) -> Vec<Expectation> {
+    let source = world.source;
+    let listed = world.store.read(Scope::Tenant(world.tenant), move |tx| {
+        Box::pin(async move { tx.expect_list(source, state, None, 100).await })
+    });
+    listed.await.expect("they are listed")
+}
+
+async fn tally(world: &World) -> ExpectTally {
+    let source = world.source;
+    let read = world.store.read(SYSTEM, move |tx| {
+        Box::pin(async move { tx.expect_tallies(source).await })
+    });
+    let mut tallies = read.await.expect("they are read");
+    tallies.pop().unwrap_or_default()
+}
+
+async fn look(intake: &Arc<Intake>) -> usize {
+    intake.expect_look(true).await.expect("it looks")
+}
+
+async fn told(world: &World) -> i64 {
+    world
+        .count(&format!(
+            "SELECT count(*) FROM event WHERE kind = '{MISSING}'"
+        ))
+        .await
+}
+
+on_both!(
+    what_comes_in_time_is_counted_and_what_does_not_is_listed_and_told_once,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        let node = node(&world).await;
+        begun(&world, "evt_1", "ada").await;
+        begun(&world, "evt_2", "bob").await;
+        world.clock.advance_ms(10 * MINUTE_MS);
+        paid(&world, "evt_3", "ada").await;
+        done(&world, &node).await;
+        assert_eq!(list(&world, ExpectState::Waiting).await.len(), 1);
+        // As another node would look at the same time: nobody finds it twice.
+        node.stop().await;
+        assert_eq!(look(&world.intake).await, 0, "there is time yet");
+        world.clock.advance_ms(21 * MINUTE_MS);
+        let other = world.another_intake(&db.second().await).await;
+        assert_eq!(look(&world.intake).await + look(&other).await, 1);
+        let missing = list(&world, ExpectState::Missing).await;
+        let [one] = &missing[..] else {
+            panic!("{missing:?}");
+        };
+        assert_eq!((&*one.object, &*one.wanted), ("bob", "invoice.*"));
+        assert_eq!(look(&world.intake).await, 0);
+        assert_eq!(told(&world).await, 1);
+        let tally = tally(&world).await;
+        assert_eq!((tally.fulfilled, tally.missed, tally.pending), (1, 1, 1));
+    }
+);
+
+on_both!(
+    what_overtakes_what_it_must_follow_counts_as_far_as_the_rule_looks_back,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        let node = node(&world).await;
+        paid(&world, "evt_1", "ada").await;
+        paid(&world, "evt_2", "bob").await;
+        done(&world, &node).await;
+        world.clock.advance_ms(2 * MINUTE_MS);
+        begun(&world, "evt_3", "ada").await;
+        done(&world, &node).await;
+        world.clock.advance_ms(10 * MINUTE_MS);
+        begun(&world, "evt_4", "bob").await;
+        done(&world, &node).await;
+        let waiting = list(&world, ExpectState::Waiting).await;
+        let objects: Vec<&str> = waiting.iter().map(|one| one.object.as_str()).collect();
+        assert_eq!(objects, ["bob"]);
+        node.stop().await;
+    }
+);
+
+on_both!(
+    what_is_missing_and_comes_late_is_missing_no_more,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        begun(&world, "evt_1", "ada").await;
+        let node = node(&world).await;
+        done(&world, &node).await;
+        world.clock.advance_ms(31 * MINUTE_MS);
+        // The node looks as well: whoever it is, it is found.
+        look(&world.intake).await;
+        assert_eq!(list(&world, ExpectState::Missing).await.len(), 1);
+        paid(&world, "evt_2", "ada").await;
+        done(&world, &node).await;
+        assert_eq!(list(&world, ExpectState::MissingAll).await, []);
+        let tally = tally(&world).await;
+        assert_eq!((tally.late, tally.missed, tally.pending), (1, 1, 0));
+        node.stop().await;
+    }
+);
+
+on_both!(
+    what_is_missing_can_be_acknowledged_and_a_rule_that_is_gone_waits_for_nothing,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        begun(&world, "evt_1", "ada").await;
+        let node = node(&world).await;
+        done(&world, &node).await;
+        node.stop().await;
+        world.clock.advance_ms(31 * MINUTE_MS);
+        assert_eq!(look(&world.intake).await, 1);
+        let (source, now) = (world.source, world.clock.now());
+        let seen = world
+            .store
+            .transact(Scope::Tenant(world.tenant), move |tx| {
+                Box::pin(async move { tx.expect_acknowledge(source, &[], now, "ada").await })
+            });
+        assert_eq!(seen.await.expect("it is seen"), 1);
+        assert_eq!(list(&world, ExpectState::Missing).await, []);
+        assert_eq!(list(&world, ExpectState::MissingAll).await.len(), 1);
+        begun(&world, "evt_2", "bob").await;
+        let node = self::node(&world).await;
+        done(&world, &node).await;
+        node.stop().await;
+        set(&world, json!({})).await;
+        world.clock.advance_ms(31 * MINUTE_MS);
+        assert_eq!(look(&world.intake).await, 0);
+        assert_eq!(list(&world, ExpectState::Waiting).await, []);
+        assert_eq!(told(&world).await, 1);
+    }
+);
+
+on_both!(
+    events_that_no_rule_is_about_make_no_job_and_an_event_without_the_key_begins_nothing,
+    |db| async {
+        let world = World::new(db.store()).await;
+        paid(&world, "evt_1", "ada").await;
+        assert_eq!(world.count("SELECT count(*) FROM job").await, 0);
+        rule(&world).await;
+        send(&world, "evt_2", "other.type", json!({ "customer": "ada" })).await;
+        assert_eq!(world.count("SELECT count(*) FROM job").await, 0);
+        send(
+            &world,
+            "evt_3",
+            "checkout.completed",
+            json!({ "customer": null }),
+        )
+        .await;
+        let node = node(&world).await;
+        done(&world, &node).await;
+        assert_eq!(list(&world, ExpectState::Waiting).await, []);
+        node.stop().await;
+    }
+);
+
+on_both!(
+    what_was_kept_in_case_it_came_first_goes_when_its_time_is_over,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        let node = node(&world).await;
+        paid(&world, "evt_1", "ada").await;
+        done(&world, &node).await;
+        node.stop().await;
+        let marks = "SELECT count(*) FROM expectation_met";
+        assert_eq!(world.count(marks).await, 1);
+        world.clock.advance_ms(2 * 60 * MINUTE_MS);
+        let now = world.clock.now();
+        let expired = world.store.transact(SYSTEM, move |tx| {
+            Box::pin(async move { tx.expect_expire(now, now, 100).await })
+        });
+        assert_eq!(expired.await.expect("they go"), 1);
+        assert_eq!(world.count(marks).await, 0);
+        assert_eq!(world.count("SELECT marks FROM expectation_tally").await, 0);
+    }
+);
