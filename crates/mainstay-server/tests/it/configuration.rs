@@ -54,8 +54,8 @@ bindings:
     endpoint: app
   - source: pay
     type_pattern: invoice.*, charge.refunded
-    endpoint: books
     ordering: { key: /data/object/customer, fallback: /data/object/id }
+    endpoint: books
   - name: money in
     source: pay
     type_pattern: '*'

@@ -790,7 +790,7 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let world = World::make_whole(&owner, "a").await;
+        let world = World::make(&owner, "a").await;
         let event = owner.get(&format!("/v1/events/{}", world.event)).await.ok();
         assert_eq!(event["type"], "order.made");
         assert_eq!(event["status"], "error");
