@@ -722,6 +722,8 @@ export interface paths {
         /**
          * List lines, newest first
          * @description A line is there as long as one of its jobs has not ended, or parks it.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["line_list"];
         put?: never;
@@ -739,7 +741,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show a line with the jobs that wait in it */
+        /**
+         * Show a line with the jobs that wait in it
+         * @description Takes the role `viewer`.
+         */
         get: operations["line_get"];
         put?: never;
         post?: never;
@@ -761,6 +766,8 @@ export interface paths {
         /**
          * Let a parked line go on
          * @description Its next job runs; the dead letter that parked it stays one.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["line_release"];
         delete?: never;
@@ -1096,6 +1103,8 @@ export interface paths {
         /**
          * List expected events that did not come, newest first
          * @description By the rules in the source's `settings.expect`. One that comes late is listed no more.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["source_expected_list"];
         put?: never;
@@ -1115,7 +1124,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Acknowledge expected events that did not come */
+        /**
+         * Acknowledge expected events that did not come
+         * @description Takes the role `operator`.
+         */
         post: operations["source_expected_acknowledge"];
         delete?: never;
         options?: never;
@@ -1130,7 +1142,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show what became of a source's expected events */
+        /**
+         * Show what became of a source's expected events
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_expected_rules"];
         put?: never;
         post?: never;
@@ -1196,7 +1211,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show where the ids of objects stand in a source's events */
+        /**
+         * Show where the ids of objects stand in a source's events
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_objects"];
         put?: never;
         post?: never;
@@ -1239,6 +1257,8 @@ export interface paths {
         /**
          * Show the rhythm of a source
          * @description How many events of each type came, and how many were to be expected at these hours of the week.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["source_rhythm_get"];
         put?: never;
@@ -1256,7 +1276,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List when a source was silent or brought too much, newest first */
+        /**
+         * List when a source was silent or brought too much, newest first
+         * @description Takes the role `viewer`.
+         */
         get: operations["source_rhythm_signals"];
         put?: never;
         post?: never;
@@ -1490,6 +1513,8 @@ export interface paths {
          * @description Every event that the id stands in, each with its requests, findings, replays, jobs, attempts and dead letters. Where ids
          *     stand is said by the rules of the events' sources (`settings.objects`); events are indexed in the background, within
          *     about a second.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["timeline_get"];
         put?: never;
@@ -10236,7 +10261,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {
@@ -13201,7 +13226,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`. Writes whose answer shows a secret are not remembered. */
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
                 "Idempotency-Key"?: string;
             };
             path: {

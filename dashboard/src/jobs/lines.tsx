@@ -15,7 +15,7 @@ import ui from "../ui/ui.module.css";
 export function ParkedLines({ endpoint }: { endpoint: { id: string; name: string } }) {
   const queryClient = useQueryClient();
   const say = useToast();
-  const canWrite = useCanWrite();
+  const canWrite = useCanWrite("operator");
   const lines = useQuery(queries.parkedLines(endpoint.id));
   const [passing, setPassing] = useState<Line | null>(null);
   const parked = lines.data?.items ?? [];
