@@ -541,16 +541,13 @@ async fn jobs(
 }
 
 fn tried(attempt: &Attempt, job: &str) -> TimelineStep {
-    let mut text = format!("attempt {}", attempt.attempt);
-    if let Some(status) = attempt.status {
-        text.push_str(&format!(", HTTP {status}"));
-    }
-    if let Some(error) = &attempt.error {
-        text.push_str(&format!(": {error}"));
-    }
-    if let Some(by) = &attempt.by {
-        text.push_str(&format!(", by {by}"));
-    }
+    let parts = [
+        Some(format!("attempt {}", attempt.attempt)),
+        attempt.status.map(|status| format!(", HTTP {status}")),
+        attempt.error.as_ref().map(|error| format!(": {error}")),
+        attempt.by.as_ref().map(|by| format!(", by {by}")),
+    ];
+    let text: String = parts.into_iter().flatten().collect();
     TimelineStep {
         at: attempt.started_at.into(),
         what: StepName::Attempt,

@@ -73,11 +73,11 @@ on_both_servers!(
             .get(&format!("{path}&order=oldest&limit=1"))
             .await
             .ok();
-        assert_eq!(ids(&oldest), [first.clone()]);
+        assert_eq!(ids(&oldest), [&*first]);
         let cursor = text(&oldest, "/next_cursor");
         let rest = format!("{path}&order=oldest&limit=1&cursor={cursor}");
         let rest = owner.get(&rest).await.ok();
-        assert_eq!(ids(&rest), [second.clone()]);
+        assert_eq!(ids(&rest), [&*second]);
         assert_eq!(rest["next_cursor"], Value::Null);
         assert_eq!(rest["related"], json!([]));
         // By the event's own id, and in the search of events.
@@ -85,10 +85,10 @@ on_both_servers!(
             .get(&format!("/v1/timeline?object={first}"))
             .await
             .ok();
-        assert_eq!(ids(&own), [first.clone()]);
+        assert_eq!(ids(&own), [&*first]);
         for query in ["q=ord/1", "object=ord/1"] {
             let found = owner.get(&format!("/v1/events?{query}")).await.ok();
-            assert_eq!(ids(&found), [first.clone()], "{query}");
+            assert_eq!(ids(&found), [&*first], "{query}");
         }
         let shown = owner.get(&format!("/v1/events/{first}")).await.ok();
         assert_eq!(shown["objects"][1]["id"], "cus 1");
@@ -116,10 +116,10 @@ on_both_servers!(
         let all = "/v1/timeline?object=ord_1";
         owner.until(all, |found| ids(found).len() == 2).await;
         let bound = format!("{all}&tenant={}", world.tenant);
-        assert_eq!(ids(&owner.get(&bound).await.ok()), [event.clone()]);
+        assert_eq!(ids(&owner.get(&bound).await.ok()), [&*event]);
         let key = json!({ "name": "acme", "role": "viewer", "tenant_id": world.tenant });
         let own = owner.key(key).await;
-        assert_eq!(ids(&own.get(all).await.ok()), [event.clone()]);
+        assert_eq!(ids(&own.get(all).await.ok()), [&*event]);
         let rules = format!("/v1/sources/{}/objects", world.source);
         let shown = owner.get(&rules).await.ok();
         assert_eq!(shown["own"], false);

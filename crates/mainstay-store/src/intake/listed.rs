@@ -115,7 +115,7 @@ impl SqlTx<'_> {
                 };
                 let built = page(tenant, &newest, limit);
                 events.extend(self.events_rows(tenant, built).await?);
-                events.sort_by(|a, b| b.id.cmp(&a.id));
+                events.sort_by_key(|event| std::cmp::Reverse(event.id));
                 events.dedup_by_key(|event| event.id);
                 events.truncate(usize::try_from(limit).unwrap_or_default());
             }

@@ -111,8 +111,10 @@ impl Place {
     }
 }
 
+/// What a line is known by: whose it is, its queue, its key.
+type LineKey<'a> = (TenantId, QueueNumber, &'a str);
 /// A line and the jobs that join it, in their order.
-type Joining<'a> = BTreeMap<(TenantId, QueueNumber, &'a str), Vec<&'a NewJob>>;
+type Joining<'a> = BTreeMap<LineKey<'a>, Vec<&'a NewJob>>;
 /// What makes a job the same as another: event, binding and replay.
 type Same = (Uuid, Uuid, Uuid);
 
@@ -171,7 +173,7 @@ impl SqlTx<'_> {
 
     async fn lines_join_some(
         &mut self,
-        joining: &[((TenantId, QueueNumber, &str), Vec<&NewJob>)],
+        joining: &[(LineKey<'_>, Vec<&NewJob>)],
     ) -> StoreResult<i64> {
         let built = lines_insert(joining.iter().map(|(line, jobs)| (line, &jobs[..])));
         let rows = self.built(built).await?;
@@ -507,7 +509,7 @@ fn same(job: &NewJob) -> Option<Same> {
 
 /// Adds to each line as many places as jobs join it, and makes those that are not there.
 pub(crate) fn lines_insert<'a>(
-    joining: impl Iterator<Item = (&'a (TenantId, QueueNumber, &'a str), &'a [&'a NewJob])>,
+    joining: impl Iterator<Item = (&'a LineKey<'a>, &'a [&'a NewJob])>,
 ) -> Built {
     let mut built = Built::new(
         "INSERT INTO line (tenant_id, id, queue, key, head_id, last, waiting, since) VALUES",

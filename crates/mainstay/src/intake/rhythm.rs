@@ -122,7 +122,7 @@ impl Rhythms {
             return self.begin(None, now, 0).await;
         };
         let away = now.ms_since(clock.seen_at);
-        if away > BREAK_MS || away < -BACK_MS_MAX {
+        if !(-BACK_MS_MAX..=BREAK_MS).contains(&away) {
             return self.begin(Some(clock), now, away.max(0)).await;
         }
         let until = minute(now.minus_ms(SETTLE_MS));
