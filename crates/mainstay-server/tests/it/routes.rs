@@ -640,7 +640,9 @@ fn sees_nothing(operation: &Operation, answer: &Answer, other: &World) {
 async fn names_the_other(operation: &Operation, bound: &Caller, own: &World, other: &World) {
     if operation.query.contains("tenant") {
         for asked in [other.tenant.as_str(), "other", "nobody-s"] {
-            let path = format!("{}?tenant={asked}", operation.path_in(own, ""));
+            let path = operation.path_in(own, "");
+            let sign = if path.contains('?') { '&' } else { '?' };
+            let path = format!("{path}{sign}tenant={asked}");
             let answer = operation.call_with(bound, &path, None).await;
             assert_eq!(
                 answer.problem(),
