@@ -345,7 +345,8 @@ CREATE TRIGGER binding_update_by_hand AFTER UPDATE ON binding BEGIN
         iif(OLD.builtin IS NOT NEW.builtin, ',"builtin"', '') ||
         iif(OLD.enabled IS NOT NEW.enabled, ',"enabled"', '') ||
         iif(OLD.created_at IS NOT NEW.created_at, ',"created_at"', '') ||
-        iif(OLD.filter IS NOT NEW.filter, ',"filter"', ''), 2) || ']')), NEW.tenant_id);
+        iif(OLD.filter IS NOT NEW.filter, ',"filter"', '') ||
+        iif(OLD.ordering IS NOT NEW.ordering, ',"ordering"', ''), 2) || ']')), NEW.tenant_id);
 END;
 
 CREATE TRIGGER binding_delete_by_hand AFTER DELETE ON binding BEGIN

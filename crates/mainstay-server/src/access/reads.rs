@@ -112,15 +112,16 @@ impl Reads {
         }
         // Whoever has the turn writes for all who wait. It goes on when the caller goes away: others wait for it too.
         let turn = Arc::clone(&self.turn).lock_owned().await;
-        let batch: Vec<Waiting> = {
-            let mut waiting = lock(&self.waiting);
-            let count = waiting.len().min(limits::READS_AT_ONCE);
-            waiting.drain(..count).collect()
-        };
+        let batch = self.next();
         if !batch.is_empty() {
             let app = Arc::clone(app);
             tokio::spawn(async move {
-                app.reads.write(&app, batch).await;
+                let mut batch = batch;
+                // To the end: of those who waited, the last may have gone away, and nobody would come for the rest.
+                while !batch.is_empty() {
+                    app.reads.write(&app, batch).await;
+                    batch = app.reads.next();
+                }
                 drop(turn);
             });
         }
@@ -129,6 +130,12 @@ impl Reads {
             // The process ends.
             Err(_) => Err(StoreError::Unavailable("nobody wrote the entry".into()).into()),
         }
+    }
+
+    fn next(&self) -> Vec<Waiting> {
+        let mut waiting = lock(&self.waiting);
+        let count = waiting.len().min(limits::READS_AT_ONCE);
+        waiting.drain(..count).collect()
     }
 
     async fn write(&self, app: &App, batch: Vec<Waiting>) {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     sql::Row,
-    tx::SqlTx,
+    tx::{Dialect, SqlTx},
     verbs::{bounded, values},
 };
 
@@ -134,6 +134,9 @@ impl SqlTx<'_> {
         (tenant, source): (TenantId, SourceId),
         rule: &str,
     ) -> StoreResult<(i64, i64)> {
+        if let Dialect::Postgres(conn) = &self.conn {
+            conn.tallies_lock().await?;
+        }
         let params = values![tenant, source, rule];
         let read = |row: &Row| Ok((row.get(0)?, row.get(1)?));
         let known = self.first(&q::EXPECT_TALLY_ENSURE, params, read).await?;

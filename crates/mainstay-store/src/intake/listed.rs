@@ -4,8 +4,10 @@
 //! The index of objects leads to them, type by type in the order of time, however rare they are among all events. It is
 //! made in the background: what came since is looked for in the events themselves, which is little while it keeps up.
 
+use std::time::Instant;
+
 use mainstay_domain::{
-    EventId, ReceiptId, SourceId, StoreResult, TenantId, Timestamp,
+    EventId, ReceiptId, SourceId, StoreError, StoreResult, TenantId, Timestamp,
     intake::{
         Event, EventFilter,
         objects::{MentionFilter, ObjectsTx},
@@ -22,7 +24,7 @@ use crate::{
     built::Built,
     sql::Row,
     tx::SqlTx,
-    verbs::{bounded, id_floor, values},
+    verbs::{LOOK_MAX, bounded, id_floor, values},
 };
 
 /// Types that a list goes through one by one; of a source or tenant with more, events are looked at themselves.
@@ -247,7 +249,12 @@ impl SqlTx<'_> {
             before: newest.min(tail),
         };
         let mut found = rows.len();
+        let begin = Instant::now();
         while found < enough {
+            // Each statement has its time, and so have all of them together.
+            if begin.elapsed() > LOOK_MAX {
+                return Err(StoreError::Timeout);
+            }
             let ids = self
                 .kinds_ids(tenant, Some(source), &kinds, span, REQUESTS_STEP)
                 .await?;

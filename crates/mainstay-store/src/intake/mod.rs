@@ -134,16 +134,15 @@ impl IntakeTx for SqlTx<'_> {
         arrivals: &[Arrival],
     ) -> StoreResult<Vec<Vec<Appended>>> {
         self.system()?;
-        let appended = match &mut self.conn {
+        let (appended, made) = match &mut self.conn {
             Dialect::Sqlite(conn) => conn.event_append(config_version, arrivals)?,
             Dialect::Postgres(conn) => conn.event_append(config_version, arrivals).await?,
         };
-        // After everything else, so that whoever waits for a line holds nothing that others take before theirs.
+        // After everything else, so that whoever waits for a line holds nothing that others take before theirs. What
+        // was there before, from the same request once more, has its jobs.
         let events = arrivals.iter().flat_map(|arrival| &arrival.events);
-        let new = events
-            .zip(appended.iter().flatten())
-            .filter(|(event, appended)| **appended == Appended::New(event.id));
-        let jobs = new.flat_map(|(event, _)| &event.jobs);
+        let new = events.filter(|event| made.contains(&event.id));
+        let jobs = new.flat_map(|event| &event.jobs);
         let ordered: Vec<&NewJob> = jobs.filter(|job| job.order.is_some()).collect();
         if !ordered.is_empty() {
             self.lines_join(ordered.into_iter()).await?;

@@ -86,9 +86,12 @@ pub(crate) mod queries {
         OBJECT_SOURCE_PUT: Tenant = "
             INSERT INTO object_source (tenant_id, source_id, rules, walk) VALUES ($1, $2, $3, $4)
             ON CONFLICT (tenant_id, source_id) DO UPDATE SET rules = excluded.rules, walk = excluded.walk";
+        /// For a progress bar: of many, not all.
         OBJECT_COUNT: System = "
             SELECT CAST(coalesce(sum(one.count), 0) AS bigint) FROM (
-                SELECT (SELECT count(*) FROM object_event AS x WHERE x.tenant_id = t.id AND x.source_id = $1) AS count
+                SELECT (SELECT count(*) FROM (
+                    SELECT x.event_id FROM object_event AS x WHERE x.tenant_id = t.id AND x.source_id = $1
+                    LIMIT 100000) AS few) AS count
                 FROM tenant AS t) AS one";
         OBJECT_WALK: Tenant = "
             SELECT x.kind, x.event_id FROM object_event AS x

@@ -78,27 +78,32 @@ impl SqlTx<'_> {
 
     pub(super) async fn letters_end(&mut self, attempts: &[Attempt]) -> StoreResult<i64> {
         let mut sorted: Vec<&Attempt> = attempts.iter().collect();
-        // In one order everywhere: two bulk actions wait for each other and never in a circle.
+        // In one order everywhere, first all letters and then the lines: two who do this wait for each other and never in
+        // a circle.
         sorted.sort_by_key(|attempt| (attempt.tenant, attempt.job));
-        let mut ended = 0;
+        let mut ended = Vec::with_capacity(sorted.len());
         for attempt in sorted {
             self.scope.admit(attempt.tenant)?;
             let letter = values![attempt.tenant, attempt.job, attempt.attempt - 1];
-            if !self.changed(&q::LETTER_END, letter).await? {
-                continue;
+            if self.changed(&q::LETTER_END, letter).await? {
+                let place = self.place(attempt.tenant, attempt.job).await?;
+                ended.push((attempt, place.filter(Place::is_ordered)));
             }
-            self.letter_end(attempt).await?;
-            ended += 1;
         }
-        Ok(ended)
+        ended.sort_by(|(a, at), (b, other)| {
+            let line = |place: &Option<Place>| place.as_ref().and_then(Place::line);
+            (a.tenant, line(at), a.job).cmp(&(b.tenant, line(other), b.job))
+        });
+        for (attempt, place) in &ended {
+            self.letter_end(attempt, place.as_ref()).await?;
+        }
+        Ok(ended.len() as i64)
     }
 
     /// The dead letter is off the list: it runs again, now or when its turn comes, or it has ended for good, and its
     /// line goes on.
-    async fn letter_end(&mut self, attempt: &Attempt) -> StoreResult<()> {
+    async fn letter_end(&mut self, attempt: &Attempt, ordered: Option<&Place>) -> StoreResult<()> {
         let taken = StoreError::Conflict { what: "attempt" };
-        let place = self.place(attempt.tenant, attempt.job).await?;
-        let ordered = place.filter(Place::is_ordered);
         if attempt.outcome != Outcome::Requeued {
             if !self.attempt_write(attempt).await? {
                 return Err(taken);
@@ -109,7 +114,7 @@ impl SqlTx<'_> {
             };
         }
         let waits = match ordered {
-            Some(place) => !self.line_return(attempt, &place).await?,
+            Some(place) => !self.line_return(attempt, place).await?,
             None => false,
         };
         let mut attempt = attempt.clone();

@@ -109,6 +109,11 @@ impl Place {
     pub(super) const fn is_ordered(&self) -> bool {
         self.order.is_some()
     }
+
+    /// Where its line stands in the order in which lines are locked.
+    pub(super) fn line(&self) -> Option<(QueueNumber, String)> {
+        Some((self.queue, self.order.as_ref()?.key.clone()))
+    }
 }
 
 /// What a line is known by: whose it is, its queue, its key.

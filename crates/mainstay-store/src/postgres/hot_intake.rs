@@ -29,6 +29,10 @@ use crate::intake::{
 /// committed that was matched with a configuration which was replaced before. In memory: nothing is written for it.
 const CONFIG_SHARED: &str = "SELECT pg_advisory_xact_lock_shared(7236276601850232673)";
 const CONFIG_ALONE: &str = "SELECT pg_advisory_xact_lock(7236276601850232673)";
+/// Held by whoever counts expected events: each counts several in an order of its own, and these would wait in a circle.
+/// A batch of them may take longer than others wait for a lock.
+const TALLIES_ALONE: &str = "
+    SELECT pg_advisory_xact_lock(7236276601850232674) FROM (SELECT set_config('lock_timeout', '30s', true)) AS longer";
 /// A statement of its own: its snapshot must be newer than the lock.
 const CONFIG_VERSION: &str = "SELECT version FROM config_version WHERE id = 1";
 /// What has not ended, and what has not begun.
@@ -74,6 +78,7 @@ const RECEIPT_INSERT: &str = "
 pub(crate) const TEXTS: &[&str] = &[
     CONFIG_SHARED,
     CONFIG_ALONE,
+    TALLIES_ALONE,
     CONFIG_VERSION,
     HORIZON,
     DEDUP_INSERT,
@@ -221,16 +226,22 @@ impl PgConn<'_> {
         })
     }
 
+    /// Holds up everybody else who counts expected events until the end of the transaction.
+    pub(crate) async fn tallies_lock(&self) -> StoreResult<()> {
+        self.rows(TALLIES_ALONE, &[]).await.map(|_| ())
+    }
+
     /// Holds up changes of the configuration until the end of the transaction.
     pub(crate) async fn config_share(&self) -> StoreResult<()> {
         self.rows(CONFIG_SHARED, &[]).await.map(|_| ())
     }
 
+    /// What became of each event, and which of those whose jobs keep an order are made now.
     pub(crate) async fn event_append(
         &self,
         config_version: i64,
         arrivals: &[Arrival],
-    ) -> StoreResult<Vec<Vec<Appended>>> {
+    ) -> StoreResult<(Vec<Vec<Appended>>, HashSet<EventId>)> {
         let mut batch = Batch::new(arrivals)?;
         // Once prepared, statements are sent in the order in which they stand below.
         for text in [
@@ -259,7 +270,10 @@ impl PgConn<'_> {
         .await?;
         self.waiting_insert(&batch.roots).await?;
         self.violations_insert(&batch.roots).await?;
-        Ok(appended)
+        let ordered = |root: &&Root<'_>| root.event.jobs.iter().any(|job| job.order.is_some());
+        let made = batch.roots.iter().filter(|root| root.is_new());
+        let made = made.filter(ordered).map(|root| root.event.id).collect();
+        Ok((appended, made))
     }
 
     /// What new events violate: rare, so one by one.

@@ -1,5 +1,7 @@
 //! Appending events on SQLite: the one writer decides row by row, with statements that stay prepared.
 
+use std::collections::HashSet;
+
 use mainstay_domain::{
     EventId, ReceiptId, StoreError, StoreResult,
     intake::{Appended, Arrival, NewEvent, NewReceipt, schemas::Violation},
@@ -54,11 +56,12 @@ pub(crate) const TEXTS: &[&str] = &[
 ];
 
 impl SqliteConn<'_> {
+    /// What became of each event, and which of those whose jobs keep an order are made now.
     pub(crate) fn event_append(
         &self,
         config_version: i64,
         arrivals: &[Arrival],
-    ) -> StoreResult<Vec<Vec<Appended>>> {
+    ) -> StoreResult<(Vec<Vec<Appended>>, HashSet<EventId>)> {
         let current: i64 = self
             .prepare_cached(CONFIG_VERSION)?
             .query_row([], |row| row.get(0))
@@ -67,10 +70,11 @@ impl SqliteConn<'_> {
             return Err(StoreError::ConfigChanged);
         }
         let mut append = Append::prepare(self, config_version)?;
-        arrivals
+        let appended: StoreResult<_> = arrivals
             .iter()
             .map(|arrival| append.arrival(arrival))
-            .collect()
+            .collect();
+        Ok((appended?, append.made))
     }
 }
 
@@ -84,6 +88,8 @@ struct Append<'c> {
     event: CachedStatement<'c>,
     receipt: CachedStatement<'c>,
     job: JobInsert<'c>,
+    /// The events whose jobs keep an order, and that were not there.
+    made: HashSet<EventId>,
 }
 
 /// A deduplication record that was there.
@@ -105,6 +111,7 @@ impl<'c> Append<'c> {
             event: conn.prepare_cached(EVENT_INSERT)?,
             receipt: conn.prepare_cached(RECEIPT_INSERT)?,
             job: JobInsert::prepare(conn)?,
+            made: HashSet::new(),
         })
     }
 
@@ -125,8 +132,11 @@ impl<'c> Append<'c> {
                 false => self.waiting(event, &arrival.receipt)?,
             }
             // Those that keep an order are inserted with their lines.
-            for job in event.jobs.iter().filter(|job| job.order.is_none()) {
-                self.job.insert(job)?;
+            for job in &event.jobs {
+                match job.order {
+                    None => self.job.insert(job).map(drop)?,
+                    Some(_) => drop(self.made.insert(event.id)),
+                }
             }
             if let Some(violation) = event.check.violation() {
                 self.violation(event, violation)?;

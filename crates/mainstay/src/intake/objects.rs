@@ -126,7 +126,7 @@ pub(crate) async fn run(
             let begin = Instant::now();
             match objects.round(&go_on).await {
                 // However many tenants there are to ask, it asks a small part of the time.
-                Ok(()) => rest = rest.max(begin.elapsed() / 2),
+                Ok(()) => rest = rest.max(begin.elapsed() * 4),
                 // Another node was faster.
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => {

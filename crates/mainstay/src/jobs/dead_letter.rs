@@ -8,7 +8,7 @@ use mainstay_domain::{
 };
 
 /// Dead letters ended in one transaction; a larger selection goes on in the next.
-const STEP: i64 = 500;
+const STEP: i64 = 100;
 /// Dead letters that one call may end.
 pub const LETTERS_MAX: i64 = 50_000;
 

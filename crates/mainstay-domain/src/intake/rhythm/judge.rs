@@ -189,8 +189,11 @@ impl Judge<'_> {
             && let Some((rate, weight)) = self.low(last)
         {
             let end = hour_start(last + 1).min(self.now);
-            let left = (end.micros() - last_at.micros()) as f64 / HOUR_MICROS as f64;
-            let mean = rate * left.clamp(0.0, self.counted.share(last));
+            let of_hour = |micros: i64| micros as f64 / HOUR_MICROS as f64;
+            let left = of_hour(end.micros() - last_at.micros()).clamp(0.0, 1.0);
+            let gone = of_hour(end.micros() - hour_start(last).micros()).max(1.0 / 60.0);
+            // Where a part of the hour was counted, nobody knows whether it was before the last event or after it.
+            let mean = rate * left * (self.counted.share(last) / gone).clamp(0.0, 1.0);
             span.mean += mean;
             span.weight += mean * weight;
         }
@@ -291,7 +294,7 @@ impl Judge<'_> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     use super::{super::HOUR_MS, *};
     use crate::time::{Random, SeededRandom};
@@ -553,7 +556,8 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
+        // What is about chance is tried with the same chances each time: one look in a million may be wrong.
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(17), ..ProptestConfig::with_cases(24) })]
         #[test]
         fn what_chance_explains_opens_nothing(seed: u64, rate in 0.05_f64..500.0) {
             let mut world = Simulated::new(seed);

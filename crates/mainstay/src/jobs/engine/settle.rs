@@ -234,10 +234,10 @@ fn took_ms(attempt: &Attempt) -> i64 {
     attempt.finished_at.ms_since(attempt.started_at).max(0)
 }
 
-/// Neither the fence nor the store's being away: what is left is what was to be told.
+/// Neither the fence nor a line that changed meanwhile nor the store's being away: what is left is what was to be told.
 fn is_about_telling(error: &StoreError) -> bool {
     match error {
-        StoreError::Conflict { what } => !["attempt", "tally record"].contains(what),
+        StoreError::Conflict { what } => !["attempt", "tally record", "line"].contains(what),
         other => !other.retryable(),
     }
 }

@@ -23,6 +23,9 @@ use super::{
     words::{Action, BreakerTurn, End, Failure, Report, Runs, SettleResult, Settlement, Turns},
 };
 
+/// Lines that one settlement moves on at the most.
+const LINE_ENDS_MAX: usize = 50;
+
 /// Outcomes that are not committed yet.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
@@ -313,7 +316,17 @@ impl Machine {
     }
 
     fn settlement(&mut self, sequence: i64, breakers: &[QueueNumber]) -> Settlement {
-        let count = self.settling.pending.len().min(self.limits.settle_batch);
+        // Lines stay locked until the commit, and webhooks for them wait: it holds only so many.
+        let mut ordered = 0;
+        let few = |attempt: &&Attempt| {
+            ordered += usize::from(self.line_end(attempt).is_some());
+            ordered <= LINE_ENDS_MAX
+        };
+        let pending = self.settling.pending.iter();
+        let count = pending
+            .take(self.limits.settle_batch)
+            .take_while(few)
+            .count();
         let attempts: Vec<Attempt> = self.settling.pending.drain(..count).collect();
         let mut body = TallyBody::new(self.epoch);
         for attempt in &attempts {
