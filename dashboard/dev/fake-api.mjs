@@ -535,6 +535,50 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       if (!minutes.has(key)) minutes.set(key, zero());
       return minutes.get(key);
     };
+    // One of each kind of finding at the first source that has events.
+    world.driftOf = (id) => {
+      const event = world.events.find(({ source_id }) => source_id === world.events[0]?.source_id);
+      if (event?.source_id !== id) return [];
+      const found = (n, kind, path, before, after) => ({ id: `drf_${n}`, event_type: event.type, kind, path, before, after, event_id: event.id, found_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
+      return [found(3, "field_type", "/data/object/amount", "number", "string"), found(2, "new_field", "/data/object/tax", "", "object"), found(1, "api_version", "", "2025-09-30", "2026-10-28")].filter((each) => !world.seen?.includes(each.id));
+    };
+    // The key of each endpoint's first dead letter is parked behind it.
+    world.lines = (endpoint) =>
+      world.endpoints
+        .filter(({ id, name }) => !endpoint || id === endpoint || name === endpoint)
+        .flatMap(({ id, name, tenant_id }) => {
+          const head = world.jobs.find((job) => job.endpoint_id === id && job.state === "dead");
+          if (!head) return [];
+          const line = head.id.replace("job_", "lin_");
+          return [{ id: line, tenant_id, queue: head.queue, endpoint_id: id, endpoint_name: name, key: `cus_${line.slice(-6)}`, state: "parked", head_job_id: head.id, waiting: 3, since: head.created_at, parked_at: head.finished_at }];
+        })
+        .filter(({ id }) => !world.released?.has(id));
+    // Two types with a rhythm of the day, one of which has fallen silent, and an event that did not come.
+    world.rhythmOf = (id, url) => {
+      const event = world.events.find(({ source_id }) => source_id === id);
+      if (!event) return { counted_to: iso(Date.now()), types: [], event_type: null, hours: [] };
+      const count = url.searchParams.get("window") === "week" ? 168 : 24;
+      const now = Math.floor(Date.now() / 3_600_000);
+      const hours = Array.from({ length: count }, (_, index) => {
+        const hour = now - count + 1 + index;
+        const expected = 60 + 40 * Math.sin((hour / 24) * 2 * Math.PI);
+        return { at: iso(hour * 3_600_000), counted: 1, actual: Math.round(expected * (0.9 + ((hour * 37) % 20) / 100)), expected, low: Math.round(expected * 0.6), high: Math.round(expected * 1.5) };
+      });
+      const sum = (of) => hours.reduce((all, hour) => all + of(hour), 0);
+      const type = (event_type) => ({ event_type, learning: false, last_event_at: event.received_at, actual: sum(({ actual }) => actual), expected: sum(({ expected }) => expected) });
+      return { counted_to: iso(Date.now()), types: [type(null), type(event.type)], event_type: url.searchParams.get("event_type"), hours };
+    };
+    world.signalsOf = (id) => {
+      const event = world.events.find(({ source_id }) => source_id === id);
+      if (!event || id !== world.events[0].source_id) return [];
+      return [{ id: "rsg_1", kind: "silence", event_type: event.type, since: event.received_at, expected: 41.5, actual: 0, opened_at: event.received_at, ended_at: null }];
+    };
+    world.expectedOf = (id) => {
+      const event = world.events.find(({ source_id }) => source_id === id);
+      if (!event || id !== world.events[0].source_id) return [];
+      const one = (n, object) => ({ id: `xpc_${n}`, tenant_id: event.tenant_id, rule: "paid", object, event_id: event.id, expected_type: "invoice.paid", began_at: event.received_at, due_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
+      return [one(2, "cus_bob"), one(1, "cus_ada")].filter((each) => !world.seen?.includes(each.id));
+    };
     world.overview = (window) => {
       const [span, step] = { "1h": [HOUR, MINUTE], "24h": [DAY, 15 * MINUTE], "7d": [7 * DAY, 2 * HOUR] }[window];
       const end = Math.floor(now / step) * step;
@@ -772,52 +816,6 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.from || event.received_at >= selection.from) &&
           (!selection.to || event.received_at < selection.to),
       );
-
-  // One of each kind of finding at the first source that has events.
-  world.driftOf = (id) => {
-    const event = world.events.find(({ source_id }) => source_id === world.events[0]?.source_id);
-    if (event?.source_id !== id) return [];
-    const found = (n, kind, path, before, after) => ({ id: `drf_${n}`, event_type: event.type, kind, path, before, after, event_id: event.id, found_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
-    return [found(3, "field_type", "/data/object/amount", "number", "string"), found(2, "new_field", "/data/object/tax", "", "object"), found(1, "api_version", "", "2025-09-30", "2026-10-28")].filter((each) => !world.seen?.includes(each.id));
-  };
-
-  // The key of each endpoint's first dead letter is parked behind it.
-  world.lines = (endpoint) =>
-    world.endpoints
-      .filter(({ id, name }) => !endpoint || id === endpoint || name === endpoint)
-      .flatMap(({ id, name, tenant_id }) => {
-        const head = world.jobs.find((job) => job.endpoint_id === id && job.state === "dead");
-        if (!head) return [];
-        const line = head.id.replace("job_", "lin_");
-        return [{ id: line, tenant_id, queue: head.queue, endpoint_id: id, endpoint_name: name, key: `cus_${line.slice(-6)}`, state: "parked", head_job_id: head.id, waiting: 3, since: head.created_at, parked_at: head.finished_at }];
-      })
-      .filter(({ id }) => !world.released?.has(id));
-  // Two types with a rhythm of the day, one of which has fallen silent, and an event that did not come.
-  world.rhythmOf = (id, url) => {
-    const event = world.events.find(({ source_id }) => source_id === id);
-    if (!event) return { counted_to: iso(Date.now()), types: [], event_type: null, hours: [] };
-    const count = url.searchParams.get("window") === "week" ? 168 : 24;
-    const now = Math.floor(Date.now() / 3_600_000);
-    const hours = Array.from({ length: count }, (_, index) => {
-      const hour = now - count + 1 + index;
-      const expected = 60 + 40 * Math.sin((hour / 24) * 2 * Math.PI);
-      return { at: iso(hour * 3_600_000), counted: 1, actual: Math.round(expected * (0.9 + ((hour * 37) % 20) / 100)), expected, low: Math.round(expected * 0.6), high: Math.round(expected * 1.5) };
-    });
-    const sum = (of) => hours.reduce((all, hour) => all + of(hour), 0);
-    const type = (event_type) => ({ event_type, learning: false, last_event_at: event.received_at, actual: sum(({ actual }) => actual), expected: sum(({ expected }) => expected) });
-    return { counted_to: iso(Date.now()), types: [type(null), type(event.type)], event_type: url.searchParams.get("event_type"), hours };
-  };
-  world.signalsOf = (id) => {
-    const event = world.events.find(({ source_id }) => source_id === id);
-    if (!event || id !== world.events[0].source_id) return [];
-    return [{ id: "rsg_1", kind: "silence", event_type: event.type, since: event.received_at, expected: 41.5, actual: 0, opened_at: event.received_at, ended_at: null }];
-  };
-  world.expectedOf = (id) => {
-    const event = world.events.find(({ source_id }) => source_id === id);
-    if (!event || id !== world.events[0].source_id) return [];
-    const one = (n, object) => ({ id: `xpc_${n}`, tenant_id: event.tenant_id, rule: "paid", object, event_id: event.id, expected_type: "invoice.paid", began_at: event.received_at, due_at: event.received_at, acknowledged_at: null, acknowledged_by: null });
-    return [one(2, "cus_bob"), one(1, "cus_ada")].filter((each) => !world.seen?.includes(each.id));
-  };
 
   const routes = {
     "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),

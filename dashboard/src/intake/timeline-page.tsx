@@ -4,6 +4,7 @@ import { client, unwrap } from "../api/client";
 import { queries } from "../api/queries";
 import type { ObjectId, ObjectTimeline, TimelineItem, TimelineStep } from "../api/types";
 import { exact, plural } from "../lib/format";
+import { nameQueues } from "../lib/queue";
 import { oneOf, text, useParamsInUrl } from "../lib/search-params";
 import { Button, Empty, Notice, PageHead, Panel, ProblemCard, Segments, Skeleton } from "../ui/basics";
 import { FilterBar, SearchBox } from "../ui/filters";
@@ -120,6 +121,7 @@ export function IndexState({ index }: { index: ObjectTimeline["index"] }) {
 }
 
 function Item({ item, object }: { item: TimelineItem; object: string }) {
+  const endpoints = useQuery(queries.endpoints()).data?.items ?? [];
   const others = item.objects.filter(({ id }) => id !== object);
   return (
     <Panel
@@ -134,7 +136,7 @@ function Item({ item, object }: { item: TimelineItem; object: string }) {
     >
       <Timeline label={`What happened around ${item.provider_id}`}>
         {item.steps.map((step, at) => (
-          <Step key={at} step={step} item={item} />
+          <Step key={at} step={step} item={item} endpoints={endpoints} />
         ))}
       </Timeline>
       {item.steps_truncated && <div className="secondary" style={{ padding: "0 16px 12px" }}>There is more: see the event&apos;s page.</div>}
@@ -171,12 +173,12 @@ export function look({ what, state }: Pick<TimelineStep, "what" | "state">): { i
   }
 }
 
-function Step({ step, item }: { step: TimelineStep; item: TimelineItem }) {
+function Step({ step, item, endpoints }: { step: TimelineStep; item: TimelineItem; endpoints: { id: string; name: string }[] }) {
   const { icon, tone, title } = look(step);
   const href = step.what === "job" ? `/jobs/${step.id}` : step.what === "event" ? `/events/${step.id}` : null;
   return (
     <Entry icon={icon} tone={tone} title={href ? <Link href={href}>{title}</Link> : title} at={step.at} since={item.received_at}>
-      <Detail>{step.text}</Detail>
+      <Detail>{step.what === "job" ? nameQueues(step.text, endpoints) : step.text}</Detail>
     </Entry>
   );
 }

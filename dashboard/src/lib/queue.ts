@@ -9,3 +9,7 @@ export function queueName(queue: string, endpoints: readonly { id: string; name:
   const endpoint = endpointOfQueue(queue);
   return endpoints.find(({ id }) => id === endpoint)?.name ?? queue;
 }
+
+/** A text of the server's in which the queues of endpoints are called by the endpoints' names. */
+export const nameQueues = (text: string, endpoints: readonly { id: string; name: string }[]): string =>
+  text.replace(/\bendpoint:ep_\w+/g, (queue) => queueName(queue, endpoints));
