@@ -4,7 +4,7 @@ import { Link } from "wouter";
 import { client, unwrap } from "../api/client";
 import { queries } from "../api/queries";
 import type { Drift as Finding, Source } from "../api/types";
-import { Ago, Button, Empty, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, Button, Empty, Panel, ProblemCard, Waits } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { Icon } from "../ui/icon";
 import { useToast } from "../ui/toast";
@@ -55,7 +55,7 @@ export function Drift({ source, canWrite }: { source: Source; canWrite: boolean 
       {error ? (
         <ProblemCard error={error} onRetry={() => void refetch()} what="What is new could not be read" />
       ) : data === undefined ? (
-        <Skeleton width="60%" />
+        <Waits height={153} />
       ) : data.items.length === 0 ? (
         <Empty icon="check" title="Nothing new">New types and fields are shown here once a day of events, and 20 of each type, have been learned from.</Empty>
       ) : (

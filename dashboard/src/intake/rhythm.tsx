@@ -5,7 +5,7 @@ import { client, unwrap } from "../api/client";
 import { queries } from "../api/queries";
 import type { ExpectedEvent, Rhythm as Known, RhythmSignal, Source } from "../api/types";
 import { compact, count } from "../lib/format";
-import { Ago, Button, Empty, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, Button, Empty, Panel, ProblemCard, Waits } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { Icon } from "../ui/icon";
 import { useToast } from "../ui/toast";
@@ -39,7 +39,7 @@ export function Rhythm({ source }: { source: Source }) {
         </Button>
       }
     >
-      {open.length > 0 && (
+      {data !== undefined && open.length > 0 && (
         <ul className={detail.secrets}>
           {open.map((signal) => (
             <li key={signal.id}>
@@ -54,8 +54,8 @@ export function Rhythm({ source }: { source: Source }) {
       )}
       {error ? (
         <ProblemCard error={error} onRetry={() => void refetch()} what="The rhythm could not be read" />
-      ) : data === undefined ? (
-        <Skeleton width="60%" />
+      ) : data === undefined || signals.isPending ? (
+        <Waits height={HEIGHT + 188} />
       ) : data.types.length === 0 ? (
         <Empty icon="events" title="Nothing has come yet">What comes is counted by the hour; after two weeks it is known what to expect.</Empty>
       ) : (
@@ -92,7 +92,7 @@ function Hours({ known }: { known: Known }) {
   const summary = `${count(own?.actual ?? 0)} came, ${sum}.`;
   return (
     <>
-      <Suspense fallback={<div style={{ height: HEIGHT + 76 }} />}>
+      <Suspense fallback={<div style={{ height: HEIGHT + 108 }} />}>
         <Chart title={<span className="muted">by the hour</span>} summary={summary} at={at} series={series} format={compact} height={HEIGHT} />
       </Suspense>
       <p className="muted">{own?.learning ? "This hour of the week is still being learned: it takes two weeks." : "98 in 100 hours lie between the dotted lines."}</p>
@@ -133,7 +133,7 @@ export function Expected({ source, canWrite }: { source: Source; canWrite: boole
       {error ? (
         <ProblemCard error={error} onRetry={() => void refetch()} what="What is missing could not be read" />
       ) : data === undefined ? (
-        <Skeleton width="60%" />
+        <Waits height={136} />
       ) : missing.length === 0 ? (
         <Empty icon="check" title="Nothing is missing">What must follow which event in time is said by the source’s settings.</Empty>
       ) : (

@@ -4,7 +4,7 @@ import { client, unwrap } from "../api/client";
 import { queries } from "../api/queries";
 import type { EventSchema, Source } from "../api/types";
 import { count, figure, percent, plural } from "../lib/format";
-import { Ago, Button, ButtonLink, Empty, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, Button, ButtonLink, Empty, Panel, ProblemCard, Waits } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { Confirm, Dialog } from "../ui/dialog";
 import { Field, Input, Select, TextArea, useSubmit } from "../ui/form";
@@ -47,7 +47,7 @@ export function Schemas({ source, canWrite }: { source: Source; canWrite: boolea
       {error ? (
         <ProblemCard error={error} onRetry={() => void refetch()} what="The schemas could not be read" />
       ) : data === undefined ? (
-        <Skeleton width="60%" />
+        <Waits height={153} />
       ) : data.items.length === 0 ? (
         <Empty icon="check" title="No schema">With one, events that do not look as expected are flagged. They are processed all the same.</Empty>
       ) : (

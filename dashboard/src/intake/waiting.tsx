@@ -4,7 +4,7 @@ import { client, unwrap } from "../api/client";
 import { queries, useTenants } from "../api/queries";
 import type { Source, WaitingValue } from "../api/types";
 import { plural } from "../lib/format";
-import { Ago, Button, Empty, Panel, ProblemCard, Skeleton } from "../ui/basics";
+import { Ago, Button, Empty, Panel, ProblemCard, Waits } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { Dialog } from "../ui/dialog";
 import { Field, Select, useSubmit } from "../ui/form";
@@ -22,7 +22,7 @@ export function Waiting({ source, canWrite }: { source: Source; canWrite: boolea
       {error ? (
         <ProblemCard error={error} onRetry={() => void refetch()} what="What waits could not be read" />
       ) : data === undefined ? (
-        <Skeleton width="60%" />
+        <Waits height={153} />
       ) : data.items.length === 0 ? (
         <Empty icon="check" title="Nothing waits">An event whose tenant is not known is kept here until its value is linked.</Empty>
       ) : (

@@ -108,6 +108,11 @@ export function Skeleton({ width = "100%" }: { width?: string | number }) {
   return <span className={css.skeleton} style={{ width }} aria-hidden="true" />;
 }
 
+/** What is still to come, as high as it will be, so that what stands below does not move. */
+export const Waits = ({ height }: { height: number }) => (
+  <div style={{ height, padding: 16 }} aria-busy="true"><Skeleton width="60%" /></div>
+);
+
 /** A heading that is not known yet still says something. */
 export const TitleSkeleton = ({ width }: { width: number }) => (
   <>
