@@ -864,7 +864,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         (action === null || (action.endsWith(".") ? entry.action.startsWith(action) : entry.action === action));
       return page(world.audit.filter(fits), url);
     },
-    "GET /v1/audit/head": () => ({ position: world.audit.length, hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", sealed_at: iso(now) }),
+    "GET /v1/audit/head": () => ({ position: world.audit.length, hash: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", sealed_at: iso(Date.now()) }),
 
     "GET /v1/sources": (_, url) => page(world.sources, url),
     "POST /v1/sources": (body) => {
