@@ -1,4 +1,5 @@
 //! The domain's rules from outside, as the other crates use them.
 
 mod chain;
+mod fuzz;
 mod intake;

@@ -15,6 +15,8 @@ pub(crate) mod dead_letters;
 pub(crate) mod document;
 pub(crate) mod endpoints;
 pub(crate) mod events;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod lines;

@@ -26,6 +26,9 @@ use super::{
 };
 use crate::access::export::{FORM, First, HeadView, Last, Line, anchor, hex, unhex};
 
+#[cfg(test)]
+mod fuzz;
+
 const LIST: &str = "/v1/audit";
 const HEAD: &str = "/v1/audit/head";
 const EXPORT: &str = "/v1/audit/export";
@@ -417,7 +420,7 @@ mod tests {
         access::{AuditEntry, Unsealed, chain::seal},
     };
 
-    fn file(entries: u8, after: u8) -> Vec<u8> {
+    pub(super) fn file(entries: u8, after: u8) -> Vec<u8> {
         let open = (1..=entries).map(|n| Unsealed {
             entry: AuditEntry {
                 id: AuditId::from_uuid(uuid::Uuid::from_u128(n.into())),
@@ -458,7 +461,7 @@ mod tests {
         out
     }
 
-    fn verified(file: &[u8]) -> Result<Found, Wrong> {
+    pub(super) fn verified(file: &[u8]) -> Result<Found, Wrong> {
         verify_lines(file, None)
     }
 

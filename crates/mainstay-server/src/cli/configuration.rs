@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+#[cfg(test)]
+mod fuzz;
 mod read;
 mod write;
 

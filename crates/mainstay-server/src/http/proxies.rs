@@ -9,6 +9,9 @@ use axum::http::HeaderMap;
 
 use mainstay_domain::Cidr;
 
+#[cfg(test)]
+mod fuzz;
+
 /// Entries that are looked at; nobody has more proxies.
 const HOPS_MAX: usize = 16;
 

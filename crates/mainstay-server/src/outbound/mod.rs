@@ -7,6 +7,8 @@
 
 mod certificates;
 mod connect;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod resolve;
 #[cfg(test)]

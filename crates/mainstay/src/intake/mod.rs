@@ -36,6 +36,8 @@ pub(crate) mod drift;
 pub mod expect;
 mod filter;
 mod filtered;
+#[cfg(test)]
+mod fuzz;
 mod noted;
 pub mod objects;
 pub mod quarantine;

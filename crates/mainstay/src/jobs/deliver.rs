@@ -17,6 +17,9 @@ use mainstay_domain::{
 };
 use serde_json::json;
 
+#[cfg(test)]
+mod fuzz;
+
 use super::{AttemptInfo, Failure, Outbound, Report};
 use crate::intake::{Intake, decompress};
 

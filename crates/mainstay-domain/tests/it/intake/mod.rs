@@ -10,4 +10,4 @@ mod scheme_properties;
 mod scheme_twilio;
 mod scheme_unsigned;
 mod scheme_v1a;
-mod scheme_vectors;
+pub(crate) mod scheme_vectors;

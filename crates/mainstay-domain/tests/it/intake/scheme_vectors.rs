@@ -14,7 +14,7 @@ pub(super) fn with_hmac(rule: &serde_json::Value) -> SourceSettings {
     }
 }
 
-pub(super) fn rule(json: &str) -> Scheme {
+pub(crate) fn rule(json: &str) -> Scheme {
     let value = serde_json::from_str(json).expect("JSON");
     Scheme::from_settings("hmac", &with_hmac(&value)).expect("a rule")
 }

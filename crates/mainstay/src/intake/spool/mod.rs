@@ -28,6 +28,8 @@ use tokio::sync::{Notify, oneshot};
 mod disk;
 mod drain;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod name;
 mod open;
 mod read;
