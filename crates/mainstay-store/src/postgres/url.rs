@@ -99,7 +99,10 @@ fn decoded(value: &str) -> SetupResult<String> {
             bytes.push(*first);
             continue;
         }
-        let digits = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let digits = tail
+            .get(..2)
+            .filter(|two| two.iter().all(u8::is_ascii_hexdigit))
+            .and_then(|two| std::str::from_utf8(two).ok());
         let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok());
         bytes.push(byte.ok_or_else(|| refused("a % is not followed by two digits"))?);
         rest = &tail[2..];
@@ -230,6 +233,7 @@ mod tests {
         assert_eq!(root.verify, Verify::Host);
         assert_eq!(root.roots, Some(PathBuf::from("/etc/ca s.pem")));
         assert!(PostgresUrl::from_str("postgres://h/d?sslmode=perhaps").is_err());
+        assert!(PostgresUrl::from_str("postgres://h/d?sslrootcert=%+f").is_err());
         assert!(PostgresUrl::from_str("mysql://h/d").is_err());
     }
 

@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for Step<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let at: Option<usize> = self.step.parse().ok();
+        let at = index(self.step);
         let mut found = None;
         for index in 0.. {
             if Some(index) == at {
@@ -143,6 +143,12 @@ impl<'de> Visitor<'de> for Step<'_> {
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(None)
     }
+}
+
+/// The place in a list that a step names: digits, and no zeros before them (RFC 6901).
+fn index(step: &str) -> Option<usize> {
+    let plain = step == "0" || step.starts_with(|first: char| matches!(first, '1'..='9'));
+    plain.then(|| step.parse().ok()).flatten()
 }
 
 /// Whether a key is this one.
@@ -191,6 +197,8 @@ mod tests {
             ("/n/x", None),
             ("/a/b/2", None),
             ("/a/b/-", None),
+            ("/a/b/+0", None),
+            ("/a/b/00", None),
             ("/a/b/0/x", None),
             ("/missing", None),
         ] {

@@ -41,9 +41,11 @@ impl Name {
         let (stem, ending) = file.split_once('.')?;
         let kind = Kind::ALL.into_iter().find(|kind| kind.ending() == ending)?;
         let (number, salt) = stem.split_once('-')?;
-        let hex = |text: &str| match text.len() {
-            16 => u64::from_str_radix(text, 16).ok(),
-            _ => None,
+        // As it is written and in no other way: a file is opened by the name that is made of what was read here.
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let hex = |text: &str| match text.len() == 16 && text.bytes().all(digit) {
+            true => u64::from_str_radix(text, 16).ok(),
+            false => None,
         };
         let name = Self {
             number: hex(number)?,
@@ -66,7 +68,15 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(Name::parse(&name.file(kind)), Some((name, kind)));
         }
-        for other in ["spool.lock", "1-2.spool", "x.spool", "", "a-b"] {
+        for other in [
+            "spool.lock",
+            "1-2.spool",
+            "x.spool",
+            "",
+            "a-b",
+            "+000000000000007-ffffffffffffffff.spool",
+            "0000000000000007-FFFFFFFFFFFFFFFF.spool",
+        ] {
             assert_eq!(Name::parse(other), None, "{other}");
         }
     }
