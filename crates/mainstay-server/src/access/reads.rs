@@ -116,12 +116,8 @@ impl Reads {
         if !batch.is_empty() {
             let app = Arc::clone(app);
             tokio::spawn(async move {
-                let mut batch = batch;
-                // To the end: of those who waited, the last may have gone away, and nobody would come for the rest.
-                while !batch.is_empty() {
-                    app.reads.write(&app, batch).await;
-                    batch = app.reads.next();
-                }
+                let write = |batch| app.reads.write(&app, batch);
+                app.reads.to_the_end(batch, write).await;
                 drop(turn);
             });
         }
@@ -129,6 +125,19 @@ impl Reads {
             Ok(written) => written.map_err(Into::into),
             // The process ends.
             Err(_) => Err(StoreError::Unavailable("nobody wrote the entry".into()).into()),
+        }
+    }
+
+    /// Writes these and all that wait behind them: of those who waited, the last may have gone away, and nobody would come
+    /// for the rest.
+    async fn to_the_end<W: Future<Output = ()>>(
+        &self,
+        mut batch: Vec<Waiting>,
+        write: impl Fn(Vec<Waiting>) -> W,
+    ) {
+        while !batch.is_empty() {
+            write(batch).await;
+            batch = self.next();
         }
     }
 
@@ -191,4 +200,42 @@ impl Reads {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_has_the_turn_writes_for_those_too_whose_callers_have_gone_away() {
+        let reads = Reads::default();
+        let mut heard = None;
+        for at in 0..=2 * limits::READS_AT_ONCE {
+            let (told, hears) = oneshot::channel();
+            let look = Look {
+                actor: format!("user:{at}@example.com"),
+                action: "event.read",
+                subject: String::new(),
+                query: None,
+            };
+            lock(&reads.waiting).push_back(Waiting {
+                look,
+                tenant: None,
+                told,
+            });
+            // All but the last have gone away, and none of them comes for its turn.
+            heard = Some(hears);
+        }
+        let first = reads.next();
+        assert_eq!(first.len(), limits::READS_AT_ONCE);
+        reads
+            .to_the_end(first, |batch: Vec<Waiting>| async {
+                for one in batch {
+                    let _ = one.told.send(Ok(()));
+                }
+            })
+            .await;
+        let last = heard.expect("somebody waits");
+        assert!(matches!(last.await, Ok(Ok(()))), "nobody came for the last");
+    }
 }

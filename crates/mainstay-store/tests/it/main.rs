@@ -5,6 +5,7 @@ mod append;
 mod attempts;
 mod audit;
 mod backups;
+mod circles;
 mod discovery;
 mod faults;
 mod fuzz;

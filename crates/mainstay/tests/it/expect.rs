@@ -11,6 +11,7 @@ use mainstay::{
 use mainstay_domain::{
     Clock, Scope, StoreExt,
     intake::{
+        EventFilter, EventStatus, JobTally,
         expect::{ExpectState, ExpectTally, Expectation},
         quarantine::Bounds,
     },
@@ -165,6 +166,38 @@ on_both!(
         assert_eq!(told(&world).await, 1);
         let tally = tally(&world).await;
         assert_eq!((tally.fulfilled, tally.missed, tally.pending), (1, 1, 1));
+    }
+);
+
+on_both!(
+    what_a_rule_does_with_an_event_is_nothing_that_became_of_it,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        let node = node(&world).await;
+        begun(&world, "evt_1", "ada").await;
+        done(&world, &node).await;
+        node.stop().await;
+        let observed =
+            "SELECT count(*) FROM job_state WHERE kind = 'expect.observe' AND state = 'done'";
+        assert_eq!(world.count(observed).await, 1);
+        // Nobody has asked for the event: neither its status nor the count of its jobs says otherwise.
+        let status = "SELECT count(*) FROM event_status WHERE status = 'unhandled'";
+        assert_eq!(world.count(status).await, 1);
+        for status in [None, Some(EventStatus::Unhandled)] {
+            let filter = EventFilter {
+                source: Some(world.source),
+                status,
+                ..EventFilter::default()
+            };
+            let listed = world.store.read(Scope::Tenant(world.tenant), move |tx| {
+                let filter = filter.clone();
+                Box::pin(async move { tx.event_list(&filter, 10).await })
+            });
+            let events = listed.await.expect("they are listed");
+            assert_eq!(events.len(), 1, "{status:?}");
+            assert_eq!(events[0].jobs, JobTally::default());
+        }
     }
 );
 

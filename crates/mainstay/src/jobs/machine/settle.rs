@@ -471,3 +471,78 @@ fn blames_dependency(failure: &Failure) -> bool {
         Category::Network | Category::Timeout | Category::RateLimited | Category::Provider
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_domain::{TenantId, Timestamp, time::SeededRandom};
+
+    use super::{
+        super::{Legacy, Limits},
+        *,
+    };
+
+    fn job(number: u128, ordered: bool) -> JobRef {
+        JobRef {
+            tenant: TenantId::NIL,
+            job: JobId::from_uuid(uuid::Uuid::from_u128(number)),
+            queue: 1,
+            band: 0,
+            due: None,
+            attempt: 0,
+            tries: 0,
+            loss: Loss::None,
+            ordered,
+        }
+    }
+
+    fn succeeded(job: &JobRef) -> Attempt {
+        Attempt {
+            tenant: job.tenant,
+            job: job.job,
+            attempt: 1,
+            tries: 1,
+            queue: job.queue,
+            outcome: Outcome::Succeeded,
+            started_at: Timestamp::EPOCH,
+            finished_at: Timestamp::EPOCH,
+            next_at: None,
+            category: None,
+            code: None,
+            error: None,
+            status: None,
+            exchange: None,
+            by: None,
+        }
+    }
+
+    #[test]
+    fn a_settlement_moves_on_so_many_lines_and_leaves_the_rest_to_the_next_ones() {
+        let legacy = Legacy {
+            checkpoint: None,
+            tallies: Vec::new(),
+            breakers: Vec::new(),
+        };
+        let random = Arc::new(SeededRandom::new(1));
+        let mut machine = Machine::new(Limits::default(), random, Timestamp::EPOCH, 1, legacy)
+            .expect("an engine that begins");
+        // Every second one keeps an order.
+        let jobs: Vec<JobRef> = (1..=240).map(|at| job(at, at % 2 == 0)).collect();
+        for job in &jobs {
+            machine.admit(job.clone());
+            machine.settling.pending.push_back(succeeded(job));
+        }
+        let mut settled = Vec::new();
+        let mut sizes = Vec::new();
+        while !machine.settling.pending.is_empty() {
+            let settlement = machine.settlement(sizes.len() as i64 + 1, &[]);
+            assert!(settlement.ends.len() <= LINE_ENDS_MAX);
+            sizes.push((settlement.attempts.len(), settlement.ends.len()));
+            settled.extend(settlement.attempts.iter().map(|attempt| attempt.job));
+        }
+        assert_eq!(sizes, [(101, 50), (100, 50), (39, 20)]);
+        assert!(
+            settled.iter().eq(jobs.iter().map(|job| &job.job)),
+            "all of them, in their order"
+        );
+    }
+}
