@@ -78,12 +78,18 @@ impl Api {
         }
     }
 
-    /// The first row of a read-only statement, as numbers.
-    pub async fn count(&mut self, statement: &str) -> anyhow::Result<Vec<i64>> {
+    /// The rows of a read-only statement, of which the server gives a thousand at the most.
+    pub async fn rows(&mut self, statement: &str) -> anyhow::Result<Vec<Value>> {
         let table = self
             .post("/v1/sql", &json!({ "statement": statement }))
             .await?;
-        let row = table["rows"][0].as_array().context("a row")?;
+        Ok(table["rows"].as_array().context("rows")?.clone())
+    }
+
+    /// The first row of a read-only statement, as numbers.
+    pub async fn count(&mut self, statement: &str) -> anyhow::Result<Vec<i64>> {
+        let rows = self.rows(statement).await?;
+        let row = rows.first().and_then(Value::as_array).context("a row")?;
         row.iter()
             .map(|cell| {
                 let number = cell.as_i64().or_else(|| cell.as_str()?.parse().ok());
@@ -112,6 +118,18 @@ impl Api {
     /// Binds everything of a source to an endpoint.
     pub async fn binding_declare(&mut self, source: &str, endpoint: &str) -> anyhow::Result<()> {
         let body = json!({ "source": source, "type_pattern": "*", "endpoint": endpoint });
+        self.post("/v1/bindings", &body).await?;
+        Ok(())
+    }
+
+    /// Binds everything of a source to an endpoint, one at a time for each value that stands there in the payloads.
+    pub async fn ordered_binding_declare(
+        &mut self,
+        source: &str,
+        endpoint: &str,
+        pointer: &str,
+    ) -> anyhow::Result<()> {
+        let body = json!({ "source": source, "type_pattern": "*", "endpoint": endpoint, "ordering": { "key": pointer } });
         self.post("/v1/bindings", &body).await?;
         Ok(())
     }

@@ -7,6 +7,7 @@ pub mod dice;
 pub mod events;
 pub mod http;
 pub mod lossy;
+pub mod mistyped;
 pub mod plan;
 pub mod postgres;
 pub mod process;

@@ -54,6 +54,8 @@ pub struct Ledger {
     pub failures: BTreeMap<&'static str, u64>,
     /// How often each event was applied.
     pub applied: BTreeMap<String, u32>,
+    /// The same events in the order in which each was applied for the first time.
+    pub sequence: Vec<String>,
     /// The events that it will never take.
     pub poisoned: BTreeSet<String>,
     ids: HashSet<String>,
@@ -252,7 +254,11 @@ impl Ledger {
         let marks = marks(payload);
         self.unknown += u64::from(marks.is_empty());
         for mark in marks {
-            *self.applied.entry(mark).or_default() += 1;
+            let count = self.applied.entry(mark.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                self.sequence.push(mark);
+            }
         }
         let rest = roll - mood.error - mood.busy;
         if rest < mood.late {

@@ -7,6 +7,9 @@
 //!   see that sees nothing.
 //! - `immediate` (PostgreSQL): the database is stopped as by a power cut while the server runs.
 //! - `spool` (PostgreSQL): the same with a spool, and `kill -9` of the server while it spools or drains.
+//!
+//! In all of them one app wants its events in the order of their commits, and one provider's secret is mistyped: after half
+//! of the rounds it is mended, and what was refused is verified again while the server dies.
 
 use std::{
     process::ExitCode,
@@ -26,6 +29,7 @@ use mainstay_proof::{
     events::Provider,
     http::Client,
     lossy::{Keep, Lossy},
+    mistyped::Mistyped,
     plan::{Mix, plan},
     postgres::{Cluster, Crash},
     process::{Server, Setup, binary, port_free, unix_secs},
@@ -46,6 +50,10 @@ const CHUNK: usize = 150;
 const SHORT_MS: (u64, u64) = (20, 900);
 /// How long a round is that must outlast the lease of the server before.
 const LONG_MS: (u64, u64) = (6_200, 8_000);
+/// The app that wants its events in an order, whose they are, and by what.
+const ORDERED: (&str, Provider, &str) = ("ordered", Provider::Standard, "/data/name");
+/// How long what was refused may take until it is kept: it is written in the background.
+const KEPT_AFTER: Duration = Duration::from_millis(1_500);
 /// How many rounds on a lying disk: one would do.
 const LIE_ROUNDS: u32 = 3;
 
@@ -170,6 +178,7 @@ struct Campaign {
     setup: Setup,
     cluster: Option<Cluster>,
     receiver: Arc<Receiver>,
+    ordered: Arc<Receiver>,
     // Dropped last: everything above lives in it.
     folder: tempfile::TempDir,
 }
@@ -215,6 +224,7 @@ impl Campaign {
             setup,
             cluster,
             receiver: Receiver::start(options.seed ^ 1, mood).await?,
+            ordered: Receiver::start(options.seed ^ 3, mood).await?,
             folder,
         })
     }
@@ -222,18 +232,25 @@ impl Campaign {
     async fn run(mut self, line: &mut Line) -> anyhow::Result<(Verdict, String)> {
         let secrets = sender::secrets(&Dice::new(self.seed ^ 2));
         let server = self.setup.start().await?;
-        self.declare(&secrets).await?;
+        let mistyped = self.declare(&secrets).await?;
         let server = self.layer_add(server).await?;
 
         let traffic = Traffic::start(&self, secrets);
-        let (server, rounds) = self.rounds(server, &traffic, line).await?;
+        let wrongly_signed = mistyped.start(self.seed ^ 4);
+        let (server, rounds) = self.rounds(server, &traffic, &mistyped, line).await?;
         let (report, played) = traffic.stop().await?;
+        wrongly_signed.await??;
         let begin = Instant::now();
         while self.setup.spool.is_some() && !self.spool_empty().await? {
             ensure!(begin.elapsed() < self.drain, "the spool is not drained");
             sleep(Duration::from_millis(50)).await;
         }
         let mut api = Api::open(&self.setup.data)?;
+        let mut genuine = 0;
+        if self.mode != Mode::Lie {
+            genuine = mistyped.reverify(&mut api).await?;
+            mistyped.send_again().await?;
+        }
         while api.jobs_not_over().await? > 0
             && begin.elapsed() < self.drain
             && self.mode != Mode::Lie
@@ -242,7 +259,10 @@ impl Campaign {
         }
         let kept = Kept::read(&mut api).await?;
         let ledger = self.receiver.ledger();
-        let verdict = judge(&played, &report, &ledger, &kept);
+        let mut verdict = judge(&played, &report, &ledger, &kept);
+        verdict.order(&played, ORDERED.1.source(), &self.ordered.ledger(), &kept);
+        let sent = mistyped.sent_so_far();
+        verdict.mistyped(&sent, genuine, &ledger, &kept);
         server.stop().await?;
         if let Some(cluster) = self.cluster.take() {
             cluster.stop().await?;
@@ -255,11 +275,14 @@ impl Campaign {
             ));
         }
         let facts = format!(
-            "  {} requests acknowledged ({} sent again), {} deliveries ({} repeated), drained in {} s after the last round\n  {}",
+            "  {} requests acknowledged ({} sent again), {} deliveries ({} repeated), {} in order, {} refused for a mistyped \
+             secret, drained in {} s after the last round\n  {}",
             thousands(report.acknowledged),
             thousands(report.repeated),
             thousands(ledger.requests),
             thousands(ledger.repeats),
+            thousands(self.ordered.applied() as u64),
+            thousands(sent.refused),
             begin.elapsed().as_secs(),
             rounds
         );
@@ -269,25 +292,52 @@ impl Campaign {
     async fn declare(
         &self,
         secrets: &std::collections::BTreeMap<String, String>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Arc<Mistyped>> {
         let mut api = Api::open(&self.setup.data)?;
         for provider in Provider::ALL {
             api.source_declare(provider, &secrets[provider.source()])
                 .await?;
         }
-        let secret = api
-            .endpoint_declare(&json!({
-                "name": "app", "url": self.receiver.url(), "connect_timeout_ms": 500, "timeout_ms": 2_000,
-                "max_in_flight": 32,
-                "retry": { "strategy": "schedule", "attempts_max": 50, "delays_ms": [100, 200, 400, 1_000] },
-                "breaker_settings": { "failures_to_open": 100, "pause_ms": 100, "pause_max_ms": 1_000 },
-            }))
-            .await?;
-        self.receiver.trust(&secret);
+        for (name, receiver) in [("app", &self.receiver), (ORDERED.0, &self.ordered)] {
+            let secret = api
+                .endpoint_declare(&json!({
+                    "name": name, "url": receiver.url(), "connect_timeout_ms": 500, "timeout_ms": 2_000,
+                    "max_in_flight": 32,
+                    "retry": { "strategy": "schedule", "attempts_max": 50, "delays_ms": [100, 200, 400, 1_000] },
+                    "breaker_settings": { "failures_to_open": 100, "pause_ms": 100, "pause_max_ms": 1_000 },
+                }))
+                .await?;
+            receiver.trust(&secret);
+        }
         for provider in Provider::ALL {
             api.binding_declare(provider.source(), "app").await?;
         }
-        api.billing_declare(Provider::Stripe.source()).await
+        api.ordered_binding_declare(ORDERED.1.source(), ORDERED.0, ORDERED.2)
+            .await?;
+        api.billing_declare(Provider::Stripe.source()).await?;
+        let address = self.setup.address().to_string();
+        Mistyped::declare(&mut api, address, &Dice::new(self.seed ^ 5), "app").await
+    }
+
+    /// Halfway the mistyped secret is mended; from then on every round begins to verify again what was refused, and is
+    /// over before that is.
+    async fn quarantine(&self, round: u32, mistyped: &Arc<Mistyped>) -> anyhow::Result<()> {
+        let half = self.rounds / 2 + 1;
+        if round < half {
+            return Ok(());
+        }
+        let mut api = Api::open(&self.setup.data)?;
+        if round == half {
+            // However short the rounds before were, some of what it sends now is kept.
+            sleep(KEPT_AFTER).await;
+            mistyped.stop();
+            sleep(KEPT_AFTER).await;
+            mistyped.mend(&mut api).await?;
+        }
+        let mistyped = Arc::clone(mistyped);
+        // The server dies under it: how it ends is the last look's to say.
+        tokio::spawn(async move { mistyped.reverify(&mut api).await });
+        Ok(())
     }
 
     /// Stops the server cleanly and starts it again over the file layer, where this mode has one.
@@ -310,6 +360,7 @@ impl Campaign {
         &mut self,
         mut server: Server,
         traffic: &Traffic,
+        mistyped: &Arc<Mistyped>,
         line: &mut Line,
     ) -> anyhow::Result<(Server, Tally)> {
         let mut tally = Tally::default();
@@ -320,6 +371,7 @@ impl Campaign {
                 thousands(traffic.done.load(Ordering::Relaxed)),
                 thousands(self.receiver.applied() as u64)
             ));
+            self.quarantine(round, mistyped).await?;
             sleep(self.pause()).await;
             if self.mode == Mode::Spool {
                 server = self.spool_round(server).await?;
