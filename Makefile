@@ -11,6 +11,7 @@ help:
 	@echo "make dashboard  the dashboard alone, into dashboard/dist"
 	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
 	@echo "make bench      every bar, measured on both databases: [DATABASE=…] [EVENTS=…] [MINUTES=…]"
+	@echo "make paint      how soon the dashboard's pages show something, on the demo's data: [DATABASE=sqlite|postgres]"
 	@echo "make coverage   which lines the tests run"
 
 .PHONY: test
@@ -47,6 +48,12 @@ crash: proofs
 bench: build
 	@tools/setup postgres
 	@tools/bench
+
+.PHONY: paint
+paint: proofs
+	@tools/setup chromium
+	@if [ "$(DATABASE)" = postgres ]; then tools/setup postgres; fi
+	@THEN="cd dashboard && npm run --silent paint" $(TARGET_DIR)/release/demo
 
 .PHONY: coverage
 coverage:
