@@ -12,6 +12,7 @@ help:
 	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
 	@echo "make bench      every bar, measured on both databases: [DATABASE=…] [EVENTS=…] [MINUTES=…]"
 	@echo "make fuzz       every fuzz target, led by coverage: [SECONDS=20] [RUNS=…] [TARGET=…]"
+	@echo "make paint      how soon the dashboard's pages show something, on the demo's data: [DATABASE=sqlite|postgres]"
 	@echo "make coverage   which lines the tests run"
 
 .PHONY: test
@@ -52,6 +53,12 @@ bench: build
 .PHONY: fuzz
 fuzz:
 	@SECS='$(or $(SECONDS),$(SECS))' tools/fuzz
+
+.PHONY: paint
+paint: proofs
+	@tools/setup chromium
+	@if [ "$(DATABASE)" = postgres ]; then tools/setup postgres; fi
+	@THEN="cd dashboard && npm run --silent paint" $(TARGET_DIR)/release/demo
 
 .PHONY: coverage
 coverage:

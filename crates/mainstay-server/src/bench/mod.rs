@@ -16,6 +16,7 @@ mod memory;
 mod node;
 mod ready;
 mod search;
+mod size;
 mod spool;
 
 use cluster::{Cluster, Where};
@@ -42,6 +43,8 @@ enum Which {
     Memory(memory::MemoryArgs),
     /// Everything about an object by its id, and lists over a day, among very many events
     Search(search::SearchArgs),
+    /// Bytes on disk for a webhook, with everything that is kept of it
+    Size(size::SizeArgs),
     /// Webhooks accepted while PostgreSQL is gone, and stored when it is back
     Spool(spool::SpoolArgs),
     /// The load generator
@@ -99,6 +102,7 @@ pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow:
         Which::Ready(args) => ready::run(&bench, args).await?,
         Which::Memory(args) => memory::run(&bench, args).await?,
         Which::Search(args) => search::run(&bench, args).await?,
+        Which::Size(args) => size::run(&bench, args).await?,
         Which::Spool(args) => spool::run(&bench, args).await?,
         Which::Load(_) => return Ok(true),
     };

@@ -1,5 +1,5 @@
-//! Lists of events and requests by what `event` itself has no index for: a source, types that begin alike, an id that
-//! stands in them.
+//! Lists of events and requests by what `event` itself has no index for: a source, a type, types that begin alike, an id
+//! that stands in them.
 //!
 //! The index of objects leads to them, type by type in the order of time, however rare they are among all events. It is
 //! made in the background: what came since is looked for in the events themselves, which is little while it keeps up.
@@ -27,7 +27,7 @@ use crate::{
     verbs::{LOOK_MAX, bounded, id_floor, values},
 };
 
-/// Types that a list goes through one by one; of a source or tenant with more, events are looked at themselves.
+/// Types that a list goes through one by one, those of each source; where there are more, events are looked at themselves.
 const KINDS_MAX: usize = 200;
 /// Types in one statement.
 const KINDS_STEP: usize = 40;
@@ -58,10 +58,19 @@ impl Span {
     }
 }
 
+/// A type of a source's events.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceKind {
+    /// Whose.
+    pub(crate) source: SourceId,
+    /// The type.
+    pub(crate) kind: String,
+}
+
 /// Whether all that the filter asks for is in the index.
 fn indexed(filter: &EventFilter) -> bool {
-    let prefix = filter.kind.as_deref().is_some_and(is_prefix);
-    let asked = filter.source.is_some() || filter.object.is_some() || prefix;
+    let kind = filter.kind.as_deref().is_some_and(|kind| kind != "*");
+    let asked = filter.source.is_some() || filter.object.is_some() || kind;
     asked
         && filter.status.is_none()
         && !filter.violates
@@ -69,10 +78,6 @@ fn indexed(filter: &EventFilter) -> bool {
         && filter.ids.is_empty()
         // Together they are few enough to be looked at one by one.
         && (filter.object.is_none() || (filter.source.is_none() && filter.kind.is_none()))
-}
-
-fn is_prefix(kind: &str) -> bool {
-    kind.ends_with('*') && kind != "*"
 }
 
 fn matches(pattern: Option<&str>, kind: &str) -> bool {
@@ -104,23 +109,19 @@ impl SqlTx<'_> {
         else {
             return Ok(None);
         };
-        let ids = self
-            .kinds_ids(tenant, filter.source, &kinds, span, limit)
-            .await?;
+        let ids = self.kinds_ids(tenant, &kinds, span, limit).await?;
         let mut events = self.events_of(tenant, ids, limit).await?;
-        if filter.source.is_some() {
-            let tail = self.index_end().await?;
-            if span.before > id_floor(tail) {
-                let newest = EventFilter {
-                    from: filter.from.max(Some(tail)),
-                    ..filter.clone()
-                };
-                let built = page(tenant, &newest, limit);
-                events.extend(self.events_rows(tenant, built).await?);
-                events.sort_by_key(|event| std::cmp::Reverse(event.id));
-                events.dedup_by_key(|event| event.id);
-                events.truncate(usize::try_from(limit).unwrap_or_default());
-            }
+        let tail = self.index_end().await?;
+        if span.before > id_floor(tail) {
+            let newest = EventFilter {
+                from: filter.from.max(Some(tail)),
+                ..filter.clone()
+            };
+            let built = page(tenant, &newest, limit);
+            events.extend(self.events_rows(tenant, built).await?);
+            events.sort_by_key(|event| std::cmp::Reverse(event.id));
+            events.dedup_by_key(|event| event.id);
+            events.truncate(usize::try_from(limit).unwrap_or_default());
         }
         Ok(Some(events))
     }
@@ -164,39 +165,48 @@ impl SqlTx<'_> {
         Ok(ids.filter(|id| id.uuid() >= span.from).collect())
     }
 
-    /// The types that are asked for; none where there are too many to go through.
+    /// The types that are asked for, source by source; none where there are too many to go through.
     async fn kinds(
         &mut self,
         tenant: TenantId,
         source: Option<SourceId>,
         pattern: Option<&str>,
-    ) -> StoreResult<Option<Vec<String>>> {
+    ) -> StoreResult<Option<Vec<SourceKind>>> {
         self.in_order_of_indexes().await?;
-        if let Some(kind) = pattern.filter(|pattern| !pattern.ends_with('*')) {
-            return Ok(Some(vec![kind.to_owned()]));
-        }
         let most = KINDS_MAX as i64 + 1;
-        let read = |row: &Row| row.get::<String>(0);
-        let known = match source {
-            Some(source) => {
-                let params = values![tenant, source, most];
-                self.list(&q::KINDS_SOURCE, params, read).await?
+        let sources = match source {
+            Some(source) => vec![source],
+            None => {
+                self.list(&q::SOURCES, values![tenant, most], |row| row.get(0))
+                    .await?
             }
-            None => self.list(&q::KINDS, values![tenant, most], read).await?,
         };
-        if known.len() > KINDS_MAX {
-            return Ok(None);
+        let exact = pattern.filter(|pattern| !pattern.ends_with('*'));
+        let mut found = Vec::new();
+        for source in sources {
+            let kinds = match exact {
+                Some(kind) => vec![kind.to_owned()],
+                None => {
+                    let params = values![tenant, source, most];
+                    self.list(&q::KINDS, params, |row| row.get::<String>(0))
+                        .await?
+                }
+            };
+            let known = kinds.len();
+            let asked = kinds.into_iter().filter(|kind| matches(pattern, kind));
+            found.extend(asked.map(|kind| SourceKind { source, kind }));
+            if known > KINDS_MAX || found.len() > KINDS_MAX {
+                return Ok(None);
+            }
         }
-        let asked = known.into_iter().filter(|kind| matches(pattern, kind));
-        Ok(Some(asked.collect()))
+        Ok(Some(found))
     }
 
     /// The newest of these types, newest first.
     async fn kinds_ids(
         &mut self,
         tenant: TenantId,
-        source: Option<SourceId>,
-        kinds: &[String],
+        kinds: &[SourceKind],
         span: Span,
         limit: i64,
     ) -> StoreResult<Vec<EventId>> {
@@ -205,10 +215,7 @@ impl SqlTx<'_> {
         }
         let mut ids: Vec<EventId> = Vec::new();
         for kinds in kinds.chunks(KINDS_STEP) {
-            let built = match source {
-                Some(source) => newest_of_source(tenant, source, kinds, span, limit),
-                None => newest(tenant, kinds, span, limit),
-            };
+            let built = newest(tenant, kinds, span, limit);
             let rows = self.conn().query_built(&built.text, &built.params).await?;
             for row in &rows {
                 ids.push(row.get(0)?);
@@ -255,9 +262,7 @@ impl SqlTx<'_> {
             if begin.elapsed() > LOOK_MAX {
                 return Err(StoreError::Timeout);
             }
-            let ids = self
-                .kinds_ids(tenant, Some(source), &kinds, span, REQUESTS_STEP)
-                .await?;
+            let ids = self.kinds_ids(tenant, &kinds, span, REQUESTS_STEP).await?;
             let Some(last) = ids.last() else { break };
             span.before = last.uuid();
             let built = built(before, None, &ids);
@@ -269,49 +274,29 @@ impl SqlTx<'_> {
     }
 }
 
-/// The newest events of these types of a source, as far as they are indexed.
-pub(crate) fn newest_of_source(
-    tenant: TenantId,
-    source: SourceId,
-    kinds: &[String],
-    span: Span,
-    limit: i64,
-) -> Built {
+/// The newest events of these types, as far as they are indexed.
+pub(crate) fn newest(tenant: TenantId, kinds: &[SourceKind], span: Span, limit: i64) -> Built {
     let params = vec![
         tenant.into(),
-        source.into(),
         span.from.into(),
         span.before.into(),
         limit.into(),
     ];
     let mut built = Built::new("SELECT found.event_id FROM (", params);
-    for (index, kind) in kinds.iter().enumerate() {
-        built.push(if index > 0 { " UNION ALL " } else { "" }).bind(
-            "SELECT one.event_id FROM (SELECT x.event_id FROM object_event AS x
-                WHERE x.tenant_id = $1 AND x.source_id = $2 AND x.kind = ",
-            &**kind,
-            " AND x.event_id >= $3 AND x.event_id < $4 ORDER BY x.event_id DESC LIMIT $5) AS one",
-        );
-    }
-    built.push(") AS found");
-    built
-}
-
-/// The newest events of these types.
-pub(crate) fn newest(tenant: TenantId, kinds: &[String], span: Span, limit: i64) -> Built {
-    let params = vec![
-        tenant.into(),
-        span.from.into(),
-        span.before.into(),
-        limit.into(),
-    ];
-    let mut built = Built::new("SELECT found.id FROM (", params);
-    for (index, kind) in kinds.iter().enumerate() {
-        built.push(if index > 0 { " UNION ALL " } else { "" }).bind(
-            "SELECT one.id FROM (SELECT e.id FROM event AS e WHERE e.tenant_id = $1 AND e.kind = ",
-            &**kind,
-            " AND e.id >= $2 AND e.id < $3 ORDER BY e.id DESC LIMIT $4) AS one",
-        );
+    for (index, one) in kinds.iter().enumerate() {
+        built.push(if index > 0 { " UNION ALL " } else { "" });
+        built
+            .bind(
+                "SELECT one.event_id FROM (SELECT x.event_id FROM object_event AS x
+                    WHERE x.tenant_id = $1 AND x.source_id = ",
+                one.source,
+                "",
+            )
+            .bind(
+                " AND x.kind = ",
+                &*one.kind,
+                " AND x.event_id >= $2 AND x.event_id < $3 ORDER BY x.event_id DESC LIMIT $4) AS one",
+            );
     }
     built.push(") AS found");
     built

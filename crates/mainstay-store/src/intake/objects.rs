@@ -127,17 +127,19 @@ pub(crate) mod queries {
             WHERE (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id >= $1 ORDER BY e.id LIMIT 1) IS NOT NULL
             LIMIT 1";
 
-        /// The types that a tenant's events are of, each found from the one before: no plan reads all events.
-        KINDS: Tenant = "
-            WITH RECURSIVE known (kind) AS (
-                SELECT (SELECT min(e.kind) FROM event AS e WHERE e.tenant_id = $1)
+        /// The sources that a tenant's events are of, as far as they are indexed, each found from the one before: no plan reads
+        /// the whole index.
+        SOURCES: Tenant = "
+            WITH RECURSIVE known (source_id) AS (
+                SELECT (SELECT x.source_id FROM object_event AS x WHERE x.tenant_id = $1 ORDER BY x.source_id LIMIT 1)
                 UNION ALL
-                SELECT (SELECT min(e.kind) FROM event AS e WHERE e.tenant_id = $1 AND e.kind > known.kind)
-                FROM known WHERE known.kind IS NOT NULL
+                SELECT (SELECT x.source_id FROM object_event AS x
+                    WHERE x.tenant_id = $1 AND x.source_id > known.source_id ORDER BY x.source_id LIMIT 1)
+                FROM known WHERE known.source_id IS NOT NULL
             )
-            SELECT kind FROM known WHERE kind IS NOT NULL LIMIT $2";
-        /// The same of one source, as far as they are indexed.
-        KINDS_SOURCE: Tenant = "
+            SELECT source_id FROM known WHERE source_id IS NOT NULL LIMIT $2";
+        /// The types of a source's events likewise.
+        KINDS: Tenant = "
             WITH RECURSIVE known (kind) AS (
                 SELECT (SELECT min(x.kind) FROM object_event AS x WHERE x.tenant_id = $1 AND x.source_id = $2)
                 UNION ALL

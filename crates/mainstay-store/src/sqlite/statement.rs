@@ -39,7 +39,7 @@ pub(super) fn run(
     read(&connection, statement, rows_max)
 }
 
-/// Reading and what pages of documentation name for looking at the schema; nothing that opens another file or changes
+/// Reading and what pages of documentation name for looking at the schema and at what it takes; nothing that opens another file or changes
 /// the connection.
 fn authorize(context: AuthContext<'_>) -> Authorization {
     const PRAGMAS: [&str; 6] = [
@@ -50,6 +50,7 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
         "table_list",
         "table_xinfo",
     ];
+    const SIZES: [&str; 3] = ["freelist_count", "page_count", "page_size"];
     match context.action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => {
             Authorization::Allow
@@ -60,6 +61,11 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
         AuthAction::Pragma { pragma_name, .. } if PRAGMAS.contains(&pragma_name) => {
             Authorization::Allow
         }
+        // With a value it would change the file.
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value: None,
+        } if SIZES.contains(&pragma_name) => Authorization::Allow,
         _ => Authorization::Deny,
     }
 }

@@ -256,15 +256,17 @@ fn lists() -> Vec<Statement> {
     add("mentions", Reach::Tenant, built);
     let built = index::mentions_remove(tenant, EventId::NIL, &["cus_1", "cus_2"]);
     add("removed mentions", Reach::Tenant, built);
-    let (kinds, nil) = (["a".to_owned(), "b".to_owned()], EventId::NIL.uuid());
+    let kinds = ["a", "b"].map(|kind| listed::SourceKind {
+        source: SourceId::NIL,
+        kind: kind.to_owned(),
+    });
+    let nil = EventId::NIL.uuid();
     let span = listed::Span {
         from: nil,
         before: nil,
     };
     let built = listed::newest(tenant, &kinds, span, 10);
     add("newest of types", Reach::Tenant, built);
-    let built = listed::newest_of_source(tenant, SourceId::NIL, &kinds, span, 10);
-    add("newest of a source's types", Reach::Tenant, built);
     for filter in job_filters() {
         add(
             "jobs",

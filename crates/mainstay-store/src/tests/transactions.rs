@@ -252,6 +252,7 @@ on_both!(a_person_cannot_write_nor_leave_the_database, |db| async {
         "INSERT INTO note SELECT * FROM note",
         "DROP TABLE note",
         "PRAGMA writable_schema = 1",
+        "PRAGMA page_size = 8192",
         "ATTACH '/tmp/elsewhere.db' AS elsewhere",
         "VACUUM INTO '/tmp/elsewhere.db'",
         "COPY note TO PROGRAM 'true'",
@@ -269,6 +270,18 @@ on_both!(a_person_cannot_write_nor_leave_the_database, |db| async {
         .query(Scope::Tenant(tenant(1)), "SELECT 1".into(), 1);
     assert!(matches!(scoped.await, Err(StoreError::OutOfScope)));
     assert_eq!(db.texts().await, ["stays"]);
+});
+
+on_both!(a_person_can_ask_how_much_the_database_takes, |db| async {
+    let statement = match db {
+        Ground::Sqlite(..) => {
+            "SELECT c.page_count * s.page_size AS bytes FROM pragma_page_count AS c, pragma_page_size AS s"
+        }
+        Ground::Postgres(..) => "SELECT pg_database_size(current_database()) AS bytes",
+    };
+    let table = db.port().query(SYSTEM, statement.into(), 1).await;
+    let table = table.expect("it reads");
+    assert!(table.rows[0][0].as_i64() > Some(0), "{table:?}");
 });
 
 on_both!(a_person_does_not_wait_for_ever, |db| async {

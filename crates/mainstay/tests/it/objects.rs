@@ -291,6 +291,12 @@ on_both!(
             };
             let found = listed(&world, scope, any_source).await;
             assert_eq!(found, newest(&|kind, _| kind.starts_with("a.")));
+            let exactly = EventFilter {
+                kind: Some("a.c".into()),
+                ..EventFilter::default()
+            };
+            let found = listed(&world, scope, exactly).await;
+            assert_eq!(found, newest(&|kind, _| kind == "a.c"));
             let strange = EventFilter {
                 source: Some(SourceId::NIL),
                 ..EventFilter::default()

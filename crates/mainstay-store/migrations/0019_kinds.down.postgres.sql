@@ -1,0 +1,1 @@
+CREATE INDEX event_kind ON event (tenant_id, kind, id);
