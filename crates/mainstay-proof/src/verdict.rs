@@ -564,13 +564,17 @@ mod tests {
             ..Sent::default()
         };
         let key = |at: usize| (mistyped::SOURCE.to_owned(), messages[at].id.clone());
-        let mut kept = Kept::default();
-        kept.events = [(key(0), 1), (key(1), 1)].into();
-        let mut ledger = Ledger::default();
-        ledger.applied = messages[..2]
-            .iter()
-            .map(|one| (one.marks[0].clone(), 1))
-            .collect();
+        let mut kept = Kept {
+            events: [(key(0), 1), (key(1), 1)].into(),
+            ..Kept::default()
+        };
+        let ledger = Ledger {
+            applied: messages[..2]
+                .iter()
+                .map(|one| (one.marks[0].clone(), 1))
+                .collect(),
+            ..Ledger::default()
+        };
         let failed = |sent: &Sent, genuine, ledger: &Ledger, kept: &Kept| {
             let mut verdict = Verdict::default();
             verdict.mistyped(sent, genuine, ledger, kept);

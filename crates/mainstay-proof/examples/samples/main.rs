@@ -19,6 +19,10 @@ const BEGIN: i64 = 1_750_000_000;
 /// something new each time: an id, a number, a time, digits of hexadecimal, a word.
 const SHAPES: &str = include_str!("shapes.jsonl");
 
+const WORDS: [&str; 8] = [
+    "Harbour", "Ada", "pallet", "north", "Grace", "ledger", "quay", "bronze",
+];
+
 /// A shape with something new in each place.
 fn filled(shape: &str, dice: &Dice) -> String {
     let mut parts = shape.split('#');
@@ -29,19 +33,17 @@ fn filled(shape: &str, dice: &Dice) -> String {
             Some('i') => text += &dice.id(20),
             Some('n') => text += &dice.digits(dice.range(2, 12) as usize),
             Some('t') => {
-                let (day, hour, minute) = (dice.range(1, 29), dice.range(0, 24), dice.range(0, 60));
-                text += &format!(
-                    "2026-{:02}-{day:02}T{hour:02}:{minute:02}:07.120Z",
-                    dice.range(1, 13)
-                );
+                let (month, day) = (dice.range(1, 13), dice.range(1, 29));
+                let (hour, minute) = (dice.range(0, 24), dice.range(0, 60));
+                text += "2026-";
+                text += &[month, day].map(|part| format!("{part:02}")).join("-");
+                text += "T";
+                text += &[hour, minute].map(|part| format!("{part:02}")).join(":");
+                text += ":07.120Z";
             }
             Some('h') => text += &dice.hex(32),
             Some('u') => text += &dice.uuid(),
-            Some('w') => {
-                text += *dice.pick(&[
-                    "Harbour", "Ada", "pallet", "north", "Grace", "ledger", "quay", "bronze",
-                ])
-            }
+            Some('w') => text += dice.pick::<&str>(&WORDS),
             Some(letter) => text.push(letter),
             None => text.push('#'),
         }
@@ -68,7 +70,7 @@ fn main() -> anyhow::Result<()> {
     let dice = Dice::new(args.seed);
     let shapes: Vec<&str> = SHAPES.lines().collect();
     for number in 0..args.events {
-        let text = filled(*dice.pick(&shapes), &dice);
+        let text = filled(dice.pick::<&str>(&shapes), &dice);
         let value: Value = serde_json::from_str(&text).with_context(|| text.clone())?;
         let body = if number % 3 == 0 {
             serde_json::to_vec_pretty(&value)?

@@ -222,7 +222,7 @@ fn headers_change(script: &mut Script, headers: &mut Headers, names: &[&str]) {
             let more = script.pieces(&PIECES, 40);
             let value = &mut headers[at].1;
             if script.flag() {
-                value.extend_from_slice(more.as_bytes())
+                value.extend_from_slice(more.as_bytes());
             } else {
                 value.splice(0..0, more.into_bytes());
             }

@@ -528,7 +528,7 @@ mod tests {
         // Every second one keeps an order.
         let jobs: Vec<JobRef> = (1..=240).map(|at| job(at, at % 2 == 0)).collect();
         for job in &jobs {
-            machine.admit(job.clone());
+            machine.admit(*job);
             machine.settling.pending.push_back(succeeded(job));
         }
         let mut settled = Vec::new();
