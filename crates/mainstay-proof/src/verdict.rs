@@ -568,13 +568,11 @@ mod tests {
             events: [(key(0), 1), (key(1), 1)].into(),
             ..Kept::default()
         };
-        let ledger = Ledger {
-            applied: messages[..2]
-                .iter()
-                .map(|one| (one.marks[0].clone(), 1))
-                .collect(),
-            ..Ledger::default()
-        };
+        let mut ledger = Ledger::default();
+        let applied = messages[..2].iter();
+        ledger
+            .applied
+            .extend(applied.map(|one| (one.marks[0].clone(), 1)));
         let failed = |sent: &Sent, genuine, ledger: &Ledger, kept: &Kept| {
             let mut verdict = Verdict::default();
             verdict.mistyped(sent, genuine, ledger, kept);
