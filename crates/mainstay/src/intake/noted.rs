@@ -31,8 +31,16 @@ pub(super) struct Noted {
     /// Whether it came soon, where it is known when it happened.
     fresh: Option<bool>,
     schema: Option<(SchemaId, Judged)>,
-    /// Type and payload, where a sample is wanted.
-    pub(super) sample: Option<(String, Blob)>,
+    /// What is looked at, where a sample is wanted.
+    pub(super) sample: Option<Looked>,
+}
+
+/// What is looked at of an event, as it is kept.
+pub(super) struct Looked {
+    pub(super) kind: String,
+    pub(super) payload: Blob,
+    /// Of the request.
+    pub(super) headers: Blob,
 }
 
 impl Noted {
@@ -42,8 +50,13 @@ impl Noted {
         let events = arrival.events.iter();
         events
             .map(|event| Self {
-                sample: (samples && worth_a_look(&event.kind, event.payload_bytes))
-                    .then(|| (event.kind.clone(), event.payload.clone())),
+                sample: (samples && worth_a_look(&event.kind, event.payload_bytes)).then(|| {
+                    Looked {
+                        kind: event.kind.clone(),
+                        payload: event.payload.clone(),
+                        headers: arrival.receipt.headers.clone(),
+                    }
+                }),
                 fresh: event
                     .occurred_at
                     .map(|at| received_at.ms_since(at) < FRESH_MS),
