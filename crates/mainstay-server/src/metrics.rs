@@ -32,6 +32,7 @@ use crate::{
     access::authenticate,
     http::{Problem, proxies::Client},
     limits,
+    sizes::Measured,
     state::App,
     stats::Queue,
 };
@@ -499,6 +500,20 @@ fn watched_text<'a>(
     Ok(())
 }
 
+/// How much room the database takes, as every node measures it for itself.
+fn sizes(text: &mut String, measured: &Measured) -> std::fmt::Result {
+    const NAME: &str = "mainstay_table_bytes";
+    writeln!(
+        text,
+        "# HELP {NAME} What a table takes with its indexes, measured once an hour.\n# TYPE {NAME} gauge\n\
+         # UNIT {NAME} bytes"
+    )?;
+    for (table, bytes) in &measured.tables {
+        writeln!(text, "{NAME}{{table=\"{}\"}} {bytes}", label(table))?;
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -580,6 +595,9 @@ pub(crate) async fn metrics(
     conflicts(&mut text, &app.mainstay.intake.conflicts()).map_err(Problem::internal)?;
     violations(&mut text, &app.mainstay.intake.schema_violations()).map_err(Problem::internal)?;
     unsampled(&mut text, app.mainstay.intake.drift_unsampled()).map_err(Problem::internal)?;
+    if let Some(measured) = app.sizes.known(&app) {
+        sizes(&mut text, &measured).map_err(Problem::internal)?;
+    }
     watched(&mut text, &app).await?;
     text.push_str(end);
     let kind =

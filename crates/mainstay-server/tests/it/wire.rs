@@ -538,6 +538,23 @@ on_both_servers!(
                 metrics.text
             );
         }
+        let room = owner.get("/v1/storage").await.ok();
+        let tables = room["tables"].as_array().expect("a list");
+        let event = tables.iter().find(|table| table["name"] == "event");
+        assert!(
+            event.is_some_and(|table| table["bytes"].as_i64() > Some(0)),
+            "{room}"
+        );
+        assert!(room["bytes"].as_i64() > event.and_then(|table| table["bytes"].as_i64()));
+        let measured = |answer: &Answer| {
+            answer
+                .text
+                .contains("mainstay_table_bytes{table=\"event\"} ")
+        };
+        owner.until_answer("/metrics", measured).await;
+        let key = json!({ "name": "t", "role": "owner", "tenant_id": world.tenant });
+        let bound = owner.key(key).await;
+        assert_eq!(bound.get("/v1/storage").await.status, 403);
         // Through a proxy it needs a key.
         let one = |found: &serde_json::Value| found["dead_letters"] == 1;
         let overview = owner.until("/v1/overview?window=24h", one).await;
