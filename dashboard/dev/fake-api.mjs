@@ -91,7 +91,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       secrets: [],
       created_at: iso(at),
       updated_at: iso(at),
-      stats: { received: 0, events: 0, duplicates: 0, refused: 0, refused_not_kept: 0, refused_not_kept_since: null, last_event_at: null, quality: { completeness: { score: null, numerator: 0, denominator: 0 }, accuracy: { score: null, numerator: 0, denominator: 0 }, freshness: { score: null, numerator: 0, denominator: 0 } } },
+      stats: { received: 0, events: 0, duplicates: 0, refused: 0, refused_not_kept: 0, refused_not_kept_since: null, rate_exceeded: 0, turned_away: 0, conflicts: 0, last_event_at: null, quality: { completeness: { score: null, numerator: 0, denominator: 0 }, accuracy: { score: null, numerator: 0, denominator: 0 }, freshness: { score: null, numerator: 0, denominator: 0 } } },
     };
     if (scheme !== "mainstay") world.addSecret(made, secret ?? `whsec_${alnum(24)}`, at);
     world.sources.push(made);
@@ -337,6 +337,8 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       payload_bytes: JSON.stringify(payload).length,
       deliveries: 1,
       violation: null,
+      conflicts: 0,
+      conflicts_list: [],
       payload,
       payload_text: null,
       headers: {
@@ -421,6 +423,14 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
   audit(now - 9 * HOUR, "grace@example.com", "dead_letter.retry", "37 jobs", { category: "timeout", matched: 37, retried: 37 });
   audit(now - 4 * HOUR, "grace@example.com", "job.cancel", "job_01jc…", { reason: "the campaign was stopped" });
   audit(now - 40 * MINUTE, "ada@example.com", "session.create", "ada@example.com", { by: "password" });
+
+  // One event came again with other content.
+  const conflicted = world.events.find((event) => event.source_id === stripe.id);
+  const again = Date.parse(conflicted.received_at) + MINUTE;
+  conflicted.conflicts = 2;
+  conflicted.conflicts_list = [
+    { digest: "5d41402abc4b2a76", event_digest: "b9719d911017c592", receipt_id: id("rcp", again), first_at: iso(again), last_at: iso(again + MINUTE), times: 2, payload_bytes: conflicted.payload_bytes, differences: [{ pointer: "/data/object/amount", event: "1200", later: "1300" }, { pointer: "/data/object/note", event: null, later: '"changed"' }], more: false },
+  ];
 
   // One event was replayed, so that its page shows it.
   const replayed = world.events.filter((event) => event.source_id === stripe.id && event.jobs_list.length > 1 && Date.parse(event.received_at) < now - 30 * MINUTE).at(-2);
@@ -675,7 +685,7 @@ const statusOf = (jobs) => {
   return jobs.waiting === jobs.total ? "pending" : "processing";
 };
 const shortEvent = (event) => {
-  const { payload, payload_text, headers, receipts, jobs_list, replays, ...rest } = event;
+  const { payload, payload_text, headers, receipts, jobs_list, replays, conflicts_list, ...rest } = event;
   const jobs = tallyOf(event);
   return { ...rest, status: statusOf(jobs), jobs };
 };
@@ -811,6 +821,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.type || (selection.type.endsWith("*") ? event.type.startsWith(selection.type.slice(0, -1)) : event.type === selection.type)) &&
           (!selection.status || short.status === selection.status) &&
           (!selection.violates || event.violation) &&
+          (!selection.conflicts || event.conflicts > 0) &&
           (!selection.tenant || event.tenant_id === selection.tenant) &&
           (!selection.q || isAbout(event, selection.q)) &&
           (!selection.from || event.received_at >= selection.from) &&

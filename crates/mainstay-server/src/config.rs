@@ -77,6 +77,8 @@ pub(crate) struct Limits {
     pub(crate) connections_per_address: usize,
     /// Requests to the API that one key or person may make in a minute.
     pub(crate) requests_per_minute: u32,
+    /// Webhooks of one address that may fail in a minute before it is distrusted; 0: as many as like.
+    pub(crate) failures_per_minute: u32,
     /// Bound on a request's headers.
     pub(crate) header_timeout: Duration,
     /// Bound on a request's body.

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use mainstay::intake::{Answer, Inbound};
+use mainstay::intake::{Answer, Inbound, Knock};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -82,6 +82,8 @@ pub(crate) struct Taken {
         (status = 404, description = "There is no source of this name"),
         (status = 408, description = "The body did not arrive in time"),
         (status = 413, description = "The body is larger than the source takes"),
+        (status = 429, description = "It is genuine, and more came than the source's rate; or too much from the address \
+            did not verify. To be sent again"),
         (status = 503, description = "It could not be kept, or the source is disabled; to be sent again"),
     ))]
 pub(crate) async fn accept(
@@ -95,7 +97,7 @@ pub(crate) async fn accept(
     let source = name(path);
     let inbound = match inbound(&app, &source, client, &uri, headers, body).await {
         Ok(inbound) => inbound,
-        Err(problem) => return problem.into_response(),
+        Err(unread) => return unread.answered(&app, &source),
     };
     let answer = app.mainstay.intake.accept(&source, inbound).await;
     answered(&app, &source, answer)
@@ -113,10 +115,25 @@ async fn verify(
     let source = name(path);
     let inbound = match inbound(&app, &source, client, &uri, headers, body).await {
         Ok(inbound) => inbound,
-        Err(problem) => return problem.into_response(),
+        Err(unread) => return unread.answered(&app, &source),
     };
     let answer = app.mainstay.intake.verify_only(&source, &inbound).await;
     answered(&app, &source, answer)
+}
+
+/// Why a request was not read to its end.
+enum Unread {
+    Problem(Problem),
+    TurnedAway(Answer),
+}
+
+impl Unread {
+    fn answered(self, app: &App, source: &str) -> Response {
+        match self {
+            Self::Problem(problem) => problem.into_response(),
+            Self::TurnedAway(answer) => answered(app, source, answer),
+        }
+    }
 }
 
 async fn inbound(
@@ -126,12 +143,16 @@ async fn inbound(
     uri: &Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Inbound, Problem> {
-    // A source that there is not takes nothing; `accept` says so without a body.
-    let limit = app.mainstay.intake.body_limit(source).await;
-    let body = match limit {
-        Some(limit) => raw(app, &headers, body, limit.min(app.limits.body_bytes)).await?,
-        None => bytes::Bytes::new(),
+) -> Result<Inbound, Unread> {
+    let body = match app.mainstay.intake.knock(source, client.address).await {
+        Knock::Open { body_limit } => {
+            let limit = body_limit.min(app.limits.body_bytes);
+            let read = raw(app, &headers, body, limit).await;
+            read.map_err(Unread::Problem)?
+        }
+        // It takes nothing; `accept` says so without a body.
+        Knock::Unknown => bytes::Bytes::new(),
+        Knock::TurnedAway(answer) => return Err(Unread::TurnedAway(answer)),
     };
     Ok(Inbound {
         headers: headers

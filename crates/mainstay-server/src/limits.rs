@@ -129,6 +129,8 @@ pub(crate) const STREAMS_MAX: usize = 256;
 pub(crate) const STREAM_BACKLOG: usize = 32;
 /// How long the figures behind the counts of sources and endpoints may be old.
 pub(crate) const STATS_CACHE: Duration = Duration::from_secs(2);
+/// How long the sizes of tables may be old: SQLite looks at every page to know them.
+pub(crate) const SIZES_CACHE: Duration = Duration::from_secs(60 * 60);
 /// How long an answer of `/readyz` holds, so that asking costs the database nothing.
 pub(crate) const READY_CACHE: Duration = Duration::from_millis(500);
 /// How long `/readyz` and `/v1/health` wait for the database.

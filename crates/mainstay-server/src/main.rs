@@ -12,6 +12,7 @@ mod limits;
 mod metrics;
 mod outbound;
 mod serve;
+mod sizes;
 mod state;
 mod stats;
 mod stream;

@@ -32,6 +32,7 @@ use crate::{
     access::authenticate,
     http::{Problem, proxies::Client},
     limits,
+    sizes::Measured,
     state::App,
     stats::Queue,
 };
@@ -399,6 +400,19 @@ fn not_kept(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
     Ok(())
 }
 
+/// Events that came again with other content, on this node since it started.
+fn conflicts(text: &mut String, counts: &[(String, i64)]) -> std::fmt::Result {
+    const NAME: &str = "mainstay_intake_conflicts";
+    writeln!(
+        text,
+        "# HELP {NAME} Events that came again under their id with other content.\n# TYPE {NAME} counter"
+    )?;
+    for (source, count) in counts {
+        writeln!(text, "{NAME}_total{{source=\"{}\"}} {count}", label(source))?;
+    }
+    Ok(())
+}
+
 /// Events of which no sample was taken to learn from, on this node since it started.
 fn unsampled(text: &mut String, count: i64) -> std::fmt::Result {
     const NAME: &str = "mainstay_drift_unsampled";
@@ -486,6 +500,20 @@ fn watched_text<'a>(
     Ok(())
 }
 
+/// How much room the database takes, as every node measures it for itself.
+fn sizes(text: &mut String, measured: &Measured) -> std::fmt::Result {
+    const NAME: &str = "mainstay_table_bytes";
+    writeln!(
+        text,
+        "# HELP {NAME} What a table takes with its indexes, measured once an hour.\n# TYPE {NAME} gauge\n\
+         # UNIT {NAME} bytes"
+    )?;
+    for (table, bytes) in &measured.tables {
+        writeln!(text, "{NAME}{{table=\"{}\"}} {bytes}", label(table))?;
+    }
+    Ok(())
+}
+
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
@@ -564,8 +592,12 @@ pub(crate) async fn metrics(
         spooled(&mut text, &status, app.clock.now()).map_err(Problem::internal)?;
     }
     not_kept(&mut text, &app.mainstay.intake.refused_not_kept()).map_err(Problem::internal)?;
+    conflicts(&mut text, &app.mainstay.intake.conflicts()).map_err(Problem::internal)?;
     violations(&mut text, &app.mainstay.intake.schema_violations()).map_err(Problem::internal)?;
     unsampled(&mut text, app.mainstay.intake.drift_unsampled()).map_err(Problem::internal)?;
+    if let Some(measured) = app.sizes.known(&app) {
+        sizes(&mut text, &measured).map_err(Problem::internal)?;
+    }
     watched(&mut text, &app).await?;
     text.push_str(end);
     let kind =

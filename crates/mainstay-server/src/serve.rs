@@ -44,7 +44,7 @@ const VERIFY_ONLY: &str = "MAINSTAY_BENCH_VERIFY_ONLY";
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     log::init(&config.log)?;
-    let signals = Signals::new()?;
+    let signals = Signals::new(config.tls.is_some())?;
     let certificate = config.tls.clone().map(tls::Certificate::load).transpose()?;
     let directory = Arc::new(DataDirectory::lock(&config.data)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -165,6 +165,7 @@ async fn start(
         },
         quarantine: config.quarantine,
         spool: spool(config, Arc::clone(random)).await?,
+        failures_per_minute: config.limits.failures_per_minute,
     };
     Mainstay::start(parts)
         .await
@@ -193,24 +194,36 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     reachable
 }
 
-/// The signals that end the server.
+/// The signals that end the server, and the one that does not.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Never the end: what a terminal that closes, or a tool that means "read your files again", sends.
+    hangup: Signal,
+    /// Whether there are files to read again; they are read elsewhere.
+    files: bool,
 }
 
 impl Signals {
-    fn new() -> anyhow::Result<Self> {
+    fn new(files: bool) -> anyhow::Result<Self> {
         Ok(Self {
+            files,
+            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {}
+            }
+            if !self.files {
+                tracing::info!("SIGHUP: without tls.cert there is nothing to read again");
+            }
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     /// Figures of sources and endpoints, a moment old at most.
     pub(crate) stats: Stats,
+    /// How much room the database takes, an hour old at most.
+    pub(crate) sizes: crate::sizes::Sizes,
     /// What streams are told.
     pub(crate) hub: Hub,
     /// Whether intake can commit, a moment old at most.
@@ -117,6 +119,7 @@ impl App {
             in_progress: InProgress::default(),
             metrics: Metrics::default(),
             stats: Stats::default(),
+            sizes: crate::sizes::Sizes::default(),
             hub: Hub::default(),
             ready: crate::health::Ready::default(),
             limits: config.limits,

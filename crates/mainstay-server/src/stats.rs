@@ -49,6 +49,12 @@ pub(crate) struct Counted {
     pub(crate) dated: i64,
     /// Those of them that came soon after.
     pub(crate) fresh: i64,
+    /// Genuine requests that were told to come again.
+    pub(crate) rate_exceeded: i64,
+    /// Requests that were turned away unread.
+    pub(crate) turned_away: i64,
+    /// Events that came again with other content.
+    pub(crate) conflicts: i64,
     /// The last minute in which something new came.
     pub(crate) received_at: Option<Timestamp>,
     /// The first minute in which a refused request was only counted.
@@ -94,6 +100,9 @@ impl Counted {
             Series::SchemaUnchecked => self.schema_unchecked += sample.count,
             Series::Dated => self.dated += sample.count,
             Series::Fresh => self.fresh += sample.count,
+            Series::RateExceeded => self.rate_exceeded += sample.count,
+            Series::TurnedAway => self.turned_away += sample.count,
+            Series::Conflicts => self.conflicts += sample.count,
         }
     }
 

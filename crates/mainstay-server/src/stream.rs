@@ -153,7 +153,10 @@ fn rates(live: &Live) -> Rates {
                 | Series::SchemaIncomplete
                 | Series::SchemaUnchecked
                 | Series::Dated
-                | Series::Fresh => {}
+                | Series::Fresh
+                | Series::RateExceeded
+                | Series::TurnedAway
+                | Series::Conflicts => {}
             }
             rates
         })

@@ -111,6 +111,7 @@ fn sqlite(path: PathBuf) -> SetupResult<Examined> {
         examined.remedy("start the server once: it sets the write-ahead log");
     }
     wal(&mut examined, &path);
+    sizes(&mut examined, &table_sizes(&connection)?);
     let whole = pragma(&connection, "quick_check(1)")?;
     if whole == "ok" {
         examined.add("integrity", Grade::Fine, "every page is whole");
@@ -119,6 +120,34 @@ fn sqlite(path: PathBuf) -> SetupResult<Examined> {
         examined.remedy("stop the server, keep a copy of the files, and restore the last backup");
     }
     Ok(examined)
+}
+
+/// Tables with their indexes, the largest first.
+fn table_sizes(connection: &Connection) -> SetupResult<Vec<(String, i64)>> {
+    let mut statement = connection
+        .prepare(
+            "SELECT coalesce(m.tbl_name, s.name), sum(s.pgsize)
+             FROM dbstat AS s LEFT JOIN sqlite_master AS m ON m.name = s.name
+             WHERE s.aggregate = TRUE GROUP BY 1 ORDER BY 2 DESC, 1",
+        )
+        .map_err(map_error)?;
+    let rows = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(map_error)?;
+    Ok(rows.collect::<Result<_, _>>().map_err(map_error)?)
+}
+
+fn sizes(examined: &mut Examined, tables: &[(String, i64)]) {
+    const NAMED: usize = 3;
+    let mib = |bytes: i64| bytes / (1_024 * 1_024);
+    let all: i64 = tables.iter().map(|(_, bytes)| bytes).sum();
+    let largest: Vec<String> = tables
+        .iter()
+        .take(NAMED)
+        .map(|(name, bytes)| format!("{name} {} MiB", mib(*bytes)))
+        .collect();
+    let detail = format!("{} MiB; the largest: {}", mib(all), largest.join(", "));
+    examined.add("size", Grade::Fine, detail);
 }
 
 fn wal(examined: &mut Examined, path: &std::path::Path) {
@@ -169,6 +198,16 @@ async fn postgres(client: &Client) -> SetupResult<Examined> {
     }
     connections(&mut examined, row.get(6), row.get(5));
     let oldest_secs: i64 = row.get(7);
+    let tables = client
+        .query(
+            "SELECT c.relname::text, pg_total_relation_size(c.oid) FROM pg_class AS c
+             WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'm') ORDER BY 2 DESC, 1",
+            &[],
+        )
+        .await
+        .map_err(|error| crate::postgres::map_error(&error).error)?;
+    let tables: Vec<(String, i64)> = tables.iter().map(|row| (row.get(0), row.get(1))).collect();
+    sizes(&mut examined, &tables);
     if oldest_secs > 600 {
         let detail = format!("a transaction has been open for {oldest_secs} seconds");
         examined.add("transactions", Grade::Doubtful, detail);

@@ -46,6 +46,8 @@ pub struct Parts {
     pub quarantine: Bounds,
     /// Where requests go while the database does not take them; none: they are sent away.
     pub spool: Option<Spool>,
+    /// How many requests of an address may fail in a minute before it is distrusted; 0: as many as like.
+    pub failures_per_minute: u32,
 }
 
 /// A running Mainstay: one node.
@@ -117,6 +119,7 @@ impl Mainstay {
             retention,
             quarantine,
             spool,
+            failures_per_minute,
         } = parts;
         let mut registry = registry(&clock, &random);
         let builtin = queues(&*store, &registry).await?;
@@ -129,7 +132,11 @@ impl Mainstay {
             builtin.clone(),
             Arc::clone(&samples),
             certificates,
-            Beside { quarantine, spool },
+            Beside {
+                quarantine,
+                spool,
+                failures_per_minute,
+            },
         )
         .await?;
         registry.outbound(

@@ -1428,6 +1428,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How much room the database takes, table by table
+         * @description Measured once an hour at the most. Not for keys of one tenant. Metrics have the same as `mainstay_table_bytes`.
+         *
+         *     Takes the role `viewer`.
+         */
+        get: operations["storage_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/stream": {
         parameters: {
             query?: never;
@@ -1962,6 +1984,37 @@ export interface components {
             /** @description What it is of, for people. */
             what: string;
         };
+        /** @description Another content that came under an event's id. */
+        Conflict: {
+            /** @description Where the two differ, the first few places; null where either is no JSON or is not kept. */
+            differences?: components["schemas"]["ConflictDifference"][] | null;
+            /** @description The digest of the content: the first 8 bytes of its SHA-256, in hexadecimal. */
+            digest: string;
+            /** @description The digest of the event's own, which came first. */
+            event_digest?: string | null;
+            first_at: components["schemas"]["Time"];
+            last_at: components["schemas"]["Time"];
+            /** @description Whether there are more. */
+            more: boolean;
+            /** Format: int64 */
+            payload_bytes: number;
+            /** @description The request that brought it first. */
+            receipt_id: string;
+            /**
+             * Format: int64
+             * @description How often it came.
+             */
+            times: number;
+        };
+        /** @description One place where two contents differ. */
+        ConflictDifference: {
+            /** @description What stands there in the event, as JSON, cut where it is long; null: nothing does. */
+            event?: string | null;
+            /** @description What stands there in what came later; null: nothing does. */
+            later?: string | null;
+            /** @description Where: a JSON pointer. */
+            pointer: string;
+        };
         /** @description An endpoint that was added. */
         CreatedEndpoint: {
             endpoint: components["schemas"]["Endpoint"];
@@ -2358,6 +2411,11 @@ export interface components {
         Event: {
             /**
              * Format: int64
+             * @description How often it came again with other content.
+             */
+            conflicts: number;
+            /**
+             * Format: int64
              * @description How often the provider delivered it.
              */
             deliveries: number;
@@ -2379,6 +2437,8 @@ export interface components {
         };
         /** @description An event with everything that is known of it. */
         EventDetail: components["schemas"]["Event"] & {
+            /** @description What came again under its id with other content, the first first. The event is what came first of all. */
+            conflicts_list: components["schemas"]["Conflict"][];
             /** @description The headers of the request that brought it first, without credentials. */
             headers: {
                 [key: string]: string;
@@ -3245,6 +3305,11 @@ export interface components {
         Page_Event: {
             /** @description What is on it. */
             items: {
+                /**
+                 * Format: int64
+                 * @description How often it came again with other content.
+                 */
+                conflicts: number;
                 /**
                  * Format: int64
                  * @description How often the provider delivered it.
@@ -4353,6 +4418,19 @@ export interface components {
             /** @description The rules in force, in the order in which ids are taken. */
             rules: components["schemas"]["ObjectRule"][];
         };
+        /** @description How much a source's provider sends at the most, on each node. What is over is told to come again. */
+        SourceRate: {
+            /**
+             * Format: int32
+             * @description How many of them may come at once; null: ten seconds' worth.
+             */
+            burst?: number | null;
+            /**
+             * Format: int32
+             * @description Requests that prove genuine in a second.
+             */
+            per_second: number;
+        };
         /**
          * @description How what comes in by a source is signed.
          * @enum {string}
@@ -4398,6 +4476,8 @@ export interface components {
              */
             objects?: components["schemas"]["ObjectRule"][] | null;
             /** @default null */
+            rate?: components["schemas"]["SourceRate"] | null;
+            /** @default null */
             tenant?: components["schemas"]["TenantRule"] | null;
             /**
              * Format: int64
@@ -4415,6 +4495,11 @@ export interface components {
         SourceStats: {
             /**
              * Format: int64
+             * @description Events that came again with other content.
+             */
+            conflicts: number;
+            /**
+             * Format: int64
              * @description Requests that brought nothing new.
              */
             duplicates: number;
@@ -4426,6 +4511,11 @@ export interface components {
             last_event_at?: components["schemas"]["Time"] | null;
             /** @description How good the data of new events is. */
             quality: components["schemas"]["Quality"];
+            /**
+             * Format: int64
+             * @description Genuine requests that were told to come again, since more came than `settings.rate`.
+             */
+            rate_exceeded: number;
             /**
              * Format: int64
              * @description Requests in all.
@@ -4442,6 +4532,11 @@ export interface components {
              */
             refused_not_kept: number;
             refused_not_kept_since?: components["schemas"]["Time"] | null;
+            /**
+             * Format: int64
+             * @description Requests that were turned away unread, since too many of their address had failed.
+             */
+            turned_away: number;
         };
         /** @description A statement. */
         SqlInput: {
@@ -4475,6 +4570,17 @@ export interface components {
              */
             reason: string;
         };
+        /** @description How much room the database takes. */
+        StorageView: {
+            /**
+             * Format: int64
+             * @description All tables together.
+             */
+            bytes: number;
+            measured_at: components["schemas"]["Time"];
+            /** @description The largest first. */
+            tables: components["schemas"]["TableSize"][];
+        };
         /**
          * @description What a message is about.
          * @enum {string}
@@ -4485,6 +4591,15 @@ export interface components {
             /** @description JSON: a `Tick` or a `Change`. */
             data: string;
             event: components["schemas"]["StreamEvent"];
+        };
+        /** @description How much room a table takes. */
+        TableSize: {
+            /**
+             * Format: int64
+             * @description With its indexes.
+             */
+            bytes: number;
+            name: string;
         };
         /** @description The answer to a request that was taken. */
         Taken: {
@@ -4880,6 +4995,19 @@ export interface operations {
             /** @description The body is larger than the source takes */
             413: {
                 headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description It is genuine, and more came than the source's rate; or too much from the address did not verify. To be sent again */
+            429: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
@@ -8236,6 +8364,8 @@ export interface operations {
                 status?: components["schemas"]["EventStatus"];
                 /** @description Only those that violate the schema of their type. */
                 violates?: boolean;
+                /** @description Only those that came again with other content. */
+                conflicts?: boolean;
                 /** @description A tenant's id or slug. */
                 tenant?: string;
                 /** @description An event's id, or the provider's; or, where no event is called so, the id of an object that stands in events. */
@@ -15681,6 +15811,96 @@ export interface operations {
             };
             /** @description The body is not JSON */
             415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    storage_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageView"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

@@ -100,6 +100,9 @@ function Loaded({ event }: { event: EventDetail }) {
             </Panel>
           )}
           {event.violation && <Violation event={event} violation={event.violation} />}
+          {event.conflicts_list.map((conflict) => (
+            <OtherContent key={conflict.digest} conflict={conflict} />
+          ))}
           <Panel title="Payload">
             <Body
               label={bytes(event.payload_bytes)}
@@ -134,6 +137,30 @@ function Violation({ event, violation }: { event: EventDetail; violation: NonNul
           ["Schema", <Link key="schema" href={`/sources/${event.source_id}`}>version {violation.version}</Link>],
         ]}
       />
+    </Panel>
+  );
+}
+
+/** Another content that came under its id: the event is what came first. */
+function OtherContent({ conflict }: { conflict: EventDetail["conflicts_list"][number] }) {
+  const { differences } = conflict;
+  return (
+    <Panel title="Came again with other content">
+      <Facts
+        items={[
+          ["Came", `${plural(conflict.times, "time")}, the first ${absolute(conflict.first_at)}`],
+          ["Its digest", <Id key="digest" value={conflict.digest} full />],
+          ["The event's digest", conflict.event_digest ? <Id key="event" value={conflict.event_digest} full /> : "–"],
+          ...(differences ?? []).map(({ pointer, event, later }): [string, React.ReactNode] => [
+            pointer || "/",
+            <span key={pointer}>
+              <code>{event ?? "nothing"}</code>, then <code>{later ?? "nothing"}</code>
+            </span>,
+          ]),
+        ]}
+      />
+      {!differences && <p className="muted">Where the two differ cannot be said: one of them is no JSON, or is not kept.</p>}
+      {conflict.more && <p className="muted">They differ in more places.</p>}
     </Panel>
   );
 }

@@ -23,6 +23,7 @@ const params = {
   status: oneOf(statuses, ""),
   tenant: text(),
   violates: oneOf(["", "true"] as const, ""),
+  conflicts: oneOf(["", "true"] as const, ""),
   ...periodParams,
 };
 
@@ -34,7 +35,7 @@ export function EventsPage() {
   const canWrite = useCanWrite("operator");
   const [replaying, setReplaying] = useState<ReplaySelection | null>(null);
 
-  const { q, source, type, status, tenant, violates } = values;
+  const { q, source, type, status, tenant, violates, conflicts } = values;
   const selection = () => ({ ...given({ source, type, status, tenant }), ...periodQuery(values, Date.now()) });
   const replayed = (): ReplaySelection => ({ ...given({ q }), ...selection() });
   const list = useLiveList<Event>({
@@ -42,7 +43,7 @@ export function EventsPage() {
     filters: values,
     idOf: (event) => event.id,
     fetchPage: (cursor) =>
-      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...(violates ? { violates: true } : {}), ...selection() } } })),
+      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...(violates ? { violates: true } : {}), ...(conflicts ? { conflicts: true } : {}), ...selection() } } })),
   });
 
   const columns: Column<Event>[] = [
@@ -77,7 +78,7 @@ export function EventsPage() {
             <ButtonLink href="/timeline">Timeline</ButtonLink>
             <ButtonLink href="/replays">Replays</ButtonLink>
             {/* As the API selects; and never everything by accident. */}
-            {canWrite && violates === "" && Object.values(replayed()).some((value) => value !== undefined) && (
+            {canWrite && violates === "" && conflicts === "" && Object.values(replayed()).some((value) => value !== undefined) && (
               <Button icon="retry" onClick={() => setReplaying(replayed())}>
                 Replay these…
               </Button>
@@ -106,13 +107,14 @@ export function EventsPage() {
             onChange={(status) => change({ status })}
             options={statuses.map((status) => ({ value: status, label: status === "" ? "All" : eventLooks[status].label }))}
           />
-          <Segments<"" | "true">
-            label="Schema"
-            value={violates}
-            onChange={(violates) => change({ violates })}
+          <Segments<"" | "violates" | "conflicts">
+            label="Content"
+            value={violates ? "violates" : conflicts ? "conflicts" : ""}
+            onChange={(content) => change({ violates: content === "violates" ? "true" : "", conflicts: content === "conflicts" ? "true" : "" })}
             options={[
               { value: "", label: "Any" },
-              { value: "true", label: "Not as its schema says" },
+              { value: "violates", label: "Not as its schema says" },
+              { value: "conflicts", label: "Came with other content" },
             ]}
           />
           <Fresh list={list} noun="event" />

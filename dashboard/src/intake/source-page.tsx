@@ -86,6 +86,9 @@ function Loaded({ source }: { source: Source }) {
             <div><dt>Events</dt><dd title={count(stats.events)}>{figure(stats.events)}</dd></div>
             <div><dt>Duplicates</dt><dd title={count(stats.duplicates)}>{figure(stats.duplicates)}</dd></div>
             <div><dt>Refused</dt><dd title={count(stats.refused)}>{figure(stats.refused)}</dd></div>
+            {stats.turned_away > 0 && <div><dt>Turned away</dt><dd title={count(stats.turned_away)}>{figure(stats.turned_away)}</dd></div>}
+            {stats.rate_exceeded > 0 && <div><dt>Over its rate</dt><dd title={count(stats.rate_exceeded)}>{figure(stats.rate_exceeded)}</dd></div>}
+            {stats.conflicts > 0 && <div><dt>Conflicts</dt><dd title={count(stats.conflicts)}>{figure(stats.conflicts)}</dd></div>}
             <div><dt>Last event</dt><dd><Ago at={stats.last_event_at} /></dd></div>
           </dl>
         </Panel>
@@ -116,6 +119,7 @@ function Loaded({ source }: { source: Source }) {
                       ] as [string, React.ReactNode][])
                     : []),
                   ["Tenant", settings.tenant ? <code key="tenant">{settings.tenant.find.map((place) => Object.values(place).join()).join(", ")}</code> : "its own"],
+                  ["Rate", settings.rate ? `${count(settings.rate.per_second)} in a second` : "any"],
                   ["Answer", settings.answer ? `HTTP ${settings.answer.status}` : "as the scheme says"],
                   ["Created", absolute(source.created_at)],
                   ["Changed", absolute(source.updated_at)],

@@ -12,18 +12,21 @@ use crate::{
 };
 
 pub mod certificates;
+pub mod conflicts;
 pub mod drift;
 pub mod expect;
 pub mod links;
 pub mod objects;
 pub mod ordering;
 pub mod quarantine;
+pub mod rate;
 pub mod replay;
 pub mod rhythm;
 pub mod schemas;
 pub mod scheme;
 pub mod settings;
 
+use conflicts::Conflict;
 use quarantine::Kept;
 use schemas::{EventSchema, SchemaCheck, Violation};
 
@@ -315,6 +318,8 @@ pub struct Event {
     pub jobs: JobTally,
     /// What it had otherwise than the schema of its type said when it came in.
     pub violation: Option<Violation>,
+    /// How often it came again with other content, as far as that is kept.
+    pub conflicts: i64,
 }
 
 /// How many jobs of an event are in which state.
@@ -437,6 +442,8 @@ pub struct EventFilter {
     pub status: Option<EventStatus>,
     /// Only those that violate the schema of their type.
     pub violates: bool,
+    /// Only those that came again with other content.
+    pub conflicts: bool,
     /// Only the one with this provider's id.
     pub provider_id: Option<String>,
     /// Only these.
@@ -521,6 +528,8 @@ pub trait IntakeTx: Send {
     async fn receipt_known(&mut self, ids: &[ReceiptId]) -> StoreResult<Vec<ReceiptId>>;
     /// One event.
     async fn event_get(&mut self, id: EventId) -> StoreResult<Option<Event>>;
+    /// What came again under its id with other content, the first first.
+    async fn event_conflicts(&mut self, id: EventId) -> StoreResult<Vec<Conflict>>;
     /// Its payload.
     async fn event_payload(&mut self, id: EventId) -> StoreResult<Option<Blob>>;
     /// Events, newest first.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     expect::{ExpectRule, rules_of},
     objects::ObjectRules,
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     scheme::TenantRule,
 };
 use crate::cidr::Cidr;
@@ -51,6 +52,9 @@ pub struct SourceSettings {
     /// What must come after what, as JSON of [`ExpectRule`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expect: Vec<serde_json::Value>,
+    /// How much its provider sends at the most; none: as much as it likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateSettings>,
 }
 
 impl Default for SourceSettings {
@@ -68,6 +72,7 @@ impl Default for SourceSettings {
             tenant: None,
             objects: None,
             expect: Vec::new(),
+            rate: None,
         }
     }
 }
@@ -86,6 +91,7 @@ impl std::fmt::Debug for SourceSettings {
             .field("tenant", &self.tenant)
             .field("objects", &self.objects)
             .field("expect", &self.expect)
+            .field("rate", &self.rate)
             .finish_non_exhaustive()
     }
 }
@@ -100,6 +106,25 @@ pub struct AnswerSettings {
     pub content_type: String,
     /// The body.
     pub body: String,
+}
+
+/// How much a source's provider sends at the most. What is over is told to come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RateSettings {
+    /// Requests that prove genuine in a second, on each node.
+    pub per_second: u32,
+    /// How many of them may come at once; none: ten seconds' worth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+}
+
+impl RateSettings {
+    /// The rate that this says.
+    pub fn rate(self) -> Rate {
+        let burst = self.burst.unwrap_or(self.per_second.saturating_mul(10));
+        Rate::per_second(self.per_second, burst)
+    }
 }
 
 /// A setting that cannot be.
@@ -134,6 +159,17 @@ impl SourceSettings {
             ObjectRules::of("", Some(objects))?;
         }
         self.expect_rules()?;
+        if let Some(rate) = &self.rate {
+            if !(1..=PER_SECOND_MAX).contains(&rate.per_second) {
+                return fail("rate.per_second", "must be between 1 and 100000");
+            }
+            if rate
+                .burst
+                .is_some_and(|burst| !(1..=BURST_MAX).contains(&burst))
+            {
+                return fail("rate.burst", "must be between 1 and 1000000");
+            }
+        }
         if let Some(url) = &self.url {
             let host = url
                 .strip_prefix("https://")
@@ -221,6 +257,11 @@ impl SourceSettings {
                 "url",
                 self.url.is_some() && scheme != "twilio",
                 "belongs to the scheme twilio alone",
+            ),
+            (
+                "rate",
+                self.rate.is_some() && matches!(scheme, "github" | "twilio"),
+                "cannot be had by the schemes github and twilio: these providers send nothing again, so what is over would be lost",
             ),
             (
                 "allow",

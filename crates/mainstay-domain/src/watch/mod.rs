@@ -45,11 +45,17 @@ pub enum Series {
     Dated,
     /// Those of them that came soon after. Subject: the source.
     Fresh,
+    /// Genuine requests that were told to come again: more came than the source's rate. Subject: the source.
+    RateExceeded,
+    /// Requests that were turned away unread: too many of their address had failed. Subject: the source.
+    TurnedAway,
+    /// Events that came again with other content. Subject: the source.
+    Conflicts,
 }
 
 impl Series {
     /// All of them, in the order in which the store numbers them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Received,
         Self::Duplicates,
         Self::Refused,
@@ -65,6 +71,9 @@ impl Series {
         Self::SchemaUnchecked,
         Self::Dated,
         Self::Fresh,
+        Self::RateExceeded,
+        Self::TurnedAway,
+        Self::Conflicts,
     ];
 }
 

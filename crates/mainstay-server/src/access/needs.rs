@@ -137,6 +137,7 @@ static ROUTES: &[Route] = &[
     route(POST, "/v1/replays/{id}/resume", OPERATOR, Change),
     route(POST, "/v1/replays/{id}/stop", OPERATOR, Change),
     route(GET, "/v1/job-counts", VIEWER, Look),
+    route(GET, "/v1/storage", VIEWER, Look),
     route(GET, "/v1/jobs", VIEWER, Look),
     route(POST, "/v1/jobs", OPERATOR, Change),
     route(GET, "/v1/jobs/{id}", VIEWER, Read("job.read")),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State,
     http::{HeaderValue, header},
@@ -28,6 +28,7 @@ use crate::{
     access::{
         Caller,
         idempotency::{Repeatable, converge},
+        reads::InTenant,
     },
     http::{
         Problem,
@@ -608,6 +609,8 @@ async fn dead_letter_export(
 ) -> Result<Response, Problem> {
     limit(query.limit)?;
     let filter = query.filter(&app, &caller).await?;
+    // Of all tenants there is no one to name.
+    let tenant = filter.tenant.map(|tenant| Extension(InTenant(tenant)));
     let scope = caller.scope();
     let names = Arc::new(Names::load(&app, scope).await?);
     let first = step(&app, scope, filter.clone()).await?;
@@ -639,7 +642,7 @@ async fn dead_letter_export(
     );
     let name = HeaderValue::from_static("attachment; filename=\"dead-letters.ndjson\"");
     headers.insert(header::CONTENT_DISPOSITION, name);
-    Ok(response)
+    Ok((tenant, response).into_response())
 }
 
 async fn step(app: &App, scope: Scope, filter: DeadLetterFilter) -> StoreResult<Vec<DeadLetter>> {

@@ -24,6 +24,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    conflicts::ConflictView,
     jobs::{JobWithAttempts, Policies},
     page::{Cursor, Page, limit, page},
     replays::ReplayView,
@@ -148,6 +149,8 @@ pub(crate) struct EventView {
     jobs: TallyView,
     /// What it had otherwise than the schema of its type says; null: nothing, or no schema is for its type.
     violation: Option<ViolationView>,
+    /// How often it came again with other content.
+    conflicts: i64,
 }
 
 /// What an event has otherwise than its schema says.
@@ -207,6 +210,7 @@ impl From<Event> for EventView {
             status: EventStatus::of(event.jobs).into(),
             jobs: event.jobs.into(),
             violation: event.violation.map(Into::into),
+            conflicts: event.conflicts,
         }
     }
 }
@@ -281,6 +285,8 @@ pub(crate) struct EventDetail {
     replays: Vec<ReplayView>,
     /// The ids of objects that stand in it, as far as it is indexed: each has a timeline.
     objects: Vec<ObjectIdView>,
+    /// What came again under its id with other content, the first first. The event is what came first of all.
+    conflicts_list: Vec<ConflictView>,
 }
 
 /// Which events.
@@ -298,6 +304,8 @@ pub(crate) struct EventQuery {
     status: Option<EventStatusName>,
     /// Only those that violate the schema of their type.
     violates: bool,
+    /// Only those that came again with other content.
+    conflicts: bool,
     /// A tenant's id or slug.
     #[param(inline)]
     tenant: Option<Text<100>>,
@@ -339,6 +347,7 @@ async fn event_list(
         kind: query.kind.map(Into::into),
         status: query.status.map(Into::into),
         violates: query.violates,
+        conflicts: query.conflicts,
         provider_id: query.q.filter(|_| id.is_none()).map(Into::into),
         ids: id.into_iter().collect(),
         object: query.object.map(Into::into),
@@ -408,6 +417,10 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
     }
     let replays = tx.event_replays(id).await?;
     let objects = objects_of_event(tx, &event).await?;
+    let conflicts_list = match event.conflicts {
+        0 => Vec::new(),
+        _ => ConflictView::list(tx.event_conflicts(id).await?, payload.as_ref())?,
+    };
     let arrived = Arrived::of(payload, receipts, source.as_ref())?;
     Ok(Some(EventDetail {
         event: event.into(),
@@ -416,6 +429,7 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
         headers: arrived.headers,
         receipts: arrived.receipts,
         objects,
+        conflicts_list,
         jobs_list,
         replays: replays
             .into_iter()
@@ -598,7 +612,7 @@ async fn event_filter(
     caller: Caller,
     Params(query): Params<FilterQuery>,
     Id(id): Id<EventId>,
-) -> Result<Json<FilterAnswer>, Problem> {
+) -> Result<(Extension<InTenant>, Json<FilterAnswer>), Problem> {
     let filter = Filter::new(&query.filter)
         .map_err(|problem| Problem::field("?filter", problem.to_string()))?;
     let found = app
@@ -613,7 +627,8 @@ async fn event_filter(
         })
         .await?;
     let (event, kept) = found.ok_or_else(|| Problem::not_found("event"))?;
-    Ok(Json(filter.evaluate(&kept.subject(&event)).into()))
+    let said = filter.evaluate(&kept.subject(&event));
+    Ok((Extension(InTenant(event.tenant)), Json(said.into())))
 }
 
 /// A request as it arrived.

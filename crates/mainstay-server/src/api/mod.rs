@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub(crate) mod audit;
 pub(crate) mod bindings;
 pub(crate) mod configuration;
+mod conflicts;
 pub(crate) mod dead_letters;
 pub(crate) mod document;
 pub(crate) mod endpoints;

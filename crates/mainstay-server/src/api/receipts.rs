@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, extract::State};
+use axum::{Extension, Json, extract::State};
 use mainstay::intake::Diagnosed;
 use mainstay_domain::{
     ReceiptId, SourceId, StoreExt,
@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::events::{ReceiptView, headers};
 use crate::{
-    access::Caller,
+    access::{Caller, reads::InTenant},
     http::{Problem, extract::Id},
     state::App,
 };
@@ -72,7 +72,7 @@ async fn receipt_get(
     State(app): State<Arc<App>>,
     caller: Caller,
     Id(id): Id<ReceiptId>,
-) -> Result<Json<ReceiptDetail>, Problem> {
+) -> Result<(Option<Extension<InTenant>>, Json<ReceiptDetail>), Problem> {
     let found = app
         .store
         .read(caller.scope(), move |tx| {
@@ -84,18 +84,25 @@ async fn receipt_get(
                     Verdict::Refused => tx.receipt_body(id).await?,
                     _ => None,
                 };
-                Ok(Some(RefusedReceipt { receipt, body }))
+                let source = tx.source_get(receipt.source).await?;
+                let tenant = source.map(|source| source.tenant);
+                Ok(Some((tenant, RefusedReceipt { receipt, body })))
             })
         })
         .await?;
-    let found = found.ok_or_else(|| Problem::not_found("receipt"))?;
+    let (tenant, found) = found.ok_or_else(|| Problem::not_found("receipt"))?;
     let diagnosis = match found.receipt.verdict {
         Verdict::Refused => app.mainstay.intake.diagnose(&found, app.url()).await,
         _ => None,
     };
-    Ok(Json(ReceiptDetail {
+    let detail = ReceiptDetail {
         headers: headers(&found.receipt.headers)?,
         receipt: found.receipt.into(),
         diagnosis: diagnosis.map(Into::into),
-    }))
+    };
+    // Of a source that is gone nobody knows any more whose it was.
+    Ok((
+        tenant.map(|tenant| Extension(InTenant(tenant))),
+        Json(detail),
+    ))
 }

@@ -601,6 +601,7 @@ async fn filter(
         kind: selection.kind,
         status: selection.status.map(Into::into),
         violates: false,
+        conflicts: false,
         provider_id: selection
             .q
             .filter(|_| matches!(asked, Some(Err(_))))

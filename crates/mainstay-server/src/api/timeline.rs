@@ -7,7 +7,7 @@ use std::{
 
 use axum::{Json, extract::State};
 use mainstay_domain::{
-    EventId, SourceId, StoreExt, StoreResult, TenantId, Timestamp, Tx,
+    EndpointId, EventId, SourceId, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     intake::{
         Event, EventFilter, Receipt,
         drift::Drift,
@@ -295,6 +295,8 @@ struct Beside {
     findings: HashMap<EventId, Vec<Drift>>,
     /// Requests that are kept within their events.
     requests: HashMap<EventId, Receipt>,
+    /// The names of endpoints.
+    endpoints: HashMap<EndpointId, String>,
 }
 
 impl Beside {
@@ -314,10 +316,15 @@ impl Beside {
                 requests.insert(EventId::from_uuid(request.id.uuid()), request);
             }
         }
+        let endpoints = tx.endpoint_list().await?;
         Ok(Self {
             objects: objects_of(tx, events.iter().map(|one| (one.tenant, one.id))).await?,
             findings,
             requests,
+            endpoints: endpoints
+                .into_iter()
+                .map(|endpoint| (endpoint.id, endpoint.name))
+                .collect(),
         })
     }
 }
@@ -471,7 +478,7 @@ async fn item(tx: &mut dyn Tx, event: Event, beside: &mut Beside) -> StoreResult
                 }],
             ));
         }
-        groups.extend(jobs(tx, &event, &id).await?);
+        groups.extend(jobs(tx, &event, &id, &beside.endpoints).await?);
     }
     groups.sort_by_key(|(at, _)| *at);
     steps.extend(groups.into_iter().flat_map(|(_, steps)| steps));
@@ -504,6 +511,7 @@ async fn jobs(
     tx: &mut dyn Tx,
     event: &Event,
     id: &str,
+    endpoints: &HashMap<EndpointId, String>,
 ) -> StoreResult<Vec<(Timestamp, Vec<TimelineStep>)>> {
     let filter = JobFilter {
         tenant: Some(event.tenant),
@@ -514,6 +522,9 @@ async fn jobs(
     for job in tx.job_list(&filter, JOBS_MAX).await? {
         let (attempts, running) = tx.job_attempts(job.id).await?;
         let own = job.id.to_string();
+        // The queue of an endpoint is called by its id; people know it by its name.
+        let endpoint = job.endpoint.and_then(|endpoint| endpoints.get(&endpoint));
+        let queue = endpoint.unwrap_or(&job.queue);
         let mut steps = vec![TimelineStep {
             at: job.created_at.into(),
             what: StepName::Job,
@@ -523,7 +534,7 @@ async fn jobs(
                     .map_or_else(|| id.to_owned(), |replay| replay.to_string()),
             ),
             state: job.state.as_str().to_owned(),
-            text: format!("{} in {}", job.kind, job.queue),
+            text: format!("{} in {queue}", job.kind),
         }];
         steps.extend(attempts.iter().map(|attempt| tried(attempt, &own)));
         steps.extend(running.map(|start| TimelineStep {

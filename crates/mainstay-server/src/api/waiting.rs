@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, extract::State, response::Response};
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use mainstay_domain::{
-    EventId, SourceId, StoreExt, StoreResult, Tx,
+    EventId, SourceId, StoreExt, StoreResult, TenantId, Tx,
     intake::links::{WaitingEvent, WaitingFilter},
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +23,7 @@ use super::{
     sources::LinkValue,
 };
 use crate::{
-    access::Caller,
+    access::{Caller, reads::InTenant},
     http::{
         Problem,
         extract::{Id, Params},
@@ -150,7 +154,7 @@ async fn waiting_get(
     State(app): State<Arc<App>>,
     caller: Caller,
     Id(id): Id<EventId>,
-) -> Result<Json<WaitingEventDetail>, Problem> {
+) -> Result<(Option<Extension<InTenant>>, Json<WaitingEventDetail>), Problem> {
     caller.everywhere()?;
     let found = app
         .store
@@ -158,12 +162,20 @@ async fn waiting_get(
             Box::pin(async move { detail(tx, id).await })
         })
         .await?;
-    found
-        .map(Json)
-        .ok_or_else(|| Problem::not_found("waiting event"))
+    let (tenant, found) = found.ok_or_else(|| Problem::not_found("waiting event"))?;
+    Ok((in_tenant(tenant), Json(found)))
 }
 
-async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<WaitingEventDetail>> {
+/// Nobody knows yet whose it is: it is the source's tenant that was looked at, where there is the source.
+fn in_tenant(tenant: Option<TenantId>) -> Option<Extension<InTenant>> {
+    tenant.map(|tenant| Extension(InTenant(tenant)))
+}
+
+/// With the source's tenant.
+async fn detail(
+    tx: &mut dyn Tx,
+    id: EventId,
+) -> StoreResult<Option<(Option<TenantId>, WaitingEventDetail)>> {
     let Some(event) = tx.waiting_get(id).await? else {
         return Ok(None);
     };
@@ -171,13 +183,14 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<WaitingEvent
     let receipts = tx.waiting_receipts(id, limits::EVENT_RECEIPTS_MAX).await?;
     let source = tx.source_get(event.source).await?;
     let arrived = Arrived::of(payload, receipts, source.as_ref())?;
-    Ok(Some(WaitingEventDetail {
+    let detail = WaitingEventDetail {
         event: event.into(),
         payload: arrived.payload,
         payload_text: arrived.payload_text,
         headers: arrived.headers,
         receipts: arrived.receipts,
-    }))
+    };
+    Ok(Some((source.map(|source| source.tenant), detail)))
 }
 
 /// The payload of a waiting event, byte by byte as it came
@@ -193,8 +206,16 @@ async fn waiting_payload(
     let found = app
         .store
         .read(caller.scope(), move |tx| {
-            Box::pin(async move { tx.waiting_payload(id).await })
+            Box::pin(async move {
+                let Some(event) = tx.waiting_get(id).await? else {
+                    return Ok(None);
+                };
+                let source = tx.source_get(event.source).await?;
+                let payload = tx.waiting_payload(id).await?;
+                Ok(payload.map(|payload| (source.map(|source| source.tenant), payload)))
+            })
         })
         .await?;
-    as_attachment(&found.ok_or_else(|| Problem::not_found("waiting event"))?)
+    let (tenant, payload) = found.ok_or_else(|| Problem::not_found("waiting event"))?;
+    Ok((in_tenant(tenant), as_attachment(&payload)?).into_response())
 }

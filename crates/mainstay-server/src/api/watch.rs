@@ -36,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(overview_get))
         .routes(routes!(stream_get))
+        .routes(routes!(storage_get))
         .routes(routes!(health_get))
 }
 
@@ -305,6 +306,47 @@ fn totals(counts: &Counts) -> OverviewTotals {
 async fn stream_get(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
     caller.everywhere()?;
     stream::open(&app)
+}
+
+/// How much room a table takes.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TableSize {
+    name: String,
+    /// With its indexes.
+    bytes: i64,
+}
+
+/// How much room the database takes.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StorageView {
+    measured_at: Time,
+    /// All tables together.
+    bytes: i64,
+    /// The largest first.
+    tables: Vec<TableSize>,
+}
+
+/// How much room the database takes, table by table
+///
+/// Measured once an hour at the most. Not for keys of one tenant. Metrics have the same as `mainstay_table_bytes`.
+#[utoipa::path(get, path = "/v1/storage", tag = "watch", responses((status = 200, body = StorageView)))]
+async fn storage_get(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+) -> Result<Json<StorageView>, Problem> {
+    caller.everywhere()?;
+    let measured = app.sizes.now(&app).await?;
+    let tables = measured.tables.iter();
+    Ok(Json(StorageView {
+        measured_at: measured.at.into(),
+        bytes: measured.bytes(),
+        tables: tables
+            .map(|(name, bytes)| TableSize {
+                name: name.clone(),
+                bytes: *bytes,
+            })
+            .collect(),
+    }))
 }
 
 /// How the installation is (HLT-01)

@@ -283,6 +283,7 @@ impl Ground {
             retention: Retention::default(),
             quarantine: Bounds::default(),
             spool: None,
+            failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
         };
         Ok(Mainstay::start(parts).await?)
     }

@@ -28,6 +28,9 @@ pub(crate) enum EventCommand {
         /// Only events that violate the schema of their type
         #[arg(long)]
         violates: bool,
+        /// Only events that came again with other content
+        #[arg(long)]
+        conflicts: bool,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -124,11 +127,13 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
             filter,
             search,
             violates,
+            conflicts,
             page,
         } => {
             let mut query = filter.fields(&api).await?;
             query.push(("q", search));
             query.push(("violates", violates.then(|| "true".to_owned())));
+            query.push(("conflicts", conflicts.then(|| "true".to_owned())));
             let found = api
                 .list("/v1/events", &query, page.cursor, page.limit)
                 .await?;
@@ -240,6 +245,9 @@ fn show(context: &Context, event: &Value) -> Result<(), Failure> {
         ))?;
         out.table(&problems_table(problems), "")?;
     }
+    for conflict in list(event, "/conflicts_list") {
+        conflict_shown(out, conflict)?;
+    }
     for job in list(event, "/jobs_list") {
         out.title(&format!(
             "Job {} · {} · {}",
@@ -317,6 +325,35 @@ fn problems_table(problems: &[Value]) -> Table {
         table.row([pointer.into(), text(problem, "/problem").into()]);
     }
     table
+}
+
+/// Another content that came under the event's id, and where it differs.
+fn conflict_shown(out: &Output, conflict: &Value) -> Result<(), Failure> {
+    out.title(&format!(
+        "Came with other content, {} times since {}",
+        number(conflict, "/times"),
+        time_short(&text(conflict, "/first_at"))
+    ))?;
+    let mut fields = Fields::default();
+    fields
+        .add("digest", text(conflict, "/digest"))
+        .add("event's digest", text(conflict, "/event_digest"))
+        .add("request", text(conflict, "/receipt_id"))
+        .add("bytes", text(conflict, "/payload_bytes"));
+    out.fields(&fields)?;
+    let mut table = Table::new(&[
+        Column::Text("WHERE"),
+        Column::Text("EVENT"),
+        Column::Text("LATER"),
+    ]);
+    for one in list(conflict, "/differences") {
+        table.row([
+            text(one, "/pointer").into(),
+            text(one, "/event").into(),
+            text(one, "/later").into(),
+        ]);
+    }
+    out.table(&table, "where they differ cannot be said")
 }
 
 fn refused_text(receipt: &Value) -> String {

@@ -232,6 +232,9 @@ pub(crate) struct SettingsArgs {
     /// What must come after what: a JSON list of rules, @FILE, or - for standard input; [] for none
     #[arg(long, value_name = "JSON")]
     expect: Option<JsonArg>,
+    /// How much its provider sends at the most: JSON such as {"per_second":50,"burst":500}, or null for as much as it likes
+    #[arg(long, value_name = "JSON")]
+    rate: Option<JsonArg>,
 }
 
 impl SettingsArgs {
@@ -257,7 +260,8 @@ impl SettingsArgs {
                 "tenant",
                 self.tenant_rule.map(|rule| rule.read()).transpose()?,
             )
-            .set("expect", self.expect.map(|rules| rules.read()).transpose()?);
+            .set("expect", self.expect.map(|rules| rules.read()).transpose()?)
+            .set("rate", self.rate.map(|rate| rate.read()).transpose()?);
         let token = self.verify_token.map(|token| token.read()).transpose()?;
         let settings = settings.some().map(|given| over(known, given));
         body.set("verify_token", token).set("settings", settings);
@@ -509,6 +513,15 @@ fn show(context: &Context, api: &Api, source: &Value) -> Result<(), Failure> {
             number(source, "/stats/duplicates").to_string(),
         )
         .add("refused", refused(source))
+        .add(
+            "over its rate",
+            number(source, "/stats/rate_exceeded").to_string(),
+        )
+        .add(
+            "turned away",
+            number(source, "/stats/turned_away").to_string(),
+        )
+        .add("conflicts", number(source, "/stats/conflicts").to_string())
         .add(
             "last event",
             time_short(&text(source, "/stats/last_event_at")),

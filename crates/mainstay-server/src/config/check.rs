@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mainstay::intake::FAILURES_PER_MINUTE;
 use mainstay_domain::{
     Cidr,
     intake::{
@@ -144,6 +145,10 @@ fn bounds(layer: LimitsLayer) -> Result<Limits, ConfigError> {
             limits::REQUESTS_PER_MINUTE,
             100_000_000,
         )? as u32,
+        failures_per_minute: match layer.failures_per_minute {
+            None => FAILURES_PER_MINUTE,
+            Some(count) => within("limits.failures_per_minute", count, 0, 1_000_000)? as u32,
+        },
         header_timeout: time(
             "limits.header_timeout_secs",
             layer.header_timeout_secs,

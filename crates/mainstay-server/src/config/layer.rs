@@ -135,6 +135,8 @@ pub(crate) struct LimitsLayer {
     pub(crate) connections_per_address: Option<u64>,
     /// Requests of one key or person.
     pub(crate) requests_per_minute: Option<u64>,
+    /// Webhooks of one address that may fail.
+    pub(crate) failures_per_minute: Option<u64>,
     /// Bound on headers.
     pub(crate) header_timeout_secs: Option<u64>,
     /// Bound on bodies.
@@ -245,6 +247,7 @@ impl Layer {
                 connections_per_address: variables
                     .number("MAINSTAY_LIMITS_CONNECTIONS_PER_ADDRESS")?,
                 requests_per_minute: variables.number("MAINSTAY_LIMITS_REQUESTS_PER_MINUTE")?,
+                failures_per_minute: variables.number("MAINSTAY_LIMITS_FAILURES_PER_MINUTE")?,
                 header_timeout_secs: variables.number("MAINSTAY_LIMITS_HEADER_TIMEOUT_SECS")?,
                 body_timeout_secs: variables.number("MAINSTAY_LIMITS_BODY_TIMEOUT_SECS")?,
                 request_timeout_secs: variables.number("MAINSTAY_LIMITS_REQUEST_TIMEOUT_SECS")?,
@@ -313,6 +316,7 @@ impl LimitsLayer {
                 .connections_per_address
                 .or(self.connections_per_address),
             requests_per_minute: upper.requests_per_minute.or(self.requests_per_minute),
+            failures_per_minute: upper.failures_per_minute.or(self.failures_per_minute),
             header_timeout_secs: upper.header_timeout_secs.or(self.header_timeout_secs),
             body_timeout_secs: upper.body_timeout_secs.or(self.body_timeout_secs),
             request_timeout_secs: upper.request_timeout_secs.or(self.request_timeout_secs),

@@ -26,6 +26,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Input<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
+        plain_body(&parts.headers)?;
         media_type(&parts.headers)?;
         let bytes = body::read(
             &parts.headers,
@@ -82,6 +83,7 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalInput<T> {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
+        plain_body(&parts.headers)?;
         let bytes = body::read(
             &parts.headers,
             body,
@@ -102,6 +104,20 @@ impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalInput<T> {
             value: json(&bytes)?,
             repeatable,
         })
+    }
+}
+
+/// Nothing is unpacked: what a few bytes become when they are has no bound that a sender could know.
+fn plain_body(headers: &HeaderMap) -> Result<(), Problem> {
+    let packed = headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    match packed {
+        false => Ok(()),
+        true => Err(Problem::new(
+            Code::MediaTypeUnsupported,
+            "send the body as it is, without content-encoding",
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod configuration;
 mod deliveries;
+mod drift;
 mod encrypted;
 mod endpoints;
 mod filters;

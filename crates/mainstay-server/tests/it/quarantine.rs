@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    client::{Caller, World},
+    client::{Caller, World, text},
     on_both_servers,
     server::{Server, Settings},
 };
@@ -54,5 +54,93 @@ on_both_servers!(
         );
         let metrics = owner.get("/metrics").await.text;
         assert!(metrics.contains(&line), "{metrics}");
+    }
+);
+
+on_both_servers!(
+    a_source_over_its_rate_and_an_event_with_other_content_are_shown,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let world = World::make(&owner, "a").await;
+        let path = format!("/v1/sources/{}", world.source);
+        let body = json!({ "type": "order.made", "amount": 1 });
+        let send = |id: &'static str, body: serde_json::Value| {
+            let (owner, world) = (&owner, &world);
+            async move {
+                owner
+                    .webhook(&world.source_name, &world.secret, id, &body)
+                    .await
+            }
+        };
+        send("msg_one", body).await.ok();
+        let other = json!({ "type": "order.made", "amount": 2, "more": true });
+        assert_eq!(send("msg_one", other).await.ok()["status"], "conflict");
+        let conflicted = "/v1/events?conflicts=true";
+        let found = owner.get(conflicted).await.ok();
+        assert_eq!(found["items"][0]["provider_id"], "msg_one", "{found}");
+        assert_eq!(found["items"][0]["conflicts"], 1);
+        let id = text(&found, "/items/0/id");
+        let event = owner.get(&format!("/v1/events/{id}")).await.ok();
+        assert_eq!(
+            event["conflicts_list"][0]["differences"],
+            json!([
+                { "pointer": "/amount", "event": "1", "later": "2" },
+                { "pointer": "/more", "event": null, "later": "true" },
+            ])
+        );
+        let digests = ["/digest", "/event_digest"]
+            .map(|one| text(&event, &format!("/conflicts_list/0{one}")));
+        assert_eq!(digests.clone().map(|one| one.len()), [16, 16]);
+        assert_ne!(digests[0], digests[1]);
+        let listed = server.json(&["event", "list", "--conflicts"]);
+        assert_eq!(listed["items"][0]["id"], id.as_str());
+        let shown = server.run(&["event", "show", &id]);
+        assert!(shown.out.contains("/amount"), "{}", shown.out);
+
+        let settings = owner.get(&path).await.ok()["settings"].clone();
+        let mut settings = settings.as_object().expect("an object").clone();
+        settings.insert("rate".into(), json!({ "per_second": 1, "burst": 1 }));
+        let changed = json!({ "settings": settings });
+        owner.patch(&path, &changed).await.ok();
+        let (mut over, mut id) = (None, 0);
+        while over.is_none() && id < 100 {
+            let name = format!("msg_over_{id}");
+            let body = json!({ "type": "order.made" });
+            let answer = owner
+                .webhook(&world.source_name, &world.secret, &name, &body)
+                .await;
+            over = (answer.status == 429).then_some(answer);
+            id += 1;
+        }
+        let over = over.expect("more came than the rate");
+        assert_eq!(over.problem(), (429, "rate_exceeded".into()));
+        assert!(!over.header("retry-after").is_empty());
+        let counted = |source: &serde_json::Value| {
+            source["stats"]["rate_exceeded"].as_i64() >= Some(1)
+                && source["stats"]["conflicts"] == 1
+        };
+        owner.until(&path, counted).await;
+        for kind in ["intake.rate_exceeded", "intake.conflict"] {
+            let told = |list: &serde_json::Value| {
+                list["items"]
+                    .as_array()
+                    .is_some_and(|items| items.len() == 1)
+            };
+            owner.until(&format!("/v1/events?type={kind}"), told).await;
+        }
+        let metrics = owner.get("/metrics").await.text;
+        let source = &world.source_name;
+        for line in [
+            format!("mainstay_intake_conflicts_total{{source=\"{source}\"}} 1"),
+            format!(
+                "mainstay_intake_requests_total{{source=\"{source}\",answer=\"rate_exceeded\"}}"
+            ),
+        ] {
+            assert!(metrics.contains(&line), "{metrics}");
+        }
+        let github = json!({ "name": "gh", "scheme": "github", "settings": { "rate": { "per_second": 1 } } });
+        let refused = owner.post("/v1/sources", &github).await;
+        assert_eq!(refused.problem(), (400, "validation_failed".into()));
     }
 );

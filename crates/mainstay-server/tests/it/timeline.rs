@@ -56,6 +56,13 @@ on_both_servers!(
             .map(|step| text(step, "/what"))
             .collect();
         assert_eq!(steps[..2], ["request", "event"]);
+        // People know an endpoint by its name, and not its queue by an id.
+        let named = |found: &Value| {
+            let steps = found["items"][0]["steps"].as_array();
+            let mut steps = steps.into_iter().flatten();
+            steps.any(|step| step["text"] == "endpoint.deliver in app")
+        };
+        owner.until(path, named).await;
         let metrics = owner.get("/metrics").await.text;
         assert!(
             metrics.contains("mainstay_objects_index_lag_seconds "),

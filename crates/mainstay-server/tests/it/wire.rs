@@ -134,6 +134,91 @@ fn a_body_that_is_too_large_is_cut_while_it_streams() {
 }
 
 #[test]
+fn connections_beyond_all_that_there_are_wait_until_one_ends() {
+    let server = Server::sqlite_with(Settings {
+        env: vec![("MAINSTAY_LIMITS_CONNECTIONS", "2".to_owned())],
+        ..Settings::default()
+    });
+    let (first, second) = (connect(&server), connect(&server));
+    let mut third = connect(&server);
+    third
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .expect("the system takes it");
+    let short = Duration::from_millis(300);
+    third.set_read_timeout(Some(short)).expect("a timeout");
+    let unanswered = third.read(&mut [0; 1]).expect_err("nobody reads it");
+    assert!(
+        matches!(
+            unanswered.kind(),
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+        ),
+        "{unanswered}"
+    );
+    drop(first);
+    drop(second);
+    third.set_read_timeout(Some(SOON)).expect("a timeout");
+    assert!(rest(third).contains("200 OK"));
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused() {
+    let server = Server::sqlite();
+    let many = (0..150).fold(String::new(), |all, number| {
+        format!("{all}x-{number}: 1\r\n")
+    });
+    // Twice what is read at once; what is read is looked at before there is more.
+    let large = format!("x-large: {}\r\n", "x".repeat(200 * 1024));
+    for headers in [many, large] {
+        let mut stream = connect(&server);
+        let head = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        // It may be cut before all of it is written.
+        let _ = stream.write_all(head.as_bytes());
+        let answer = rest(stream);
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn what_is_packed_is_never_unpacked() {
+    mainstay_testkit::run(async {
+        let server = Server::sqlite();
+        let owner = Caller::owner(&server);
+        let world = World::make(&owner, "a").await;
+        let packed = |path: &str| {
+            let request = owner.request(Method::POST, path);
+            request
+                .header("content-type", "application/json")
+                .header("content-encoding", "gzip")
+                .body("{}")
+        };
+        let refused = owner.send(packed("/v1/tenants")).await;
+        assert_eq!(refused.problem(), (415, "media_type_unsupported".into()));
+        // A webhook is signed as it came, and is what it came as.
+        let forged = owner
+            .send(packed(&format!("/in/{}", world.source_name)))
+            .await;
+        assert_eq!(forged.status, 400, "{}", forged.text);
+    });
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    mainstay_testkit::run(async {
+        let mut server = Server::sqlite();
+        let pid = server.pid().to_string();
+        for _ in 0..3 {
+            let asked = Command::new("kill").args(["-HUP", &pid]).status();
+            assert!(asked.expect("kill runs").success());
+            assert_eq!(Caller::nobody(&server).get("/livez").await.status, 200);
+        }
+        assert!(server.is_running());
+    });
+}
+
+#[test]
 fn a_refusal_says_what_http_wants_to_hear() {
     mainstay_testkit::run(async {
         let server = Server::sqlite();
@@ -453,6 +538,23 @@ on_both_servers!(
                 metrics.text
             );
         }
+        let room = owner.get("/v1/storage").await.ok();
+        let tables = room["tables"].as_array().expect("a list");
+        let event = tables.iter().find(|table| table["name"] == "event");
+        assert!(
+            event.is_some_and(|table| table["bytes"].as_i64() > Some(0)),
+            "{room}"
+        );
+        assert!(room["bytes"].as_i64() > event.and_then(|table| table["bytes"].as_i64()));
+        let measured = |answer: &Answer| {
+            answer
+                .text
+                .contains("mainstay_table_bytes{table=\"event\"} ")
+        };
+        owner.until_answer("/metrics", measured).await;
+        let key = json!({ "name": "t", "role": "owner", "tenant_id": world.tenant });
+        let bound = owner.key(key).await;
+        assert_eq!(bound.get("/v1/storage").await.status, 403);
         // Through a proxy it needs a key.
         let one = |found: &serde_json::Value| found["dead_letters"] == 1;
         let overview = owner.until("/v1/overview?window=24h", one).await;

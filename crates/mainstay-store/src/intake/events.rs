@@ -36,6 +36,8 @@ impl SqlTx<'_> {
             .unwrap_or_default();
         self.names_fill(std::slice::from_mut(&mut found)).await?;
         found.violation = self.violations(tenant, &[id]).await?.remove(&id);
+        let conflicts = self.conflicts_count(tenant, &[id]).await?;
+        found.conflicts = conflicts.get(&id).copied().unwrap_or_default();
         Ok(Some(found))
     }
 
@@ -100,8 +102,10 @@ impl SqlTx<'_> {
         for events in events.chunks_mut(TALLIED) {
             let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
             let mut violations = self.violations(tenant, &ids).await?;
+            let conflicts = self.conflicts_count(tenant, &ids).await?;
             for event in events {
                 event.violation = violations.remove(&event.id);
+                event.conflicts = conflicts.get(&event.id).copied().unwrap_or_default();
             }
         }
         Ok(events)
@@ -239,6 +243,11 @@ fn narrow(built: &mut Built, filter: &EventFilter) {
             " AND e.id IN (SELECT v.event_id FROM event_violation AS v WHERE v.tenant_id = $1)",
         );
     }
+    if filter.conflicts {
+        built.push(
+            " AND e.id IN (SELECT c.event_id FROM event_conflict AS c WHERE c.tenant_id = $1)",
+        );
+    }
     match filter
         .kind
         .as_deref()
@@ -323,5 +332,6 @@ fn event(row: &Row, tenant: TenantId) -> StoreResult<Event> {
         deliveries: row.get::<Option<i64>>(9)?.unwrap_or(1),
         jobs: JobTally::default(),
         violation: None,
+        conflicts: 0,
     })
 }

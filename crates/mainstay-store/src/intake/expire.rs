@@ -247,7 +247,7 @@ pub(crate) fn jobs_remove(tenant: TenantId, jobs: &[JobId]) -> [Built; 3] {
 }
 
 /// Removes events with the receipts of their duplicates and what was said of them.
-pub(crate) fn events_remove(tenant: TenantId, events: &[EventId]) -> [Built; 3] {
+pub(crate) fn events_remove(tenant: TenantId, events: &[EventId]) -> [Built; 4] {
     let mut again = Built::new("DELETE FROM receipt WHERE event_id IN", Vec::new());
     again.bind_list("", events.iter().copied());
     let mut event = Built::new(
@@ -256,7 +256,8 @@ pub(crate) fn events_remove(tenant: TenantId, events: &[EventId]) -> [Built; 3] 
     );
     event.bind_list(" AND id IN", events.iter().copied());
     let violations = super::schemas::violations_remove(tenant, events);
-    [again, violations, event]
+    let conflicts = super::conflicts::conflicts_remove(tenant, events);
+    [again, violations, conflicts, event]
 }
 
 /// Removes receipts that brought one event each.

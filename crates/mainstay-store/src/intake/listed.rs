@@ -74,6 +74,7 @@ fn indexed(filter: &EventFilter) -> bool {
     asked
         && filter.status.is_none()
         && !filter.violates
+        && !filter.conflicts
         && filter.provider_id.is_none()
         && filter.ids.is_empty()
         // Together they are few enough to be looked at one by one.

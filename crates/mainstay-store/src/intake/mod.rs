@@ -1,5 +1,6 @@
 //! Intake: sources, bindings, receipts, events.
 
+pub(crate) mod conflicts;
 pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod expect;
@@ -20,8 +21,8 @@ use mainstay_domain::{
     BindingId, EventId, ReceiptId, SecretId, SourceId, StoreResult, TenantId, Timestamp,
     intake::{
         Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
-        Receipt, RefusedReceipt, Source, SourceSecret, Verdict, quarantine::Kept,
-        schemas::SchemasTx,
+        Receipt, RefusedReceipt, Source, SourceSecret, Verdict, conflicts::Conflict,
+        quarantine::Kept, schemas::SchemasTx,
     },
     jobs::{JobsTx, NewJob},
 };
@@ -138,6 +139,7 @@ impl IntakeTx for SqlTx<'_> {
             Dialect::Sqlite(conn) => conn.event_append(config_version, arrivals)?,
             Dialect::Postgres(conn) => conn.event_append(config_version, arrivals).await?,
         };
+        self.conflicts_keep(arrivals, &appended).await?;
         // After everything else, so that whoever waits for a line holds nothing that others take before theirs. What
         // was there before, from the same request once more, has its jobs.
         let events = arrivals.iter().flat_map(|arrival| &arrival.events);
@@ -173,6 +175,10 @@ impl IntakeTx for SqlTx<'_> {
 
     async fn event_get(&mut self, id: EventId) -> StoreResult<Option<Event>> {
         self.events_get(id).await
+    }
+
+    async fn event_conflicts(&mut self, id: EventId) -> StoreResult<Vec<Conflict>> {
+        self.conflicts_of(id).await
     }
 
     async fn event_payload(&mut self, id: EventId) -> StoreResult<Option<Blob>> {

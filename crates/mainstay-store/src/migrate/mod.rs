@@ -97,6 +97,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     17 "0017_rhythm";
     18 "0018_audit";
     19 "0019_kinds";
+    21 "0021_limits";
 };
 
 /// What happens to the outcome of a run.

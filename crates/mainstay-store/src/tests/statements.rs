@@ -38,6 +38,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("links", crate::intake::links::queries::ALL),
         ("replays", crate::intake::replays::ALL),
         ("schemas", crate::intake::schemas::queries::ALL),
+        ("conflicts", crate::intake::conflicts::queries::ALL),
         ("drift", crate::intake::drift::queries::ALL),
         ("objects", crate::intake::objects::queries::ALL),
         ("rhythm", crate::intake::rhythm::queries::ALL),
@@ -141,15 +142,21 @@ fn lists() -> Vec<Statement> {
     for built in expire::jobs_remove(tenant, &jobs) {
         add("removed jobs", Reach::Tenant, built);
     }
-    let [again, violations, event] = expire::events_remove(tenant, &events);
+    let [again, violations, conflicts, event] = expire::events_remove(tenant, &events);
     add("removed duplicates' receipts", Reach::Platform, again);
     add("removed violations", Reach::Tenant, violations);
+    add("removed conflicts", Reach::Tenant, conflicts);
     add("removed events", Reach::Tenant, event);
     use crate::intake::schemas;
     add(
         "violations",
         Reach::Tenant,
         schemas::violations_of(tenant, &events),
+    );
+    add(
+        "conflicts",
+        Reach::Tenant,
+        crate::intake::conflicts::conflicts_count(tenant, &events),
     );
     add(
         "removed receipts",
@@ -369,7 +376,7 @@ fn event_filters() -> impl Iterator<Item = EventFilter> {
         .into_iter()
         .flat_map(move |kind| statuses.map(|status| (kind, status)));
     fixed.flat_map(|(kind, status)| {
-        (0..256).map(move |bits| EventFilter {
+        (0..512).map(move |bits| EventFilter {
             tenant: None,
             source: bit(bits, 0, SourceId::NIL),
             kind: kind.map(ToOwned::to_owned),
@@ -381,6 +388,7 @@ fn event_filters() -> impl Iterator<Item = EventFilter> {
             before: bit(bits, 5, (Timestamp::EPOCH, EventId::NIL)),
             violates: bits & (1 << 6) != 0,
             object: bit(bits, 7, "cus_1".to_owned()),
+            conflicts: bits & (1 << 8) != 0,
         })
     })
 }

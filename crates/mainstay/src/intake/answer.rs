@@ -11,6 +11,12 @@ use super::scheme::Refusal;
 /// How long a provider is asked to wait when we cannot commit, in seconds.
 const RETRY_AFTER_SECS: u32 = 5;
 
+/// Whole seconds to wait, one at least.
+fn secs(wait_nanos: i64) -> u32 {
+    let secs = wait_nanos.max(1).div_euclid(1_000_000_000) + 1;
+    u32::try_from(secs).unwrap_or(u32::MAX)
+}
+
 /// An answer to a provider's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -99,6 +105,30 @@ impl Answer {
         Self {
             retry_after_secs: Some(60),
             ..Self::problem(503, "source_disabled", "the source is disabled", detail)
+        }
+    }
+
+    /// 429 and not 503: it is this source alone. Whoever sends again does so after either.
+    pub(super) fn rate_exceeded(wait_nanos: i64) -> Self {
+        let detail =
+            "the request is genuine, and more came than the source's rate; send it again later";
+        Self {
+            retry_after_secs: Some(secs(wait_nanos)),
+            ..Self::problem(429, "rate_exceeded", "more than the source's rate", detail)
+        }
+    }
+
+    pub(super) fn distrusted(wait_nanos: i64) -> Self {
+        let detail =
+            "too many requests from this address did not verify; send this one again later";
+        Self {
+            retry_after_secs: Some(secs(wait_nanos)),
+            ..Self::problem(
+                429,
+                "address_distrusted",
+                "too many requests of the address failed",
+                detail,
+            )
         }
     }
 

@@ -3,7 +3,7 @@
 //! No timer: while one commit is under way the next batch gathers, so that an idle door answers at once and a busy
 //! one fills its batches. A second commit begins beside the first only once there is enough for it: what a commit
 //! costs is shared by its members. A batch that fails is run again one by one, so that no request fails for its
-//! neighbour. Where there is a spool, what waits here can be taken back into it.
+//! neighbour. While many wait, no source and no tenant takes every place ([`Crowd`]). Where there is a spool, what waits here can be taken back into it.
 
 use std::{
     collections::VecDeque,
@@ -21,10 +21,16 @@ use tokio::{
     time::timeout,
 };
 
+use super::crowd::Crowd;
+
 /// Arrivals in one commit: beyond this a larger batch gains nothing and makes its first member wait.
 const BATCH_MAX: usize = 256;
 /// Arrivals that may wait for a commit; above it the door answers 503.
 const WAITING_MAX: usize = 8_192;
+/// Places beside them for the first one of a source.
+const FIRST_MAX: usize = 1_024;
+/// From so many on it is counted whose they are.
+const CROWDED: usize = 2_048;
 /// Commits under way at once. PostgreSQL overlaps them; on SQLite they queue up at the one writer.
 const COMMITTERS: usize = 2;
 /// Arrivals that are worth a commit beside one that is under way.
@@ -54,6 +60,43 @@ struct Queue {
     waiting: VecDeque<Waiting>,
     /// Commits under way. Whoever has finished one looks again.
     committing: usize,
+    /// Whose they are, while many wait.
+    crowd: Option<Crowd>,
+}
+
+impl Queue {
+    /// Whether there is a place for it.
+    fn room(&mut self, arrival: &Arrival) -> bool {
+        let waiting = self.waiting.len();
+        if waiting < CROWDED {
+            return true;
+        }
+        let all = self.waiting.iter().map(|one| &one.arrival);
+        let crowd = self.crowd.get_or_insert_with(|| Crowd::of(all));
+        let left = WAITING_MAX.saturating_sub(waiting);
+        let first_left = (WAITING_MAX + FIRST_MAX).saturating_sub(waiting.max(WAITING_MAX));
+        crowd.room(arrival, left, first_left)
+    }
+
+    fn join(&mut self, one: Waiting) {
+        if let Some(crowd) = &mut self.crowd {
+            crowd.joins(&one.arrival);
+        }
+        self.waiting.push_back(one);
+    }
+
+    /// The first so many.
+    fn leave(&mut self, count: usize) -> Vec<Waiting> {
+        let left: Vec<Waiting> = self.waiting.drain(..count).collect();
+        // Half way back, so that it is not counted anew with every request.
+        if self.waiting.len() < CROWDED / 2 {
+            self.crowd = None;
+        }
+        if let Some(crowd) = &mut self.crowd {
+            left.iter().for_each(|one| crowd.leaves(&one.arrival));
+        }
+        left
+    }
 }
 
 /// A commit under way.
@@ -105,10 +148,10 @@ impl Batcher {
         let (answer, answered) = oneshot::channel();
         {
             let mut queue = self.lock();
-            if queue.waiting.len() >= WAITING_MAX {
+            if !queue.room(&arrival) {
                 return Err(BatchError::Full);
             }
-            queue.waiting.push_back(Waiting {
+            queue.join(Waiting {
                 arrival,
                 config_version,
                 answer,
@@ -131,7 +174,11 @@ impl Batcher {
 
     /// Takes back what no commit has taken up.
     pub(crate) fn withdraw(&self) {
-        let waiting = std::mem::take(&mut self.lock().waiting);
+        let waiting = {
+            let mut queue = self.lock();
+            queue.crowd = None;
+            std::mem::take(&mut queue.waiting)
+        };
         for one in waiting {
             let _ = one.answer.send(Err(BatchError::Withdrawn));
         }
@@ -164,7 +211,7 @@ impl Batcher {
             .take(BATCH_MAX)
             .take_while(|next| next.config_version == version)
             .count();
-        let batch = queue.waiting.drain(..count).collect();
+        let batch = queue.leave(count);
         queue.committing += 1;
         if queue.waiting.len() >= BESIDE_MIN {
             self.ready.notify_one();

@@ -19,6 +19,7 @@ use mainstay_domain::{
 };
 
 use super::{
+    abuse::Allowance,
     expect::{OBSERVE, Watched},
     filter::Filter,
     schema::{Checked, Schema},
@@ -55,6 +56,8 @@ pub(crate) struct Door {
     rules: Vec<Rule>,
     /// The most exact first.
     schemas: Vec<Expected>,
+    /// What its provider may send, and what strangers may try.
+    pub(super) allowance: Arc<Allowance>,
     /// What must come after what, as far as this door's events are in it, with the queue of their jobs.
     watched: Option<(Vec<Watched>, QueueNumber)>,
 }
@@ -147,7 +150,11 @@ impl Doors {
                 .zip(builtin.get(OBSERVE).copied());
             let rules = rules.remove(&source.id).unwrap_or_default();
             let expected = expected.remove(&source.id).unwrap_or_default();
-            match Door::new(source, rules, expected, watched) {
+            let known = before.and_then(|doors| doors.by_name.get(&source.name));
+            let known = known.filter(|door| door.source.id == source.id);
+            let allowance = known.map(|door| Arc::clone(&door.allowance));
+            let allowance = allowance.unwrap_or_default();
+            match Door::new(source, rules, expected, watched, allowance) {
                 Ok(door) if door.scheme.is_none() => doors.own = Some(Arc::new(door)),
                 Ok(door) => drop(
                     doors
@@ -316,6 +323,7 @@ impl Door {
         rules: Vec<Rule>,
         mut schemas: Vec<Expected>,
         watched: Option<(Vec<Watched>, QueueNumber)>,
+        allowance: Arc<Allowance>,
     ) -> Result<Self, (String, String)> {
         schemas.sort_by_key(|one| {
             let prefix = one.is.types.ends_with('*');
@@ -339,6 +347,7 @@ impl Door {
             tenants: rule.map(Finder::new),
             rules,
             schemas,
+            allowance,
             watched,
         })
     }

@@ -46,6 +46,7 @@ struct Sample {
     door: Arc<Door>,
     event_type: String,
     payload: Blob,
+    headers: Blob,
     event: EventId,
 }
 
@@ -71,7 +72,7 @@ impl Sampler {
             let Appended::New(event) = appended else {
                 continue;
             };
-            let Some((event_type, payload)) = noted.sample else {
+            let Some(looked) = noted.sample else {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
@@ -82,8 +83,9 @@ impl Sampler {
             }
             waiting.push(Sample {
                 door: Arc::clone(door),
-                event_type,
-                payload,
+                event_type: looked.kind,
+                payload: looked.payload,
+                headers: looked.headers,
                 event: *event,
             });
             self.count.store(waiting.len(), Ordering::Relaxed);
@@ -190,7 +192,7 @@ impl Intake {
             }
         };
         let young = day_of(Timestamp::from_micros(shape.since));
-        let version = api_version(&source.scheme, &payload);
+        let version = api_version(&source.scheme, &payload, &sample.headers)?;
         let (mut findings, changed) = shape.learn(fields_of(&payload), version, young);
         findings.truncate(FINDINGS_MAX);
         if new_type {
@@ -339,11 +341,92 @@ async fn write(
 }
 
 /// The version of the provider's API that an event was made with, where its scheme has one.
-fn api_version(scheme: &str, payload: &Value) -> Option<String> {
-    let pointer = match scheme {
-        "stripe" => "/api_version",
-        _ => return None,
+fn api_version(scheme: &str, payload: &Value, headers: &Blob) -> StoreResult<Option<String>> {
+    let (pointer, header) = match scheme {
+        "stripe" => (Some("/api_version"), None),
+        "whop" => (Some("/api_version"), Some("api-version-date")),
+        "paypal" => (Some("/resource_version"), None),
+        "shopify" => (None, Some("x-shopify-api-version")),
+        // GitHub.com names none; a server of one's own names its release.
+        "github" => (None, Some("x-github-enterprise-version")),
+        _ => return Ok(None),
     };
-    let version = payload.pointer(pointer)?.as_str()?;
-    (version.chars().count() <= TEXT_CHARS_MAX).then(|| version.to_owned())
+    let said = pointer.and_then(|pointer| payload.pointer(pointer)?.as_str());
+    let said = match (said, header) {
+        (Some(said), _) => Some(said.to_owned()),
+        (None, Some(header)) => {
+            let kept: HashMap<String, Value> = serde_json::from_slice(&decompress(headers)?)
+                .map_err(|error| {
+                    StoreError::Corrupt(format!("kept headers cannot be read: {error}"))
+                })?;
+            kept.get(header)
+                .and_then(Value::as_str)
+                .map(ToOwned::to_owned)
+        }
+        (None, None) => None,
+    };
+    Ok(said.filter(|version| version.chars().count() <= TEXT_CHARS_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::intake::blob::headers_json;
+
+    fn version(scheme: &str, payload: &Value, header: (&str, &str)) -> Option<String> {
+        let headers = [(header.0.to_owned(), header.1.as_bytes().to_vec())];
+        api_version(scheme, payload, &headers_json(&headers, None)).expect("it can be read")
+    }
+
+    #[test]
+    fn the_version_of_an_api_is_found_where_its_provider_says_it() {
+        let none = ("x-other", "1");
+        let shopify = ("x-shopify-api-version", "2026-07");
+        let found = [
+            version("stripe", &json!({ "api_version": "2026-01-28" }), none),
+            version("whop", &json!({ "api_version": "v1" }), none),
+            version("whop", &json!({}), ("api-version-date", "2026-02-01")),
+            version("paypal", &json!({ "resource_version": "2.0" }), none),
+            version("shopify", &json!({}), shopify),
+            version(
+                "github",
+                &json!({}),
+                ("x-github-enterprise-version", "3.19"),
+            ),
+        ];
+        let found = found.map(|one| one.expect("it says one"));
+        assert_eq!(
+            found,
+            ["2026-01-28", "v1", "2026-02-01", "2.0", "2026-07", "3.19"]
+        );
+    }
+
+    #[test]
+    fn a_header_that_is_another_providers_says_nothing() {
+        let shopify = ("x-shopify-api-version", "2026-07");
+        assert_eq!(version("stripe", &json!({}), shopify), None);
+        assert_eq!(
+            version("hmac", &json!({ "api_version": "1" }), shopify),
+            None
+        );
+        let long = "1".repeat(TEXT_CHARS_MAX + 1);
+        assert_eq!(
+            version("shopify", &json!({}), ("x-shopify-api-version", &long)),
+            None
+        );
+    }
+
+    #[test]
+    fn headers_are_looked_at_however_they_are_kept() {
+        let many: Vec<(String, Vec<u8>)> = (0..90)
+            .map(|number| (format!("x-{number}"), vec![b'1'; 40]))
+            .chain([("x-shopify-api-version".to_owned(), b"2026-07".to_vec())])
+            .collect();
+        let kept = headers_json(&many, None);
+        let found = api_version("shopify", &json!({}), &kept).expect("it can be read");
+        assert_eq!(found.as_deref(), Some("2026-07"));
+        assert!(kept.zstd);
+    }
 }

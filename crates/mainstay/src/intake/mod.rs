@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, PoisonError, RwLock, Weak,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -26,10 +26,13 @@ use mainstay_domain::{
 };
 use tokio::sync::Notify;
 
+mod abuse;
+mod admit;
 mod answer;
 pub(crate) mod assign;
 mod batch;
 mod blob;
+mod crowd;
 mod diagnose;
 mod doors;
 pub(crate) mod drift;
@@ -52,6 +55,8 @@ pub mod spool;
 mod spooling;
 mod tenants;
 
+pub use abuse::FAILURES_PER_MINUTE;
+pub use admit::Knock;
 pub use answer::Answer;
 pub use blob::decompress;
 pub use diagnose::{Diagnosed, SOURCES_TRIED_MAX};
@@ -63,6 +68,7 @@ pub use schema::{Checked, PROBLEMS_MAX, SCHEMA_BYTES_MAX, Schema, SchemaError};
 pub use scheme::check_source;
 
 use crate::watch::Samples;
+use abuse::Failures;
 use batch::{BatchError, Batcher};
 use blob::{compress, headers_json, headers_kept};
 use doors::{Door, Doors, RuleFilter, Wanted};
@@ -119,24 +125,39 @@ pub struct Intake {
     loaded_at: AtomicI64,
     builtin: BuiltinQueues,
     batcher: Arc<Batcher>,
+    failures: Failures,
     refused: Refused,
     refusing: Refusing,
     violations: noted::Violations,
+    conflicts: noted::Conflicts,
     drift: drift::Sampler,
     samples: Arc<Samples>,
     certificates: Arc<dyn Certificates>,
     spool: Option<Spool>,
     /// Something may be due to be assigned.
     due: Notify,
+    /// For what goes on after an answer.
+    me: Weak<Self>,
 }
 
 /// What intake keeps beside what it commits.
-#[derive(Default)]
 pub struct Beside {
     /// How much is kept of what was refused.
     pub quarantine: Bounds,
     /// Where requests go while the database does not take them; none: they are sent away.
     pub spool: Option<Spool>,
+    /// How many requests of an address may fail in a minute before it is distrusted; 0: as many as like.
+    pub failures_per_minute: u32,
+}
+
+impl Default for Beside {
+    fn default() -> Self {
+        Self {
+            quarantine: Bounds::default(),
+            spool: None,
+            failures_per_minute: FAILURES_PER_MINUTE,
+        }
+    }
 }
 
 /// The ids of a request that is taken in.
@@ -166,11 +187,14 @@ impl Intake {
         beside: Beside,
     ) -> StoreResult<Arc<Self>> {
         let doors = load(&*store, &builtin, None).await?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             batcher: Batcher::start(Arc::clone(&store), beside.spool.is_some()),
+            failures: Failures::new(beside.failures_per_minute),
             refused: Refused::start(Arc::clone(&store), Arc::clone(&samples), beside.quarantine),
             refusing: Refusing::default(),
             violations: noted::Violations::default(),
+            conflicts: noted::Conflicts::default(),
             drift: drift::Sampler::default(),
             loaded_at: AtomicI64::new(clock.now().micros()),
             doors: RwLock::new(Arc::new(doors)),
@@ -190,15 +214,9 @@ impl Intake {
         self.batcher.committing()
     }
 
-    /// The largest body that this source takes, so that the server can stop reading; `None`: no such source.
-    pub async fn body_limit(&self, source: &str) -> Option<usize> {
-        self.door(source)
-            .await
-            .map(|(_, door)| door.settings.body_limit_bytes)
-    }
-
     /// Takes a request in. Answers 2xx only after what it says is committed.
     pub async fn accept(self: &Arc<Self>, source: &str, inbound: Inbound) -> Answer {
+        let mut admitted = false;
         for _ in 0..MATCHES_MAX {
             let Some((doors, door)) = self.door(source).await else {
                 return Answer::unknown_source();
@@ -209,15 +227,25 @@ impl Intake {
             let judged = self.judge(&door, &inbound, self.clock.now()).await;
             let accepted = match judged {
                 Ok(accepted) => accepted,
-                Err(Unjudged::Unavailable) => return Answer::certificate_unavailable(),
+                Err(Unjudged::Unavailable) => {
+                    self.failed(&inbound);
+                    return Answer::certificate_unavailable();
+                }
                 Err(Unjudged::Refused(refusal)) => {
                     // A secret may have been added on another node a moment ago.
                     if self.reload_if_changed().await {
                         continue;
                     }
+                    self.failed(&inbound);
                     return self.refuse(&door, inbound, &refusal);
                 }
             };
+            if !admitted {
+                if let Some(answer) = self.admit(&door, &inbound) {
+                    return answer;
+                }
+                admitted = true;
+            }
             let secret = door.secret(&accepted);
             self.samples.secret_used(secret, inbound.received_at);
             let ids = self.ids(&inbound, accepted.events.len());
@@ -288,6 +316,11 @@ impl Intake {
         let mut named: Vec<_> = named.collect();
         named.sort();
         named
+    }
+
+    /// How many events came again with other content since this process started, by the source's name.
+    pub fn conflicts(&self) -> Vec<(String, i64)> {
+        self.conflicts.named(&self.doors())
     }
 
     /// How many events violated their schema since this process started, by the source's name and the schema's types.
@@ -587,7 +620,40 @@ impl Intake {
         self.samples
             .count_each(std::iter::once((series, source.uuid())).chain(of_events));
         self.samples.events_changed(&ids);
+        if verdict == Verdict::Conflict {
+            self.count_conflicts(source, appended);
+        }
         (verdict, ids)
+    }
+
+    /// Counts what came again with other content, and tells of each event once.
+    fn count_conflicts(&self, source: SourceId, appended: &[Appended]) {
+        const KIND: &str = "intake.conflict";
+        let doors = self.doors();
+        for one in appended {
+            let Appended::Conflict(event) = one else {
+                continue;
+            };
+            self.samples.count(Series::Conflicts, source.uuid(), 1);
+            let Some(door) = doors.of_source(source) else {
+                continue;
+            };
+            if !self.conflicts.count(source, *event) {
+                continue;
+            }
+            let payload = serde_json::json!({
+                "type": KIND,
+                "event_id": event,
+                "source_id": source,
+                "source_name": door.source.name,
+            });
+            self.tell(
+                KIND,
+                format!("{KIND}:{event}"),
+                Some(door.source.tenant),
+                payload,
+            );
+        }
     }
 
     fn refuse(&self, door: &Door, inbound: Inbound, refusal: &scheme::Refusal) -> Answer {
@@ -624,7 +690,7 @@ impl Intake {
     }
 
     /// Providers that were sent away will come again; whoever runs this should know that it happened.
-    fn tell_of_refusals(self: &Arc<Self>) {
+    fn tell_of_refusals(&self) {
         let Some(episode) = self.refusing.committed() else {
             return;
         };
@@ -635,14 +701,22 @@ impl Intake {
             "duration_ms": episode.until.ms_since(episode.since),
         });
         let unique = format!("{KIND}:{}", episode.since.micros());
-        self.tell(KIND, unique, payload);
+        self.tell(KIND, unique, None, payload);
     }
 
-    /// Appends an event of our own, in the background.
-    fn tell(self: &Arc<Self>, kind: &'static str, unique: String, payload: serde_json::Value) {
-        let intake = Arc::clone(self);
+    /// Appends an event of our own, in the background. It is about this tenant, or else about all of us.
+    fn tell(
+        &self,
+        kind: &'static str,
+        unique: String,
+        tenant: Option<TenantId>,
+        payload: serde_json::Value,
+    ) {
+        let Some(intake) = self.me.upgrade() else {
+            return;
+        };
         tokio::spawn(async move {
-            if let Err(error) = intake.told_append(kind, &unique, &payload).await {
+            if let Err(error) = intake.told_append(kind, &unique, tenant, &payload).await {
                 tracing::warn!(?error, %payload, "what happened to intake could not be told as an event");
             }
         });
@@ -652,15 +726,17 @@ impl Intake {
         &self,
         kind: &str,
         unique: &str,
+        tenant: Option<TenantId>,
         payload: &serde_json::Value,
     ) -> Result<(), BatchError> {
         let mut tries = 1..=MATCHES_MAX;
         loop {
             // Before anything is matched: what is learned meanwhile counts as a change.
             let version = self.config_version();
-            let Some(tenant) = self.doors().own().map(|own| own.source.tenant) else {
+            let Some(own) = self.doors().own().map(|own| own.source.tenant) else {
                 return Ok(());
             };
+            let tenant = tenant.unwrap_or(own);
             let event = self.own_event(kind, unique, tenant, payload, self.clock.now());
             let Some(arrival) = event else {
                 return Ok(());

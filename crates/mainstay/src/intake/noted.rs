@@ -1,12 +1,13 @@
-//! What is counted of an event if it turns out to be new: how it fits its schema, and how soon it came.
+//! What is counted of an event if it turns out to be new: how it fits its schema, and how soon it came; and if it is known
+//! with other content.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, PoisonError},
 };
 
 use mainstay_domain::{
-    SchemaId, SourceId,
+    EventId, SchemaId, SourceId,
     intake::{Arrival, Blob, schemas::SchemaCheck},
     watch::Series,
 };
@@ -30,8 +31,16 @@ pub(super) struct Noted {
     /// Whether it came soon, where it is known when it happened.
     fresh: Option<bool>,
     schema: Option<(SchemaId, Judged)>,
-    /// Type and payload, where a sample is wanted.
-    pub(super) sample: Option<(String, Blob)>,
+    /// What is looked at, where a sample is wanted.
+    pub(super) sample: Option<Looked>,
+}
+
+/// What is looked at of an event, as it is kept.
+pub(super) struct Looked {
+    pub(super) kind: String,
+    pub(super) payload: Blob,
+    /// Of the request.
+    pub(super) headers: Blob,
 }
 
 impl Noted {
@@ -41,8 +50,13 @@ impl Noted {
         let events = arrival.events.iter();
         events
             .map(|event| Self {
-                sample: (samples && worth_a_look(&event.kind, event.payload_bytes))
-                    .then(|| (event.kind.clone(), event.payload.clone())),
+                sample: (samples && worth_a_look(&event.kind, event.payload_bytes)).then(|| {
+                    Looked {
+                        kind: event.kind.clone(),
+                        payload: event.payload.clone(),
+                        headers: arrival.receipt.headers.clone(),
+                    }
+                }),
                 fresh: event
                     .occurred_at
                     .map(|at| received_at.ms_since(at) < FRESH_MS),
@@ -86,6 +100,48 @@ impl Noted {
         ];
         let of_schemas = of_schemas.into_iter().flatten().flatten();
         dated.into_iter().chain(fresh).chain(of_schemas)
+    }
+}
+
+/// Conflicts that were told of lately and are remembered: that each is told of once is the store's to say, this keeps it from
+/// being asked without end.
+const TOLD_MAX: usize = 1_000;
+
+/// Events that came again with other content since this process started, by source.
+#[derive(Default)]
+pub(super) struct Conflicts(Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    sources: HashMap<SourceId, i64>,
+    told: VecDeque<EventId>,
+}
+
+impl Conflicts {
+    /// Counts one. Answers whether it may be the first of its event.
+    pub(super) fn count(&self, source: SourceId, event: EventId) -> bool {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted.sources.entry(source).or_default() += 1;
+        if counted.told.contains(&event) {
+            return false;
+        }
+        counted.told.truncate(TOLD_MAX - 1);
+        counted.told.push_front(event);
+        true
+    }
+
+    /// The counts of the sources that there are, by name; the others are forgotten.
+    pub(super) fn named(&self, doors: &Doors) -> Vec<(String, i64)> {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = &mut counted.sources;
+        sources.retain(|source, _| doors.of_source(*source).is_some());
+        let named = sources.iter().filter_map(|(source, count)| {
+            let door = doors.of_source(*source)?;
+            Some((door.source.name.clone(), *count))
+        });
+        let mut named: Vec<_> = named.collect();
+        named.sort();
+        named
     }
 }
 

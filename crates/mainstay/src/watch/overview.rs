@@ -76,7 +76,10 @@ impl Counts {
             | Series::SchemaIncomplete
             | Series::SchemaUnchecked
             | Series::Dated
-            | Series::Fresh => return,
+            | Series::Fresh
+            | Series::RateExceeded
+            | Series::TurnedAway
+            | Series::Conflicts => return,
             Series::RefusedNotKept => &mut self.refused_not_kept,
         };
         *field += count;

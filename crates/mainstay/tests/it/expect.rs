@@ -75,6 +75,7 @@ async fn node(world: &World) -> Mainstay {
         retention: Retention::default(),
         quarantine: Bounds::default(),
         spool: None,
+        failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
     });
     node.await.expect("it starts")
 }

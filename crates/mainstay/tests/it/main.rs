@@ -1,5 +1,6 @@
 //! What the engine and the modules promise, on both databases.
 
+mod abuse;
 mod drift;
 mod engine;
 mod expect;

@@ -145,6 +145,7 @@ on_both!(
             retention: Retention::default(),
             quarantine: Bounds::default(),
             spool: None,
+            failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
         })
         .await
         .expect("it starts");

@@ -389,6 +389,9 @@ on_both!(too_many_failures_stop_a_replay, |db| async {
     assert_eq!(stopped.state, ReplayState::Stopped);
     assert_eq!(stopped.reason.as_deref(), Some(replay::BY_FAILURES));
     assert_eq!((stopped.counts.jobs, stopped.counts.unfinished), (20, 10));
+    let told =
+        "SELECT count(*) FROM audit WHERE action = 'replay.stop' AND actor = 'system:replay'";
+    assert_eq!(all.world.count(told).await, 1, "it is on record");
     all.second().await;
     assert_eq!(all.made().await.0, 20);
     assert!(matches!(

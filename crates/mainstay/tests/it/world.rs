@@ -205,6 +205,17 @@ impl World {
         self.intake.accept("stripe", inbound).await
     }
 
+    /// Waits until the store's rows answer this number: for what goes on after an answer.
+    pub(crate) async fn until(&self, statement: &str, wanted: i64) {
+        for _ in 0..10_000 {
+            if self.count(statement).await == wanted {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("{statement} never answered {wanted}");
+    }
+
     /// One number that the store's rows answer.
     pub(crate) async fn count(&self, statement: &str) -> i64 {
         let table = self

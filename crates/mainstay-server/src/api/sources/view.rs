@@ -5,7 +5,9 @@ use mainstay_domain::{
     Random, SecretId, SourceId, TenantId,
     intake::{
         OWN_SOURCE, Source,
-        settings::{AnswerSettings, BODY_LIMIT_BYTES, SourceSettings, TOLERANCE_SECS},
+        settings::{
+            AnswerSettings, BODY_LIMIT_BYTES, RateSettings, SourceSettings, TOLERANCE_SECS,
+        },
     },
 };
 use serde::{Deserialize, Serialize};
@@ -147,6 +149,9 @@ pub(crate) struct SettingsView {
     /// What must come after what.
     #[schema(value_type = Vec<ExpectRule>, max_items = 20)]
     expect: Vec<serde_json::Value>,
+    /// How much its provider sends at the most; null: as much as it likes. Not for the schemes `github` and `twilio`,
+    /// whose providers send nothing again.
+    rate: Option<RateView>,
 }
 
 impl Default for SettingsView {
@@ -163,8 +168,23 @@ impl Default for SettingsView {
             tenant: None,
             objects: None,
             expect: Vec::new(),
+            rate: None,
         }
     }
+}
+
+/// How much a source's provider sends at the most, on each node. What is over is told to come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SourceRate)]
+pub(crate) struct RateView {
+    /// Requests that prove genuine in a second.
+    #[schema(minimum = 1, maximum = 100000)]
+    per_second: u32,
+    /// How many of them may come at once; null: ten seconds' worth.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1000000)]
+    burst: Option<u32>,
 }
 
 /// The answer to an accepted request.
@@ -205,6 +225,10 @@ impl SettingsView {
             tenant: settings.tenant,
             objects: settings.objects,
             expect: settings.expect,
+            rate: settings.rate.map(|rate| RateView {
+                per_second: rate.per_second,
+                burst: rate.burst,
+            }),
         }
     }
 
@@ -221,6 +245,10 @@ impl SettingsView {
             tenant: self.tenant,
             objects: self.objects,
             expect: self.expect,
+            rate: self.rate.map(|rate| RateSettings {
+                per_second: rate.per_second,
+                burst: rate.burst,
+            }),
             answer: self.answer.map(|answer| AnswerSettings {
                 status: answer.status,
                 content_type: answer.content_type,
@@ -266,6 +294,12 @@ pub(crate) struct SourceStats {
     refused_not_kept: i64,
     /// The first minute in which one was only counted; null when all were kept.
     refused_not_kept_since: Option<Time>,
+    /// Genuine requests that were told to come again, since more came than `settings.rate`.
+    rate_exceeded: i64,
+    /// Requests that were turned away unread, since too many of their address had failed.
+    turned_away: i64,
+    /// Events that came again with other content.
+    conflicts: i64,
     /// The last minute in which something new came; null when none did in these 24 hours.
     last_event_at: Option<Time>,
     /// How good the data of new events is.
@@ -374,6 +408,9 @@ impl SourceView {
                 refused: counted.refused,
                 refused_not_kept: counted.refused_not_kept,
                 refused_not_kept_since: counted.not_kept_since.map(Into::into),
+                rate_exceeded: counted.rate_exceeded,
+                turned_away: counted.turned_away,
+                conflicts: counted.conflicts,
                 last_event_at: counted.received_at.map(Into::into),
                 quality: Quality::of(&counted),
             },

@@ -14,7 +14,7 @@ use mainstay_domain::{
 use uuid::Uuid;
 
 use super::{
-    super::receipts::receipt,
+    super::{conflicts::conflicts_remove, receipts::receipt},
     queries::{self as q, waiting_columns},
 };
 use crate::{
@@ -157,6 +157,7 @@ impl SqlTx<'_> {
             }
             self.execute(&q::WAITING_DELETE, values![*event]).await?;
             self.violation_move(*event, *tenant).await?;
+            self.conflicts_move(*event, *tenant).await?;
             // It is older than what the indexer looks at.
             self.object_note(&[(*tenant, *event)]).await?;
             given.push(*event);
@@ -182,6 +183,7 @@ impl SqlTx<'_> {
         if !gone.is_empty() {
             let ids: Vec<EventId> = gone.iter().map(|(id, _)| *id).collect();
             self.violations_let_go(&ids).await?;
+            self.built(conflicts_remove(TenantId::NIL, &ids)).await?;
             let again = again_remove(&ids);
             self.conn().query_built(&again.text, &again.params).await?;
             let receipts: Vec<ReceiptId> = gone.iter().map(|(_, receipt)| *receipt).collect();

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use mainstay_domain::{
-    Clock, Random, ReplayId, Scope, Store, StoreError, StoreExt, StoreResult,
-    intake::replay::Replay,
+    AuditId, Clock, Random, ReplayId, Scope, Store, StoreError, StoreExt, StoreResult,
+    access::AuditEntry,
+    intake::replay::{Replay, ReplayState},
 };
 use tokio::sync::{Notify, watch};
 
@@ -121,15 +122,40 @@ impl Replays {
             return Ok(());
         }
         let made = !jobs.is_empty();
+        let told = self.stopped(&before, &after);
         self.store
             .transact(scope, move |tx| {
-                let (after, jobs) = (after.clone(), jobs.clone());
-                Box::pin(async move { tx.replay_update(&after, &jobs).await })
+                let (after, jobs, told) = (after.clone(), jobs.clone(), told.clone());
+                Box::pin(async move {
+                    tx.replay_update(&after, &jobs).await?;
+                    match told {
+                        Some(told) => tx.audit_insert(&told).await,
+                        None => Ok(()),
+                    }
+                })
             })
             .await?;
         if made {
             self.store.wake();
         }
         Ok(())
+    }
+
+    /// That it stopped by itself is on record like a person's stop.
+    fn stopped(&self, before: &Replay, after: &Replay) -> Option<AuditEntry> {
+        if after.state != ReplayState::Stopped || before.state == ReplayState::Stopped {
+            return None;
+        }
+        let now = self.clock.now();
+        let detail = serde_json::json!({ "reason": after.reason });
+        Some(AuditEntry {
+            id: AuditId::new(now, &*self.random),
+            at: now,
+            actor: "system:replay".into(),
+            action: "replay.stop".into(),
+            subject: after.id.to_string(),
+            detail: Some(detail.to_string()),
+            tenant: after.tenant,
+        })
     }
 }

@@ -429,7 +429,7 @@ impl Intake {
             "duration_ms": duration_ms,
         });
         let unique = format!("{TOLD}:{}", episode.since.micros());
-        self.tell(TOLD, unique, payload);
+        self.tell(TOLD, unique, None, payload);
     }
 }
 
