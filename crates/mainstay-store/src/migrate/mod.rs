@@ -96,6 +96,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     16 "0016_objects";
     17 "0017_rhythm";
     18 "0018_audit";
+    19 "0019_vault";
 };
 
 /// What happens to the outcome of a run.
