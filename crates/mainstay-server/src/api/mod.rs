@@ -29,6 +29,7 @@ pub(crate) mod sql;
 pub(crate) mod tenants;
 pub(crate) mod timeline;
 pub(crate) mod users;
+pub(crate) mod vault;
 pub(crate) mod waiting;
 pub(crate) mod watch;
 
@@ -41,6 +42,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(tenants::router())
         .merge(users::router())
         .merge(keys::router())
+        .merge(vault::router())
         .merge(sources::router())
         .merge(endpoints::router())
         .merge(bindings::router())

@@ -429,7 +429,8 @@ impl ObjectsTx for SqlTx<'_> {
             None => requests_all(tenant, None, None, None, events, limit),
         };
         let rows = self.conn().query_built(&built.text, &built.params).await?;
-        rows.iter().map(receipt).collect()
+        let receipts: StoreResult<Vec<Receipt>> = rows.iter().map(receipt).collect();
+        self.receipts_opened(receipts?).await
     }
 }
 
