@@ -832,6 +832,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),
     "GET /v1/overview": (_, url) => world.overview(url.searchParams.get("window") ?? "1h"),
     "GET /v1/health": () => ({ status: "ok", checks: { database: { status: "ok", latency_ms: 0.4 }, queue: { status: "ok", depth: world.backlog().waiting, oldest_waiting_secs: world.oldestWaiting() }, engine: { status: "ok", owner: "this node" } }, version: "0.1.0-fake", uptime_secs: (Date.now() - world.started) / 1000, timestamp: iso(Date.now()) }),
+    "GET /v1/vault": () => ({ on: true, whole: true, master_keys: [{ id: "3f9a0c51d2e87b64", configured: true, wraps: true, current: world.tenants.length + 1, retired: 0 }, { id: "a1204cc09b7e5d33", configured: true, wraps: false, current: 0, retired: 2 }], rotation: { mode: "data", phase: "done", started_by: "user:ada@example.com", started_at: iso(Date.now() - 3 * DAY), ended_at: iso(Date.now() - 3 * DAY + 60_000), keys_wrapped: 4, rows: 18_204, values_sealed: 31_877, values_unreadable: 0, keys_removed: 2 } }),
     "GET /v1/tenants": (_, url) => page(world.tenants, url),
     "POST /v1/tenants": (body) => {
       if (world.tenants.some(({ slug }) => slug === body.slug)) throw invalid("/slug", "this slug is taken");

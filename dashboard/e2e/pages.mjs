@@ -26,6 +26,7 @@ export const pages = [
   ["keys", () => "/settings/keys"],
   ["tenants", () => "/settings/tenants"],
   ["audit", () => "/settings/audit"],
+  ["encryption", () => "/settings/encryption"],
   ["system", () => "/settings/system"],
   ["no such page", () => "/no/such/page"],
   ["no such event", () => "/events/evt_00000000000000000000000000"],

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::vault::KeyError;
+
 /// What kind of failure it was. Retry policies and pages are keyed by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -105,6 +107,9 @@ pub enum StoreError {
     /// What was read cannot be what was written.
     #[error("the database holds something that cannot be right: {0}")]
     Corrupt(String),
+    /// It was sealed with a key that has been destroyed: nobody can read it any more.
+    #[error("it was erased: the key that it was sealed with has been destroyed")]
+    Erased,
     /// A defect: a statement that the database refused.
     #[error("the database refused a statement: {0}")]
     Bug(String),
@@ -126,6 +131,8 @@ impl StoreError {
                 Category::Conflict
             }
             Self::OutOfScope => Category::Auth,
+            // No retry brings it back.
+            Self::Erased => Category::Validation,
             Self::Timeout => Category::Timeout,
             Self::Bug(_) => Category::Bug,
             Self::Unavailable(_) | Self::Full | Self::Corrupt(_) => Category::Database,
@@ -135,3 +142,12 @@ impl StoreError {
 
 /// A result of the store.
 pub type StoreResult<T> = Result<T, StoreError>;
+
+impl From<KeyError> for StoreError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Seal => Self::Unavailable(error.to_string()),
+            other => Self::Corrupt(other.to_string()),
+        }
+    }
+}

@@ -14,6 +14,7 @@ pub mod intake;
 pub mod jobs;
 pub mod store;
 pub mod time;
+pub mod vault;
 pub mod watch;
 
 pub use cidr::{Cidr, CidrError};

@@ -13,10 +13,12 @@ use crate::{
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
     intake::{
-        Appended, Arrival, IntakeTx, drift::DriftTx, expect::ExpectTx, links::LinksTx,
+        Appended, Arrival, Blob, IntakeTx, drift::DriftTx, expect::ExpectTx, links::LinksTx,
         objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
+    time::Timestamp,
+    vault::{DataKey, Known, Place, Vault, VaultTx},
     watch::WatchTx,
 };
 
@@ -83,6 +85,7 @@ pub trait Tx:
     + AccessTx
     + BillingTx
     + WatchTx
+    + VaultTx
     + Send
 {
 }
@@ -99,6 +102,7 @@ impl<T> Tx for T where
         + AccessTx
         + BillingTx
         + WatchTx
+        + VaultTx
         + Send
 {
 }
@@ -150,6 +154,9 @@ pub trait Store: Send + Sync {
         statement: String,
         rows_max: usize,
     ) -> BoxFuture<'_, StoreResult<Table>>;
+
+    /// The keys that values are sealed with on their way in, and opened with on their way out.
+    fn vault(&self) -> &Arc<Vault>;
 
     /// Says that work has been committed which the engine, here or on another node, may want to see.
     /// Coalesced; never blocks.
@@ -210,6 +217,60 @@ pub trait StoreExt: Store {
 }
 
 impl<S: Store + ?Sized> StoreExt for S {}
+
+/// Sealing and opening outside of a transaction.
+pub trait VaultExt: Store {
+    /// The key that this tenant's values are sealed with; made where there is none. `None` while the vault is off.
+    fn data_key(
+        &self,
+        tenant: TenantId,
+        at: Timestamp,
+    ) -> impl Future<Output = StoreResult<Option<Arc<DataKey>>>> + Send {
+        async move {
+            let vault = self.vault();
+            if !vault.on() {
+                return Ok(None);
+            }
+            if let Some(key) = vault.current(tenant) {
+                return Ok(Some(key));
+            }
+            loop {
+                let (changes, row) = self
+                    .transact(Scope::System("vault"), move |tx| {
+                        Box::pin(async move {
+                            let changes = tx.vault_state().await?.changes;
+                            Ok((changes, tx.data_key_ensure(tenant, at).await?))
+                        })
+                    })
+                    .await?;
+                let Some(row) = row else { return Ok(None) };
+                match vault.learn(changes, &row)? {
+                    (Known::Key(key), true) => return Ok(Some(key)),
+                    (Known::Destroyed, true) => return Err(StoreError::Erased),
+                    // Keys were retired meanwhile.
+                    (_, false) => {}
+                }
+            }
+        }
+    }
+
+    /// A value, opened; its key is read where it is not at hand.
+    fn opened(&self, place: Place, blob: &Blob) -> impl Future<Output = StoreResult<Blob>> + Send {
+        let blob = blob.clone();
+        async move {
+            if let Some(opened) = self.vault().open_now(&place, &blob) {
+                return Ok(opened?);
+            }
+            self.read(Scope::System("vault"), move |tx| {
+                let blob = blob.clone();
+                Box::pin(async move { tx.blob_open(&place, blob).await })
+            })
+            .await
+        }
+    }
+}
+
+impl<S: Store + ?Sized> VaultExt for S {}
 
 /// The answers to requests that were appended together, one for each.
 pub fn each<T>(count: usize, together: StoreResult<Vec<T>>) -> Vec<StoreResult<T>> {

@@ -5,8 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 mod check;
 mod layer;
+mod master_key;
 
 pub(crate) use layer::{ConfigError, Layer};
+pub(crate) use master_key::MasterKeys;
 
 use mainstay_domain::{Cidr, intake::quarantine::Bounds};
 
@@ -23,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) database: Option<Secret>,
     /// The owner's URL, which migrations run as.
     pub(crate) database_migrate: Option<Secret>,
+    /// Where the keys come from that everything is sealed under.
+    pub(crate) master_keys: MasterKeys,
     /// How people and providers reach this server, without a slash at the end.
     pub(crate) public_url: Option<String>,
     /// The certificate chain and the key, as PEM files.

@@ -11,7 +11,7 @@ use mainstay::{
     Mainstay, Parts,
     intake::spool::{Spool, SpoolOptions},
 };
-use mainstay_domain::{Clock, Random, Store};
+use mainstay_domain::{Clock, Random, Store, vault::Vault};
 use mainstay_store::{
     DataDirectory, PostgresOptions, PostgresStore, PostgresUrl, SqliteOptions, SqliteStore,
     backup::migrate_with_backup, migrate::Place,
@@ -25,6 +25,7 @@ use tokio::{
 mod first;
 mod local;
 mod log;
+mod sealed;
 
 use crate::{
     access::seal,
@@ -49,7 +50,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let directory = Arc::new(DataDirectory::lock(&config.data)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
-    let store = open(&config, &directory, &*clock).await?;
+    let vault = config.master_keys.load().await?;
+    let store = open(&config, &directory, &*clock, vault).await?;
+    sealed::check(&*store).await?;
     first::make(&*store, &*clock, &*random)
         .await
         .context("the first start could not be prepared")?;
@@ -104,11 +107,12 @@ async fn open(
     config: &Config,
     directory: &Arc<DataDirectory>,
     clock: &dyn Clock,
+    vault: Arc<Vault>,
 ) -> anyhow::Result<Arc<dyn Store>> {
     let Some(url) = &config.database else {
         migrate(config, Place::Sqlite(directory), clock).await?;
         let store = SqliteStore::open_locked(Arc::clone(directory), SqliteOptions::default())?;
-        return Ok(Arc::new(store));
+        return Ok(Arc::new(store.with_vault(vault)));
     };
     let url: PostgresUrl = url.0.parse()?;
     // With an owner's URL of its own, migrations are `mainstay migrate up`'s; the server refuses a schema that is
@@ -117,7 +121,9 @@ async fn open(
         migrate(config, Place::Postgres(&url), clock).await?;
     }
     Ok(Arc::new(
-        PostgresStore::connect(PostgresOptions::new(url)).await?,
+        PostgresStore::connect(PostgresOptions::new(url))
+            .await?
+            .with_vault(vault),
     ))
 }
 

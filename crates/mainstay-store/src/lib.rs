@@ -22,6 +22,7 @@ mod sqlite;
 mod tests;
 mod thing;
 mod tx;
+mod vault;
 mod verbs;
 mod watch;
 

@@ -9,6 +9,7 @@ const THINGS: &[(&str, &str)] = &[
     ("binding", "binding"),
     ("breaker", "breaker"),
     ("checkpoint", "checkpoint"),
+    ("data_key", "data key"),
     ("dead_letter", "dead letter"),
     ("dedup", "event"),
     ("endpoint", "endpoint"),

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mainstay_domain::{
     Scope, StoreResult,
     store::{BoxFuture, Erased},
+    vault::{DataKey, Vault},
 };
 
 use crate::{postgres::PgConn, sql::Conn, sqlite::SqliteConn};
@@ -15,6 +16,10 @@ pub(crate) struct SqlTx<'a> {
     pub(crate) scope: Scope,
     /// Where it runs.
     pub(crate) conn: Dialect<'a>,
+    /// What values are sealed and opened with.
+    pub(crate) vault: Arc<Vault>,
+    /// Keys that this transaction read or made, and nobody else may know of.
+    pub(crate) keys: Vec<Arc<DataKey>>,
 }
 
 /// The connection, for verbs that are written once per dialect.

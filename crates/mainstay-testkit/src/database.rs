@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mainstay_domain::{Store, Timestamp};
+use mainstay_domain::{Store, Timestamp, vault::Vault};
 use mainstay_store::{
     DataDirectory, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore,
     migrate::{Migrator, Mode, Place},
@@ -62,6 +62,20 @@ impl TestDatabase {
         match &self.home {
             Home::Sqlite(_) => self.store(),
             Home::Postgres(scratch) => Arc::new(postgres_open(scratch).await),
+        }
+    }
+
+    /// A store on the same database that seals with these keys, as the next start of a node has it. On SQLite, where there
+    /// is only one at a time, the first one is closed; whoever asks twice closes what it got before.
+    pub async fn sealed(&self, vault: Arc<Vault>) -> Arc<dyn Store> {
+        match &self.home {
+            Home::Sqlite(directory) => {
+                self.store.close().await;
+                let options = SqliteOptions::default();
+                let store = SqliteStore::open_locked(Arc::clone(directory), options);
+                Arc::new(store.expect("the store opens").with_vault(vault))
+            }
+            Home::Postgres(scratch) => Arc::new(postgres_open(scratch).await.with_vault(vault)),
         }
     }
 

@@ -177,6 +177,10 @@ impl Store for FailingStore {
         })
     }
 
+    fn vault(&self) -> &Arc<mainstay_domain::vault::Vault> {
+        self.inner.vault()
+    }
+
     fn wake(&self) {
         self.inner.wake();
     }

@@ -18,11 +18,13 @@ pub mod clean;
 pub mod intake;
 pub mod jobs;
 pub mod own;
+pub mod vault;
 pub mod watch;
 
 use clean::Retention;
 use intake::{Beside, BuiltinQueues, Intake, objects::Objects, replay::Replays, spool::Spool};
 use jobs::{BuiltinHandlers, Engine, EngineHandle, EngineOptions, Registry};
+use vault::Rotations;
 use watch::Samples;
 
 /// How often counts are written down and those who watch are told.
@@ -64,6 +66,8 @@ pub struct Mainstay {
     pub replays: Arc<Replays>,
     /// Keeps the index of objects.
     pub objects: Arc<Objects>,
+    /// Takes the steps of rotations of keys.
+    pub rotations: Arc<Rotations>,
     /// Carries jobs out.
     pub engine: Arc<EngineHandle>,
     /// Counts and what is live.
@@ -170,6 +174,8 @@ impl Mainstay {
             Arc::clone(&builtin),
         );
         let objects = Arc::new(Objects::new(&intake));
+        let rotations = Rotations::new(Arc::clone(&store), Arc::clone(&clock));
+        let rotations = Arc::new(rotations);
         let mut node = Self {
             store,
             clock,
@@ -177,6 +183,7 @@ impl Mainstay {
             intake,
             replays: Arc::new(replays),
             objects,
+            rotations,
             engine: Arc::new(engine),
             samples,
             builtin,
@@ -217,6 +224,12 @@ impl Mainstay {
         ));
         self.background.spawn(intake::objects::run(
             Arc::clone(&self.objects),
+            owner.clone(),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(vault::run(
+            Arc::clone(&self.intake),
+            Arc::clone(&self.rotations),
             owner.clone(),
             self.stop.subscribe(),
         ));

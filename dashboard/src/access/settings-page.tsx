@@ -6,12 +6,14 @@ import { KeysTab } from "./keys-tab";
 import { SystemTab } from "./system-tab";
 import { TenantsTab } from "./tenants-tab";
 import { UsersTab } from "./users-tab";
+import { VaultTab } from "./vault-tab";
 
 const tabs = [
   { path: "users", label: "Users", tab: UsersTab },
   { path: "keys", label: "API keys", tab: KeysTab },
   { path: "tenants", label: "Tenants", tab: TenantsTab },
   { path: "audit", label: "Audit log", tab: AuditTab },
+  { path: "encryption", label: "Encryption", tab: VaultTab },
   { path: "system", label: "System", tab: SystemTab },
 ];
 

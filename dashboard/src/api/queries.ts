@@ -31,6 +31,13 @@ export const queries = {
       refetchInterval: 10_000,
     }),
 
+  vault: () =>
+    queryOptions({
+      queryKey: ["vault"],
+      queryFn: () => unwrap(client.GET("/v1/vault")),
+      // A rotation goes on while somebody looks.
+      refetchInterval: (query) => (query.state.data?.rotation && query.state.data.rotation.phase !== "done" ? 2_000 : false),
+    }),
   tenants: () =>
     queryOptions({
       queryKey: ["tenants"],

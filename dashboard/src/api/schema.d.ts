@@ -1523,6 +1523,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenants/{id}/erase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase everything of a tenant's that is sealed
+         * @description Its data keys are destroyed: payloads, headers, secrets and exchanges can be read by nobody any more. That events came,
+         *     when, and what became of them stays known, and so does the audit log. Refused while encryption at rest is off, and
+         *     while a rotation is under way: what is not sealed would stay.
+         *
+         *     Takes the role `owner`.
+         */
+        post: operations["tenant_erase"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/timeline": {
         parameters: {
             query?: never;
@@ -1613,6 +1637,68 @@ export interface paths {
          *     Takes the role `owner`.
          */
         post: operations["user_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/vault": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show how encryption at rest stands
+         * @description Takes the role `admin`.
+         */
+        get: operations["vault_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/vault/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List data keys, in the order of their numbers
+         * @description Takes the role `admin`.
+         */
+        get: operations["data_key_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/vault/rotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a rotation
+         * @description It goes on in the background, step by step; `GET /v1/vault` says how far it is. One at a time.
+         *
+         *     Takes the role `owner`.
+         */
+        post: operations["rotation_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2042,6 +2128,36 @@ export interface components {
             secret?: string | null;
             source: components["schemas"]["Source"];
         };
+        /** @description A data key. What it is, nobody is told. */
+        DataKey: {
+            created_at: components["schemas"]["Time"];
+            destroyed_at?: components["schemas"]["Time"] | null;
+            /** @description The master key that wraps it. */
+            master_key_id: string;
+            /**
+             * Format: int32
+             * @description What sealed values name it by.
+             */
+            number: number;
+            retired_at?: components["schemas"]["Time"] | null;
+            state: components["schemas"]["DataKeyState"];
+            /** @description Whose data it seals; none: what belongs to nobody. */
+            tenant_id?: string | null;
+        };
+        /**
+         * @description How a data key stands.
+         * @enum {string}
+         */
+        DataKeyState: "current" | "retired" | "destroyed";
+        /** @description Data keys. */
+        DataKeys: {
+            items: components["schemas"]["DataKey"][];
+            /**
+             * Format: int32
+             * @description The `after` of the next page; none: that was all.
+             */
+            next_after?: number | null;
+        };
         /**
          * @description The database behind the server.
          * @enum {string}
@@ -2407,6 +2523,20 @@ export interface components {
              */
             waiting: number;
         };
+        /** @description What was erased. */
+        Erased: {
+            /**
+             * Format: int64
+             * @description Data keys destroyed.
+             */
+            keys_destroyed: number;
+            tenant_id: string;
+        };
+        /** @description The erasure of a tenant. */
+        Erasure: {
+            /** @description The tenant's slug, typed out: what is erased comes back from nowhere. */
+            confirm: string;
+        };
         /** @description An accepted, immutable fact. */
         Event: {
             /**
@@ -2449,6 +2579,8 @@ export interface components {
             objects: components["schemas"]["ObjectId"][];
             /** @description The payload, where it is JSON and not too large to show; numbers exactly as they came. */
             payload?: unknown;
+            /** @description Whether the payload was erased: nobody can read it any more. */
+            payload_erased: boolean;
             /** @description The payload, where it is text but no JSON and not too large to show. */
             payload_text?: string | null;
             /** @description The requests that brought it, oldest first. */
@@ -2876,6 +3008,25 @@ export interface components {
              */
             known: number;
         };
+        /** @description A master key, known by an id that is derived from it. The key itself is nowhere. */
+        MasterKey: {
+            /** @description Whether the server has it. The first that it has wraps new data keys. */
+            configured: boolean;
+            /**
+             * Format: int64
+             * @description Data keys under it that seal.
+             */
+            current: number;
+            /** @description 16 hexadecimal digits. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Data keys under it that only open what they sealed.
+             */
+            retired: number;
+            /** @description Whether new data keys are wrapped by it. */
+            wraps: boolean;
+        };
         Name100: string;
         Name200: string;
         Name500: string;
@@ -2984,6 +3135,10 @@ export interface components {
         /** @description Values to link, all of them or none. */
         NewLinks: {
             links: components["schemas"]["NewLink"][];
+        };
+        /** @description A rotation to begin. */
+        NewRotation: {
+            mode: components["schemas"]["RotationMode"];
         };
         /** @description A schema to add, or its next version. */
         NewSchema: {
@@ -4247,6 +4402,50 @@ export interface components {
          * @enum {string}
          */
         Role: "owner" | "admin" | "operator" | "viewer";
+        /** @description A rotation: what was asked for, and how far it is. */
+        Rotation: {
+            ended_at?: components["schemas"]["Time"] | null;
+            /**
+             * Format: int64
+             * @description Old data keys removed.
+             */
+            keys_removed: number;
+            /**
+             * Format: int64
+             * @description Data keys wrapped anew.
+             */
+            keys_wrapped: number;
+            mode: components["schemas"]["RotationMode"];
+            phase: components["schemas"]["RotationPhase"];
+            /**
+             * Format: int64
+             * @description Rows looked at.
+             */
+            rows: number;
+            started_at: components["schemas"]["Time"];
+            /** @description Who asked for it. */
+            started_by: string;
+            /**
+             * Format: int64
+             * @description Values sealed.
+             */
+            values_sealed: number;
+            /**
+             * Format: int64
+             * @description Values that cannot be opened, because they were erased or changed; they stay as they are.
+             */
+            values_unreadable: number;
+        };
+        /**
+         * @description What a rotation does.
+         * @enum {string}
+         */
+        RotationMode: "master" | "seal" | "data";
+        /**
+         * @description How far a rotation is.
+         * @enum {string}
+         */
+        RotationPhase: "wrap" | "settle" | "seal" | "done";
         /** @description What was counted by a schema in the last 24 hours. */
         SchemaStats: {
             /**
@@ -4718,6 +4917,16 @@ export interface components {
             /** Format: password */
             password?: string | null;
             role?: components["schemas"]["Role"] | null;
+        };
+        /** @description How encryption at rest stands. */
+        Vault: {
+            /** @description Master keys that the server has, or that data keys are wrapped by. */
+            master_keys: components["schemas"]["MasterKey"][];
+            /** @description Whether what comes in is sealed. */
+            on: boolean;
+            rotation?: components["schemas"]["Rotation"] | null;
+            /** @description Whether everything is sealed: from the beginning, or since a rotation saw to it. */
+            whole: boolean;
         };
         /**
          * @description How a request was judged.
@@ -16603,6 +16812,185 @@ export interface operations {
             };
         };
     };
+    tenant_erase: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `ten_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     timeline_get: {
         parameters: {
             query: {
@@ -17442,6 +17830,376 @@ export interface operations {
             };
             /** @description The body is too large */
             413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    vault_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Vault"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    data_key_list: {
+        parameters: {
+            query?: {
+                /** @description Only those after this number. */
+                after?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataKeys"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotation_create: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRotation"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Rotation"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

@@ -60,6 +60,8 @@ export type ReasonCount = Schemas["ReasonCount"];
 
 export type Overview = Schemas["Overview"];
 export type OverviewPoint = Schemas["OverviewPoint"];
+export type Vault = Schemas["Vault"];
+export type Rotation = Schemas["Rotation"];
 export type Health = Schemas["Health"];
 export type Window = Schemas["Window"];
 

@@ -104,6 +104,9 @@ function Loaded({ event }: { event: EventDetail }) {
             <OtherContent key={conflict.digest} conflict={conflict} />
           ))}
           <Panel title="Payload">
+            {event.payload_erased ? (
+              <Empty icon="minus" title="It was erased">The key that it was sealed with has been destroyed: nobody can read it any more.</Empty>
+            ) : (
             <Body
               label={bytes(event.payload_bytes)}
               json={event.payload}
@@ -114,6 +117,7 @@ function Loaded({ event }: { event: EventDetail }) {
                 </a>
               }
             />
+            )}
           </Panel>
           <Panel title="Headers" actions={<CopyButton label="Copy headers" text={Object.entries(event.headers).map(([name, value]) => `${name}: ${value}`).join("\n")} />}>
             <pre className={timelineCss.headers} tabIndex={0} role="group" aria-label="Headers of the request">

@@ -201,10 +201,28 @@ pub struct NewReceipt {
 /// Bytes as the store keeps them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// Whether `bytes` is a zstd frame.
+    /// Whether `bytes` is packed: a zstd frame, or sealed ([`crate::vault`]); the first byte says which.
     pub zstd: bool,
     /// The bytes.
     pub bytes: Bytes,
+}
+
+/// What stands in the place of bytes whose key is destroyed; neither a zstd frame nor sealed.
+const ERASED: &[u8] = &[2];
+
+impl Blob {
+    /// In the place of bytes that nobody can read any more.
+    pub const fn erased() -> Self {
+        Self {
+            zstd: true,
+            bytes: Bytes::from_static(ERASED),
+        }
+    }
+
+    /// Whether nobody can read it any more.
+    pub fn is_erased(&self) -> bool {
+        self.zstd && self.bytes == ERASED
+    }
 }
 
 /// A digest of a payload, to tell a duplicate from a conflict. Kept for ever: its making must never change.

@@ -3,3 +3,4 @@
 mod chain;
 mod fuzz;
 mod intake;
+mod vault;

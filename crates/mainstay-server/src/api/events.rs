@@ -275,6 +275,8 @@ pub(crate) struct EventDetail {
     payload: Option<Box<RawValue>>,
     /// The payload, where it is text but no JSON and not too large to show.
     payload_text: Option<String>,
+    /// Whether the payload was erased: nobody can read it any more.
+    payload_erased: bool,
     /// The headers of the request that brought it first, without credentials.
     headers: BTreeMap<String, String>,
     /// The requests that brought it, oldest first.
@@ -426,6 +428,7 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
         event: event.into(),
         payload: arrived.payload,
         payload_text: arrived.payload_text,
+        payload_erased: arrived.payload_erased,
         headers: arrived.headers,
         receipts: arrived.receipts,
         objects,
@@ -442,6 +445,7 @@ async fn detail(tx: &mut dyn Tx, id: EventId) -> StoreResult<Option<EventDetail>
 pub(super) struct Arrived {
     pub(super) payload: Option<Box<RawValue>>,
     pub(super) payload_text: Option<String>,
+    pub(super) payload_erased: bool,
     pub(super) headers: BTreeMap<String, String>,
     pub(super) receipts: Vec<EventReceipt>,
 }
@@ -453,11 +457,13 @@ impl Arrived {
         receipts: Vec<Receipt>,
         source: Option<&Source>,
     ) -> StoreResult<Self> {
-        let (payload, payload_text) = shown(payload)?;
+        let payload_erased = payload.as_ref().is_some_and(Blob::is_erased);
+        let (payload, payload_text) = shown(payload.filter(|_| !payload_erased))?;
         let first = receipts.first();
         Ok(Self {
             payload,
             payload_text,
+            payload_erased,
             headers: first
                 .map(|receipt| headers(&receipt.headers))
                 .transpose()?
@@ -490,6 +496,9 @@ fn shown(payload: Option<Blob>) -> StoreResult<(Option<Box<RawValue>>, Option<St
 
 /// Kept as an object of texts, or of lists of texts where a header came several times.
 pub(super) fn headers(blob: &Blob) -> StoreResult<BTreeMap<String, String>> {
+    if blob.is_erased() {
+        return Ok(BTreeMap::new());
+    }
     let bytes = decompress(blob)?;
     let map: BTreeMap<String, serde_json::Value> =
         serde_json::from_slice(&bytes).unwrap_or_default();

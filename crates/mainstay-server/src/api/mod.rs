@@ -32,6 +32,7 @@ pub(crate) mod sql;
 pub(crate) mod tenants;
 pub(crate) mod timeline;
 pub(crate) mod users;
+pub(crate) mod vault;
 pub(crate) mod waiting;
 pub(crate) mod watch;
 
@@ -44,6 +45,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(tenants::router())
         .merge(users::router())
         .merge(keys::router())
+        .merge(vault::router())
         .merge(sources::router())
         .merge(endpoints::router())
         .merge(bindings::router())

@@ -1,10 +1,14 @@
 //! `mainstay bench intake`: how many webhooks a second are verified, committed and acknowledged, beside the same server
 //! that only verifies, and beside the handler that teams write today. Interleaved runs on the same machine.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::Args;
+use mainstay_domain::vault::MasterKey;
 
 use super::{
     Bench,
@@ -41,6 +45,9 @@ pub(crate) struct IntakeArgs {
     /// Bytes of a body
     #[arg(long, default_value_t = 2_048)]
     body: usize,
+    /// Seal what is kept, under a master key that is made for it
+    #[arg(long)]
+    encrypt: bool,
     /// Where the naive handler is, installed with `npm ci`
     #[arg(long, default_value = "bench/peers")]
     peers: PathBuf,
@@ -131,9 +138,11 @@ pub(crate) async fn run(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Line
 
 async fn measure(bench: &Bench, args: &IntakeArgs) -> anyhow::Result<Measured> {
     let folder = tempfile::tempdir()?;
-    let durable = started(&folder.path().join("durable"), bench.place.url(), false).await?;
+    let key = args.encrypt.then(MasterKey::make).transpose()?;
+    let url = bench.place.url();
+    let durable = started(&folder.path().join("durable"), url, false, key).await?;
     // It commits nothing, so it needs no PostgreSQL: the same router, the same limits, the same verification.
-    let verify = started(&folder.path().join("verify"), None, true).await?;
+    let verify = started(&folder.path().join("verify"), None, true, None).await?;
     let peer = Peer::start(bench, &args.peers)?;
 
     let load = Load {
@@ -224,9 +233,16 @@ async fn started(
     data: &Path,
     database: Option<&str>,
     verify_only: bool,
+    master_key: Option<String>,
 ) -> anyhow::Result<Process> {
     std::fs::create_dir_all(data)?;
-    let server = child::server(data, database, verify_only).await?;
+    let server = match &master_key {
+        Some(key) => {
+            let variables = [("MAINSTAY_MASTER_KEY", OsStr::new(key))];
+            child::server_with(data, database, &variables).await?
+        }
+        None => child::server(data, database, verify_only).await?,
+    };
     child::sources_declare(data, LOAD_SECRET).await?;
     Ok(server)
 }

@@ -52,7 +52,11 @@ pub(super) async fn restore(context: &Context, args: RestoreArgs) -> Result<(), 
     let place = opened.place();
     let manifest = backup::restore(place, &args.file, args.force, bar.listener()).await?;
     drop(bar);
-    shown(context, &manifest, "restored")
+    shown(context, &manifest, "restored")?;
+    context.out.remark(
+        "what is sealed in it needs the master key that it was sealed under; backups never hold it (docs/encryption.md)",
+    );
+    Ok(())
 }
 
 fn shown(context: &Context, manifest: &Manifest, outcome: &str) -> Result<(), Failure> {

@@ -25,7 +25,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 6] = [
             "sql",
         ],
     ),
-    ("Access", &["tenant", "user", "key", "audit"]),
+    ("Access", &["tenant", "user", "key", "vault", "audit"]),
 ];
 
 /// The command, its help in groups.

@@ -33,6 +33,7 @@ mod table;
 mod tenant;
 mod timeline;
 mod user;
+mod vault;
 mod verify;
 mod waiting;
 
@@ -133,6 +134,9 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Encryption at rest: master keys, rotation, erasure
+    #[command(subcommand)]
+    Vault(vault::VaultCommand),
     /// Who did what, and whether the log of it still is what was written
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -304,6 +308,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Tenant(command) => tenant::run(context, command).await,
         Command::User(command) => user::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
+        Command::Vault(command) => vault::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Source(command) => source::run(context, command).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,

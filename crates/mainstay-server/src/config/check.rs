@@ -12,9 +12,10 @@ use mainstay_domain::{
 };
 
 use super::{
-    Config, Limits, Log, Retention, Secret, SpoolConfig, Tls,
+    Config, Limits, Log, MasterKeys, Retention, Secret, SpoolConfig, Tls,
     layer::{
-        ConfigError, Layer, LimitsLayer, QuarantineLayer, RetentionLayer, SpoolLayer, TlsLayer,
+        ConfigError, Layer, LimitsLayer, MasterKeyLayer, QuarantineLayer, RetentionLayer,
+        SpoolLayer, TlsLayer,
     },
 };
 use crate::limits;
@@ -46,6 +47,7 @@ pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
             .database_migrate
             .map(|url| database("database_migrate", url))
             .transpose()?,
+        master_keys: master_keys(layer.master_key)?,
         public_url: layer.public_url.map(public_url).transpose()?,
         tls: tls(layer.tls)?,
         trusted_proxies: ranges("trusted_proxies", layer.trusted_proxies)?,
@@ -65,6 +67,21 @@ pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
         },
         demo: layer.demo.unwrap_or(false),
     })
+}
+
+/// From one place; two would leave open which key wraps.
+fn master_keys(layer: MasterKeyLayer) -> Result<MasterKeys, ConfigError> {
+    match (layer.text, layer.file, layer.command) {
+        (None, None, None) => Ok(MasterKeys::None),
+        (Some(text), None, None) => Ok(MasterKeys::Text(Secret(text))),
+        (None, Some(file), None) => Ok(MasterKeys::File(file)),
+        (None, None, Some(command)) if !command.is_empty() => Ok(MasterKeys::Command(command)),
+        (None, None, Some(_)) => Err(wrong("master_key.command", "names no program")),
+        _ => Err(wrong(
+            "master_key",
+            "is given in several places; one of variable, file and command is meant",
+        )),
+    }
 }
 
 fn database(key: &'static str, url: String) -> Result<Secret, ConfigError> {

@@ -59,6 +59,8 @@ pub(crate) struct Layer {
     pub(crate) database: Option<String>,
     /// The owner's URL.
     pub(crate) database_migrate: Option<String>,
+    /// Where master keys come from.
+    pub(crate) master_key: MasterKeyLayer,
     /// How the server is reached.
     pub(crate) public_url: Option<String>,
     /// Proxies to believe.
@@ -83,6 +85,37 @@ pub(crate) struct Layer {
     pub(crate) quarantine: QuarantineLayer,
     /// Taking webhooks in.
     pub(crate) intake: IntakeLayer,
+}
+
+/// The table `master_key`.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MasterKeyLayer {
+    /// The keys themselves; only from a variable: a configuration file is no place for them.
+    #[serde(skip)]
+    pub(crate) text: Option<String>,
+    /// A file with them.
+    pub(crate) file: Option<PathBuf>,
+    /// A program that prints them, and its arguments.
+    pub(crate) command: Option<Vec<String>>,
+}
+
+impl std::fmt::Debug for MasterKeyLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MasterKeyLayer")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MasterKeyLayer {
+    /// One place wins as a whole.
+    fn over(self, upper: Self) -> Self {
+        match (&upper.text, &upper.file, &upper.command) {
+            (None, None, None) => self,
+            _ => upper,
+        }
+    }
 }
 
 /// The table `intake`.
@@ -226,6 +259,11 @@ impl Layer {
             data: variables.path("MAINSTAY_DATA"),
             database: variables.secret("MAINSTAY_DATABASE")?,
             database_migrate: variables.secret("MAINSTAY_DATABASE_MIGRATE")?,
+            master_key: MasterKeyLayer {
+                text: variables.text("MAINSTAY_MASTER_KEY")?,
+                file: variables.path("MAINSTAY_MASTER_KEY_FILE"),
+                command: variables.list("MAINSTAY_MASTER_KEY_COMMAND")?,
+            },
             public_url: variables.text("MAINSTAY_PUBLIC_URL")?,
             trusted_proxies: variables.list("MAINSTAY_TRUSTED_PROXIES")?,
             log: variables.text("MAINSTAY_LOG_FORMAT")?,
@@ -281,6 +319,7 @@ impl Layer {
             data: upper.data.or(self.data),
             database: upper.database.or(self.database),
             database_migrate: upper.database_migrate.or(self.database_migrate),
+            master_key: self.master_key.over(upper.master_key),
             public_url: upper.public_url.or(self.public_url),
             trusted_proxies: upper.trusted_proxies.or(self.trusted_proxies),
             log: upper.log.or(self.log),

@@ -54,6 +54,7 @@ codes! {
     OriginForbidden = FORBIDDEN, "origin_forbidden", "the request comes from another site";
     NotFound = NOT_FOUND, "not_found", "there is no such thing";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "the method is not allowed here";
+    Erased = GONE, "erased", "it was erased";
     BodyTimeout = REQUEST_TIMEOUT, "body_timeout", "the body did not arrive in time";
     AlreadyExists = CONFLICT, "already_exists", "the name is taken";
     StillReferenced = CONFLICT, "still_referenced", "something still refers to it";
@@ -213,6 +214,10 @@ impl From<StoreError> for Problem {
                 )
                 .retry_after(5)
             }
+            StoreError::Erased => Self::new(
+                Code::Erased,
+                "the key that it was sealed with has been destroyed: nobody can read it any more",
+            ),
             StoreError::Corrupt(_) | StoreError::Bug(_) => Self::internal(error),
         }
     }

@@ -22,4 +22,5 @@ mod schemas;
 mod schemes;
 mod server;
 mod timeline;
+mod vault;
 mod wire;

@@ -15,9 +15,13 @@ use crate::{
 /// Routes that anybody may call.
 const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
-const EVERYWHERE: [&str; 21] = [
+const EVERYWHERE: [&str; 25] = [
     "tenant_create",
     "tenant_delete",
+    "tenant_erase",
+    "vault_get",
+    "data_key_list",
+    "rotation_create",
     "user_list",
     "user_create",
     "user_update",
@@ -156,6 +160,8 @@ impl Operation {
         self.has_body.then(|| match self.id.as_str() {
             "session_create" => json!({ "email": "nobody@example.com", "password": "not a password" }),
             "tenant_create" => json!({ "name": "Another" }),
+            "tenant_erase" => json!({ "confirm": "another" }),
+            "rotation_create" => json!({ "mode": "master" }),
             "user_create" => json!({ "email": "new@example.com", "role": "viewer" }),
             "user_update" => json!({ "role": "owner" }),
             "key_create" => json!({ "name": "another", "role": "viewer" }),

@@ -10,7 +10,9 @@ use mainstay_domain::{
         AccessTx, ApiKey, AuditEntry, AuditFilter, Head, IdempotentWrite, Role, Sealed, Session,
         Tenant, Unsealed, User,
     },
+    vault::{Column, Place},
 };
+use uuid::Uuid;
 
 use crate::{
     sql::Row,
@@ -248,25 +250,38 @@ impl AccessTx for SqlTx<'_> {
         caller: &str,
         key: &str,
     ) -> StoreResult<Option<IdempotentWrite>> {
-        match self.scope.tenant() {
+        let found = match self.scope.tenant() {
             Some(own) => {
                 let params = values![own, caller, key];
                 self.first(&q::IDEMPOTENCY_GET_OWN, params, idempotent)
-                    .await
+                    .await?
             }
             None => {
                 self.first(&q::IDEMPOTENCY_GET, values![caller, key], idempotent)
-                    .await
+                    .await?
             }
+        };
+        let Some(mut write) = found else {
+            return Ok(None);
+        };
+        if let Some((status, body)) = write.answer.take() {
+            let body = self.opened_text(answer_place(caller, key), body).await?;
+            write.answer = body.map(|body| (status, body));
         }
+        Ok(Some(write))
     }
 
     async fn idempotency_insert(&mut self, write: &IdempotentWrite) -> StoreResult<()> {
-        let (status, body) = write
-            .answer
-            .as_ref()
-            .map(|(status, body)| (*status, &**body))
-            .unzip();
+        let (status, body) = write.answer.clone().unzip();
+        let body = match body {
+            // With the key of nobody's data, which lasts: what is remembered for a day is not sealed again.
+            Some(body) => {
+                let place = answer_place(&write.caller, &write.key);
+                let at = write.created_at;
+                Some(self.sealed_text(place, TenantId::NIL, &body, at).await?)
+            }
+            None => None,
+        };
         let params = values![
             &*write.caller,
             &*write.key,
@@ -283,6 +298,15 @@ impl AccessTx for SqlTx<'_> {
             }),
         }
     }
+}
+
+/// Where the answer to a repeatable write stands.
+fn answer_place(caller: &str, key: &str) -> Place {
+    let both = [caller.as_bytes(), key.as_bytes()].join(&0);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &both);
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest.as_ref()[..16]);
+    Place::new(Column::Idempotency, Uuid::from_bytes(id))
 }
 
 fn tenant(row: &Row) -> StoreResult<Tenant> {

@@ -2,7 +2,8 @@
 
 use mainstay_domain::{
     EventId,
-    intake::{Appended, Arrival, Blob, NewReceipt, Verdict},
+    intake::{Appended, Arrival, Blob, NewEvent, NewReceipt, Verdict},
+    vault::is_sealed,
 };
 
 /// The request, if a row of its event holds all of it once the event is new: it brought nothing else, its body is the
@@ -20,6 +21,13 @@ pub(crate) fn within_event(arrival: &Arrival) -> Option<&NewReceipt> {
             .as_ref()
             .is_none_or(|body| *body == event.payload);
     whole.then_some(receipt)
+}
+
+/// Whether the event is all of the request, which sealed bytes do not show.
+fn sealed_whole(arrival: &Arrival, event: &NewEvent) -> bool {
+    arrival.events.len() == 1
+        && is_sealed(&event.payload)
+        && event.payload_bytes == arrival.receipt.body_bytes
 }
 
 /// What is kept of a receipt in a row of its own, once it is known what became of its events.
@@ -47,7 +55,7 @@ impl<'r> Kept<'r> {
             Verdict::Accepted => !arrival
                 .events
                 .iter()
-                .any(|event| Some(&event.payload) == body),
+                .any(|event| Some(&event.payload) == body || sealed_whole(arrival, event)),
             // It is there already.
             Verdict::Duplicate => false,
         };

@@ -25,6 +25,7 @@ use mainstay_domain::{
         quarantine::Kept, schemas::SchemasTx,
     },
     jobs::{JobsTx, NewJob},
+    vault::{Column, Place},
 };
 use queries as q;
 
@@ -135,6 +136,8 @@ impl IntakeTx for SqlTx<'_> {
         arrivals: &[Arrival],
     ) -> StoreResult<Vec<Vec<Appended>>> {
         self.system()?;
+        let sealed = self.arrivals_sealed(arrivals).await?;
+        let arrivals = sealed.as_deref().unwrap_or(arrivals);
         let (appended, made) = match &mut self.conn {
             Dialect::Sqlite(conn) => conn.event_append(config_version, arrivals)?,
             Dialect::Postgres(conn) => conn.event_append(config_version, arrivals).await?,
@@ -185,8 +188,11 @@ impl IntakeTx for SqlTx<'_> {
         let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
             return Ok(None);
         };
-        self.first(&q::EVENT_PAYLOAD, values![tenant, id], |row| blob(row, 0))
-            .await
+        let payload = self
+            .first(&q::EVENT_PAYLOAD, values![tenant, id], |row| blob(row, 0))
+            .await?;
+        let place = Place::new(Column::Body, id.uuid()).of(tenant);
+        self.opened_some(&place, payload).await
     }
 
     async fn event_list(&mut self, filter: &EventFilter, limit: i64) -> StoreResult<Vec<Event>> {
@@ -194,7 +200,8 @@ impl IntakeTx for SqlTx<'_> {
     }
 
     async fn event_receipts(&mut self, id: EventId, limit: i64) -> StoreResult<Vec<Receipt>> {
-        self.receipts_of(id, limit).await
+        let receipts = self.receipts_of(id, limit).await?;
+        self.receipts_opened(receipts).await
     }
 
     async fn receipt_list(
@@ -204,12 +211,18 @@ impl IntakeTx for SqlTx<'_> {
         before: Option<(Timestamp, ReceiptId)>,
         limit: i64,
     ) -> StoreResult<Vec<Receipt>> {
-        self.receipts_list(source, verdict, before.map(|(_, id)| id), limit)
-            .await
+        let receipts = self
+            .receipts_list(source, verdict, before.map(|(_, id)| id), limit)
+            .await?;
+        self.receipts_opened(receipts).await
     }
 
     async fn receipt_get(&mut self, id: ReceiptId) -> StoreResult<Option<Receipt>> {
-        self.receipts_get(id).await
+        let found = self.receipts_get(id).await?;
+        Ok(self
+            .receipts_opened(found.into_iter().collect())
+            .await?
+            .pop())
     }
 
     async fn receipt_body(&mut self, id: ReceiptId) -> StoreResult<Option<Blob>> {
@@ -221,7 +234,8 @@ impl IntakeTx for SqlTx<'_> {
             }
             None => self.first(&q::RECEIPT_BODY, values![id], read).await?,
         };
-        Ok(body.flatten())
+        let place = Place::new(Column::Body, id.uuid());
+        self.opened_some(&place, body.flatten()).await
     }
 
     async fn event_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {

@@ -16,6 +16,7 @@ use mainstay_domain::{
             PAYLOAD_BYTES_MAX, SourceIndex, Unindexed, Walk,
         },
     },
+    vault::{self, Column},
 };
 use uuid::Uuid;
 
@@ -212,8 +213,10 @@ impl ObjectsTx for SqlTx<'_> {
             bounded(limit)
         ];
         self.in_order_of_indexes().await?;
-        self.list(&q::OBJECT_MISSING, params, |row| unindexed(row, tenant))
-            .await
+        let found = self
+            .list(&q::OBJECT_MISSING, params, |row| unindexed(row, tenant))
+            .await?;
+        self.unindexed_opened(found).await
     }
 
     async fn object_note(&mut self, events: &[(TenantId, EventId)]) -> StoreResult<()> {
@@ -251,7 +254,7 @@ impl ObjectsTx for SqlTx<'_> {
             let read = |row: &Row| unindexed(row, *tenant);
             found.extend(self.first(&q::OBJECT_EVENT, params, read).await?);
         }
-        Ok(found)
+        self.unindexed_opened(found).await
     }
 
     async fn object_sources(&mut self) -> StoreResult<Vec<SourceIndex>> {
@@ -428,7 +431,8 @@ impl ObjectsTx for SqlTx<'_> {
             None => requests_all(tenant, None, None, None, events, limit),
         };
         let rows = self.conn().query_built(&built.text, &built.params).await?;
-        rows.iter().map(receipt).collect()
+        let receipts: StoreResult<Vec<Receipt>> = rows.iter().map(receipt).collect();
+        self.receipts_opened(receipts?).await
     }
 }
 
@@ -436,6 +440,17 @@ impl ObjectsTx for SqlTx<'_> {
 type Place = (SourceId, String, EventId, Option<Vec<ObjectId>>);
 
 impl SqlTx<'_> {
+    async fn unindexed_opened(
+        &mut self,
+        mut events: Vec<Unindexed>,
+    ) -> StoreResult<Vec<Unindexed>> {
+        for event in &mut events {
+            let place = vault::Place::new(Column::Body, event.id.uuid()).of(event.tenant);
+            event.payload = self.opened_some(&place, event.payload.take()).await?;
+        }
+        Ok(events)
+    }
+
     /// Writes what was found in events of one tenant.
     async fn objects_put(&mut self, tenant: TenantId, events: &[&Indexed]) -> StoreResult<()> {
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();

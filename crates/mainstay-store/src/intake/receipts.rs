@@ -6,6 +6,7 @@ use mainstay_domain::{
         NewReceipt, Receipt, RefusedReceipt, Verdict,
         quarantine::{self, Kept},
     },
+    vault::{Column, Place},
 };
 use uuid::Uuid;
 
@@ -63,7 +64,23 @@ impl SqlTx<'_> {
                 body: blob_some(row, 11)?,
             })
         };
-        self.list(&q::RECEIPT_REFUSED, params, read).await
+        let refused = self.list(&q::RECEIPT_REFUSED, params, read).await?;
+        let mut opened = Vec::with_capacity(refused.len());
+        for one in refused {
+            let id = one.receipt.id.uuid();
+            let headers = Place::new(Column::Headers, id);
+            let headers = self.opened(&headers, one.receipt.headers.clone()).await?;
+            let body = Place::new(Column::Body, id);
+            let body = self.opened_some(&body, one.body).await?;
+            opened.push(RefusedReceipt {
+                body,
+                receipt: Receipt {
+                    headers,
+                    ..one.receipt
+                },
+            });
+        }
+        Ok(opened)
     }
 
     /// One by one in the order of ids, so that two who release the same wait for each other and never in a circle.

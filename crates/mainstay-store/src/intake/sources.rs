@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use mainstay_domain::{
     SourceId, StoreError, StoreResult, TenantId,
     intake::{Binding, HandlerRef, Source, SourceSecret},
+    vault::{Column, Place},
 };
 
 use super::{links::queries::WAITING_DUE_INSERT_ALL, queries as q};
@@ -83,6 +84,7 @@ impl SqlTx<'_> {
         let secrets = self
             .list(&q::SECRET_LIST_OWN, values![tenant], secret)
             .await?;
+        let secrets = self.secrets_opened(secrets).await?;
         found.secrets = by_source(secrets).remove(&id).unwrap_or_default();
         Ok(Some(found))
     }
@@ -98,7 +100,7 @@ impl SqlTx<'_> {
                 self.list(&q::SECRET_LIST, &[], secret).await?,
             ),
         };
-        let mut secrets = by_source(secrets);
+        let mut secrets = by_source(self.secrets_opened(secrets).await?);
         for source in &mut sources {
             source.secrets = secrets.remove(&source.id).unwrap_or_default();
         }
@@ -124,15 +126,36 @@ impl SqlTx<'_> {
         source: SourceId,
         secret: &SourceSecret,
     ) -> StoreResult<()> {
+        let place = Place::new(Column::SourceSecret, secret.id.uuid());
+        let sealed = self
+            .sealed_text(place, tenant, &secret.secret, secret.created_at)
+            .await?;
         let params = values![
             tenant,
             source,
             secret.id,
-            &*secret.secret,
+            sealed,
             secret.created_at,
             secret.last_used_at,
         ];
         reference(self.execute(&q::SECRET_INSERT, params).await, "secret").map(|_| ())
+    }
+
+    /// Without those whose key is destroyed: nothing can be verified with them any more.
+    async fn secrets_opened(
+        &mut self,
+        secrets: Vec<(SourceId, SourceSecret)>,
+    ) -> StoreResult<Vec<(SourceId, SourceSecret)>> {
+        let mut opened = Vec::with_capacity(secrets.len());
+        for (source, mut secret) in secrets {
+            let place = Place::new(Column::SourceSecret, secret.id.uuid());
+            let text = std::mem::take(&mut secret.secret);
+            if let Some(text) = self.opened_text(place, text).await? {
+                secret.secret = text;
+                opened.push((source, secret));
+            }
+        }
+        Ok(opened)
     }
 
     pub(super) async fn bindings_insert(&mut self, binding: &Binding) -> StoreResult<()> {

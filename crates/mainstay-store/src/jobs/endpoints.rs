@@ -3,6 +3,7 @@
 use mainstay_domain::{
     EndpointId, StoreError, StoreResult, Timestamp,
     jobs::{Endpoint, secret::EndpointSecret},
+    vault::{Column, Place},
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,7 @@ impl SqlTx<'_> {
     pub(super) async fn endpoints_insert(&mut self, endpoint: &Endpoint) -> StoreResult<()> {
         self.scope.admit(endpoint.tenant)?;
         self.config_bump().await?;
+        let (secrets, headers) = self.endpoint_sealed(endpoint).await?;
         let params = values![
             endpoint.tenant,
             endpoint.id,
@@ -24,11 +26,11 @@ impl SqlTx<'_> {
             &*endpoint.url,
             endpoint.queue,
             endpoint.enabled,
-            secrets_json(endpoint)?,
+            secrets,
             &*endpoint.settings,
             endpoint.created_at,
             endpoint.updated_at,
-            headers_json(endpoint)?,
+            headers,
         ];
         reference(self.execute(&q::ENDPOINT_INSERT, params).await, "endpoint").map(|_| ())
     }
@@ -36,16 +38,17 @@ impl SqlTx<'_> {
     pub(super) async fn endpoints_update(&mut self, endpoint: &Endpoint) -> StoreResult<bool> {
         self.scope.admit(endpoint.tenant)?;
         self.config_bump().await?;
+        let (secrets, headers) = self.endpoint_sealed(endpoint).await?;
         let params = values![
             endpoint.tenant,
             endpoint.id,
             &*endpoint.name,
             &*endpoint.url,
             endpoint.enabled,
-            secrets_json(endpoint)?,
+            secrets,
             &*endpoint.settings,
             endpoint.updated_at,
-            headers_json(endpoint)?,
+            headers,
         ];
         self.changed(&q::ENDPOINT_UPDATE, params).await
     }
@@ -54,20 +57,50 @@ impl SqlTx<'_> {
         let Some(tenant) = self.tenant_of(&q::ENDPOINT_TENANT, id.uuid()).await? else {
             return Ok(None);
         };
-        self.first(&q::ENDPOINT_GET, values![tenant, id], endpoint)
-            .await
+        let row = self.rows(&q::ENDPOINT_GET, values![tenant, id]).await?;
+        match row.first() {
+            Some(row) => self.endpoint_read(row).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     pub(super) async fn endpoints_list(&mut self) -> StoreResult<Vec<Endpoint>> {
-        let mut endpoints = match self.scope.tenant() {
-            Some(own) => {
-                self.list(&q::ENDPOINT_LIST_OWN, values![own], endpoint)
-                    .await?
-            }
-            None => self.list(&q::ENDPOINT_LIST, &[], endpoint).await?,
+        let rows = match self.scope.tenant() {
+            Some(own) => self.rows(&q::ENDPOINT_LIST_OWN, values![own]).await?,
+            None => self.rows(&q::ENDPOINT_LIST, &[]).await?,
         };
+        let mut endpoints = Vec::with_capacity(rows.len());
+        for row in &rows {
+            endpoints.push(self.endpoint_read(row).await?);
+        }
         endpoints.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(endpoints)
+    }
+
+    /// Its secrets and headers as they are kept.
+    async fn endpoint_sealed(&mut self, endpoint: &Endpoint) -> StoreResult<(String, String)> {
+        let (id, tenant, at) = (endpoint.id.uuid(), endpoint.tenant, endpoint.updated_at);
+        let place = Place::new(Column::EndpointSecrets, id);
+        let secrets = secrets_json(endpoint)?;
+        let secrets = self.sealed_text(place, tenant, &secrets, at).await?;
+        let place = Place::new(Column::EndpointHeaders, id);
+        let headers = headers_json(endpoint)?;
+        let headers = self.sealed_text(place, tenant, &headers, at).await?;
+        Ok((secrets, headers))
+    }
+
+    /// Without secrets and headers where their key is destroyed: nothing more can be sent in its name.
+    async fn endpoint_read(&mut self, row: &Row) -> StoreResult<Endpoint> {
+        let id = row.get::<EndpointId>(0)?.uuid();
+        let place = Place::new(Column::EndpointSecrets, id);
+        let secrets = self.opened_text(place, row.get(6)?).await?;
+        let place = Place::new(Column::EndpointHeaders, id);
+        let headers = self.opened_text(place, row.get(10)?).await?;
+        endpoint(
+            row,
+            secrets.as_deref().unwrap_or("[]"),
+            headers.as_deref().unwrap_or("{}"),
+        )
     }
 }
 
@@ -115,8 +148,8 @@ fn headers_json(endpoint: &Endpoint) -> StoreResult<String> {
     json.map_err(|error| StoreError::Bug(error.to_string()))
 }
 
-fn endpoint(row: &Row) -> StoreResult<Endpoint> {
-    let secrets: Result<Vec<KeptSecret>, _> = serde_json::from_str(&row.get::<String>(6)?);
+fn endpoint(row: &Row, secrets: &str, headers: &str) -> StoreResult<Endpoint> {
+    let secrets: Result<Vec<KeptSecret>, _> = serde_json::from_str(secrets);
     Ok(Endpoint {
         id: row.get(0)?,
         tenant: row.get(1)?,
@@ -128,7 +161,7 @@ fn endpoint(row: &Row) -> StoreResult<Endpoint> {
         secrets: secrets
             .map(|kept| kept.into_iter().map(Into::into).collect())
             .map_err(|_| StoreError::Corrupt("an endpoint's secrets cannot be read".into()))?,
-        headers: serde_json::from_str(&row.get::<String>(10)?)
+        headers: serde_json::from_str(headers)
             .map_err(|_| StoreError::Corrupt("an endpoint's headers cannot be read".into()))?,
         settings: row.get(7)?,
         created_at: row.get(8)?,

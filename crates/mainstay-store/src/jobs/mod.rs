@@ -10,12 +10,14 @@ pub(crate) mod queries;
 use async_trait::async_trait;
 use mainstay_domain::{
     EndpointId, JobId, LineId, StoreError, StoreResult, TenantId, Timestamp,
+    intake::Blob,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
         Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line, LineEnd,
         LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, SignalKind, TallyRecord,
         breaker::Breaker,
     },
+    vault::{Column, Place},
 };
 use queries as q;
 
@@ -85,6 +87,8 @@ impl JobsTx for SqlTx<'_> {
         for job in jobs {
             self.scope.admit(job.tenant)?;
         }
+        let sealed = self.jobs_sealed(jobs).await?;
+        let jobs = sealed.as_deref().unwrap_or(jobs);
         if jobs.iter().all(|job| job.order.is_none()) {
             return self.jobs_insert(jobs).await;
         }
@@ -98,12 +102,15 @@ impl JobsTx for SqlTx<'_> {
         let Some(tenant) = self.tenant_of(&q::JOB_TENANT, id.uuid()).await? else {
             return Ok(None);
         };
-        self.first(&q::JOB_GET, values![tenant, id], list::job)
-            .await
+        let job = self
+            .first(&q::JOB_GET, values![tenant, id], list::job)
+            .await?;
+        Ok(self.jobs_opened(job.into_iter().collect()).await?.pop())
     }
 
     async fn job_list(&mut self, filter: &JobFilter, limit: i64) -> StoreResult<Vec<Job>> {
-        self.jobs_list(filter, limit).await
+        let jobs = self.jobs_list(filter, limit).await?;
+        self.jobs_opened(jobs).await
     }
 
     async fn job_attempts(
@@ -113,9 +120,15 @@ impl JobsTx for SqlTx<'_> {
         let Some(tenant) = self.tenant_of(&q::JOB_TENANT, id.uuid()).await? else {
             return Ok((Vec::new(), None));
         };
-        let attempts = self
+        let mut attempts = self
             .list(&q::JOB_ATTEMPTS, values![tenant, id], list::attempt)
             .await?;
+        for one in &mut attempts {
+            if let Some(text) = one.exchange.take() {
+                let place = Place::new(Column::Exchange, one.job.uuid()).part(one.attempt);
+                one.exchange = self.opened_text(place.of(tenant), text).await?;
+            }
+        }
         let last = attempts.last().map_or(0, |attempt| attempt.attempt);
         let start = self
             .first(&q::JOB_START_LAST, values![tenant, id], start)
@@ -381,6 +394,41 @@ impl JobsTx for SqlTx<'_> {
 }
 
 impl SqlTx<'_> {
+    /// Jobs with their own payloads sealed. Those of events have none of their own, or what their rule says.
+    async fn jobs_sealed(&mut self, jobs: &[NewJob]) -> StoreResult<Option<Vec<NewJob>>> {
+        let own = |job: &NewJob| job.event.is_none() && job.payload.is_some();
+        if !self.vault.on() || !jobs.iter().any(own) {
+            return Ok(None);
+        }
+        let mut sealed = jobs.to_vec();
+        for job in sealed.iter_mut().filter(|job| own(job)) {
+            let (Some(payload), Some(key)) = (
+                job.payload.take(),
+                self.key_of(job.tenant, job.created_at).await?,
+            ) else {
+                continue;
+            };
+            let place = Place::new(Column::JobPayload, job.id.uuid()).of(job.tenant);
+            let payload = Blob {
+                zstd: false,
+                bytes: payload,
+            };
+            job.payload = Some(key.seal(&place, &payload)?.bytes);
+        }
+        Ok(Some(sealed))
+    }
+
+    /// Jobs with their own payloads opened; without those whose key is destroyed.
+    async fn jobs_opened(&mut self, mut jobs: Vec<Job>) -> StoreResult<Vec<Job>> {
+        for job in &mut jobs {
+            if let Some(payload) = job.payload.take() {
+                let place = Place::new(Column::JobPayload, job.id.uuid()).of(job.tenant);
+                job.payload = self.opened_bytes(place, payload).await?;
+            }
+        }
+        Ok(jobs)
+    }
+
     /// Jobs that keep no order.
     async fn jobs_insert(&mut self, jobs: &[NewJob]) -> StoreResult<i64> {
         match &mut self.conn {

@@ -97,6 +97,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     17 "0017_rhythm";
     18 "0018_audit";
     19 "0019_kinds";
+    20 "0020_vault";
     21 "0021_limits";
 };
 

@@ -12,6 +12,7 @@ use mainstay_domain::{
     EventId, NodeId, Scope, Store, StoreError, StoreExt, StoreResult,
     intake::{Appended, Arrival},
     store::{BoxFuture, Database, Erased, Lease, Table, Work, each},
+    vault::Vault,
 };
 use tokio::sync::RwLock;
 
@@ -79,6 +80,7 @@ pub struct PostgresStore {
     query_timeout: Duration,
     /// Held for reading by every transaction; closing waits for them.
     open: RwLock<()>,
+    vault: Arc<Vault>,
 }
 
 /// How one run of a transaction ended.
@@ -108,12 +110,19 @@ impl PostgresStore {
             wake: Wake::start(&options.url)?,
             query_timeout: options.query_timeout,
             open: RwLock::new(()),
+            vault: Vault::off(),
         };
         // Both roles can be taken, or the operator learns of it now.
         for pool in [&store.app, &store.system] {
             Taken::from(pool).await?.give_back();
         }
         Ok(store)
+    }
+
+    /// Seals and opens values with these keys.
+    pub fn with_vault(mut self, vault: Arc<Vault>) -> Self {
+        self.vault = vault;
+        self
     }
 
     /// Runs a body in a transaction that reads and writes.
@@ -172,6 +181,8 @@ impl PostgresStore {
         let mut tx = SqlTx {
             scope,
             conn: Dialect::Postgres(conn),
+            vault: Arc::clone(&self.vault),
+            keys: Vec::new(),
         };
         let result = body(&mut tx).await;
         let Dialect::Postgres(conn) = tx.conn else {
@@ -322,6 +333,10 @@ impl Store for PostgresStore {
             }
             self.statement(&statement, rows_max).await
         })
+    }
+
+    fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     fn wake(&self) {

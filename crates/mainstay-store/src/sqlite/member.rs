@@ -2,10 +2,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use mainstay_domain::{Scope, StoreError, StoreResult, store::Erased};
+use mainstay_domain::{Scope, StoreError, StoreResult, store::Erased, vault::Vault};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -16,6 +17,7 @@ use crate::tx::{Body, Dialect, SqlTx};
 pub(super) struct Member {
     pub(super) scope: Scope,
     pub(super) body: Body,
+    pub(super) vault: Arc<Vault>,
     pub(super) reply: oneshot::Sender<StoreResult<Erased>>,
 }
 
@@ -37,6 +39,8 @@ impl Member {
             let mut tx = SqlTx {
                 scope: self.scope,
                 conn: Dialect::Sqlite(SqliteConn::new(connection, deadline)),
+                vault: Arc::clone(&self.vault),
+                keys: Vec::new(),
             };
             let mut future = (self.body)(&mut tx);
             match future
@@ -76,6 +80,7 @@ pub(super) fn copy(error: &StoreError) -> StoreError {
         StoreError::Timeout => StoreError::Timeout,
         StoreError::Full => StoreError::Full,
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+        StoreError::Erased => StoreError::Erased,
         StoreError::Bug(text) => StoreError::Bug(text.clone()),
     }
 }

@@ -10,6 +10,7 @@ use std::{
 use mainstay_domain::{
     NodeId, Scope, Store, StoreError, StoreResult,
     store::{BoxFuture, Database, Erased, Lease, Table, Work},
+    vault::Vault,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -71,6 +72,7 @@ pub struct SqliteStore {
     statements: Arc<tokio::sync::Mutex<()>>,
     query_timeout: Duration,
     directory: Arc<DataDirectory>,
+    vault: Arc<Vault>,
 }
 
 impl SqliteStore {
@@ -124,7 +126,13 @@ impl SqliteStore {
             statements: Arc::default(),
             query_timeout: options.query_timeout,
             directory,
+            vault: Vault::off(),
         })
+    }
+
+    /// Seals and opens values with these keys.
+    pub fn with_vault(self, vault: Arc<Vault>) -> Self {
+        Self { vault, ..self }
     }
 
     /// The locked data directory, for backups of the running store.
@@ -134,18 +142,28 @@ impl SqliteStore {
 
     /// Runs a body on the writer's thread.
     pub(crate) async fn write(&self, scope: Scope, body: Body) -> StoreResult<Erased> {
-        send(&self.writes, scope, body).await
+        send(&self.writes, scope, body, &self.vault).await
     }
 
     /// Runs a body on a reader's thread.
     pub(crate) async fn read(&self, scope: Scope, body: Body) -> StoreResult<Erased> {
-        send(&self.reads, scope, body).await
+        send(&self.reads, scope, body, &self.vault).await
     }
 }
 
-async fn send(queue: &mpsc::Sender<Message>, scope: Scope, body: Body) -> StoreResult<Erased> {
+async fn send(
+    queue: &mpsc::Sender<Message>,
+    scope: Scope,
+    body: Body,
+    vault: &Arc<Vault>,
+) -> StoreResult<Erased> {
     let (reply, result) = oneshot::channel();
-    let member = Member { scope, body, reply };
+    let member = Member {
+        scope,
+        body,
+        vault: Arc::clone(vault),
+        reply,
+    };
     let sent = queue.send(Message::Run(member)).await;
     sent.map_err(|_| closed())?;
     result.await.map_err(|_| closed())?
@@ -229,6 +247,10 @@ impl Store for SqliteStore {
             })?;
             result.await.map_err(|_| closed())?
         })
+    }
+
+    fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     fn wake(&self) {

@@ -46,6 +46,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("jobs", crate::jobs::queries::ALL),
         ("lines", crate::jobs::lines::ALL),
         ("leases", crate::lease::ALL),
+        ("vault", crate::vault::queries::ALL),
         ("watch", crate::watch::queries::ALL),
     ];
     let named = areas.into_iter().flat_map(|(area, all)| {

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::{
     intake::decompress,
     jobs::{Effect, Handler, HandlerError},
+    vault::event_opened,
 };
 
 /// The job kind.
@@ -30,7 +31,7 @@ pub struct Record {
 #[async_trait]
 impl Handler for Record {
     async fn run(&self, tx: &mut dyn Tx, job: &JobBody) -> Result<(), HandlerError> {
-        let record = self.record(job)?;
+        let record = self.record(&event_opened(tx, job).await?)?;
         match tx.billing_event_insert(&record).await {
             Ok(()) => Ok(()),
             // A replay of an event that is recorded: there is nothing left to do.
@@ -44,7 +45,7 @@ impl Handler for Record {
         tx: &mut dyn Tx,
         job: &JobBody,
     ) -> Result<Option<Vec<Effect>>, HandlerError> {
-        let record = self.record(job)?;
+        let record = self.record(&event_opened(tx, job).await?)?;
         let known = tx.billing_event_get(record.tenant, record.event).await?;
         // What is recorded stays as it is.
         let after = shown(known.as_ref().unwrap_or(&record));

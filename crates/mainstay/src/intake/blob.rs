@@ -71,6 +71,9 @@ pub fn decompress(blob: &Blob) -> StoreResult<Bytes> {
     if !blob.zstd {
         return Ok(blob.bytes.clone());
     }
+    if let Some(error) = crate::vault::unreadable(blob) {
+        return Err(error);
+    }
     let corrupt = |why: &dyn std::fmt::Display| {
         StoreError::Corrupt(format!("a compressed body cannot be read: {why}"))
     };

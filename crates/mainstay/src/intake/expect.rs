@@ -26,7 +26,10 @@ use mainstay_domain::{
 use tokio::sync::watch;
 
 use super::{Intake, MATCHES_MAX, decompress};
-use crate::jobs::{Handler, HandlerError};
+use crate::{
+    jobs::{Handler, HandlerError},
+    vault::payload_place,
+};
 
 /// The job kind.
 pub const OBSERVE: &str = "expect.observe";
@@ -112,7 +115,9 @@ impl Handler for Observe {
         let parts: Vec<ExpectPart> = serde_json::from_slice(parts).map_err(|error| {
             HandlerError::new(Category::Validation, "rule_unreadable", error.to_string())
         })?;
-        let payload = decompress(&event.payload)?;
+        let place = payload_place(job, event);
+        let payload = tx.blob_open(&place, event.payload.clone()).await?;
+        let payload = decompress(&payload)?;
         for part in parts {
             // An event without the object's key is not about an object.
             let Some(object) = key_of(&payload, &part.key) else {

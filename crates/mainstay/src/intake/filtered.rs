@@ -40,15 +40,16 @@ impl Kept {
         payload: Option<Blob>,
         receipt: ReceiptId,
     ) -> StoreResult<Option<Self>> {
-        let Some(payload) = payload else {
+        // Of what was erased there is nothing to ask about.
+        let Some(payload) = payload.filter(|payload| !payload.is_erased()) else {
             return Ok(None);
         };
         let receipt = tx.receipt_get(receipt).await?;
         let headers = match receipt {
-            Some(receipt) => {
+            Some(receipt) if !receipt.headers.is_erased() => {
                 serde_json::from_slice(&decompress(&receipt.headers)?).unwrap_or_default()
             }
-            None => serde_json::Map::new(),
+            _ => serde_json::Map::new(),
         };
         Ok(Some(Self {
             payload: decompress(&payload)?,

@@ -187,7 +187,7 @@ impl Intake {
         beside: Beside,
     ) -> StoreResult<Arc<Self>> {
         let doors = load(&*store, &builtin, None).await?;
-        Ok(Arc::new_cyclic(|me| Self {
+        let intake = Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             batcher: Batcher::start(Arc::clone(&store), beside.spool.is_some()),
             failures: Failures::new(beside.failures_per_minute),
@@ -206,7 +206,20 @@ impl Intake {
             certificates,
             spool: beside.spool,
             due: Notify::new(),
-        }))
+        });
+        // Before the first request: what is refused is sealed as well.
+        intake.keys_refresh().await?;
+        Ok(intake)
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Whether a commit of webhooks is under way on this node.
@@ -264,7 +277,14 @@ impl Intake {
                 }
             };
             let noted = Noted::of(&arrival, self.drift.has_room());
-            match self.commit(arrival, doors.version).await {
+            let spooled = self.spool_record(&arrival);
+            let arrival = match self.patiently(self.sealed(arrival)).await {
+                Ok(arrival) => arrival,
+                Err(error) => {
+                    return self.spool_instead(&door, &inbound, spooled, &error).await;
+                }
+            };
+            match self.commit(arrival, spooled, doors.version).await {
                 Committed::Appended(appended) => {
                     self.tell_of_refusals();
                     let answer = self.accepted(&door, &noted, &appended);
@@ -379,6 +399,8 @@ impl Intake {
     }
 
     async fn reload(&self) -> StoreResult<()> {
+        // First: what is appended with the configuration of then is not sealed with a key that was retired before.
+        self.keys_refresh().await?;
         let doors = load(&*self.store, &self.builtin, Some(&self.doors())).await?;
         let mut current = self.doors.write().unwrap_or_else(PoisonError::into_inner);
         if doors.version >= current.version {
@@ -664,7 +686,7 @@ impl Intake {
             code = refusal.code(),
             "a request was refused"
         );
-        self.refused.keep(NewReceipt {
+        let refused = self.refused_sealed(NewReceipt {
             id: ReceiptId::new(inbound.received_at, &*self.random),
             source: door.source.id,
             received_at: inbound.received_at,
@@ -675,6 +697,7 @@ impl Intake {
             secret: None,
             refusal: Some(refusal.code().to_owned()),
         });
+        self.refused.keep(refused);
         Answer::refused(refusal)
     }
 
@@ -741,6 +764,7 @@ impl Intake {
             let Some(arrival) = event else {
                 return Ok(());
             };
+            let arrival = self.sealed(arrival).await.map_err(BatchError::Store)?;
             match self.batcher.append(arrival, version).await {
                 Err(BatchError::Store(StoreError::ConfigChanged)) if tries.next().is_some() => {
                     self.reload().await.map_err(BatchError::Store)?;

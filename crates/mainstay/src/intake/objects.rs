@@ -581,6 +581,8 @@ fn found(rules: &Rules, event: &Unindexed) -> Vec<ObjectId> {
         return Vec::new();
     };
     match decompress(payload) {
+        // What was indexed of it before stays.
+        Err(StoreError::Erased) => Vec::new(),
         Ok(bytes) => rules.find(&event.kind, &bytes),
         Err(error) => {
             tracing::error!(event = %event.id, %error, "an event cannot be indexed");

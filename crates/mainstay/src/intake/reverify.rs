@@ -197,7 +197,7 @@ impl Intake {
         let mut arrival = arrival.await.map_err(|_| STORE_UNAVAILABLE)?;
         arrival.receipt.id = receipt.id;
         arrival.receipt.headers = receipt.headers.clone();
-        Ok(arrival)
+        self.sealed(arrival).await.map_err(|_| STORE_UNAVAILABLE)
     }
 
     /// In one transaction: the receipts are refused no longer, what they bring is appended, and it is on record.

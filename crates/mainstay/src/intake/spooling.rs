@@ -75,6 +75,23 @@ impl Intake {
         })
     }
 
+    /// The same of one that is about to be appended, before it is sealed: the spool seals with a key that lasts.
+    pub(super) fn spool_record(&self, arrival: &Arrival) -> Option<Record> {
+        self.spool.as_ref()?;
+        Record::of(arrival)
+    }
+
+    /// A record as it is written: sealed, where anything is. `None`: it cannot be.
+    fn record_sealed(&self, record: &Record) -> Option<Record> {
+        let (headers, body) = (record.headers.clone(), Some(record.body.clone()));
+        let (headers, body) = self.nobodys(record.receipt.uuid(), headers, body)?;
+        Some(Record {
+            headers,
+            body: body?,
+            ..record.clone()
+        })
+    }
+
     /// Waits for the store; with a spool no longer than that lets it.
     pub(super) async fn patiently<T>(
         &self,
@@ -89,7 +106,13 @@ impl Intake {
     }
 
     /// Appends a request. With a spool it waits for no longer than that lets it.
-    pub(super) async fn commit(&self, arrival: Arrival, config_version: i64) -> Committed {
+    /// `untried` is what is spooled of it otherwise.
+    pub(super) async fn commit(
+        &self,
+        arrival: Arrival,
+        untried: Option<Record>,
+        config_version: i64,
+    ) -> Committed {
         let Some(spool) = &self.spool else {
             return match self.batcher.append(arrival, config_version).await {
                 Ok(appended) => Committed::Appended(appended),
@@ -99,7 +122,6 @@ impl Intake {
                 Err(BatchError::Withdrawn) => Committed::Failed(None, withdrawn()),
             };
         };
-        let untried = Record::of(&arrival);
         let tried = |record: Option<Record>| {
             record.map(|record| Record {
                 tried: true,
@@ -162,7 +184,10 @@ impl Intake {
         failed: bool,
     ) -> Option<Answer> {
         let spool = self.spool.as_ref()?;
-        match spool.offer(record, self.clock.now(), failed) {
+        let Some(record) = self.record_sealed(record) else {
+            return Some(self.sent_away());
+        };
+        match spool.offer(&record, self.clock.now(), failed) {
             Offer::Pass => None,
             Offer::Full => Some(self.sent_away()),
             Offer::Taken { written, began } => {

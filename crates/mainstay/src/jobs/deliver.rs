@@ -4,16 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Category, Clock, Scope, Store, StoreExt, StoreResult,
-    intake::{
-        Blob,
-        scheme::{Message, PreparedScheme, Scheme, Secret},
-    },
+    Category, Clock, Scope, Store, StoreError, StoreExt, StoreResult,
+    intake::scheme::{Message, PreparedScheme, Scheme, Secret},
     jobs::{
         Endpoint, EventBody, JobBody,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
         settings::{EndpointSettings, Signing},
     },
+    store::VaultExt,
 };
 use serde_json::json;
 
@@ -21,7 +19,10 @@ use serde_json::json;
 mod fuzz;
 
 use super::{AttemptInfo, Failure, Outbound, Report};
-use crate::intake::{Intake, decompress};
+use crate::{
+    intake::{Intake, decompress},
+    vault::{exchange_sealed, headers_place, own_payload, payload_place},
+};
 
 /// Bytes of an answer's body that are kept with the attempt.
 const EXCERPT_BYTES: usize = 4 * 1_024;
@@ -58,10 +59,17 @@ pub(crate) struct Deliver {
 #[async_trait::async_trait]
 impl Outbound for Deliver {
     async fn run(&self, job: JobBody, attempt: AttemptInfo) -> Report {
-        match self.deliver(&job, &attempt).await {
+        let mut report = match self.deliver(&job, &attempt).await {
             Ok(report) => report,
             Err(failure) => Report::Failure(failure),
+        };
+        let (Report::Success { exchange, .. } | Report::Failure(Failure { exchange, .. })) =
+            &mut report;
+        if let Some(text) = exchange.take() {
+            let at = self.clock.now();
+            *exchange = exchange_sealed(&*self.store, &job, attempt.attempt, text, at).await;
         }
+        report
     }
 }
 
@@ -82,10 +90,10 @@ impl Deliver {
             serde_json::from_str(&endpoint.settings).map_err(|error| {
                 Failure::new(Category::Bug, "settings_unreadable", error.to_string())
             })?;
-        let body = self.body(job, settings.signing).await.map_err(|error| {
-            Failure::new(Category::Database, "payload_unreadable", error.to_string())
-        })?;
-        let request = self.request(job, body, attempt, &endpoint, &settings)?;
+        let body = self.body(job, settings.signing).await.map_err(unreadable)?;
+        let headers = self.headers(job, settings.signing).await;
+        let headers = headers.map_err(unreadable)?;
+        let request = self.request(job, body, headers, attempt, &endpoint, &settings)?;
         let sent = json!({
             "method": "POST",
             "url": request.url,
@@ -102,13 +110,14 @@ impl Deliver {
         &self,
         job: &JobBody,
         body: Bytes,
+        original: Option<Bytes>,
         attempt: &AttemptInfo,
         endpoint: &Endpoint,
         settings: &EndpointSettings,
     ) -> Result<OutRequest, Failure> {
         let id = job.job.to_string();
         let mut headers = match (settings.signing, &job.event) {
-            (Signing::Original, Some(event)) => original_headers(event, &endpoint.headers),
+            (Signing::Original, Some(_)) => original_headers(original, &endpoint.headers),
             _ => vec![("content-type".to_owned(), "application/json".to_owned())],
         };
         if settings.signing == Signing::StandardWebhooks {
@@ -140,16 +149,18 @@ impl Deliver {
 impl Deliver {
     async fn body(&self, job: &JobBody, signing: Signing) -> StoreResult<Bytes> {
         match (&job.payload, &job.event) {
-            (Some(payload), _) => Ok(payload.clone()),
-            (None, Some(event)) if signing == Signing::Original => self.original_body(event).await,
-            (None, Some(event)) => decompress(&event.payload),
+            (Some(payload), _) => own_payload(&*self.store, job, payload).await,
+            (None, Some(event)) if signing == Signing::Original => {
+                self.original_body(job, event).await
+            }
+            (None, Some(event)) => self.payload(job, event).await,
             (None, None) => Ok(Bytes::new()),
         }
     }
 
     /// The bytes that the provider signed: kept with the request where they are not the event's own, because the
     /// event stood inside a form or was one of several.
-    async fn original_body(&self, event: &EventBody) -> StoreResult<Bytes> {
+    async fn original_body(&self, job: &JobBody, event: &EventBody) -> StoreResult<Bytes> {
         let receipt = event.receipt;
         let kept = self
             .store
@@ -157,7 +168,28 @@ impl Deliver {
                 Box::pin(async move { tx.receipt_body(receipt).await })
             })
             .await?;
-        decompress(kept.as_ref().unwrap_or(&event.payload))
+        match kept {
+            Some(kept) => decompress(&kept),
+            None => self.payload(job, event).await,
+        }
+    }
+
+    /// The event's own bytes.
+    async fn payload(&self, job: &JobBody, event: &EventBody) -> StoreResult<Bytes> {
+        let place = payload_place(job, event);
+        decompress(&self.store.opened(place, &event.payload).await?)
+    }
+
+    /// The provider's headers, where they go on with the request.
+    async fn headers(&self, job: &JobBody, signing: Signing) -> StoreResult<Option<Bytes>> {
+        let Some(event) = job.event.as_ref().filter(|_| signing == Signing::Original) else {
+            return Ok(None);
+        };
+        let Some(kept) = &event.headers else {
+            return Ok(None);
+        };
+        let opened = self.store.opened(headers_place(event), kept).await?;
+        decompress(&opened).map(Some)
     }
 
     /// A signature of every secret in force, so that the receiver can change to a new one when it likes.
@@ -186,19 +218,22 @@ impl Deliver {
 }
 
 /// The provider's headers, but for those that the team sets itself.
-fn original_headers(event: &EventBody, own: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let kept = event
-        .headers
-        .as_ref()
-        .map(|Blob { bytes, .. }| bytes.clone())
-        .unwrap_or_default();
+fn original_headers(kept: Option<Bytes>, own: &BTreeMap<String, String>) -> Vec<(String, String)> {
     let headers: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&kept).unwrap_or_default();
+        serde_json::from_slice(&kept.unwrap_or_default()).unwrap_or_default();
     headers
         .into_iter()
         .filter(|(name, _)| !HEADERS_HOP.contains(&name.as_str()) && !own.contains_key(name))
         .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
         .collect()
+}
+
+/// What there is to send cannot be read. What was erased comes back by no retry.
+fn unreadable(error: StoreError) -> Failure {
+    match error {
+        StoreError::Erased => Failure::new(Category::Validation, "erased", error.to_string()),
+        error => Failure::new(Category::Database, "payload_unreadable", error.to_string()),
+    }
 }
 
 /// The headers of a request as they are shown: a signature is worth nothing without the secret, and helps to debug.

@@ -16,4 +16,5 @@ mod rhythm;
 mod schemas;
 mod spool;
 mod tenants;
+mod vault;
 mod world;

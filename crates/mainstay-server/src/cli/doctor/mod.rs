@@ -4,6 +4,7 @@ mod audit;
 mod checks;
 mod report;
 mod spool;
+mod vault;
 
 use super::{
     Context,
@@ -21,6 +22,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     spool::check(&mut report, &config);
     let running = checks::server(&mut report, context, &config).await;
     audit::check(&mut report, context, running).await;
+    vault::check(&mut report, context, &config, running).await;
     spinner.say("examining the database; a large one takes a while");
     checks::database(&mut report, &config).await;
     checks::tls(&mut report, &config);

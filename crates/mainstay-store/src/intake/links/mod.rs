@@ -13,6 +13,7 @@ use mainstay_domain::{
         links::{LinkFilter, LinksTx, SourceLink, WaitingEvent, WaitingFilter, WaitingValue},
     },
     jobs::NewJob,
+    vault::{Column, Place},
 };
 use queries::{self as q, link_columns};
 use uuid::Uuid;
@@ -98,12 +99,16 @@ impl LinksTx for SqlTx<'_> {
 
     async fn waiting_payload(&mut self, id: EventId) -> StoreResult<Option<Blob>> {
         self.system()?;
-        self.first(&q::WAITING_PAYLOAD, values![id], |row| blob(row, 0))
+        let payload = self
+            .first(&q::WAITING_PAYLOAD, values![id], |row| blob(row, 0))
+            .await?;
+        self.opened_some(&Place::new(Column::Body, id.uuid()), payload)
             .await
     }
 
     async fn waiting_receipts(&mut self, id: EventId, limit: i64) -> StoreResult<Vec<Receipt>> {
-        self.waiting_brought(id, limit).await
+        let receipts = self.waiting_brought(id, limit).await?;
+        self.receipts_opened(receipts).await
     }
 
     async fn waiting_list(

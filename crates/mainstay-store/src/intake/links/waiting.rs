@@ -10,17 +10,19 @@ use mainstay_domain::{
         objects::ObjectsTx,
     },
     jobs::{JobsTx, NewJob},
+    vault::{Column, Place},
 };
 use uuid::Uuid;
 
 use super::{
-    super::{conflicts::conflicts_remove, receipts::receipt},
+    super::{blob, conflicts::conflicts_remove, receipts::receipt},
     queries::{self as q, waiting_columns},
 };
 use crate::{
     built::Built,
     sql::Row,
     tx::{Dialect, SqlTx},
+    vault::queries::{WAITING_GIVEN, WALK_EVENT_PAYLOAD},
     verbs::{LOOK_MAX, bounded, id_floor, values},
 };
 
@@ -156,6 +158,7 @@ impl SqlTx<'_> {
                 continue;
             }
             self.execute(&q::WAITING_DELETE, values![*event]).await?;
+            self.waiting_seal(*event, *tenant).await?;
             self.violation_move(*event, *tenant).await?;
             self.conflicts_move(*event, *tenant).await?;
             // It is older than what the indexer looks at.
@@ -169,6 +172,38 @@ impl SqlTx<'_> {
             .collect();
         self.job_insert(&ours).await?;
         Ok(given)
+    }
+
+    /// Seals an event that was nobody's with the key of the tenant that it is given to, and the request that brought it
+    /// with that as well.
+    async fn waiting_seal(&mut self, event: EventId, tenant: TenantId) -> StoreResult<()> {
+        if !self.vault.on() {
+            return Ok(());
+        }
+        let key = values![tenant, event];
+        let found = self
+            .first(&WAITING_GIVEN, key, |row| {
+                Ok((blob(row, 0)?, row.get::<ReceiptId>(2)?, row.get(3)?))
+            })
+            .await?;
+        let Some((payload, receipt, received_at)) = found else {
+            return Ok(());
+        };
+        let place = Place::new(Column::Body, event.uuid());
+        let open = self.opened(&place, payload.clone()).await?;
+        if let Some(key) = self.key_of(tenant, received_at).await? {
+            let sealed = key.seal(&place, &open)?;
+            let params = values![
+                tenant,
+                event,
+                sealed.zstd,
+                &sealed.bytes[..],
+                &payload.bytes[..]
+            ];
+            self.execute(&WALK_EVENT_PAYLOAD, params).await?;
+        }
+        self.receipt_layered(receipt.uuid(), tenant, received_at)
+            .await
     }
 
     pub(super) async fn waiting_let_go(

@@ -27,6 +27,7 @@ const TENANT_TABLES: &[&str] = &[
     "audit",
     "billing_event",
     "binding",
+    "data_key",
     "dead_letter",
     "endpoint",
     "event",

@@ -254,6 +254,8 @@ impl Step {
             };
             if body.as_ref().is_none_or(|(of, _)| *of != event) {
                 let payload = tx.event_payload(event).await?;
+                // What was erased is sent to nobody, in whatever order.
+                let payload = payload.filter(|payload| !payload.is_erased());
                 let payload = payload.map(|payload| decompress(&payload)).transpose()?;
                 body = Some((event, payload.and_then(|payload| body_of(&payload))));
             }

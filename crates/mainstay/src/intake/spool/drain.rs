@@ -8,7 +8,9 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use mainstay_domain::{
     EventId, ReceiptId, Scope, SourceId, StoreError, StoreExt, StoreResult, Timestamp,
-    intake::{Appended, Arrival},
+    intake::{Appended, Arrival, Blob},
+    store::VaultExt,
+    vault::{Column, Place},
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -258,7 +260,7 @@ impl Intake {
             match self.spooled_arrival(door.as_deref(), one).await {
                 Ok(arrival) => {
                     matched.push((one, Noted::of(&arrival, self.drift.has_room())));
-                    arrivals.push(arrival);
+                    arrivals.push(self.sealed(arrival).await?);
                 }
                 Err(Unmatched::Store(error)) => return Err(error),
                 Err(Unmatched::Aside(why)) => aside(one.record, &why, settled),
@@ -353,9 +355,16 @@ impl Intake {
         let record = pending.record;
         let unreadable = |error: StoreError| Unmatched::Aside(error.to_string());
         let door = door.ok_or_else(|| Unmatched::Aside("its source is gone".into()))?;
+        let (headers, body) = self
+            .record_opened(record)
+            .await
+            .map_err(|error| match available(&error) {
+                true => unreadable(error),
+                false => Unmatched::Store(error),
+            })?;
         let inbound = Inbound {
-            headers: headers_kept(&record.headers).map_err(unreadable)?,
-            body: decompress(&record.body).map_err(unreadable)?,
+            headers: headers_kept(&headers).map_err(unreadable)?,
+            body: decompress(&body).map_err(unreadable)?,
             remote: record.remote.clone(),
             // Signatures are over it, and nothing is read from it.
             url: String::new(),
@@ -370,8 +379,17 @@ impl Intake {
         };
         let arrival = self.arrival(door, &inbound, found, record.secret, ids, now);
         let mut arrival = arrival.await.map_err(Unmatched::Store)?;
-        arrival.receipt.headers = record.headers.clone();
+        arrival.receipt.headers = headers;
         Ok(arrival)
+    }
+
+    /// Headers and body of a record.
+    async fn record_opened(&self, record: &Record) -> StoreResult<(Blob, Blob)> {
+        let id = record.receipt.uuid();
+        let headers = Place::new(Column::Headers, id);
+        let headers = self.store.opened(headers, &record.headers).await?;
+        let body = Place::new(Column::Body, id);
+        Ok((headers, self.store.opened(body, &record.body).await?))
     }
 
     /// The ids that the events were answered with; new ones for those that the source's rules of today find beside them.

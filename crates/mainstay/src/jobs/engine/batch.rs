@@ -112,7 +112,11 @@ impl Shared {
             Ok(Ok(())) => return Ok(Ok(())),
             Ok(Err(HandlerError::Store(error))) if error.retryable() => return Err(error),
             Ok(Err(HandlerError::Store(error))) => {
-                Failure::new(error.category(), "store_refused", error.to_string())
+                let code = match error {
+                    StoreError::Erased => "erased",
+                    _ => "store_refused",
+                };
+                Failure::new(error.category(), code, error.to_string())
             }
             Ok(Err(HandlerError::Failure(failure))) => *failure,
             Err(failure) => failure,
