@@ -13,8 +13,8 @@ use crate::{
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
     intake::{
-        Appended, Arrival, IntakeTx, drift::DriftTx, expect::ExpectTx, links::LinksTx,
-        objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
+        Appended, Arrival, IntakeTx, drift::DriftTx, expect::ExpectTx, follow::FollowTx,
+        links::LinksTx, objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
     watch::WatchTx,
@@ -77,6 +77,7 @@ pub trait Tx:
     + SchemasTx
     + DriftTx
     + ObjectsTx
+    + FollowTx
     + RhythmTx
     + ExpectTx
     + JobsTx
@@ -93,6 +94,7 @@ impl<T> Tx for T where
         + SchemasTx
         + DriftTx
         + ObjectsTx
+        + FollowTx
         + RhythmTx
         + ExpectTx
         + JobsTx

@@ -13,6 +13,7 @@ const THINGS: &[(&str, &str)] = &[
     ("dedup", "event"),
     ("endpoint", "endpoint"),
     ("event", "event"),
+    ("event_new", "event"),
     ("event_schema", "schema"),
     ("event_shape", "shape"),
     ("event_violation", "violation"),

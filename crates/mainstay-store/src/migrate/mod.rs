@@ -96,6 +96,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     16 "0016_objects";
     17 "0017_rhythm";
     18 "0018_audit";
+    20 "0020_follow";
 };
 
 /// What happens to the outcome of a run.

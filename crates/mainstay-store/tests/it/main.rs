@@ -7,6 +7,7 @@ mod audit;
 mod backups;
 mod discovery;
 mod faults;
+mod follow;
 mod kit;
 mod lines;
 mod links;

@@ -36,6 +36,7 @@ pub(crate) mod drift;
 pub mod expect;
 mod filter;
 mod filtered;
+pub mod follow;
 mod noted;
 pub mod objects;
 pub mod quarantine;

@@ -30,6 +30,7 @@ const TENANT_TABLES: &[&str] = &[
     "dead_letter",
     "endpoint",
     "event",
+    "event_new",
     "event_schema",
     "event_shape",
     "event_status",
