@@ -15,6 +15,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod document;
 pub(crate) mod endpoints;
 pub(crate) mod events;
+pub(crate) mod follow;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod lines;
@@ -46,6 +47,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(bindings::router())
         .merge(configuration::router())
         .merge(events::router())
+        .merge(follow::router())
         .merge(waiting::router())
         .merge(receipts::router())
         .merge(replays::router())
