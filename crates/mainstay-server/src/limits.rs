@@ -128,7 +128,7 @@ pub(crate) const STREAMS_MAX: usize = 256;
 /// Open streams of events that somebody follows.
 pub(crate) const FOLLOWERS_MAX: usize = 32;
 /// How long such a stream lasts: whoever comes back shows its key again.
-pub(crate) const FOLLOW_LIFE: Duration = Duration::from_secs(600);
+pub(crate) const FOLLOW_LIFE: Duration = Duration::from_secs(60);
 /// How often a stream that has told everything looks for more.
 pub(crate) const FOLLOW_POLL: Duration = Duration::from_millis(250);
 /// Events that are entered in the audit log together before they are told.

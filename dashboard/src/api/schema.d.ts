@@ -486,7 +486,7 @@ export interface paths {
          * @description `event: event` with a `FollowedEvent` as its data for each, first those of before that were asked for, oldest first, then
          *     what is new, each once; `event: now` between the two; `event: at` when there was nothing for a while. The `id` of each
          *     message is the `cursor` that goes on after it, for a quarter of an hour after the stream broke off. The stream ends after
-         *     ten minutes: go on with the cursor. 409 when what comes after it is not known any more: go on with `from`.
+         *     a minute: go on with the cursor. 409 when what comes after it is not known any more: go on with `from`.
          *
          *     Takes the role `viewer`.
          */

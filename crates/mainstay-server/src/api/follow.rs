@@ -1,7 +1,7 @@
 //! Following events: what comes in, told as it comes, so that a developer's own machine can have it.
 //!
 //! Payloads are shown, so each event is in the audit log before it is told, as for every other look, and what was asked for
-//! when the stream begins. A stream ends after some minutes; whoever comes back says where it was, and shows its key again.
+//! when the stream begins. A stream ends after a minute; whoever comes back says where it was, and shows its key again.
 
 use std::{
     collections::VecDeque,
@@ -151,7 +151,7 @@ pub(crate) struct FollowedEvent {
 /// `event: event` with a `FollowedEvent` as its data for each, first those of before that were asked for, oldest first, then
 /// what is new, each once; `event: now` between the two; `event: at` when there was nothing for a while. The `id` of each
 /// message is the `cursor` that goes on after it, for a quarter of an hour after the stream broke off. The stream ends after
-/// ten minutes: go on with the cursor. 409 when what comes after it is not known any more: go on with `from`.
+/// a minute: go on with the cursor. 409 when what comes after it is not known any more: go on with `from`.
 #[utoipa::path(get, path = "/v1/events/follow", tag = "intake", params(FollowQuery), responses(
     (status = 200, body = FollowMessage, content_type = "text/event-stream"),
     (status = 409, description = "What comes after the cursor is not known any more"),

@@ -81,7 +81,7 @@ fn holds(scheme: Scheme, secret: &str, received: &Received) -> bool {
 }
 
 fn lines(text: &str) -> Vec<Value> {
-    let lines = text.lines().map(|line| serde_json::from_str(line));
+    let lines = text.lines().map(serde_json::from_str);
     lines.collect::<Result<_, _>>().expect("lines of JSON")
 }
 

@@ -129,7 +129,7 @@ impl FollowTx for SqlTx<'_> {
             return self.past_of(tenant, after, revision, limit).await;
         }
         let mut heads = self.heads(&q::FOLLOW_HEADS, after.uuid()).await?;
-        heads.sort_by(|(_, a), (_, b)| a.cmp(b));
+        heads.sort_by_key(|(_, oldest)| *oldest);
         let mut page: Vec<PastFound> = Vec::new();
         for (tenant, oldest) in heads {
             // No tenant is asked whose oldest event is newer than what is there already.

@@ -46,6 +46,8 @@ pub(super) struct Tender {
 struct Tended {
     /// Where the list was, by the time.
     marks: VecDeque<(Timestamp, i64)>,
+    /// Up to which commit it is being forgotten: a round forgets a bounded part.
+    due: Option<i64>,
     /// Whether everything that nobody follows any more is forgotten.
     empty: bool,
 }
@@ -67,7 +69,8 @@ impl Tender {
                 .await?;
             followed = !ended;
         }
-        let Some(revision) = self.forgotten(span.revision, followed, now) else {
+        let due = self.with(|tended| tended.look(span.revision, followed, now));
+        let Some(revision) = due else {
             return Ok(followed);
         };
         for _ in 0..TRIM_STEPS {
@@ -77,39 +80,42 @@ impl Tender {
                 })
                 .await?;
             if gone < TRIM_STEP {
-                self.with(|tended| tended.empty = !followed);
+                self.with(|tended| tended.forgot(followed));
                 break;
             }
         }
         Ok(followed)
     }
 
-    /// Up to which commit the list is to be forgotten.
-    fn forgotten(&self, revision: i64, followed: bool, now: Timestamp) -> Option<i64> {
-        self.with(|tended| {
-            if !followed {
-                tended.marks.clear();
-                return (!tended.empty).then_some(revision);
-            }
-            tended.empty = false;
-            let last = tended.marks.back();
-            if last.is_none_or(|(at, _)| now.ms_since(*at) >= MARK_MS) {
-                tended.marks.push_back((now, revision));
-            }
-            let mut old = None;
-            while let Some((at, revision)) = tended.marks.front().copied() {
-                if now.ms_since(at) <= LIST_MS {
-                    break;
-                }
-                old = Some(revision);
-                tended.marks.pop_front();
-            }
-            old
-        })
-    }
-
     fn with<T>(&self, change: impl FnOnce(&mut Tended) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Tended {
+    /// Up to which commit the list is to be forgotten now.
+    fn look(&mut self, revision: i64, followed: bool, now: Timestamp) -> Option<i64> {
+        if !followed {
+            self.marks.clear();
+            self.due = (!self.empty).then_some(revision);
+            return self.due;
+        }
+        self.empty = false;
+        let last = self.marks.back();
+        if last.is_none_or(|(at, _)| now.ms_since(*at) >= MARK_MS) {
+            self.marks.push_back((now, revision));
+        }
+        let is_old = |(at, _): &(Timestamp, i64)| now.ms_since(*at) > LIST_MS;
+        while let Some((_, revision)) = self.marks.pop_front_if(|mark| is_old(mark)) {
+            self.due = Some(revision);
+        }
+        self.due
+    }
+
+    /// All of it is forgotten that was due.
+    const fn forgot(&mut self, followed: bool) {
+        self.due = None;
+        self.empty = !followed;
     }
 }
 
@@ -319,7 +325,7 @@ impl Follower {
         }
         match self.cursor {
             Cursor::Past { revision, event } => self.past(revision, event).await,
-            Cursor::New(place) => self.new(place).await,
+            Cursor::New(place) => self.whats_new(place).await,
         }
     }
 
@@ -363,7 +369,7 @@ impl Follower {
         })
     }
 
-    async fn new(&mut self, place: Place) -> StoreResult<Step> {
+    async fn whats_new(&mut self, place: Place) -> StoreResult<Step> {
         let tenant = self.filter.tenant;
         let (span, state, page) = self
             .store
@@ -470,6 +476,23 @@ mod tests {
         ] {
             assert_eq!(wrong.parse::<Cursor>(), Err(CursorError), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_due_to_be_forgotten_stays_due_until_it_is() {
+        let mut tended = Tended::default();
+        let at = |minutes: i64| Timestamp::from_secs(1_800_000_000 + minutes * 60);
+        for minute in 0..=60 {
+            assert_eq!(tended.look(minute, true, at(minute)), None, "{minute}");
+        }
+        assert_eq!(tended.look(61, true, at(61)), Some(0));
+        assert_eq!(tended.look(62, true, at(61)), Some(0), "not all of it yet");
+        tended.forgot(true);
+        assert_eq!(tended.look(62, true, at(61)), None);
+        assert_eq!(tended.look(90, false, at(62)), Some(90), "nobody follows");
+        tended.forgot(false);
+        assert_eq!(tended.look(91, false, at(63)), None);
+        assert!(tended.marks.is_empty());
     }
 
     #[test]

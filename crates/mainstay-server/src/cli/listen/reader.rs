@@ -78,7 +78,7 @@ impl Remembered {
 enum End {
     /// There is no more to come.
     Whole,
-    /// As streams end after some minutes.
+    /// As streams end after a while.
     Planned,
     /// It broke off.
     Broken(String),

@@ -156,7 +156,7 @@ impl Signer {
             Failure::usage(problem.to_string())
         };
         let mut random = [0; 32];
-        SeededRandom::new(seed ^ 0x5ec4_e7).fill(&mut random);
+        SeededRandom::new(seed ^ 0x005e_c4e7).fill(&mut random);
         let forged = Secret::new(generate_secret(scheme, &random));
         let prepared = |secret: Secret| {
             let secrets = [secret];
