@@ -71,6 +71,9 @@ macro_rules! ids {
             /// The id of nothing: sorts before every other, stands where a key may not be null.
             pub const NIL: Self = Self(Uuid::nil());
 
+            /// Sorts after every other.
+            pub const MAX: Self = Self(Uuid::max());
+
             /// A fresh id.
             pub fn new(at: Timestamp, random: &dyn Random) -> Self {
                 Self(uuid_v7(at, random))

@@ -13,8 +13,8 @@ use crate::{
     error::{StoreError, StoreResult},
     id::{NodeId, TenantId},
     intake::{
-        Appended, Arrival, Blob, IntakeTx, drift::DriftTx, expect::ExpectTx, links::LinksTx,
-        objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
+        Appended, Arrival, Blob, IntakeTx, drift::DriftTx, expect::ExpectTx, follow::FollowTx,
+        links::LinksTx, objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
     time::Timestamp,
@@ -79,6 +79,7 @@ pub trait Tx:
     + SchemasTx
     + DriftTx
     + ObjectsTx
+    + FollowTx
     + RhythmTx
     + ExpectTx
     + JobsTx
@@ -96,6 +97,7 @@ impl<T> Tx for T where
         + SchemasTx
         + DriftTx
         + ObjectsTx
+        + FollowTx
         + RhythmTx
         + ExpectTx
         + JobsTx

@@ -2,9 +2,9 @@
 //! what it delivers, kill it, and then count on every side, independently. Black box: HTTP, the command line, the
 //! `api.json` of the data directory, nothing else.
 
+pub use mainstay_shapes::{dice, events};
+
 pub mod api;
-pub mod dice;
-pub mod events;
 pub mod http;
 pub mod lossy;
 pub mod mistyped;

@@ -125,6 +125,16 @@ pub(crate) const RATE_CALLERS_MAX: usize = 10_000;
 
 /// Open streams of live changes.
 pub(crate) const STREAMS_MAX: usize = 256;
+/// Open streams of events that somebody follows.
+pub(crate) const FOLLOWERS_MAX: usize = 32;
+/// How long such a stream lasts: whoever comes back shows its key again.
+pub(crate) const FOLLOW_LIFE: Duration = Duration::from_secs(60);
+/// How often a stream that has told everything looks for more.
+pub(crate) const FOLLOW_POLL: Duration = Duration::from_millis(250);
+/// Events that are entered in the audit log together before they are told.
+pub(crate) const FOLLOW_ENTERED_AT_ONCE: usize = 50;
+/// Events that can be asked for by their ids at once.
+pub(crate) const FOLLOW_IDS_MAX: usize = 100;
 /// Messages that a slow reader of the stream may fall behind.
 pub(crate) const STREAM_BACKLOG: usize = 32;
 /// How long the figures behind the counts of sources and endpoints may be old.

@@ -43,6 +43,7 @@ struct Message {
 pub(crate) struct Hub {
     messages: broadcast::Sender<Message>,
     open: Arc<AtomicUsize>,
+    following: Arc<AtomicUsize>,
 }
 
 impl Default for Hub {
@@ -50,6 +51,7 @@ impl Default for Hub {
         Self {
             messages: broadcast::channel(limits::STREAM_BACKLOG).0,
             open: Arc::default(),
+            following: Arc::default(),
         }
     }
 }
@@ -58,6 +60,11 @@ impl Hub {
     /// Streams that are open.
     pub(crate) fn open_count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Streams of events that somebody follows.
+    pub(crate) const fn following(&self) -> &Arc<AtomicUsize> {
+        &self.following
     }
 
     fn send(&self, name: &'static str, data: &impl Serialize) {
@@ -209,7 +216,18 @@ async fn tick(app: &App, rates: Rates) -> Option<Tick> {
 }
 
 /// Counts an open stream for as long as it is held.
-struct Watching(Arc<AtomicUsize>);
+pub(crate) struct Watching(Arc<AtomicUsize>);
+
+impl Watching {
+    /// One more of these, if there is room.
+    pub(crate) fn of(open: &Arc<AtomicUsize>, most: usize) -> Result<Self, Problem> {
+        let watching = Self(Arc::clone(open));
+        if open.fetch_add(1, Ordering::Relaxed) >= most {
+            return Err(Problem::new(Code::Overloaded, "too many streams are open").retry_after(10));
+        }
+        Ok(watching)
+    }
+}
 
 impl Drop for Watching {
     fn drop(&mut self) {
@@ -219,10 +237,7 @@ impl Drop for Watching {
 
 /// Opens a stream.
 pub(crate) fn open(app: &Arc<App>) -> Result<Response, Problem> {
-    let watching = Watching(Arc::clone(&app.hub.open));
-    if app.hub.open.fetch_add(1, Ordering::Relaxed) >= limits::STREAMS_MAX {
-        return Err(Problem::new(Code::Overloaded, "too many streams are open").retry_after(10));
-    }
+    let watching = Watching::of(&app.hub.open, limits::STREAMS_MAX)?;
     let messages = events(app.hub.messages.subscribe(), app.stop.clone());
     // Something at once, so that the other side knows that it is through.
     let first = Arc::clone(app);

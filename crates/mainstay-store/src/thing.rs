@@ -15,6 +15,7 @@ const THINGS: &[(&str, &str)] = &[
     ("endpoint", "endpoint"),
     ("event", "event"),
     ("event_conflict", "conflict"),
+    ("event_new", "event"),
     ("event_schema", "schema"),
     ("event_shape", "shape"),
     ("event_violation", "violation"),

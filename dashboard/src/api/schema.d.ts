@@ -474,6 +474,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events/follow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow events, as server-sent events
+         * @description `event: event` with a `FollowedEvent` as its data for each, first those of before that were asked for, oldest first, then
+         *     what is new, each once; `event: now` between the two; `event: at` when there was nothing for a while. The `id` of each
+         *     message is the `cursor` that goes on after it, for a quarter of an hour after the stream broke off. The stream ends after
+         *     a minute: go on with the cursor. 409 when what comes after it is not known any more: go on with `from`.
+         *
+         *     Takes the role `viewer`.
+         */
+        get: operations["event_follow"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/events/{id}": {
         parameters: {
             query?: never;
@@ -2768,6 +2793,42 @@ export interface components {
          * @enum {string}
          */
         FilterOutcome: "passed" | "held" | "failed";
+        /**
+         * @description What a message is about.
+         * @enum {string}
+         */
+        FollowEvent: "event" | "now" | "at";
+        /** @description One message of the stream. Its `id` is the cursor to go on with. */
+        FollowMessage: {
+            /** @description JSON: of an event a `FollowedEvent`. */
+            data: string;
+            event: components["schemas"]["FollowEvent"];
+            id: string;
+        };
+        /** @description An event, as it is told to who follows. */
+        FollowedEvent: {
+            /** @description The body in base64. Null where none was asked for, and where the request is not the caller's to see. */
+            body?: string | null;
+            /**
+             * @description The headers of that request, without credentials. Null where no body was asked for, and where the request is not
+             *     the caller's to see.
+             */
+            headers?: {
+                [key: string]: string;
+            } | null;
+            id: string;
+            occurred_at?: components["schemas"]["Time"] | null;
+            /** @description The provider's own id. */
+            provider_id: string;
+            /** @description The request that brought it first. */
+            receipt_id: string;
+            received_at: components["schemas"]["Time"];
+            source_id: string;
+            source_name: string;
+            tenant_id: string;
+            /** @description The provider's type, e.g. `invoice.paid`. */
+            type: string;
+        };
         /** @description What carries out the jobs of a binding. */
         HandlerRef: {
             endpoint_id: string;
@@ -8636,6 +8697,135 @@ export interface operations {
             };
             /** @description The role or the key's tenant does not allow this */
             403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    event_follow: {
+        parameters: {
+            query?: {
+                /** @description Names or ids of sources, with commas between them. */
+                source?: string;
+                /** @description Types as a binding has them: several with commas between them, each exact or with a trailing `*`. */
+                type?: string;
+                /** @description A tenant's id or slug. */
+                tenant?: string;
+                /** @description First what was received since. */
+                from?: components["schemas"]["Time"];
+                /** @description First the last so many. */
+                last?: number;
+                /** @description These events and nothing else: their ids, at most 100, with commas between them. */
+                ids?: string;
+                /** @description Go on after this: the `id` of the last message. */
+                cursor?: string;
+                /** @description What to tell of payloads. */
+                body?: "payload" | "original" | "none";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["FollowMessage"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description What comes after the cursor is not known any more */
+            409: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

@@ -104,6 +104,12 @@ function Loaded({ source }: { source: Source }) {
               </Panel>
             )}
             {!own && <Secrets source={source} canWrite={canWrite} />}
+            <Panel title="On your own machine">
+              <div className={detail.stack}>
+                <p className="muted">Its events as they come, to the handler that you are writing; with an API key in MAINSTAY_API_KEY:</p>
+                <Command text={commands.listen(source.name)} />
+              </div>
+            </Panel>
             <Panel title="Settings">
               <Facts
                 items={[

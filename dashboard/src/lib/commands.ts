@@ -9,4 +9,5 @@ export const commands = {
   bindingCreate: (source = "stripe", endpoint = "shop") => `mainstay binding create --source ${source} --type 'invoice.*' --endpoint ${endpoint}`,
   jobCreate: () => `mainstay job submit noop --payload '{}'`,
   send: (url: string) => `curl -i ${origin()}${url} \\\n  -H 'content-type: application/json' \\\n  -d '{"type":"ping"}'`,
+  listen: (source: string) => `mainstay listen --url ${origin()} --source ${source} \\\n  --forward http://localhost:3000/webhooks`,
 };

@@ -15,6 +15,7 @@ pub mod certificates;
 pub mod conflicts;
 pub mod drift;
 pub mod expect;
+pub mod follow;
 pub mod links;
 pub mod objects;
 pub mod ordering;
@@ -107,14 +108,20 @@ pub struct Binding {
 impl Binding {
     /// Whether an event of this type makes a job, as far as its type goes.
     pub fn matches(&self, kind: &str) -> bool {
-        self.type_pattern
-            .split(',')
-            .map(str::trim)
-            .any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => kind.starts_with(prefix),
-                None => pattern == kind,
-            })
+        type_matches(&self.type_pattern, kind)
     }
+}
+
+/// Whether a pattern means this type: one of several with commas between them, each exact or, with a trailing `*`, how
+/// types begin.
+pub fn type_matches(pattern: &str, kind: &str) -> bool {
+    pattern
+        .split(',')
+        .map(str::trim)
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => kind.starts_with(prefix),
+            None => pattern == kind,
+        })
 }
 
 /// What carries out the jobs of a binding.

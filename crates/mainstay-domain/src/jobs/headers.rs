@@ -34,6 +34,29 @@ const TAKEN: [&str; 18] = [
 /// Beginnings of such.
 const TAKEN_PREFIXES: [&str; 5] = ["mainstay-", "proxy-", "sec-", "webhook-", "x-forwarded-"];
 
+/// Headers that belong to one connection or are set by whoever sends.
+const HOP: [&str; 14] = [
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
+
+/// Whether a header of a request is never passed on with it.
+pub fn is_hop(name: &str) -> bool {
+    HOP.contains(&name)
+}
+
 /// What is wrong with a header. Quotes no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {

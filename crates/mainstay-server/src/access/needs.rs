@@ -125,6 +125,7 @@ static ROUTES: &[Route] = &[
     route(POST, "/v1/configuration/apply", ADMIN, Change),
 
     route(GET, "/v1/events", VIEWER, Look),
+    route(GET, "/v1/events/follow", VIEWER, Read("event.follow")),
     route(GET, "/v1/events/{id}", VIEWER, Read("event.read")),
     route(GET, "/v1/events/{id}/filter", VIEWER, Read("event.filter")),
     route(GET, "/v1/events/{id}/payload", VIEWER, Read("event.read")),

@@ -57,6 +57,16 @@ impl Look {
         }
     }
 
+    /// A look of this caller's at one thing, among others that were asked for together.
+    pub(crate) fn at(caller: &Caller, action: &'static str, subject: String) -> Self {
+        Self {
+            actor: caller.actor(),
+            action,
+            subject,
+            query: None,
+        }
+    }
+
     fn entry(&self, app: &App, tenant: Option<TenantId>) -> AuditEntry {
         let detail = self
             .query

@@ -43,7 +43,7 @@ use crate::{
         crate::metrics::metrics,
         openapi_get,
     ),
-    components(schemas(ProblemBody, stream::Tick, stream::ChangeView)),
+    components(schemas(ProblemBody, stream::Tick, stream::ChangeView, super::follow::FollowedEvent)),
     tags(
         (name = "access", description = "Who may do what: sessions, tenants, users, keys, the audit log"),
         (name = "intake", description = "Sources, bindings, events, requests that were refused, replay"),

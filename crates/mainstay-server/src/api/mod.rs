@@ -16,6 +16,7 @@ pub(crate) mod dead_letters;
 pub(crate) mod document;
 pub(crate) mod endpoints;
 pub(crate) mod events;
+pub(crate) mod follow;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod jobs;
@@ -51,6 +52,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(bindings::router())
         .merge(configuration::router())
         .merge(events::router())
+        .merge(follow::router())
         .merge(waiting::router())
         .merge(receipts::router())
         .merge(replays::router())

@@ -37,6 +37,8 @@ impl Page {
 /// The API of a server.
 pub(crate) struct Api {
     http: reqwest::Client,
+    /// For answers that go on and on.
+    endless: reqwest::Client,
     base: Url,
     token: String,
 }
@@ -109,19 +111,24 @@ fn unread(file: &Path, error: &std::io::Error) -> Failure {
 impl Api {
     pub(crate) fn new(address: &Address) -> Result<Self, Failure> {
         let base = base_url(&address.url)?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("mainstay-cli/", env!("CARGO_PKG_VERSION")))
-            .timeout(TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(&base) {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| {
-            Failure::new(Exit::Failed, "cannot make requests").detail(error.to_string())
-        })?;
+        let client = |timeout: Option<Duration>| {
+            let mut builder = reqwest::Client::builder()
+                .user_agent(concat!("mainstay-cli/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .redirect(reqwest::redirect::Policy::none());
+            if let Some(timeout) = timeout {
+                builder = builder.timeout(timeout);
+            }
+            if is_loopback(&base) {
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|error| {
+                Failure::new(Exit::Failed, "cannot make requests").detail(error.to_string())
+            })
+        };
         Ok(Self {
-            http,
+            http: client(Some(TIMEOUT))?,
+            endless: client(None)?,
             base,
             token: address.token.clone(),
         })
@@ -174,6 +181,19 @@ impl Api {
     pub(crate) async fn stream(&self, path: &str, query: Query<'_>) -> Result<Response, Failure> {
         let request = self.request(Method::GET, path).query(&given(query));
         self.send(request).await
+    }
+
+    /// The same of one that goes on until somebody ends it; only its beginning has to come in time.
+    pub(crate) async fn follow(&self, path: &str, query: Query<'_>) -> Result<Response, Failure> {
+        let request = self.request_by(&self.endless, Method::GET, path);
+        let request = self.send(request.query(&given(query)));
+        match tokio::time::timeout(TIMEOUT, request).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Failure::new(
+                Exit::Unreachable,
+                format!("no answer from the server at {}", self.base),
+            )),
+        }
     }
 
     /// Up to `limit` items from the cursor on, over as many pages as that takes.
@@ -251,9 +271,13 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.request_by(&self.http, method, path)
+    }
+
+    fn request_by(&self, http: &reqwest::Client, method: Method, path: &str) -> RequestBuilder {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", url.path().trim_end_matches('/')));
-        self.http.request(method, url).bearer_auth(&self.token)
+        http.request(method, url).bearer_auth(&self.token)
     }
 
     async fn json(&self, request: RequestBuilder) -> Result<Value, Failure> {

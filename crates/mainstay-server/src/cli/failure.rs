@@ -45,7 +45,7 @@ impl Exit {
         ),
         (
             Self::NotClean,
-            "it ran, and what it checked is not in order (`verify`, `bench`)",
+            "it ran, and what it checked is not in order (`verify`, `bench`, `simulate`, `listen`)",
         ),
         (
             Self::Differs,
@@ -105,6 +105,19 @@ impl Failure {
 
     pub(crate) fn is_unreachable(&self) -> bool {
         self.0.exit == Exit::Unreachable
+    }
+
+    /// Whether asking again would change nothing.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self.0.exit,
+            Exit::Usage | Exit::NotFound | Exit::Refused | Exit::NotClean
+        )
+    }
+
+    /// Whether what was asked for is not possible in this state.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.0.code.as_deref() == Some("state_conflict")
     }
 
     pub(crate) fn usage(title: impl Into<String>) -> Self {

@@ -5,7 +5,7 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// Title and commands of each group.
-pub(super) const GROUPS: [(&str, &[&str]); 6] = [
+pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Server",
         &["serve", "migrate", "backup", "restore", "doctor", "bench"],
@@ -25,6 +25,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 6] = [
             "sql",
         ],
     ),
+    ("For developers", &["listen", "simulate"]),
     ("Access", &["tenant", "user", "key", "vault", "audit"]),
 ];
 

@@ -19,6 +19,7 @@ mod groups;
 mod job;
 mod key;
 mod line;
+mod listen;
 mod migrate;
 mod output;
 mod place;
@@ -27,6 +28,7 @@ mod replay;
 mod send;
 mod send_body;
 mod serve;
+mod simulate;
 mod source;
 mod sql;
 mod table;
@@ -174,6 +176,10 @@ enum Command {
     Line(line::LineCommand),
     /// Sign and send a test webhook
     Send(Box<send::SendArgs>),
+    /// Follow a server's events, and send them to your own machine
+    Listen(Box<listen::ListenArgs>),
+    /// Play a provider's worst day at any handler, and judge how it does
+    Simulate(Box<simulate::SimulateArgs>),
     /// Explain why a signature verifies or does not
     Verify(Box<verify::VerifyArgs>),
     /// Run one read-only SQL statement
@@ -323,6 +329,8 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
         Command::Line(command) => line::run(context, command).await,
         Command::Send(args) => send::run(context, *args).await,
+        Command::Listen(args) => Box::pin(listen::run(context, *args)).await,
+        Command::Simulate(args) => Box::pin(simulate::run(context, *args)).await,
         Command::Verify(args) => verify::run(context, *args),
         Command::Sql(args) => sql::run(context, args).await,
         Command::Bench(args) => measure(context, &args).await,

@@ -1,6 +1,7 @@
 //! Where a command's result goes: tables or JSON on standard output, remarks on standard error.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     sync::Mutex,
 };
@@ -70,6 +71,11 @@ impl Output {
     /// A line in a tone.
     pub(crate) fn toned(&self, tone: Tone, line: &str) -> Result<(), Failure> {
         self.text(&format!("{}\n", tone.paint(line, self.color)))
+    }
+
+    /// The text in a tone, where there is colour.
+    pub(crate) fn painted<'t>(&self, tone: Tone, text: &'t str) -> Cow<'t, str> {
+        tone.paint(text, self.color)
     }
 
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {

@@ -239,7 +239,7 @@ async fn target(context: &Context, args: &SendArgs) -> Result<Target, Failure> {
 }
 
 /// Settings without any source's: the scheme address wants a list, which is no matter of whoever sends.
-fn listing(scheme: &str) -> SourceSettings {
+pub(super) fn listing(scheme: &str) -> SourceSettings {
     let any = (scheme == "address").then(|| "0.0.0.0/0".to_owned());
     SourceSettings {
         allow: any.into_iter().collect(),

@@ -14,6 +14,7 @@ mod filters;
 mod idempotency;
 mod lines;
 mod links;
+mod listen;
 mod quarantine;
 mod receiver;
 mod replays;

@@ -206,7 +206,7 @@ impl Operation {
             Some(body) => request.json(body),
             None => request,
         };
-        if self.id == "stream_get" {
+        if ["stream_get", "event_follow"].contains(&self.id.as_str()) {
             // It does not end by itself.
             let response = request.send().await.expect("the server answers");
             let (status, headers) = (response.status().as_u16(), response.headers().clone());

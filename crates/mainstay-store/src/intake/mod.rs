@@ -5,6 +5,7 @@ pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod expect;
 pub(crate) mod expire;
+pub(crate) mod follow;
 pub(crate) mod kept;
 pub(crate) mod links;
 pub(crate) mod listed;

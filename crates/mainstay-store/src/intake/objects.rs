@@ -59,7 +59,7 @@ pub(crate) mod queries {
         OBJECT_HOLD: Platform = "UPDATE object_index SET revision = revision WHERE id = 1";
         OBJECT_STEP: Platform = "
             UPDATE object_index SET revision = revision + 1, until = $2, settled = $3, mark_at = $4, mark = $5
-            WHERE id = 1 AND revision = $1";
+            WHERE id = 1 AND revision = $1 RETURNING followed_until > 0";
 
         OBJECT_NEXT: System = "
             SELECT min(first.at) FROM (
@@ -314,16 +314,18 @@ impl ObjectsTx for SqlTx<'_> {
             state.mark_at,
             state.mark
         ];
-        if !self.changed(&q::OBJECT_STEP, params).await? {
-            return Err(StoreError::Conflict { what: "index" });
-        }
+        let stepped = self.first(&q::OBJECT_STEP, params, |row| row.get::<bool>(0));
+        let followed = stepped
+            .await?
+            .ok_or(StoreError::Conflict { what: "index" })?;
+        let list = followed.then_some(state.revision + 1);
         let mut by_tenant: BTreeMap<TenantId, Vec<&Indexed>> = BTreeMap::new();
         for event in &commit.events {
             by_tenant.entry(event.tenant).or_default().push(event);
         }
         for (tenant, events) in by_tenant {
             for events in events.chunks(NAMED) {
-                self.objects_put(tenant, events).await?;
+                self.objects_put(tenant, events, list).await?;
             }
         }
         for (tenant, event) in &commit.noted {
@@ -451,8 +453,13 @@ impl SqlTx<'_> {
         Ok(events)
     }
 
-    /// Writes what was found in events of one tenant.
-    async fn objects_put(&mut self, tenant: TenantId, events: &[&Indexed]) -> StoreResult<()> {
+    /// Writes what was found in events of one tenant; lists those that are new under this commit, if somebody follows.
+    async fn objects_put(
+        &mut self,
+        tenant: TenantId,
+        events: &[&Indexed],
+        list: Option<i64>,
+    ) -> StoreResult<()> {
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
         let built = there(tenant, &ids);
         let rows = self.conn().query_built(&built.text, &built.params).await?;
@@ -492,6 +499,9 @@ impl SqlTx<'_> {
         if !new.is_empty() {
             let built = events_insert(tenant, &new)?;
             self.conn().query_built(&built.text, &built.params).await?;
+            if let Some(revision) = list {
+                self.follow_add(tenant, revision, &new).await?;
+            }
         }
         if !mentions.is_empty() {
             // In the order of the key: neighbours are written together.

@@ -99,6 +99,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     19 "0019_kinds";
     20 "0020_vault";
     21 "0021_limits";
+    22 "0022_follow";
 };
 
 /// What happens to the outcome of a run.

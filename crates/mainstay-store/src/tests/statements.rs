@@ -41,6 +41,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("conflicts", crate::intake::conflicts::queries::ALL),
         ("drift", crate::intake::drift::queries::ALL),
         ("objects", crate::intake::objects::queries::ALL),
+        ("follow", crate::intake::follow::queries::ALL),
         ("rhythm", crate::intake::rhythm::queries::ALL),
         ("expected events", crate::intake::expect::queries::ALL),
         ("jobs", crate::jobs::queries::ALL),
@@ -257,6 +258,8 @@ fn lists() -> Vec<Statement> {
         objects: Vec::new(),
         before: None,
     };
+    let built = crate::intake::follow::new_insert(tenant, 1, &[&one, &one]);
+    add("new events", Reach::Tenant, built);
     let built = index::events_insert(tenant, &[&one, &one]).expect("JSON");
     add("indexed events", Reach::Tenant, built);
     let mentions = [("cus_1", EventId::NIL), ("cus_2", EventId::NIL)];

@@ -8,6 +8,7 @@ mod backups;
 mod circles;
 mod discovery;
 mod faults;
+mod follow;
 mod fuzz;
 mod kit;
 mod lines;

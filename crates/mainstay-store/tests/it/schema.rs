@@ -67,11 +67,10 @@ on_both!(
 on_both!(a_dry_run_of_everything_changes_nothing, |db| async {
     db.store().close().await;
     let whole = schema(db.place()).await;
+    let applied = Migrator::embedded().status(db.place()).await;
+    let applied = applied.expect("it can be read").applied.len();
     let steps = Migrator::embedded().down(db.place(), 0, Mode::DryRun).await;
-    assert_eq!(
-        steps.expect("it would work").len(),
-        Migrator::embedded().version() as usize
-    );
+    assert_eq!(steps.expect("it would work").len(), applied);
     assert_same(&schema(db.place()).await, &whole, "after a dry run");
 });
 

@@ -39,6 +39,7 @@ pub(crate) mod drift;
 pub mod expect;
 mod filter;
 mod filtered;
+pub mod follow;
 #[cfg(test)]
 mod fuzz;
 mod noted;

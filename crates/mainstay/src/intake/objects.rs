@@ -30,10 +30,12 @@ use mainstay_domain::{
 };
 use tokio::sync::watch;
 
-use super::{Intake, decompress};
+use super::{Intake, decompress, follow::Tender};
 
 /// How often it is looked for what is new.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The same while somebody waits for it.
+const PAUSE_FOLLOWED: Duration = Duration::from_millis(250);
 /// Events of one commit.
 const STEP: i64 = 100;
 /// How far before the end of the last look the next one begins.
@@ -55,6 +57,8 @@ const ROUND: Duration = Duration::from_secs(5);
 const WALK_STEPS: usize = 20;
 /// How often a state is written down that says nothing new.
 const REMEMBER_MS: i64 = 10_000;
+/// The same while somebody waits for how far it is.
+const REMEMBER_FOLLOWED_MS: i64 = 500;
 /// Commits that the indexer rests for after its own, while webhooks are being committed.
 const RESTS: u32 = 9;
 const REST_MAX: Duration = Duration::from_secs(1);
@@ -70,6 +74,8 @@ pub struct Objects {
     indexed: AtomicI64,
     lag_ms: AtomicI64,
     owner: AtomicBool,
+    tender: Tender,
+    followed: AtomicBool,
 }
 
 /// What the index is doing, as this node knows it.
@@ -121,7 +127,10 @@ pub(crate) async fn run(
         let stopped = stop.clone();
         let go_on = || owner() && !*stopped.borrow();
         objects.owner.store(go_on(), Ordering::Relaxed);
-        let mut rest = PAUSE;
+        let mut rest = match objects.followed.load(Ordering::Relaxed) {
+            true => PAUSE_FOLLOWED,
+            false => PAUSE,
+        };
         if go_on() {
             let begin = Instant::now();
             match objects.round(&go_on).await {
@@ -153,6 +162,8 @@ impl Objects {
             indexed: AtomicI64::new(0),
             lag_ms: AtomicI64::new(0),
             owner: AtomicBool::new(false),
+            tender: Tender::default(),
+            followed: AtomicBool::new(false),
         }
     }
 
@@ -173,10 +184,15 @@ impl Objects {
     /// Indexes what is new, what came late and what is to be looked at once more, as long as `go_on` says so.
     pub async fn round(&self, go_on: impl Fn() -> bool + Send + Sync) -> StoreResult<()> {
         self.rules_load().await?;
-        let mut state = self
+        let (mut state, span) = self
             .store
-            .read(SCOPE, |tx| Box::pin(async move { tx.object_state().await }))
+            .read(SCOPE, |tx| {
+                Box::pin(async move { Ok((tx.object_state().await?, tx.follow_span().await?)) })
+            })
             .await?;
+        let now = self.clock.now();
+        let followed = self.tender.tend(&self.store, span, now).await?;
+        self.followed.store(followed, Ordering::Relaxed);
         self.noted(&mut state).await?;
         let sure = self.sure(&mut state).await?;
         self.newest(&mut state, sure, &go_on).await?;
@@ -296,7 +312,11 @@ impl Objects {
             if state.settled >= state.until && sure.is_some_and(|sure| to <= sure) {
                 state.settled = to;
             }
-            let remembered = to.ms_since(state.until) < REMEMBER_MS;
+            let remember = match self.followed.load(Ordering::Relaxed) {
+                true => REMEMBER_FOLLOWED_MS,
+                false => REMEMBER_MS,
+            };
+            let remembered = to.ms_since(state.until) < remember;
             state.until = to;
             if indexed > 0 || !remembered {
                 self.write(state, Vec::new(), Vec::new(), None).await?;

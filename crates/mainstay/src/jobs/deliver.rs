@@ -8,6 +8,7 @@ use mainstay_domain::{
     intake::scheme::{Message, PreparedScheme, Scheme, Secret},
     jobs::{
         Endpoint, EventBody, JobBody,
+        headers::is_hop,
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
         settings::{EndpointSettings, Signing},
     },
@@ -30,23 +31,6 @@ const EXCERPT_BYTES: usize = 4 * 1_024;
 const ANSWER_HEADERS_MAX: usize = 32;
 /// What stands in the place of a value that is not shown.
 const HIDDEN: &str = "…";
-/// Headers that belong to one connection or are set by us; never passed on with the original request.
-const HEADERS_HOP: [&str; 14] = [
-    "connection",
-    "content-length",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-];
 
 /// Pushes jobs to endpoints.
 pub(crate) struct Deliver {
@@ -223,7 +207,7 @@ fn original_headers(kept: Option<Bytes>, own: &BTreeMap<String, String>) -> Vec<
         serde_json::from_slice(&kept.unwrap_or_default()).unwrap_or_default();
     headers
         .into_iter()
-        .filter(|(name, _)| !HEADERS_HOP.contains(&name.as_str()) && !own.contains_key(name))
+        .filter(|(name, _)| !is_hop(name) && !own.contains_key(name))
         .filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())))
         .collect()
 }

@@ -5,6 +5,7 @@ mod drift;
 mod engine;
 mod expect;
 mod filters;
+mod follow;
 mod intake;
 mod objects;
 mod own;

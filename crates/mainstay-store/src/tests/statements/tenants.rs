@@ -32,6 +32,7 @@ const TENANT_TABLES: &[&str] = &[
     "endpoint",
     "event",
     "event_conflict",
+    "event_new",
     "event_schema",
     "event_shape",
     "event_status",

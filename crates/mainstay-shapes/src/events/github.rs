@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Message, Provider, text};
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    story::{Told, rfc3339},
+};
 
 pub(super) fn message(dice: &Dice, now: i64) -> Message {
     let at = rfc3339(now - dice.range(0, 30) as i64);
@@ -35,20 +38,48 @@ pub(super) fn message(dice: &Dice, now: i64) -> Message {
     body["sender"] = user(login);
     let delivery = dice.uuid();
     let mut message = Message::new(Provider::Github, kind, delivery.clone(), &body);
-    message.headers = vec![
+    message.headers = headers(&delivery);
+    message.headers.push(("x-github-event", event.to_owned()));
+    message.headers.push(("x-github-delivery", delivery));
+    message
+}
+
+/// Those that are no part of what says which event it is.
+fn headers(delivery: &str) -> Vec<(&'static str, String)> {
+    vec![
         (
             "user-agent",
-            format!("GitHub-Hookshot/{}", &body_digits(&delivery)),
+            format!("GitHub-Hookshot/{}", body_digits(delivery)),
         ),
-        ("x-github-event", event.to_owned()),
-        ("x-github-delivery", delivery),
         ("x-github-hook-id", "459120377".to_owned()),
         (
             "x-github-hook-installation-target-type",
             "repository".to_owned(),
         ),
-    ];
-    message
+    ]
+}
+
+/// An issue from its opening to its end.
+pub(crate) fn story(dice: &Dice, now: i64) -> Vec<Told> {
+    let mut body = issue(dice, "opened", &rfc3339(now - 30));
+    body["repository"] = repository(dice);
+    body["sender"] = user("keel");
+    let mut told = Vec::new();
+    for (at, action) in (0..).zip(["opened", "labeled", "closed"]) {
+        body["action"] = json!(action);
+        body["issue"]["updated_at"] = json!(rfc3339(now - 30 + at));
+        if action == "labeled" {
+            body["label"] = body["issue"]["labels"][0].clone();
+        }
+        if action == "closed" {
+            body["issue"]["state"] = json!("closed");
+        }
+        let delivery = dice.uuid();
+        let mut one = Told::new(&format!("issues.{action}"), delivery.clone(), &body);
+        one.headers = headers(&delivery);
+        told.push(one);
+    }
+    told
 }
 
 pub(super) fn mark(payload: &Value) -> Option<String> {
@@ -67,10 +98,6 @@ fn body_digits(delivery: &str) -> String {
         .filter(char::is_ascii_hexdigit)
         .take(7)
         .collect()
-}
-
-fn rfc3339(secs: i64) -> String {
-    jiff::Timestamp::from_second(secs).map_or_else(|_| String::new(), |at| at.to_string())
 }
 
 fn user(login: &str) -> Value {

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Message, Provider, text};
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    story::{Told, rfc3339},
+};
 
 pub(super) fn message(dice: &Dice, now: i64) -> Message {
     let kind = if dice.chance(0.015) {
@@ -16,24 +19,39 @@ pub(super) fn message(dice: &Dice, now: i64) -> Message {
             "team.member_added",
         ])
     };
-    let at = jiff::Timestamp::from_second(now).map_or_else(|_| String::new(), |at| at.to_string());
-    let body = json!({
-        "type": kind,
-        "timestamp": at,
-        "data": {
-            "id": format!("user_{}", dice.id(24)),
-            "email": format!("{}@example.com", dice.id(8).to_lowercase()),
-            "name": dice.pick(&["Ada", "Grace", "Radia", "Barbara", "Margaret"]),
-            "team": dice.pick(&["support", "billing", "harbour"]),
-            "plan": dice.pick(&["free", "team", "fleet"]),
-        },
-    });
+    let body = body(kind, &format!("user_{}", dice.id(24)), dice, now);
     Message::new(
         Provider::Standard,
         kind,
         format!("msg_{}", dice.id(27)),
         &body,
     )
+}
+
+/// A user from sign-up to the end.
+pub(crate) fn story(dice: &Dice, now: i64) -> Vec<Told> {
+    let user = format!("user_{}", dice.id(24));
+    let told = (0..)
+        .zip(["user.created", "user.updated", "user.deleted"])
+        .map(|(at, kind)| {
+            let body = body(kind, &user, dice, now - 30 + at);
+            Told::new(kind, format!("msg_{}", dice.id(27)), &body)
+        });
+    told.collect()
+}
+
+fn body(kind: &str, user: &str, dice: &Dice, now: i64) -> Value {
+    json!({
+        "type": kind,
+        "timestamp": rfc3339(now),
+        "data": {
+            "id": user,
+            "email": format!("{}@example.com", dice.id(8).to_lowercase()),
+            "name": dice.pick(&["Ada", "Grace", "Radia", "Barbara", "Margaret"]),
+            "team": dice.pick(&["support", "billing", "harbour"]),
+            "plan": dice.pick(&["free", "team", "fleet"]),
+        },
+    })
 }
 
 pub(super) fn mark(payload: &Value) -> Option<String> {

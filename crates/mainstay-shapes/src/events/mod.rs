@@ -3,10 +3,10 @@
 //! Every event carries a *mark*, an identity that can be read from its payload wherever it turns up. The sender and
 //! the receiver count marks, so that neither has to trust an id that Mainstay gave.
 
-mod github;
-mod standard;
-mod stripe;
-mod whatsapp;
+pub(crate) mod github;
+pub(crate) mod standard;
+pub(crate) mod stripe;
+pub(crate) mod whatsapp;
 
 use bytes::Bytes;
 use serde_json::Value;

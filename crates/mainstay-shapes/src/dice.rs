@@ -1,4 +1,4 @@
-//! Seeded choices: the same seed plays the same demo.
+//! Seeded choices: the same seed plays the same events.
 
 use mainstay_domain::time::{Random, SeededRandom};
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Message, Provider, text};
-use crate::dice::Dice;
+use crate::{dice::Dice, story::Told};
 
 const ACCOUNT: &str = "102290129340398";
 
@@ -16,6 +16,32 @@ pub(super) fn message(dice: &Dice, now: i64) -> Message {
     let mut message = Message::new(Provider::Whatsapp, "messages", dice.uuid(), &body);
     message.headers = vec![("user-agent", "facebookexternalua".to_owned())];
     message
+}
+
+/// A message that was sent, on its way to being read.
+pub(crate) fn story(dice: &Dice, now: i64) -> Vec<Told> {
+    let mut one = status(dice, now);
+    let wamid = one["id"].as_str().unwrap_or_default().to_owned();
+    let told = ["sent", "delivered", "read"].map(|word| {
+        one["status"] = json!(word);
+        let value = json!({
+            "messaging_product": "whatsapp",
+            "metadata": { "display_phone_number": "15550783881", "phone_number_id": "106540352242922" },
+            "statuses": [one],
+        });
+        let body = json!({
+            "object": "whatsapp_business_account",
+            "entry": [{ "id": ACCOUNT, "changes": [{ "field": "messages", "value": value }] }],
+        });
+        let mut told = Told::new(
+            &format!("statuses.{word}"),
+            format!("{wamid}:{word}"),
+            &body,
+        );
+        told.headers = vec![("user-agent", "facebookexternalua".to_owned())];
+        told
+    });
+    told.into()
 }
 
 fn change(dice: &Dice, now: i64) -> Value {

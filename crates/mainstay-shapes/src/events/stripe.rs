@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Message, Provider};
-use crate::dice::Dice;
+use crate::{dice::Dice, story::Told};
 
 /// The version of the API that the objects' shapes follow.
 const API_VERSION: &str = "2022-11-15";
@@ -73,7 +73,46 @@ pub(super) fn message(dice: &Dice, now: i64) -> Message {
     };
     let purchase = Purchase::new(dice);
     let created = now - dice.range(0, 30) as i64;
-    let object = object(kind, &purchase, dice, created);
+    let (id, body) = event(kind, &purchase, dice, created);
+    let mut message = Message::new(Provider::Stripe, kind, id, &body);
+    message.headers = vec![user_agent()];
+    message
+}
+
+/// A subscription from its beginning to its first payment, or a payment from its beginning to its end.
+pub(crate) fn story(dice: &Dice, now: i64) -> Vec<Told> {
+    let purchase = Purchase::new(dice);
+    let kinds = dice.pick(&[
+        [
+            "customer.subscription.created",
+            "customer.subscription.updated",
+            "invoice.paid",
+        ],
+        [
+            "payment_intent.created",
+            "payment_intent.succeeded",
+            "charge.refunded",
+        ],
+    ]);
+    let told = (0..).zip(kinds).map(|(at, kind)| {
+        let (id, body) = event(kind, &purchase, dice, now - 30 + at);
+        let mut told = Told::new(kind, id, &body);
+        told.headers = vec![user_agent()];
+        told
+    });
+    told.collect()
+}
+
+fn user_agent() -> (&'static str, String) {
+    (
+        "user-agent",
+        "Stripe/1.0 (+https://stripe.com/docs/webhooks)".to_owned(),
+    )
+}
+
+/// An event about the purchase: its id and its body.
+fn event(kind: &str, purchase: &Purchase, dice: &Dice, created: i64) -> (String, Value) {
+    let object = object(kind, purchase, dice, created);
     let id = format!("evt_1{}", dice.id(23));
     let mut body = json!({
         "id": id,
@@ -89,12 +128,7 @@ pub(super) fn message(dice: &Dice, now: i64) -> Message {
     if kind == "customer.subscription.updated" {
         body["data"]["previous_attributes"] = json!({ "status": "incomplete" });
     }
-    let mut message = Message::new(Provider::Stripe, kind, id, &body);
-    message.headers = vec![(
-        "user-agent",
-        "Stripe/1.0 (+https://stripe.com/docs/webhooks)".to_owned(),
-    )];
-    message
+    (id, body)
 }
 
 fn object(kind: &str, purchase: &Purchase, dice: &Dice, created: i64) -> Value {

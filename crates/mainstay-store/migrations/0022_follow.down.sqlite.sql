@@ -1,0 +1,3 @@
+DROP TABLE event_new;
+ALTER TABLE object_index DROP COLUMN followed_until;
+ALTER TABLE object_index DROP COLUMN followed_from;
