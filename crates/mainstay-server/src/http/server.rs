@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -70,7 +70,7 @@ impl Server {
                 false => self.limits.connections_per_address,
             };
             // Dropped without an answer: there is no cheaper way to say no.
-            let Some(held) = addresses.hold(peer, bound) else {
+            let Some(held) = addresses.hold(network(peer), bound) else {
                 continue;
             };
             self.spawn(stream, (permit, held), &graceful);
@@ -205,6 +205,14 @@ fn is_clients(error: &io::Error) -> bool {
     )
 }
 
+/// What connections are counted by: of IPv6 the network of 64 bits, all of which one client can have.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
 /// Open connections by address. Holds only addresses that have one.
 #[derive(Clone, Default)]
 struct Addresses(Arc<Mutex<HashMap<IpAddr, usize>>>);
@@ -261,5 +269,13 @@ mod tests {
         assert!(addresses.hold(address, 2).is_some());
         drop(second);
         assert!(addresses.0.lock().expect("nobody panicked").is_empty());
+    }
+
+    #[test]
+    fn whoever_has_a_whole_network_of_ipv6_is_one_address() {
+        let of = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_ne!(of("203.0.113.9"), of("203.0.113.10"));
     }
 }

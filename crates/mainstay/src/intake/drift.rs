@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_looked_at_however_they_are_kept() {
+    fn the_version_is_found_among_as_many_headers_as_may_come() {
         let many: Vec<(String, Vec<u8>)> = (0..90)
             .map(|number| (format!("x-{number}"), vec![b'1'; 40]))
             .chain([("x-shopify-api-version".to_owned(), b"2026-07".to_vec())])
@@ -427,6 +427,5 @@ mod tests {
         let kept = headers_json(&many, None);
         let found = api_version("shopify", &json!({}), &kept).expect("it can be read");
         assert_eq!(found.as_deref(), Some("2026-07"));
-        assert!(kept.zstd);
     }
 }
