@@ -36,6 +36,8 @@ pub enum Column {
     JobPayload = 7,
     /// The answer to a write that can be repeated.
     Idempotency = 8,
+    /// Other content that came under an event's id; the part is of its digest.
+    Conflict = 9,
 }
 
 /// Where a value stands. One that was moved elsewhere does not open.

@@ -8,6 +8,7 @@ use mainstay_domain::{
         Appended, Arrival, NewEvent, NewReceipt,
         conflicts::{CONFLICTS_MAX, CONTENT_BYTES_MAX, CONTENTS_MAX, Conflict},
     },
+    vault::{Column, Place},
 };
 
 use super::{blob_some, queries as events};
@@ -111,7 +112,15 @@ impl SqlTx<'_> {
         receipt: &NewReceipt,
         room: bool,
     ) -> StoreResult<()> {
-        let kept = (room && event.payload_bytes <= CONTENT_BYTES_MAX).then_some(&event.payload);
+        let kept = if room && event.payload_bytes <= CONTENT_BYTES_MAX {
+            let own = Place::new(Column::Body, event.id.uuid());
+            let payload = self.opened(&own, event.payload.clone()).await?;
+            let place = conflict_place(known, &event.body_hash);
+            let sealed = self.blob_sealed(place, tenant, payload, receipt.received_at);
+            Some(sealed.await?)
+        } else {
+            None
+        };
         let params = values![
             tenant,
             known,
@@ -119,8 +128,8 @@ impl SqlTx<'_> {
             receipt.id,
             receipt.received_at,
             event.payload_bytes,
-            kept.map(|payload| payload.zstd),
-            kept.map(|payload| &payload.bytes[..]),
+            kept.as_ref().map(|payload| payload.zstd),
+            kept.as_ref().map(|payload| &payload.bytes[..]),
         ];
         self.execute(&q::CONFLICT_INSERT, params).await.map(drop)
     }
@@ -148,8 +157,15 @@ impl SqlTx<'_> {
         let Some(tenant) = tenant else {
             return Ok(Vec::new());
         };
-        self.list(&q::CONFLICT_LIST, values![tenant, event], conflict)
-            .await
+        let mut found = self
+            .list(&q::CONFLICT_LIST, values![tenant, event], conflict)
+            .await?;
+        for one in &mut found {
+            let place = conflict_place(event, &one.digest);
+            let payload = self.opened_some(&place, one.payload.take()).await?;
+            one.payload = payload.filter(|payload| !payload.is_erased());
+        }
+        Ok(found)
     }
 
     /// How often each of these came again with other content; those that never did are missing.
@@ -177,7 +193,15 @@ impl SqlTx<'_> {
         let rows = self.rows(&q::CONFLICT_TAKE, taken).await?;
         for row in rows {
             let one = conflict(&row)?;
-            let payload = one.payload.as_ref();
+            let place = conflict_place(event, &one.digest);
+            let payload = match self.opened_some(&place, one.payload).await? {
+                Some(open) => {
+                    let sealed = self.blob_sealed(place, tenant, open, one.last_at);
+                    Some(sealed.await?)
+                }
+                None => None,
+            };
+            let payload = payload.as_ref();
             let params = values![
                 tenant,
                 event,
@@ -194,6 +218,12 @@ impl SqlTx<'_> {
         }
         Ok(())
     }
+}
+
+/// Where such content stands.
+pub(crate) fn conflict_place(event: EventId, digest: &[u8]) -> Place {
+    let part = digest.first_chunk().copied().unwrap_or_default();
+    Place::new(Column::Conflict, event.uuid()).part(i32::from_be_bytes(part))
 }
 
 /// How often events came again with other content.

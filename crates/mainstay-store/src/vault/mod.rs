@@ -310,6 +310,20 @@ impl SqlTx<'_> {
         }
     }
 
+    /// Bytes, sealed with the tenant's key.
+    pub(crate) async fn blob_sealed(
+        &mut self,
+        place: Place,
+        tenant: TenantId,
+        blob: Blob,
+        at: Timestamp,
+    ) -> StoreResult<Blob> {
+        match self.key_of(tenant, at).await? {
+            Some(key) => Ok(key.seal(&place, &blob)?),
+            None => Ok(blob),
+        }
+    }
+
     /// A text, sealed with the tenant's key.
     pub(crate) async fn sealed_text(
         &mut self,

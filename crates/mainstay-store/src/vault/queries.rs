@@ -96,6 +96,17 @@ queries! {
     WALK_ATTEMPT_EXCHANGE: Tenant = "
         UPDATE attempt SET exchange = $4 WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND exchange = $5";
 
+    /// All there is of so many events.
+    WALK_CONFLICT: System = "
+        SELECT c.tenant_id, c.event_id, 0, c.body_hash, c.payload_zstd, c.payload FROM event_conflict AS c
+        WHERE (c.tenant_id, c.event_id) IN (
+            SELECT DISTINCT n.tenant_id, n.event_id FROM event_conflict AS n WHERE (n.tenant_id, n.event_id) > ($1, $2)
+            ORDER BY n.tenant_id, n.event_id LIMIT $3)
+        ORDER BY c.tenant_id, c.event_id";
+    WALK_CONFLICT_PAYLOAD: Tenant = "
+        UPDATE event_conflict SET payload_zstd = $4, payload = $5
+        WHERE tenant_id = $1 AND event_id = $2 AND body_hash = $3 AND payload = $6";
+
     /// An event that was just given to its tenant.
     WAITING_GIVEN: Tenant = "
         SELECT e.payload_zstd, e.payload, e.receipt_id, e.received_at FROM event AS e

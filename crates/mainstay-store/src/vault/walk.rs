@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use mainstay_domain::{
-    StoreError, StoreResult, TenantId, Timestamp,
+    EventId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     vault::{
         Column, DataKey, Known, Place, RowKey, SEALED, SealedHead, Vault, Walked, is_sealed,
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::queries as q;
 use crate::{
-    intake::{blob, blob_some},
+    intake::{blob, blob_some, conflicts::conflict_place},
     sql::{Row, Sql, Value},
     tx::SqlTx,
     verbs::values,
@@ -59,6 +59,7 @@ impl SqlTx<'_> {
                 let all = values![first, second, third, limit];
                 self.rows(&q::WALK_ATTEMPT, all).await?
             }
+            7 => self.rows(&q::WALK_CONFLICT, both).await?,
             _ => return Ok(None),
         };
         let mut walked = Walked {
@@ -73,7 +74,8 @@ impl SqlTx<'_> {
                 3 => self.walk_waiting(row, at, &mut walked).await?,
                 4 => self.walk_receipt(row, at, &mut walked).await?,
                 5 => self.walk_job(row, at, &mut walked).await?,
-                _ => self.walk_attempt(row, at, &mut walked).await?,
+                6 => self.walk_attempt(row, at, &mut walked).await?,
+                _ => self.walk_conflict(row, at, &mut walked).await?,
             }
         }
         // What is not full was the last of its table.
@@ -238,6 +240,28 @@ impl SqlTx<'_> {
         let keys = values![tenant, job, attempt];
         self.text(&q::WALK_ATTEMPT_EXCHANGE, keys, (row, 3), place, at, walked)
             .await
+    }
+
+    async fn walk_conflict(
+        &mut self,
+        row: &Row,
+        at: Timestamp,
+        walked: &mut Walked,
+    ) -> StoreResult<()> {
+        let (tenant, event): (TenantId, EventId) = (row.get(0)?, row.get(1)?);
+        let digest: Vec<u8> = row.get(3)?;
+        let place = conflict_place(event, &digest).of(tenant);
+        let keys = values![tenant, event, digest];
+        let payload = blob_some(row, 4)?;
+        self.blob(
+            &q::WALK_CONFLICT_PAYLOAD,
+            keys,
+            payload,
+            (tenant, place),
+            at,
+            walked,
+        )
+        .await
     }
 
     /// A text; the statement's parameters are the row's key, the text and what was read.

@@ -72,6 +72,27 @@ fn occurrences(bytes: &[u8], text: &str) -> usize {
         .count()
 }
 
+/// How many bodies and sets of headers do not begin as what is sealed does: text that is compressed would not be found.
+async fn bare(db: &TestDatabase, world: &World) -> i64 {
+    let mut count = 0;
+    for (table, column) in [
+        ("event", "payload"),
+        ("event", "headers"),
+        ("event_conflict", "payload"),
+        ("receipt", "headers"),
+        ("receipt", "body"),
+    ] {
+        let begin = match db.sqlite_file() {
+            Some(_) => format!("hex(substr({column}, 1, 1))"),
+            None => format!("encode(substr({column}, 1, 1), 'hex')"),
+        };
+        let bare =
+            format!("SELECT count(*) FROM {table} WHERE {column} IS NOT NULL AND {begin} <> '01'");
+        count += world.count(&bare).await;
+    }
+    count
+}
+
 async fn events(world: &World) -> Vec<EventId> {
     let listed = world.store.read(SYSTEM, |tx| {
         Box::pin(async move { tx.event_list(&EventFilter::default(), 1_000).await })
@@ -174,6 +195,7 @@ on_both!(
         fill(&world).await;
         assert_eq!(found(db, CANARY).await, 0, "in the database");
         assert_eq!(found(db, SECRET).await, 0, "the source's secret");
+        assert_eq!(bare(db, &world).await, 0, "bodies and headers");
         let events = events(&world).await;
         assert_eq!(
             payload(&world, events[0]).await.expect("it is read"),
@@ -183,6 +205,17 @@ on_both!(
             let headers = decompress(&receipt.headers).expect("they are read");
             assert!(serde_json::from_slice::<serde_json::Value>(&headers).is_ok());
         }
+        let event = events[0];
+        let conflicts = store.read(SYSTEM, move |tx| {
+            Box::pin(async move { tx.event_conflicts(event).await })
+        });
+        let other = conflicts.await.expect("they are read").remove(0).payload;
+        let other = decompress(&other.expect("it is kept")).expect("it is read");
+        assert!(
+            other
+                .windows(CANARY.len())
+                .any(|part| part == CANARY.as_bytes())
+        );
         store.close().await;
     }
 );
@@ -191,7 +224,8 @@ on_both!(without_a_master_key_everything_stays_as_it_is, |db| async {
     let world = World::new(db.store()).await;
     fill(&world).await;
     // So the test above looks where it would be.
-    assert!(found(db, CANARY).await > 4);
+    assert!(found(db, CANARY).await > 2);
+    assert!(bare(db, &world).await > 4);
     assert_eq!(world.count("SELECT count(*) FROM data_key").await, 0);
 });
 
