@@ -1677,7 +1677,7 @@ export interface paths {
         };
         /**
          * Show how encryption at rest stands
-         * @description Takes the role `admin`.
+         * @description Takes the role `viewer`.
          */
         get: operations["vault_get"];
         put?: never;
@@ -1697,7 +1697,7 @@ export interface paths {
         };
         /**
          * List data keys, in the order of their numbers
-         * @description Takes the role `admin`.
+         * @description Takes the role `viewer`.
          */
         get: operations["data_key_list"];
         put?: never;

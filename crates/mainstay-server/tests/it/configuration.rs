@@ -134,8 +134,13 @@ async fn names(owner: &Caller, path: &str) -> Vec<String> {
     items.iter().map(|one| text(one, "/name")).collect()
 }
 
+/// The entries without their places in the chain, which they are given a moment later.
 async fn audit(owner: &Caller) -> String {
-    owner.get("/v1/audit?limit=200").await.text
+    let mut found = owner.get("/v1/audit?limit=200").await.ok();
+    for entry in found["items"].as_array_mut().expect("a list") {
+        entry["position"].take();
+    }
+    found.to_string()
 }
 
 on_both_servers!(

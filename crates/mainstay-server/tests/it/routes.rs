@@ -15,7 +15,7 @@ use crate::{
 /// Routes that anybody may call.
 const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
-const EVERYWHERE: [&str; 25] = [
+const EVERYWHERE: [&str; 26] = [
     "tenant_create",
     "tenant_delete",
     "tenant_erase",
@@ -41,6 +41,7 @@ const EVERYWHERE: [&str; 25] = [
     "sql",
     "audit_head",
     "audit_export",
+    "storage_get",
 ];
 
 /// Writes that are refused without encryption at rest: what is kept of answers could not be looked at with it.

@@ -104,16 +104,18 @@ impl FollowTx for SqlTx<'_> {
     ) -> StoreResult<Vec<NewFound>> {
         self.in_order_of_indexes().await?;
         let limit = bounded(limit);
-        match self.one_of(tenant)? {
+        let found = match self.one_of(tenant)? {
             Some(tenant) => {
                 let params = values![tenant, after.revision, after.event, limit];
-                self.list(&q::FOLLOW_NEW_OWN, params, new_found).await
+                self.list(&q::FOLLOW_NEW_OWN, params, new_found).await?
             }
             None => {
                 let params = values![after.revision, after.event, limit];
-                self.list(&q::FOLLOW_NEW, params, new_found).await
+                self.list(&q::FOLLOW_NEW, params, new_found).await?
             }
-        }
+        };
+        self.in_any_order().await?;
+        Ok(found)
     }
 
     async fn follow_past(
@@ -126,7 +128,9 @@ impl FollowTx for SqlTx<'_> {
         self.in_order_of_indexes().await?;
         let most = usize::try_from(bounded(limit)).unwrap_or_default();
         if let Some(tenant) = self.one_of(tenant)? {
-            return self.past_of(tenant, after, revision, limit).await;
+            let found = self.past_of(tenant, after, revision, limit).await?;
+            self.in_any_order().await?;
+            return Ok(found);
         }
         let mut heads = self.heads(&q::FOLLOW_HEADS, after.uuid()).await?;
         heads.sort_by_key(|(_, oldest)| *oldest);
@@ -141,6 +145,7 @@ impl FollowTx for SqlTx<'_> {
             page.sort_by(PastFound::order);
             page.truncate(most);
         }
+        self.in_any_order().await?;
         Ok(page)
     }
 }

@@ -197,9 +197,11 @@ impl SqlTx<'_> {
             let asked = kinds.into_iter().filter(|kind| matches(pattern, kind));
             found.extend(asked.map(|kind| SourceKind { source, kind }));
             if known > KINDS_MAX || found.len() > KINDS_MAX {
+                self.in_any_order().await?;
                 return Ok(None);
             }
         }
+        self.in_any_order().await?;
         Ok(Some(found))
     }
 
@@ -214,6 +216,7 @@ impl SqlTx<'_> {
         if kinds.is_empty() {
             return Ok(Vec::new());
         }
+        self.in_order_of_indexes().await?;
         let mut ids: Vec<EventId> = Vec::new();
         for kinds in kinds.chunks(KINDS_STEP) {
             let built = newest(tenant, kinds, span, limit);
@@ -224,6 +227,7 @@ impl SqlTx<'_> {
             ids.sort_unstable_by(|a, b| b.cmp(a));
             ids.truncate(usize::try_from(limit).unwrap_or_default());
         }
+        self.in_any_order().await?;
         Ok(ids)
     }
 

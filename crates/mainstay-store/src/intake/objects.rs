@@ -373,6 +373,7 @@ impl ObjectsTx for SqlTx<'_> {
                     .await?,
             );
         }
+        self.in_any_order().await?;
         found.sort_by(|(_, a), (_, b)| match filter.oldest_first {
             true => a.cmp(b),
             false => b.cmp(a),
@@ -547,12 +548,20 @@ impl SqlTx<'_> {
             .collect()
     }
 
-    /// For the rest of the transaction: the order of an index is the order that is asked for, and nothing has to be read
+    /// Until [`Self::in_any_order`]: the order of an index is the order that is asked for, and nothing has to be read
     /// whole and sorted, whatever the planner knows of a table that grows.
     pub(super) async fn in_order_of_indexes(&mut self) -> StoreResult<()> {
         match &self.conn {
             Dialect::Sqlite(_) => Ok(()),
             Dialect::Postgres(conn) => conn.in_order_of_indexes().await,
+        }
+    }
+
+    /// For statements that name their rows, and for whoever goes on in this transaction.
+    pub(super) async fn in_any_order(&mut self) -> StoreResult<()> {
+        match &self.conn {
+            Dialect::Sqlite(_) => Ok(()),
+            Dialect::Postgres(conn) => conn.in_any_order().await,
         }
     }
 

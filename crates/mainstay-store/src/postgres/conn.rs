@@ -138,11 +138,18 @@ impl<'a> PgConn<'a> {
         self.send(self.client.batch_execute(&text)).await
     }
 
-    /// For the rest of the transaction, plans follow an index where there is one. For statements that read a few rows of
+    /// From here on in the transaction, plans follow an index where there is one. For statements that read a few rows of
     /// very many in the order of an index: where statistics are old or bounds unknown, the planner takes few rows for
-    /// granted and sorts all of them for each page.
+    /// granted and sorts all of them for each page. For others it is wrong: rows that are named one by one are fewer than
+    /// what an index has to pass to give them in its order.
     pub(crate) async fn in_order_of_indexes(&self) -> StoreResult<()> {
         let text = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off";
+        self.send(self.client.batch_execute(text)).await
+    }
+
+    /// From here on plans are the planner's choice again.
+    pub(crate) async fn in_any_order(&self) -> StoreResult<()> {
+        let text = "SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on; SET LOCAL enable_sort = on";
         self.send(self.client.batch_execute(text)).await
     }
 

@@ -231,9 +231,11 @@ on_both!(
         let done = again(&world).await.expect("the store answers");
         assert_eq!((done.genuine, done.released), (2, 0));
         assert_eq!((done.duplicates, done.conflicts), (1, 1));
-        assert_eq!(world.count("SELECT count(*) FROM event").await, 1);
+        // Beside it there may be one of our own, which tells of the conflict.
+        let events = "SELECT count(*) FROM event WHERE kind = 'invoice.paid'";
+        assert_eq!(world.count(events).await, 1);
         assert_eq!(world.count("SELECT count(*) FROM job").await, 1);
-        assert_eq!(world.count("SELECT sum(deliveries) FROM dedup").await, 3);
+        assert_eq!(world.count("SELECT max(deliveries) FROM dedup").await, 3);
         assert_eq!(
             world
                 .count("SELECT count(*) FROM receipt WHERE verdict = 2 AND body IS NOT NULL")

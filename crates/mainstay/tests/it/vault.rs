@@ -93,9 +93,15 @@ async fn bare(db: &TestDatabase, world: &World) -> i64 {
     count
 }
 
+/// The provider's: not those of our own, which tell of a conflict.
 async fn events(world: &World) -> Vec<EventId> {
-    let listed = world.store.read(SYSTEM, |tx| {
-        Box::pin(async move { tx.event_list(&EventFilter::default(), 1_000).await })
+    let provider = EventFilter {
+        source: Some(world.source),
+        ..EventFilter::default()
+    };
+    let listed = world.store.read(SYSTEM, move |tx| {
+        let provider = provider.clone();
+        Box::pin(async move { tx.event_list(&provider, 1_000).await })
     });
     let listed = listed.await.expect("they are listed");
     listed.into_iter().map(|event| event.id).collect()
