@@ -61,7 +61,7 @@ pub struct Manifest {
 const FORMAT: u32 = 1;
 
 /// Tables that have rows before anybody has used the database, or because a server has merely been started.
-const BOOKKEEPING: [&str; 10] = [
+const BOOKKEEPING: [&str; 11] = [
     "audit_head",
     "checkpoint",
     "config_version",
@@ -72,6 +72,7 @@ const BOOKKEEPING: [&str; 10] = [
     "schema_migration",
     "server",
     "tally",
+    "vault_state",
 ];
 
 /// Writes a backup to `target`, which must not exist, and verifies it. The store may be running.
