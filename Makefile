@@ -11,7 +11,6 @@ help:
 	@echo "make dashboard  the dashboard alone, into dashboard/dist"
 	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
 	@echo "make bench      every bar, measured on both databases: [DATABASE=…] [EVENTS=…] [MINUTES=…]"
-	@echo "make fuzz       every fuzz target, led by coverage: [SECONDS=20] [RUNS=…] [TARGET=…]"
 	@echo "make paint      how soon the dashboard's pages show something, on the demo's data: [DATABASE=sqlite|postgres]"
 	@echo "make coverage   which lines the tests run"
 
@@ -49,10 +48,6 @@ crash: proofs
 bench: build
 	@tools/setup postgres
 	@tools/bench
-
-.PHONY: fuzz
-fuzz:
-	@SECS='$(or $(SECONDS),$(SECS))' tools/fuzz
 
 .PHONY: paint
 paint: proofs

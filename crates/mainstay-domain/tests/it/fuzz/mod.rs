@@ -1,4 +1,4 @@
-//! Targets that `cargo test` runs on random inputs and `make fuzz` under the fuzzer.
+//! Targets that `cargo test` runs on random inputs.
 
 mod judge;
 mod readers;
