@@ -34,10 +34,13 @@ proofs: dashboard
 	@tools/setup rust
 	cargo build --locked --release -p mainstay-server -p mainstay-proof
 
+# Built to be ready soon, not to be fast: nothing is measured here.
 .PHONY: demo
-demo: proofs
+demo: dashboard
+	@tools/setup rust
+	cargo build --locked --profile demo -p mainstay-server -p mainstay-proof
 	@if [ "$(DATABASE)" = postgres ]; then tools/setup postgres; fi
-	@$(TARGET_DIR)/release/demo
+	@$(TARGET_DIR)/demo/demo
 
 .PHONY: crash
 crash: proofs
