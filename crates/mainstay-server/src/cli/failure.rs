@@ -45,7 +45,7 @@ impl Exit {
         ),
         (
             Self::NotClean,
-            "it ran, and what it checked is not in order (`verify`, `bench`, `simulate`, `listen`)",
+            "it ran, and what it checked is not in order (`verify`, `bench`, `simulate`, `listen`, `migrate check`)",
         ),
         (
             Self::Differs,

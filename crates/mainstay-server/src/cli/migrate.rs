@@ -12,6 +12,7 @@ use super::{
     Context,
     args::{Consent, time_short},
     failure::Failure,
+    migrate_check::{self, CheckArgs},
     place::Opened,
     progress::Bar,
     table::{Cell, Column, Table},
@@ -45,10 +46,12 @@ enum MigrateCommand {
         #[command(flatten)]
         consent: Consent,
     },
+    /// Judge migrations before they are run: what loses data, or leaves a foreign key without an index
+    Check(CheckArgs),
 }
 
 pub(super) async fn run(context: &Context, args: MigrateArgs) -> Result<(), Failure> {
-    let config = context.config(Layer::default())?;
+    let config = || context.config(Layer::default());
     let migrator = Migrator::embedded();
     let mode = if args.dry_run {
         Mode::DryRun
@@ -56,7 +59,10 @@ pub(super) async fn run(context: &Context, args: MigrateArgs) -> Result<(), Fail
         Mode::Apply
     };
     match args.command.unwrap_or(MigrateCommand::Up) {
+        // It needs no database.
+        MigrateCommand::Check(args) => migrate_check::run(context, &args),
         MigrateCommand::Status => {
+            let config = config()?;
             let opened = Opened::beside(&config)?;
             let status = migrator.status(opened.place()).await?;
             context.show(&status_json(&status), |out| {
@@ -64,6 +70,7 @@ pub(super) async fn run(context: &Context, args: MigrateArgs) -> Result<(), Fail
             })
         }
         MigrateCommand::Up if mode == Mode::DryRun => {
+            let config = config()?;
             let opened = Opened::alone(&config)?;
             let steps = migrator.up(opened.place(), mode, SystemClock.now()).await?;
             said(
@@ -75,6 +82,7 @@ pub(super) async fn run(context: &Context, args: MigrateArgs) -> Result<(), Fail
             )
         }
         MigrateCommand::Up => {
+            let config = config()?;
             let opened = Opened::alone(&config)?;
             let bar = Bar::start(&context.out, "backing up");
             let directory = config.data.join(limits::BACKUPS_DIRECTORY);
@@ -91,6 +99,7 @@ pub(super) async fn run(context: &Context, args: MigrateArgs) -> Result<(), Fail
             said(context, &steps, "applied", "nothing to apply", backup)
         }
         MigrateCommand::Down { to, consent } => {
+            let config = config()?;
             let opened = Opened::alone(&config)?;
             if mode == Mode::Apply {
                 consent.ask(&format!(

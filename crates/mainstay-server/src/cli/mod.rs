@@ -21,6 +21,7 @@ mod key;
 mod line;
 mod listen;
 mod migrate;
+mod migrate_check;
 mod output;
 mod place;
 mod progress;

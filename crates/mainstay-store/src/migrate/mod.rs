@@ -3,6 +3,7 @@
 //! What was applied is recorded with a checksum of its text: a program that holds another text for the same number
 //! refuses to go on. On PostgreSQL an advisory lock, on SQLite an exclusive transaction keeps two runners apart.
 
+pub mod check;
 mod postgres;
 mod schema;
 mod sqlite;

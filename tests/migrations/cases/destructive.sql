@@ -1,0 +1,16 @@
+DROP TABLE orders;
+DROP TABLE IF EXISTS orders, customers CASCADE;
+DROP SCHEMA old;
+DROP DATABASE old;
+ALTER TABLE orders DROP COLUMN total;
+ALTER TABLE orders DROP COLUMN IF EXISTS total CASCADE, DROP COLUMN sum;
+TRUNCATE orders;
+TRUNCATE TABLE orders, customers CASCADE;
+ALTER TABLE orders ALTER COLUMN total TYPE integer;
+ALTER TABLE orders ALTER COLUMN total SET DATA TYPE numeric(10, 2) USING total::numeric;
+ALTER TABLE orders RENAME TO bought;
+ALTER TABLE orders RENAME COLUMN total TO sum;
+ALTER TABLE orders RENAME total TO sum;
+ALTER TABLE orders ALTER COLUMN total DROP NOT NULL;
+ALTER TABLE IF EXISTS "Orders" DROP COLUMN "Total";
+ALTER TABLE ONLY public.orders DROP total;
