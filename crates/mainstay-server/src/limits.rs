@@ -68,6 +68,8 @@ pub(crate) const LINKS_AT_ONCE_MAX: usize = 1_000;
 pub(crate) const SOURCE_SECRETS_MAX: usize = 5;
 /// Sources, endpoints and bindings in one configuration: all are changed in one transaction.
 pub(crate) const CONFIGURATION_THINGS_MAX: usize = 1_000;
+/// Links that one configuration declares, and that its sources have before.
+pub(crate) const CONFIGURATION_LINKS_MAX: usize = 1_000;
 
 /// How long an `Idempotency-Key` is remembered.
 pub(crate) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
