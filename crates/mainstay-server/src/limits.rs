@@ -99,6 +99,8 @@ pub(crate) const SESSION_MS: i64 = 14 * 24 * 60 * 60 * 1_000;
 pub(crate) const LINK_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long a key that was read is believed without asking the store.
 pub(crate) const KEY_CACHE: Duration = Duration::from_secs(5);
+/// How often it is looked whether who holds a stream open may still do so.
+pub(crate) const STREAM_LOOK: Duration = Duration::from_secs(2);
 /// Keys that are remembered.
 pub(crate) const KEY_CACHE_MAX: usize = 10_000;
 /// "Last used" is written down at most this often.
