@@ -841,6 +841,12 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       world.record("tenant.create", made.id, { slug: made.slug });
       return made;
     },
+    "POST /v1/tenants/:id/erase": (body, __, { id }) => {
+      const tenant = world.tenants.find((each) => each.id === id);
+      if (body.confirm !== tenant?.slug) throw invalid("/confirm", "is not the tenant's slug");
+      world.record("tenant.erase", id);
+      return { tenant_id: id, keys_destroyed: 1 };
+    },
     "DELETE /v1/tenants/:id": (_, __, { id }) => {
       if (world.sources.some(({ tenant_id }) => tenant_id === id)) throw new Refused(409, "in_use", "The tenant is in use", "Delete its sources and endpoints first.");
       world.tenants = world.tenants.filter((each) => each.id !== id);

@@ -1,5 +1,5 @@
 // What changes something, or needs the one clipboard that there is: one after the other.
-import { api, assert, axe, first, go, skip, test, withPage } from "./browser.mjs";
+import { api, assert, axe, fake, first, go, skip, test, withPage } from "./browser.mjs";
 
 await test("an event is told from its request to its answers", () =>
   withPage({}, async (page) => {
@@ -198,4 +198,24 @@ await test("an API key is shown once, with a copy button, and can be deleted", (
     await page.getByRole("button", { name: `Delete e2e ${stamp}` }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Delete API key" }).click();
     await page.getByRole("button", { name: `Delete e2e ${stamp}` }).waitFor({ state: "detached" });
+  }));
+
+await test("a tenant is erased by keys alone, once its slug is typed", () =>
+  withPage({}, async (page) => {
+    if (!fake) skip("it would be erased");
+    await go(page, "/settings/tenants");
+    const tenant = await first(page, "/v1/tenants", "tenant");
+    await page.getByRole("button", { name: `Erase the data of ${tenant.name}` }).focus();
+    await page.keyboard.press("Enter");
+    const dialog = page.getByRole("dialog", { name: `Erase the data of ${tenant.name}` });
+    await dialog.getByText(/a late redelivery is still a duplicate/).waitFor();
+    await axe(page, "the question before a tenant is erased");
+    await page.emulateMedia({ colorScheme: "dark" });
+    await axe(page, "the same in the dark", { only: ["color-contrast"] });
+    const erase = dialog.getByRole("button", { name: "Erase for ever" });
+    assert(await erase.isDisabled(), "nothing is typed yet");
+    await dialog.getByRole("textbox").fill(tenant.slug);
+    await page.keyboard.press("Enter");
+    await page.getByText(/can be read by nobody any more/).waitFor();
+    await dialog.waitFor({ state: "hidden" });
   }));

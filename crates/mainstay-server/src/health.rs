@@ -163,6 +163,14 @@ fn spool(status: &SpoolStatus, now: mainstay_domain::Timestamp) -> Check {
         Some("requests go into the spool until the database has stored what waits there")
     } else if status.counts.set_aside + status.counts.lost + status.counts.damaged > 0 {
         Some("not all that was spooled could be stored; see the log")
+    } else if status
+        .snapshot
+        .as_ref()
+        .is_some_and(|one| one.failing.is_some())
+    {
+        Some(
+            "the snapshot of the sources cannot be written: a start without the database would go by an old one",
+        )
     } else {
         None
     };

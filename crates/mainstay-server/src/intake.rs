@@ -14,23 +14,16 @@ use mainstay::intake::{Answer, Inbound, Knock};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    http::{
-        Problem,
-        extract::{form_pairs, raw},
-        proxies::Client,
-    },
-    state::App,
-};
+use crate::http::{Code, Problem, body, extract::form_pairs, host::Host, proxies::Client};
 
 /// The doors, which need nobody signed in: the signature says who it is.
-pub(crate) fn router(verify_only: bool) -> Router<Arc<App>> {
+pub(crate) fn router<H: Host>(verify_only: bool) -> Router<Arc<H>> {
     let take = if verify_only {
-        post(verify)
+        post(verify::<H>)
     } else {
-        post(accept)
+        post(accept::<H>)
     };
-    Router::new().route("/in/{source}", take.get(challenge))
+    Router::new().route("/in/{source}", take.get(challenge::<H>))
 }
 
 /// The name of a source in the path; what cannot be read is the name of none.
@@ -86,8 +79,8 @@ pub(crate) struct Taken {
             did not verify. To be sent again"),
         (status = 503, description = "It could not be kept, or the source is disabled; to be sent again"),
     ))]
-pub(crate) async fn accept(
-    State(app): State<Arc<App>>,
+pub(crate) async fn accept<H: Host>(
+    State(app): State<Arc<H>>,
     path: Name,
     Extension(client): Extension<Client>,
     uri: Uri,
@@ -95,17 +88,17 @@ pub(crate) async fn accept(
     body: Body,
 ) -> Response {
     let source = name(path);
-    let inbound = match inbound(&app, &source, client, &uri, headers, body).await {
+    let inbound = match inbound(&*app, &source, client, &uri, headers, body).await {
         Ok(inbound) => inbound,
-        Err(unread) => return unread.answered(&app, &source),
+        Err(unread) => return unread.answered(&*app, &source),
     };
-    let answer = app.mainstay.intake.accept(&source, inbound).await;
-    answered(&app, &source, answer)
+    let answer = app.intake().accept(&source, inbound).await;
+    answered(&*app, &source, answer)
 }
 
 /// Everything but the commit: what `mainstay bench intake` compares with.
-async fn verify(
-    State(app): State<Arc<App>>,
+async fn verify<H: Host>(
+    State(app): State<Arc<H>>,
     path: Name,
     Extension(client): Extension<Client>,
     uri: Uri,
@@ -113,12 +106,12 @@ async fn verify(
     body: Body,
 ) -> Response {
     let source = name(path);
-    let inbound = match inbound(&app, &source, client, &uri, headers, body).await {
+    let inbound = match inbound(&*app, &source, client, &uri, headers, body).await {
         Ok(inbound) => inbound,
-        Err(unread) => return unread.answered(&app, &source),
+        Err(unread) => return unread.answered(&*app, &source),
     };
-    let answer = app.mainstay.intake.verify_only(&source, &inbound).await;
-    answered(&app, &source, answer)
+    let answer = app.intake().verify_only(&source, &inbound).await;
+    answered(&*app, &source, answer)
 }
 
 /// Why a request was not read to its end.
@@ -128,7 +121,7 @@ enum Unread {
 }
 
 impl Unread {
-    fn answered(self, app: &App, source: &str) -> Response {
+    fn answered(self, app: &impl Host, source: &str) -> Response {
         match self {
             Self::Problem(problem) => problem.into_response(),
             Self::TurnedAway(answer) => answered(app, source, answer),
@@ -137,18 +130,24 @@ impl Unread {
 }
 
 async fn inbound(
-    app: &App,
+    app: &impl Host,
     source: &str,
     client: Client,
     uri: &Uri,
     headers: HeaderMap,
-    body: Body,
+    bytes: Body,
 ) -> Result<Inbound, Unread> {
-    let body = match app.mainstay.intake.knock(source, client.address).await {
+    let body = match app.intake().knock(source, client.address).await {
         Knock::Open { body_limit } => {
-            let limit = body_limit.min(app.limits.body_bytes);
-            let read = raw(app, &headers, body, limit).await;
+            let limit = body_limit.min(app.limits().body_bytes);
+            let read = body::read(&headers, bytes, limit, app.limits().body_timeout).await;
             read.map_err(Unread::Problem)?
+        }
+        // It may have been made since; to say that there is none could end it.
+        Knock::Unknown if app.away() => {
+            let detail = "the database cannot be reached, and the source is not known without it";
+            let problem = Problem::new(Code::StoreUnavailable, detail).retry_after(5);
+            return Err(Unread::Problem(problem));
         }
         // It takes nothing; `accept` says so without a body.
         Knock::Unknown => bytes::Bytes::new(),
@@ -162,7 +161,7 @@ async fn inbound(
         body,
         remote: client.address.to_string(),
         url: sent_to(app.url(), uri),
-        received_at: app.clock.now(),
+        received_at: app.clock().now(),
     })
 }
 
@@ -190,19 +189,19 @@ fn sent_to(base: &str, uri: &Uri) -> String {
         (status = 404, description = "There is no source of this name"),
         (status = 405, description = "Only sources of the scheme `meta` are asked"),
     ))]
-pub(crate) async fn challenge(
-    State(app): State<Arc<App>>,
+pub(crate) async fn challenge<H: Host>(
+    State(app): State<Arc<H>>,
     path: Name,
     RawQuery(query): RawQuery,
 ) -> Response {
     let source = name(path);
     let query = form_pairs(query.as_deref().unwrap_or_default());
-    let answer = app.mainstay.intake.challenge(&source, &query).await;
-    answered(&app, &source, answer)
+    let answer = app.intake().challenge(&source, &query).await;
+    answered(&*app, &source, answer)
 }
 
-fn answered(app: &App, source: &str, answer: Answer) -> Response {
-    app.metrics.intake(source, answer.status, answer.code);
+fn answered(app: &impl Host, source: &str, answer: Answer) -> Response {
+    app.metrics().intake(source, answer.status, answer.code);
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, answer.body).into_response();
     let headers = response.headers_mut();

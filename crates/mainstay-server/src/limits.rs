@@ -68,6 +68,8 @@ pub(crate) const LINKS_AT_ONCE_MAX: usize = 1_000;
 pub(crate) const SOURCE_SECRETS_MAX: usize = 5;
 /// Sources, endpoints and bindings in one configuration: all are changed in one transaction.
 pub(crate) const CONFIGURATION_THINGS_MAX: usize = 1_000;
+/// Links that one configuration declares, and that its sources have before.
+pub(crate) const CONFIGURATION_LINKS_MAX: usize = 1_000;
 
 /// How long an `Idempotency-Key` is remembered.
 pub(crate) const IDEMPOTENCY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -97,6 +99,8 @@ pub(crate) const SESSION_MS: i64 = 14 * 24 * 60 * 60 * 1_000;
 pub(crate) const LINK_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long a key that was read is believed without asking the store.
 pub(crate) const KEY_CACHE: Duration = Duration::from_secs(5);
+/// How often it is looked whether who holds a stream open may still do so.
+pub(crate) const STREAM_LOOK: Duration = Duration::from_secs(2);
 /// Keys that are remembered.
 pub(crate) const KEY_CACHE_MAX: usize = 10_000;
 /// "Last used" is written down at most this often.

@@ -12,7 +12,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use mainstay::{intake::spool::SpoolStatus, watch::Durations};
+use mainstay::{
+    intake::{Intake, snapshot::SnapshotStatus, spool::SpoolStatus},
+    watch::Durations,
+};
 use mainstay_domain::{
     Scope, StoreError, StoreExt, Timestamp,
     jobs::{ParkedCount, QueueNumber},
@@ -41,6 +44,10 @@ use crate::{
 const NO_ROUTE: &str = "none";
 /// Signals, and sources with missing events, that are read.
 const SIGNALS_MAX: i64 = 10_000;
+/// What the text is.
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// Its last line.
+const END: &str = "# EOF\n";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -67,6 +74,7 @@ pub(crate) struct Metrics {
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     intake: Family<IntakeLabels, Counter>,
     streams: Gauge,
+    followers: Gauge,
     uptime: Gauge,
 }
 
@@ -81,7 +89,7 @@ impl Default for Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
         let intake = Family::default();
-        let (streams, uptime) = (Gauge::default(), Gauge::default());
+        let (streams, followers, uptime) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register(
             "http_requests",
             "Requests answered",
@@ -103,6 +111,11 @@ impl Default for Metrics {
             "Open streams of live changes",
             Gauge::clone(&streams),
         );
+        registry.register(
+            "followers_open",
+            "Open streams of events, as `mainstay listen` reads them",
+            Gauge::clone(&followers),
+        );
         registry.register_with_unit(
             "uptime",
             "How long this process has been serving",
@@ -115,6 +128,7 @@ impl Default for Metrics {
             durations,
             intake,
             streams,
+            followers,
             uptime,
         }
     }
@@ -169,11 +183,12 @@ impl Metrics {
         self.intake.get_or_create_owned(&labels).inc();
     }
 
-    fn text(&self, app: &App) -> Result<String, std::fmt::Error> {
-        self.streams.set(app.hub.open_count() as i64);
-        self.uptime.set(app.uptime().as_secs() as i64);
+    /// Without the line at its end.
+    fn text(&self, uptime: Duration) -> Result<String, std::fmt::Error> {
+        self.uptime.set(uptime.as_secs() as i64);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
+        text.truncate(text.strip_suffix(END).map_or(text.len(), str::len));
         Ok(text)
     }
 }
@@ -383,7 +398,46 @@ fn spooled(text: &mut String, status: &SpoolStatus, now: Timestamp) -> std::fmt:
             "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}"
         )?;
     }
-    Ok(())
+    match &status.snapshot {
+        Some(status) => snapshot(text, status, now),
+        None => Ok(()),
+    }
+}
+
+/// How old the snapshot of the sources is, and whether it is what this process knows them from.
+fn snapshot(text: &mut String, status: &SnapshotStatus, now: Timestamp) -> std::fmt::Result {
+    const AGE: &str = "mainstay_snapshot_age_seconds";
+    const USED: &str = "mainstay_snapshot_used";
+    writeln!(
+        text,
+        "# HELP {USED} 1 while the sources are known from a snapshot, since the database was gone at the start.\n\
+         # TYPE {USED} gauge\n{USED} {}",
+        u8::from(status.used)
+    )?;
+    let Some(age) = status.age_secs(now) else {
+        return Ok(());
+    };
+    writeln!(
+        text,
+        "# HELP {AGE} How long ago the snapshot of the sources was right.\n# TYPE {AGE} gauge\n\
+         # UNIT {AGE} seconds\n{AGE} {age}"
+    )
+}
+
+/// The metrics of a server that has started without its database.
+pub(crate) fn without_store(
+    own: &Metrics,
+    intake: &Intake,
+    uptime: Duration,
+    now: Timestamp,
+) -> Result<String, std::fmt::Error> {
+    let mut text = own.text(uptime)?;
+    if let Some(status) = intake.spool_status() {
+        spooled(&mut text, &status, now)?;
+    }
+    not_kept(&mut text, &intake.refused_not_kept())?;
+    text.push_str(END);
+    Ok(text)
 }
 
 /// Refused requests that were only counted, on this node since it started.
@@ -584,9 +638,10 @@ pub(crate) async fn metrics(
             .caller
             .everywhere()?;
     }
-    let mut text = app.metrics.text(&app).map_err(Problem::internal)?;
-    let end = "# EOF\n";
-    text.truncate(text.strip_suffix(end).map_or(text.len(), str::len));
+    app.metrics.streams.set(app.hub.open_count() as i64);
+    app.metrics.followers.set(app.hub.following_count() as i64);
+    let text = app.metrics.text(app.uptime());
+    let mut text = text.map_err(Problem::internal)?;
     stored(&mut text, &app).await?;
     if let Some(status) = app.mainstay.intake.spool_status() {
         spooled(&mut text, &status, app.clock.now()).map_err(Problem::internal)?;
@@ -599,9 +654,8 @@ pub(crate) async fn metrics(
         sizes(&mut text, &measured).map_err(Problem::internal)?;
     }
     watched(&mut text, &app).await?;
-    text.push_str(end);
-    let kind =
-        HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    text.push_str(END);
+    let kind = HeaderValue::from_static(MEDIA_TYPE);
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 

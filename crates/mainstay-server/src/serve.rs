@@ -1,7 +1,8 @@
 //! `mainstay serve`: start-up in order, and an orderly end.
 //!
-//! Lock the data directory, migrate (a backup first when it holds data), open the store, make what the first start
-//! makes, start the engine, listen, say where. The end: accept nothing more, let requests finish, end the streams,
+//! Lock the data directory, open the spool, migrate (a backup first when it holds data), open the store, make what the
+//! first start makes, start the engine, listen, say where. Where the database cannot be reached and there is a snapshot
+//! of the sources beside the spool, webhooks are taken by that until it can be ([`away`]). The end: accept nothing more, let requests finish, end the streams,
 //! stop the engine, close the store. A second signal ends the process at once.
 
 use std::{net::SocketAddr, sync::Arc};
@@ -22,6 +23,7 @@ use tokio::{
     sync::watch,
 };
 
+mod away;
 mod first;
 mod local;
 mod log;
@@ -45,28 +47,42 @@ const VERIFY_ONLY: &str = "MAINSTAY_BENCH_VERIFY_ONLY";
 /// Runs the server until it is told to stop.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     log::init(&config.log)?;
-    let signals = Signals::new(config.tls.is_some())?;
+    let mut signals = Signals::new(config.tls.is_some())?;
     let certificate = config.tls.clone().map(tls::Certificate::load).transpose()?;
     let directory = Arc::new(DataDirectory::lock(&config.data)?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let vault = config.master_keys.load().await?;
-    let store = open(&config, &directory, &*clock, vault).await?;
-    sealed::check(&*store).await?;
-    first::make(&*store, &*clock, &*random)
-        .await
-        .context("the first start could not be prepared")?;
-    // Before anything is promised on it: a taken port must not leave an engine behind.
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let scheme = if certificate.is_some() {
-        "https"
-    } else {
-        "http"
+    let (outbound, certificates) = outward(&config, &clock)?;
+    let start = Start {
+        spool: spool(&config, Arc::clone(&random)).await?,
+        config: &config,
+        directory: &directory,
+        clock,
+        random,
+        vault,
+        outbound,
+        certificates,
     };
+    let mut meanwhile = None;
+    let (listener, store, mainstay) = match start.begin().await {
+        Ok(begun) => begun,
+        Err(error) if away::unreachable(&error) => {
+            let front = away::Meanwhile::begin(&start, certificate.as_ref(), error).await?;
+            let Some(begun) = front.start(&start, &mut signals).await? else {
+                tracing::info!("stopping");
+                front.end().await;
+                directory.release();
+                return Ok(());
+            };
+            meanwhile = Some(front);
+            begun
+        }
+        Err(error) => return Err(error),
+    };
+    away::said(&config, start.vault.on());
+    let scheme = scheme(certificate.as_ref());
     let address = format!("{scheme}://{}", reachable(listener.local_addr()?));
-    let mainstay = start(&config, &store, &clock, &random).await?;
     let (stop, stopped) = watch::channel(false);
     let app = App::new(&mainstay, &config, address.clone(), stopped.clone());
     let told = tokio::spawn(stream::tell(Arc::clone(&app)));
@@ -83,6 +99,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let renewing = certificate.map(|one| tokio::spawn(one.renew(stopped.clone())));
     let running = tokio::spawn(server.run(stopped));
+    if let Some(front) = meanwhile {
+        front.end().await;
+    }
     log::started(&config, &*store, &app, link.as_deref())?;
     signals.wait().await;
     tracing::info!("stopping");
@@ -140,12 +159,80 @@ async fn migrate(config: &Config, place: Place<'_>, clock: &dyn Clock) -> anyhow
     Ok(())
 }
 
-async fn start(
+/// What a start is made of.
+struct Start<'c> {
+    config: &'c Config,
+    directory: &'c Arc<DataDirectory>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    vault: Arc<Vault>,
+    outbound: Arc<Outbound>,
+    certificates: Arc<PinnedCertificates>,
+    spool: Option<Arc<Spool>>,
+}
+
+impl Start<'_> {
+    /// The whole, in its order.
+    async fn begin(&self) -> anyhow::Result<(TcpListener, Arc<dyn Store>, Mainstay)> {
+        let store = self.open().await?;
+        // Before anything is promised on it: a taken port must not leave an engine behind.
+        let listener = listen(self.config).await?;
+        let mainstay = self.mainstay(&store).await?;
+        Ok((listener, store, mainstay))
+    }
+
+    /// The store, with what the first start makes in it.
+    async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
+        let vault = Arc::clone(&self.vault);
+        let store = open(self.config, self.directory, &*self.clock, vault).await?;
+        sealed::check(&*store).await?;
+        first::make(&*store, &*self.clock, &*self.random)
+            .await
+            .context("the first start could not be prepared")?;
+        Ok(store)
+    }
+
+    async fn mainstay(&self, store: &Arc<dyn Store>) -> anyhow::Result<Mainstay> {
+        let config = self.config;
+        let parts = Parts {
+            store: Arc::clone(store),
+            clock: Arc::clone(&self.clock),
+            random: Arc::clone(&self.random),
+            http_out: Arc::clone(&self.outbound) as _,
+            certificates: Arc::clone(&self.certificates) as _,
+            retention: mainstay::clean::Retention {
+                events_days: config.retention.events_days,
+                refused_days: config.retention.receipts_refused_days,
+                samples_days: config.retention.samples_days,
+            },
+            quarantine: config.quarantine,
+            spool: self.spool.clone(),
+            failures_per_minute: config.limits.failures_per_minute,
+        };
+        Mainstay::start(parts)
+            .await
+            .context("the engine cannot start")
+    }
+}
+
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", config.listen))
+}
+
+fn scheme(certificate: Option<&tls::Certificate>) -> &'static str {
+    match certificate {
+        Some(_) => "https",
+        None => "http",
+    }
+}
+
+/// The way out, and the certificates that come in by it.
+fn outward(
     config: &Config,
-    store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
-    random: &Arc<dyn Random>,
-) -> anyhow::Result<Mainstay> {
+) -> anyhow::Result<(Arc<Outbound>, Arc<PinnedCertificates>)> {
     let guard = AddressGuard::new(config.outbound_allow.clone());
     let outbound = match &config.outbound_ca_file {
         None => Outbound::new(guard, Vec::new())?,
@@ -158,34 +245,21 @@ async fn start(
         .inspect_err(|error| tracing::warn!(%error, "webhooks that are signed with certificates cannot be verified"))
         .ok();
     let certificates = PinnedCertificates::new(Arc::clone(&outbound), Arc::clone(clock), verifier);
-    let parts = Parts {
-        store: Arc::clone(store),
-        clock: Arc::clone(clock),
-        random: Arc::clone(random),
-        http_out: outbound,
-        certificates: Arc::new(certificates),
-        retention: mainstay::clean::Retention {
-            events_days: config.retention.events_days,
-            refused_days: config.retention.receipts_refused_days,
-            samples_days: config.retention.samples_days,
-        },
-        quarantine: config.quarantine,
-        spool: spool(config, Arc::clone(random)).await?,
-        failures_per_minute: config.limits.failures_per_minute,
-    };
-    Mainstay::start(parts)
-        .await
-        .context("the engine cannot start")
+    Ok((outbound, Arc::new(certificates)))
 }
 
 /// Opens the spool, where there is one. What is in it is read once.
-async fn spool(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Option<Spool>> {
+async fn spool(config: &Config, random: Arc<dyn Random>) -> anyhow::Result<Option<Arc<Spool>>> {
     let Some(spool) = &config.spool else {
         return Ok(None);
     };
-    let options = SpoolOptions::new(spool.dir.clone(), spool.max_bytes);
+    let options = SpoolOptions {
+        // SQLite is a part of the process: there is no start without it.
+        snapshot: config.database.is_some(),
+        ..SpoolOptions::new(spool.dir.clone(), spool.max_bytes)
+    };
     let opened = tokio::task::spawn_blocking(move || Spool::open(options, random)).await?;
-    Ok(Some(opened?))
+    Ok(Some(Arc::new(opened?)))
 }
 
 /// The address that somebody on this machine reaches the server under.

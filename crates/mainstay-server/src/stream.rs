@@ -2,11 +2,12 @@
 
 use std::{
     convert::Infallible,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::response::{
@@ -22,6 +23,7 @@ use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use utoipa::ToSchema;
 
 use crate::{
+    access::{Caller, Shown},
     api::watch::{Backlog, oldest_waiting_secs},
     http::{Code, Problem},
     limits,
@@ -57,6 +59,11 @@ impl Default for Hub {
 }
 
 impl Hub {
+    /// How many follow events.
+    pub(crate) fn following_count(&self) -> usize {
+        self.following.load(Ordering::Relaxed)
+    }
+
     /// Streams that are open.
     pub(crate) fn open_count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -235,8 +242,8 @@ impl Drop for Watching {
     }
 }
 
-/// Opens a stream.
-pub(crate) fn open(app: &Arc<App>) -> Result<Response, Problem> {
+/// Opens a stream. It ends soon after what the caller showed has ended.
+pub(crate) fn open(app: &Arc<App>, caller: Caller, shown: Shown) -> Result<Response, Problem> {
     let watching = Watching::of(&app.hub.open, limits::STREAMS_MAX)?;
     let messages = events(app.hub.messages.subscribe(), app.stop.clone());
     // Something at once, so that the other side knows that it is through.
@@ -247,13 +254,42 @@ pub(crate) fn open(app: &Arc<App>) -> Result<Response, Problem> {
                 tick.and_then(|tick| Event::default().event("tick").json_data(tick).ok())
             },
         );
-    let all = hello.chain(messages).map(move |event| {
-        let _watching = &watching;
-        Ok::<_, Infallible>(event)
-    });
+    let held = Held {
+        messages: Box::pin(hello.chain(messages)),
+        app: Arc::clone(app),
+        caller,
+        shown,
+        looked: Instant::now(),
+        _watching: watching,
+    };
+    let all = stream::unfold(held, Held::next).map(Ok::<_, Infallible>);
     Ok(Sse::new(all)
         .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
         .into_response())
+}
+
+/// A stream that somebody holds open.
+struct Held<S> {
+    messages: Pin<Box<S>>,
+    app: Arc<App>,
+    caller: Caller,
+    shown: Shown,
+    /// When it was last looked whether they may.
+    looked: Instant,
+    _watching: Watching,
+}
+
+impl<S: Stream<Item = Event>> Held<S> {
+    async fn next(mut self) -> Option<(Event, Self)> {
+        let event = self.messages.next().await?;
+        if self.looked.elapsed() >= limits::STREAM_LOOK {
+            if !self.shown.holds(&self.app, &self.caller).await {
+                return None;
+            }
+            self.looked = Instant::now();
+        }
+        Some((event, self))
+    }
 }
 
 /// What is told from now on, until the server is to stop: an open stream never holds it up.

@@ -24,7 +24,7 @@ use crate::{
 pub(crate) fn router(app: &Arc<App>, verify_only: bool) -> Router {
     Router::new()
         .merge(api::router(app))
-        .merge(intake::router(verify_only))
+        .merge(intake::router::<App>(verify_only))
         .merge(sign_in::router())
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -35,7 +35,7 @@ pub(crate) fn router(app: &Arc<App>, verify_only: bool) -> Router {
         .layer(CatchPanicLayer::custom(frame::panicked))
         .layer(middleware::from_fn_with_state(
             Arc::clone(app),
-            frame::around,
+            frame::around::<App>,
         ))
         .with_state(Arc::clone(app))
 }

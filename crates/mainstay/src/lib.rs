@@ -47,7 +47,7 @@ pub struct Parts {
     /// How much is kept of what was refused.
     pub quarantine: Bounds,
     /// Where requests go while the database does not take them; none: they are sent away.
-    pub spool: Option<Spool>,
+    pub spool: Option<Arc<Spool>>,
     /// How many requests of an address may fail in a minute before it is distrusted; 0: as many as like.
     pub failures_per_minute: u32,
 }
@@ -214,6 +214,10 @@ impl Mainstay {
             self.stop.subscribe(),
         ));
         self.background.spawn(intake::spool::run(
+            Arc::clone(&self.intake),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(intake::snapshot::run(
             Arc::clone(&self.intake),
             self.stop.subscribe(),
         ));

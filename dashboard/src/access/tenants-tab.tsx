@@ -23,6 +23,10 @@ export function TenantsTab() {
   const say = useToast();
   const [creating, setCreating] = useState(false);
   const [removing, setRemoving] = useState<Tenant | null>(null);
+  const [erasing, setErasing] = useState<Tenant | null>(null);
+  // Only what is sealed can be erased, by destroying its keys.
+  const vault = useQuery({ ...queries.vault(), enabled: canWrite });
+  const canErase = canWrite && vault.data?.on === true;
   const reload = () => queryClient.invalidateQueries({ queryKey: ["tenants"] });
   const columns: Column<Tenant>[] = [
     { key: "name", label: "Name", card: "title", cell: (tenant) => <strong>{tenant.name}</strong> },
@@ -34,11 +38,14 @@ export function TenantsTab() {
           {
             key: "actions",
             label: "Actions",
-            width: "84px",
+            width: canErase ? "150px" : "84px",
             end: true,
             cardLabel: false,
             cell: (tenant: Tenant) => (
-              <Button small variant="quiet" icon="trash" aria-label={`Delete ${tenant.name}`} title="Delete" onClick={() => setRemoving(tenant)} />
+              <>
+                {canErase && <Button small variant="quiet" icon="key" aria-label={`Erase the data of ${tenant.name}`} title="Erase its data" onClick={() => setErasing(tenant)} />}
+                <Button small variant="quiet" icon="trash" aria-label={`Delete ${tenant.name}`} title="Delete" onClick={() => setRemoving(tenant)} />
+              </>
             ),
           },
         ]
@@ -53,6 +60,7 @@ export function TenantsTab() {
       ) : (
         <Table label="Tenants" columns={columns} rows={tenants.data?.items} idOf={(tenant) => tenant.id} skeleton={3} />
       )}
+      {erasing && <EraseDialog tenant={erasing} onClose={() => setErasing(null)} />}
       {creating && <TenantForm onClose={() => setCreating(false)} onSaved={reload} />}
       {removing && (
         <Confirm
@@ -71,6 +79,31 @@ export function TenantsTab() {
         </Confirm>
       )}
     </Panel>
+  );
+}
+
+/** Destroying the keys of a tenant: what it takes with it, and what it leaves, is said before. */
+function EraseDialog({ tenant, onClose }: { tenant: Tenant; onClose: () => void }) {
+  const queryClient = useQueryClient();
+  const say = useToast();
+  return (
+    <Confirm
+      open
+      onClose={onClose}
+      title={`Erase the data of ${tenant.name}`}
+      action="Erase for ever"
+      typed={tenant.slug}
+      run={async () => {
+        await unwrap(client.POST("/v1/tenants/{id}/erase", { params: { path: { id: tenant.id } }, body: { confirm: tenant.slug } }));
+        say(`What was sealed for ${tenant.name} can be read by nobody any more`);
+        // Whatever was shown of it is not to be shown from memory.
+        await queryClient.invalidateQueries();
+      }}
+    >
+      <p>Its keys are destroyed, and nobody can undo that. Nobody reads any more: payloads and headers of its events, what was sent and answered, and the secrets of its sources and endpoints. Deliveries of its events that are not done end as dead letters.</p>
+      <p>What stays valid: that events came, when, and what became of them; a late redelivery is still a duplicate; counts, timelines and the audit log. What comes for it from now on is sealed with a new key.</p>
+      <p>Backups from before hold the old keys, wrapped by the master key: let them run out, or change that key and destroy the old one.</p>
+    </Confirm>
   );
 }
 

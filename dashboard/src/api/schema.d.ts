@@ -2324,6 +2324,13 @@ export interface components {
         /** @description A source that is to be: what can be changed of one, and what makes it. */
         DeclaredSource: {
             enabled?: boolean | null;
+            /**
+             * @description The slugs of tenants by the provider's values that stand for them; the empty value is for events in which none is
+             *     found. Those that are not here are unlinked. Left out: links stay as they are. At most 1,000 in all.
+             */
+            links?: {
+                [key: string]: string;
+            } | null;
             /** @description Stands in the URL: `/in/{name}`. */
             name: string;
             /**
@@ -6542,6 +6549,11 @@ export interface operations {
             query?: {
                 /** @description A tenant's id or slug. Left out: all that are in reach. */
                 tenant?: components["schemas"]["Text100"];
+                /**
+                 * @description With the links of sources, which then are exactly these once it is applied. Not for a key that is bound to one
+                 *     tenant.
+                 */
+                links?: boolean;
             };
             header?: never;
             path?: never;

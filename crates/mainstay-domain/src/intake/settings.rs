@@ -156,7 +156,7 @@ impl SourceSettings {
         self.tenant_rule()?;
         if let Some(objects) = &self.objects {
             // The scheme does not matter where there are rules.
-            ObjectRules::of("", Some(objects))?;
+            ObjectRules::of("", Some(objects))?.check_new()?;
         }
         self.expect_rules()?;
         if let Some(rate) = &self.rate {

@@ -38,6 +38,8 @@ pub enum Column {
     Idempotency = 8,
     /// Other content that came under an event's id; the part is of its digest.
     Conflict = 9,
+    /// A node's own snapshot of the sources: a file, and no row.
+    Snapshot = 10,
 }
 
 /// Where a value stands. One that was moved elsewhere does not open.

@@ -233,6 +233,30 @@ impl Known {
     }
 }
 
+/// What somebody showed who is answered for longer than a moment: to be looked at again meanwhile.
+pub(crate) struct Shown(HeaderMap);
+
+impl Shown {
+    /// What a request showed.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut shown = HeaderMap::new();
+        for name in [header::AUTHORIZATION, header::COOKIE] {
+            for value in headers.get_all(&name) {
+                shown.append(name.clone(), value.clone());
+            }
+        }
+        Self(shown)
+    }
+
+    /// Whether it still makes this caller, with the same role and reach. While the database cannot be asked, it does.
+    pub(crate) async fn holds(&self, app: &App, caller: &Caller) -> bool {
+        match authenticate(app, &self.0, None).await {
+            Ok(known) => known.caller == *caller,
+            Err(problem) => problem.code() != Code::Unauthenticated,
+        }
+    }
+}
+
 /// Finds out who calls.
 pub(crate) async fn authenticate(
     app: &App,

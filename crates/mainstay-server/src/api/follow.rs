@@ -1,7 +1,8 @@
 //! Following events: what comes in, told as it comes, so that a developer's own machine can have it.
 //!
 //! Payloads are shown, so each event is in the audit log before it is told, as for every other look, and what was asked for
-//! when the stream begins. A stream ends after a minute; whoever comes back says where it was, and shows its key again.
+//! when the stream begins. A stream ends after a minute; whoever comes back says where it was, and shows its key again. A
+//! key that is withdrawn meanwhile ends it within seconds.
 
 use std::{
     collections::VecDeque,
@@ -13,6 +14,7 @@ use std::{
 use axum::{
     Extension,
     extract::State,
+    http::HeaderMap,
     response::{
         IntoResponse, Response,
         sse::{Event as Message, KeepAlive, Sse},
@@ -35,7 +37,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{events::headers, resolve};
 use crate::{
     access::{
-        Caller,
+        Caller, Shown,
         reads::{InTenant, Look},
     },
     http::{Code, Problem, extract::Params, text::Text},
@@ -159,6 +161,7 @@ pub(crate) struct FollowedEvent {
 async fn event_follow(
     State(app): State<Arc<App>>,
     caller: Caller,
+    headers: HeaderMap,
     Params(query): Params<FollowQuery>,
 ) -> Result<Response, Problem> {
     let start = start(&query)?;
@@ -182,6 +185,8 @@ async fn event_follow(
     let telling = Telling {
         scope: caller.scope(),
         caller,
+        shown: Shown::of(&headers),
+        looked: Instant::now(),
         tenant,
         body: query.body.unwrap_or_default(),
         // Something at once, so that the other side knows that it is through.
@@ -279,6 +284,9 @@ async fn sources(
 struct Telling {
     app: Arc<App>,
     caller: Caller,
+    shown: Shown,
+    /// When it was last looked whether the caller may still be told.
+    looked: Instant,
     scope: Scope,
     tenant: Option<TenantId>,
     body: FollowBody,
@@ -304,6 +312,12 @@ impl Telling {
     /// The next message. None: it ends here.
     async fn next(mut self) -> Option<(Message, Self)> {
         loop {
+            if self.looked.elapsed() >= limits::STREAM_LOOK {
+                if !self.shown.holds(&self.app, &self.caller).await {
+                    return None;
+                }
+                self.looked = Instant::now();
+            }
             match self.message().await {
                 Ok(Some(message)) => {
                     self.spoke = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use mainstay::watch::overview::{self, Counts, Window};
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use super::{endpoints::EndpointView, jobs::own_queues, sources::SourceView};
 use crate::{
-    access::Caller,
+    access::{Caller, Shown},
     health,
     http::{Problem, extract::Params},
     state::App,
@@ -303,9 +303,13 @@ fn totals(counts: &Counts) -> OverviewTotals {
 /// for keys of one tenant.
 #[utoipa::path(get, path = "/v1/stream", tag = "watch",
     responses((status = 200, body = stream::StreamMessage, content_type = "text/event-stream")))]
-async fn stream_get(State(app): State<Arc<App>>, caller: Caller) -> Result<Response, Problem> {
+async fn stream_get(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     caller.everywhere()?;
-    stream::open(&app)
+    stream::open(&app, caller, Shown::of(&headers))
 }
 
 /// How much room a table takes.

@@ -406,10 +406,15 @@ fn verify_lines(mut lines: impl BufRead, noted: Option<(i64, Hash)>) -> Result<F
 /// The last entries of a running server, for `doctor`: how many there are, or what is wrong.
 pub(super) async fn tail(api: &Api) -> Result<i64, Failure> {
     let head = api.get(HEAD, &[]).await?;
-    let end = head["position"].as_i64().unwrap_or(0);
-    let after = (end - TAIL).max(0);
+    let after = tail_after(head["position"].as_i64().unwrap_or(0));
     let found = verify_live(api, after, None, |_| {}).await?;
-    Ok(found.head.position - after)
+    // Whatever a server says, it is a number of entries.
+    Ok(found.head.position.saturating_sub(after).max(0))
+}
+
+/// Where the last entries begin, of a log that is said to end here.
+fn tail_after(end: i64) -> i64 {
+    end.saturating_sub(TAIL).max(0)
 }
 
 #[cfg(test)]
@@ -419,6 +424,14 @@ mod tests {
         AuditId, Timestamp,
         access::{AuditEntry, Unsealed, chain::seal},
     };
+
+    #[test]
+    fn whatever_a_server_says_the_last_entries_begin_somewhere() {
+        assert_eq!(tail_after(TAIL + 3), 3);
+        for end in [i64::MIN, -1, 0, TAIL] {
+            assert_eq!(tail_after(end), 0, "{end}");
+        }
+    }
 
     pub(super) fn file(entries: u8, after: u8) -> Vec<u8> {
         let open = (1..=entries).map(|n| Unsealed {

@@ -59,6 +59,9 @@ pub(crate) struct ExportArgs {
     /// Only this tenant's (default: all that the key reaches)
     #[arg(long)]
     tenant: Option<String>,
+    /// With the links of sources: where the file is applied later, those made since are removed
+    #[arg(long)]
+    links: bool,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -129,12 +132,19 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<(), Fail
         context.out.flush()?;
     }
     let removed = count(&plan, "delete");
-    if removed > 0 {
-        let question = format!(
-            "Remove {} that {} does not declare?",
+    let unlinked = unlinked(&plan);
+    let gone = match (removed, unlinked) {
+        (0, 0) => None,
+        (removed, 0) => Some(format!("Remove {}", things(removed))),
+        (0, unlinked) => Some(format!("Unlink {}", values(unlinked))),
+        (removed, unlinked) => Some(format!(
+            "Remove {} and unlink {}",
             things(removed),
-            args.file.name()
-        );
+            values(unlinked)
+        )),
+    };
+    if let Some(gone) = &gone {
+        let question = format!("{gone} that {} does not declare?", args.file.name());
         args.consent.ask(&question)?;
     }
     let done = if nothing {
@@ -144,7 +154,7 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<(), Fail
         })
     } else {
         // Nothing may be removed but what was agreed to.
-        let version = plan["version"].as_i64().filter(|_| removed > 0);
+        let version = plan["version"].as_i64().filter(|_| gone.is_some());
         let request = args.file.request(&declared, false, version);
         let made = context.api()?.post_once(APPLY, &request, None).await;
         made.map_err(|failure| failure.renamed(|pointer| declared.place(pointer)))?
@@ -155,7 +165,13 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<(), Fail
 pub(super) async fn export(context: &Context, args: ExportArgs) -> Result<(), Failure> {
     let found = context
         .api()?
-        .get("/v1/configuration", &[("tenant", args.tenant)])
+        .get(
+            "/v1/configuration",
+            &[
+                ("tenant", args.tenant),
+                ("links", args.links.then(|| "true".to_owned())),
+            ],
+        )
         .await?;
     if args.target.output.is_none() && context.out.json(&found)? {
         return Ok(());
@@ -183,6 +199,26 @@ fn things(count: usize) -> String {
         1 => "1 thing".to_owned(),
         more => format!("{more} things"),
     }
+}
+
+fn values(count: usize) -> String {
+    match count {
+        1 => "1 value".to_owned(),
+        more => format!("{more} values"),
+    }
+}
+
+/// How many values of a provider's stand for no tenant afterwards.
+fn unlinked(plan: &Value) -> usize {
+    let changes = list(plan, "/changes").iter();
+    let fields = changes.flat_map(|change| list(change, "/fields"));
+    fields
+        .filter(|field| is_link(&text(field, "/field")) && field["new"].is_null())
+        .count()
+}
+
+fn is_link(field: &str) -> bool {
+    field.starts_with("/links/")
 }
 
 fn count(plan: &Value, action: &str) -> usize {
@@ -250,12 +286,13 @@ fn thing(value: &Value) -> String {
 
 fn field_line(field: &Value) -> String {
     let name = text(field, "/field");
+    let nothing = if is_link(&name) { "nothing" } else { "default" };
     let name = name.trim_start_matches('/').replace('/', ".");
     let (old, new) = (&field["old"], &field["new"]);
     let said = match (old.is_null(), new.is_null()) {
         (true, true) => "changed".to_owned(),
         (true, false) => new.to_string(),
-        (false, true) => format!("{old} → default"),
+        (false, true) => format!("{old} → {nothing}"),
         (false, false) => format!("{old} → {new}"),
     };
     clean(&format!("{name}: {said}"))
@@ -274,5 +311,7 @@ mod tests {
         assert_eq!(line(json!(null), json!("a")), "retry.base_ms: \"a\"");
         assert_eq!(line(json!(1), json!(null)), "retry.base_ms: 1 → default");
         assert_eq!(line(json!(null), json!(null)), "retry.base_ms: changed");
+        let unlinked = json!({ "field": "/links/acct_1", "old": "default", "new": null });
+        assert_eq!(field_line(&unlinked), "links.acct_1: \"default\" → nothing");
     }
 }

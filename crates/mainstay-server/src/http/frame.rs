@@ -12,9 +12,10 @@ use tracing::Instrument;
 
 use super::{
     Code, Problem,
+    host::Host,
     proxies::{Client, Peer},
 };
-use crate::{state::App, time};
+use crate::time;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long an id that a proxy gives may be.
@@ -25,14 +26,14 @@ pub(crate) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src
     img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The frame around every request.
-pub(crate) async fn around(
-    State(app): State<Arc<App>>,
+pub(crate) async fn around<H: Host>(
+    State(app): State<Arc<H>>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let begun = Instant::now();
-    let client = client(&app, &request);
-    let id = request_id(&app, &client, request.headers());
+    let client = client(&*app, &request);
+    let id = request_id(&*app, &client, request.headers());
     let method = request.method().clone();
     let route = request
         .extensions()
@@ -41,7 +42,7 @@ pub(crate) async fn around(
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     request.extensions_mut().insert(client);
     let answered = tokio::time::timeout(
-        app.limits.request_timeout + app.limits.body_timeout,
+        app.limits().request_timeout + app.limits().body_timeout,
         next.run(request).instrument(span.clone()),
     );
     let mut response = match answered.await {
@@ -53,7 +54,7 @@ pub(crate) async fn around(
         .into_response(),
     };
     let status = response.status();
-    app.metrics
+    app.metrics()
         .request(&method, route.as_deref(), status, begun.elapsed());
     span.in_scope(|| {
         tracing::debug!(
@@ -62,16 +63,16 @@ pub(crate) async fn around(
             "answered"
         );
     });
-    protect(&app, response.headers_mut());
+    protect(&*app, response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
 
-fn client(app: &App, request: &Request) -> Client {
+fn client(app: &impl Host, request: &Request) -> Client {
     match request.extensions().get::<Peer>() {
-        Some(peer) => Client::of(*peer, request.headers(), &app.trusted_proxies),
+        Some(peer) => Client::of(*peer, request.headers(), app.trusted_proxies()),
         // Only tests call the router without a connection.
         None => Client {
             address: std::net::Ipv4Addr::LOCALHOST.into(),
@@ -82,7 +83,7 @@ fn client(app: &App, request: &Request) -> Client {
 }
 
 /// A trusted proxy's id is kept, so that one id runs through all logs.
-fn request_id(app: &App, client: &Client, headers: &HeaderMap) -> String {
+fn request_id(app: &impl Host, client: &Client, headers: &HeaderMap) -> String {
     let given = headers
         .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
@@ -92,11 +93,11 @@ fn request_id(app: &App, client: &Client, headers: &HeaderMap) -> String {
         });
     match given {
         Some(id) => id.to_owned(),
-        None => time::random_hex(&*app.random, 8),
+        None => time::random_hex(app.random(), 8),
     }
 }
 
-fn protect(app: &App, headers: &mut HeaderMap) {
+fn protect(app: &impl Host, headers: &mut HeaderMap) {
     let mut set = |name: HeaderName, value: &'static str| {
         headers
             .entry(name)
@@ -115,7 +116,7 @@ fn protect(app: &App, headers: &mut HeaderMap) {
         "same-origin",
     );
     set(header::CACHE_CONTROL, "no-store");
-    if app.secure {
+    if app.secure() {
         set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
     }
 }

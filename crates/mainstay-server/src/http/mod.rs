@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod extract;
 pub(crate) mod frame;
+pub(crate) mod host;
 mod idle;
 pub(crate) mod origin;
 pub(crate) mod problem;

@@ -32,6 +32,18 @@ pub(super) fn init(log: &Log) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says where a server is that has started without its database.
+pub(super) fn meanwhile(address: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "mainstay {} is listening on {address} (postgres cannot be reached: webhooks go into the spool, and nothing else is \
+         answered until it can be)",
+        env!("CARGO_PKG_VERSION"),
+    )?;
+    Ok(out.flush()?)
+}
+
 /// Says where the server is, and how to sign in for the first time.
 pub(super) fn started(
     config: &Config,

@@ -1,14 +1,17 @@
 //! Signing in as a browser without JavaScript does, sessions, and what keeps strangers out.
 
+use std::time::Duration;
+
+use futures_util::StreamExt;
 use reqwest::{
-    Client, Response,
+    Client, Method, Response,
     header::{COOKIE, HeaderMap, LOCATION, ORIGIN, SET_COOKIE},
     redirect::Policy,
 };
 use serde_json::json;
 
 use crate::{
-    client::Caller,
+    client::{Caller, text},
     on_both_servers,
     server::{Server, Settings},
 };
@@ -480,5 +483,38 @@ on_both_servers!(
         // Nobody is counted where nobody has to say who they are.
         let open = Caller::nobody(server).get("/v1/health").await;
         assert_eq!((open.status, open.header("ratelimit")), (200, ""));
+    }
+);
+
+on_both_servers!(
+    a_withdrawn_key_ends_the_streams_that_it_has_opened,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let made = json!({ "name": "watcher", "role": "operator" });
+        let made = owner.post("/v1/keys", &made).await.ok();
+        let watcher = owner.with(&text(&made, "/secret"));
+        let mut streams = Vec::new();
+        for path in ["/v1/stream", "/v1/events/follow"] {
+            let opened = watcher.request(Method::GET, path).send().await;
+            let opened = opened.expect("the server answers");
+            assert_eq!(opened.status().as_u16(), 200, "{path}");
+            let mut messages = opened.bytes_stream();
+            assert!(messages.next().await.is_some(), "{path}: it is through");
+            streams.push((path, messages));
+        }
+        let metrics = owner.get("/metrics").await.text;
+        for open in ["mainstay_streams_open 1\n", "mainstay_followers_open 1\n"] {
+            assert!(metrics.contains(open), "{open}: {metrics}");
+        }
+        let key = format!("/v1/keys/{}", text(&made, "/key/id"));
+        assert_eq!(owner.delete(&key).await.status, 204);
+        for (path, mut messages) in streams {
+            let ended = async { while messages.next().await.is_some() {} };
+            // Sooner than a stream of events ends by itself.
+            let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+            assert!(ended.is_ok(), "{path} goes on");
+            assert_eq!(watcher.get(path).await.status, 401, "{path}");
+        }
     }
 );

@@ -233,3 +233,179 @@ fn the_command_line_links_lists_and_unlinks() {
     let waiting = server.json(&["event", "waiting", "--source", "connect", "--by-value"]);
     assert_eq!(waiting["items"], json!([]));
 }
+
+on_both_servers!(
+    links_that_are_declared_are_exactly_these_and_others_are_left_alone,
+    Settings::default(),
+    |server| async {
+        let (owner, nobody) = (Caller::owner(server), Caller::nobody(server));
+        let source = source(&owner).await;
+        for slug in ["acme", "zenith"] {
+            tenant(&owner, slug).await;
+        }
+        let listed = || async {
+            let mut links: Vec<_> = items(&owner, &format!("/v1/sources/{source}/links"))
+                .await
+                .iter()
+                .map(|one| (text(one, "/value"), text(one, "/id")))
+                .collect();
+            links.sort();
+            links
+        };
+        let values = |links: &[(String, String)]| -> Vec<String> {
+            links.iter().map(|(value, _)| value.clone()).collect()
+        };
+        let apply = |links: Value| {
+            let mut declared = json!({
+                "name": "connect", "scheme": "stripe",
+                "settings": { "tenant": { "find": [{ "pointer": "/account" }] } },
+            });
+            if !links.is_null() {
+                declared["links"] = links;
+            }
+            let body = json!({ "configuration": { "sources": [declared] } });
+            let owner = &owner;
+            async move { owner.post("/v1/configuration/apply", &body).await }
+        };
+        let fields = |plan: &Value| -> Vec<String> {
+            let fields = plan["changes"][0]["fields"].as_array();
+            let fields = fields.into_iter().flatten();
+            let said =
+                |one: &Value| format!("{} {}→{}", text(one, "/field"), one["old"], one["new"]);
+            fields.map(said).collect()
+        };
+        // A customer who was linked while the product ran.
+        let own = json!({ "links": [{ "value": "acct_own", "tenant": "acme" }] });
+        owner
+            .post(&format!("/v1/sources/{source}/links"), &own)
+            .await
+            .ok();
+        let silent = apply(Value::Null).await.ok();
+        assert_eq!(
+            silent["changes"],
+            json!([]),
+            "who names no links removes none"
+        );
+        assert_eq!(values(&listed().await), ["acct_own"]);
+
+        // What waits for a value that is declared is given to its tenant.
+        assert_eq!(sent(&nobody, "evt_1", "acct/1").await.status, 200);
+        assert_eq!(items(&owner, "/v1/waiting-events").await.len(), 1);
+        let two = json!({ "acct_own": "acme", "acct/1": "acme", "": "default" });
+        let made = apply(two.clone()).await.ok();
+        assert_eq!(
+            fields(&made),
+            ["/links/ null→\"default\"", "/links/acct~11 null→\"acme\""]
+        );
+        owner
+            .until("/v1/events?tenant=acme", |found| {
+                found["items"].as_array().map(Vec::len) == Some(1)
+            })
+            .await;
+        let before = listed().await;
+        assert_eq!(values(&before), ["", "acct/1", "acct_own"]);
+        assert_eq!(apply(two).await.ok()["changes"], json!([]));
+        assert_eq!(
+            listed().await,
+            before,
+            "what is as declared is not made anew"
+        );
+
+        // Another tenant, and one that is no longer declared.
+        let moved = apply(json!({ "acct/1": "zenith", "": "default" }))
+            .await
+            .ok();
+        assert_eq!(
+            fields(&moved),
+            [
+                "/links/acct~11 \"acme\"→\"zenith\"",
+                "/links/acct_own \"acme\"→null"
+            ]
+        );
+        assert_eq!(values(&listed().await), ["", "acct/1"]);
+        assert_eq!(sent(&nobody, "evt_2", "acct/1").await.status, 200);
+        assert_eq!(items(&owner, "/v1/events?tenant=zenith").await.len(), 1);
+        let trail = owner.get("/v1/audit?limit=200").await.text;
+        for action in ["source.link.create", "source.link.delete"] {
+            assert!(trail.contains(action), "{trail}");
+        }
+
+        let wrong = apply(json!({ "a": "nobody", "b\n": "acme", "c": 1 })).await;
+        assert_eq!(wrong.problem(), (400, "validation_failed".into()));
+        let nobody = apply(json!({ "a": "nobody" })).await;
+        assert!(
+            nobody.text.contains("/configuration/sources/0/links/a"),
+            "{}",
+            nobody.text
+        );
+        let many: serde_json::Map<String, Value> = (0..=1_000)
+            .map(|number| (format!("acct_{number}"), "acme".into()))
+            .collect();
+        assert_eq!(apply(many.into()).await.problem().0, 400);
+        assert_eq!(values(&listed().await), ["", "acct/1"]);
+    }
+);
+
+on_both_servers!(
+    links_are_exported_where_they_are_asked_for_and_unlinking_by_a_file_is_agreed_to,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let source = source(&owner).await;
+        tenant(&owner, "acme").await;
+        let linked = json!({ "links": [
+            { "value": "${acct}: #1", "tenant": "acme" }, { "value": "", "tenant": "default" },
+        ] });
+        let links = format!("/v1/sources/{source}/links");
+        owner.post(&links, &linked).await.ok();
+        let place = server.file("links.yaml");
+        let file = crate::server::text(&place);
+        let without = server.run(&["export"]);
+        assert!(!without.out.contains("links"), "{}", without.out);
+        let exported = server.run(&["export", "--links"]);
+        assert!(exported.out.contains("links:"), "{}", exported.out);
+        // Its secret is not what this is about.
+        let text_of: String = exported
+            .out
+            .lines()
+            .filter(|line| !line.contains("SECRET") && !line.contains("secrets:"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        std::fs::write(&place, text_of).expect("it is written");
+        let same = server.run(&["diff", "-f", file]);
+        assert_eq!(same.code, 0, "{}{}", same.out, same.err);
+
+        let later = json!({ "links": [{ "value": "acct_2", "tenant": "acme" }] });
+        owner.post(&links, &later).await.ok();
+        let differs = server.run(&["diff", "-f", file]);
+        assert_eq!(differs.code, 7, "{}{}", differs.out, differs.err);
+        assert!(
+            differs.out.contains("links.acct_2: \"acme\" → nothing"),
+            "{}",
+            differs.out
+        );
+        let unasked = server.run(&["apply", "-f", file]);
+        assert_ne!(unasked.code, 0, "nobody agreed: {}", unasked.out);
+        assert_eq!(items(&owner, &links).await.len(), 3);
+        let agreed = server.run(&["apply", "-f", file, "--yes"]);
+        assert_eq!(agreed.code, 0, "{}{}", agreed.out, agreed.err);
+        assert_eq!(items(&owner, &links).await.len(), 2);
+
+        // A key of one tenant neither sees links nor declares any.
+        let own = owner.get(&format!("/v1/sources/{source}")).await.ok();
+        let bound = json!({ "name": "bound", "role": "admin", "tenant_id": own["tenant_id"] });
+        let bound = owner.key(bound).await;
+        let export = bound.get("/v1/configuration?links=true").await;
+        assert_eq!(export.problem(), (403, "tenant_forbidden".into()));
+        let declared = json!({ "configuration": { "sources": [
+            { "name": "own", "scheme": "stripe", "links": { "a": "default" } },
+        ] } });
+        let refused = bound.post("/v1/configuration/apply", &declared).await;
+        assert_eq!(refused.problem(), (400, "validation_failed".into()));
+        assert!(
+            refused.text.contains("/sources/0/links"),
+            "{}",
+            refused.text
+        );
+    }
+);

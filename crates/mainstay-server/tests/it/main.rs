@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod away;
 mod certificates;
 mod cli;
 mod client;

@@ -144,3 +144,31 @@ on_both_servers!(
         assert_eq!(refused.problem(), (400, "validation_failed".into()));
     }
 );
+
+on_both_servers!(
+    of_an_event_that_came_very_often_a_bounded_number_of_requests_is_shown,
+    Settings::default(),
+    |server| async {
+        const SENT: usize = 130;
+        let (owner, nobody) = (Caller::owner(server), Caller::nobody(server));
+        let rule = json!({ "tenant": { "find": [{ "pointer": "/account" }] } });
+        for (name, settings) in [("known", json!({})), ("unknown", rule)] {
+            let new = json!({ "name": name, "scheme": "standard_webhooks", "settings": settings });
+            let secret = text(&owner.post("/v1/sources", &new).await.ok(), "/secret");
+            let body = json!({ "type": "order.made", "account": "acct_1" });
+            let mut event = String::new();
+            for _ in 0..SENT {
+                let taken = nobody.webhook(name, &secret, "msg_1", &body).await.ok();
+                event = text(&taken, "/event_ids/0");
+            }
+            let list = match name {
+                "known" => "events",
+                _ => "waiting-events",
+            };
+            let shown = owner.get(&format!("/v1/{list}/{event}")).await.ok();
+            assert_eq!(shown["deliveries"], SENT, "{name}");
+            let requests = shown["receipts"].as_array().map(Vec::len);
+            assert_eq!(requests, Some(100), "{name}");
+        }
+    }
+);

@@ -438,6 +438,8 @@ impl Alone {
 fn done_in(operation: &Operation, world: &World, alone: &Alone) -> (String, Option<Value>) {
     let body = match operation.id.as_str() {
         "tenant_create" => Some(json!({ "name": "Once" })),
+        // Its slug.
+        "tenant_erase" => Some(json!({ "confirm": "a" })),
         "user_create" => Some(json!({ "email": "once@example.com", "role": "viewer" })),
         "user_update" => Some(json!({ "role": "operator" })),
         "source_create" => Some(json!({ "name": "once", "scheme": "standard_webhooks" })),
@@ -455,7 +457,7 @@ fn done_in(operation: &Operation, world: &World, alone: &Alone) -> (String, Opti
 
 /// The order in which the writes of one world can all be done, those that take things away last.
 fn order(operation: &Operation) -> usize {
-    const LAST: [&str; 16] = [
+    const LAST: [&str; 18] = [
         "replay_pause",
         "replay_resume",
         "replay_stop",
@@ -472,6 +474,9 @@ fn order(operation: &Operation) -> usize {
         "source_delete",
         "tenant_delete",
         "user_delete",
+        // Not while keys are being exchanged.
+        "tenant_erase",
+        "rotation_create",
     ];
     let at = LAST.iter().position(|id| *id == operation.id);
     at.map_or(0, |at| at + 1)
@@ -480,92 +485,121 @@ fn order(operation: &Operation) -> usize {
 on_both_servers!(
     every_write_is_done_once_however_often_it_is_sent,
     Settings::default(),
+    |server| async { each_write_once(server, &SEALED_ONLY).await }
+);
+
+on_both_servers!(
+    with_encryption_at_rest_every_write_is_done_once_as_well,
+    sealed(),
     |server| async {
+        each_write_once(server, &[]).await;
         let owner = Caller::owner(server);
-        let (world, alone) = (
-            World::make_whole(&owner, "a").await,
-            Alone::make(&owner).await,
+        let open = "SELECT count(*) FROM idempotency WHERE body IS NOT NULL AND body NOT LIKE '\"sealed:1:%'";
+        let counted = owner.post("/v1/sql", &json!({ "statement": open })).await;
+        assert_eq!(counted.ok()["rows"], json!([[0]]), "every answer is sealed");
+        let kept = json!({ "statement": "SELECT count(*) > 30 AS many FROM idempotency" });
+        let kept = owner.post("/v1/sql", &kept).await.ok();
+        assert!(
+            [json!([[true]]), json!([[1]])].contains(&kept["rows"]),
+            "{kept}"
         );
-        let mut writes: Vec<Operation> = operations()
-            .into_iter()
-            .filter(|operation| operation.repeatable)
-            .collect();
-        writes.sort_by_key(order);
-        assert!(writes.len() > 30, "there are writes");
-        let mut done = Vec::new();
-        for operation in &writes {
-            let id = operation.id.as_str();
-            let (path, body) = done_in(operation, &world, &alone);
-            let send = async |key: &str, body: &Option<Value>| {
-                let request = owner
-                    .request(operation.method.clone(), &path)
-                    .header("idempotency-key", key);
-                owner
-                    .send(match body {
-                        Some(body) => request.json(body),
-                        None => request,
-                    })
-                    .await
-            };
-            let first = send(id, &body).await;
-            assert!(first.status < 500, "{id}: {}", first.text);
-            if first.status >= 400 {
-                // Not possible in this state: nothing happened, so there is nothing to remember.
-                assert_eq!(send(id, &body).await.status, first.status, "{id}");
-                continue;
-            }
-            done.push(id.to_owned());
-            assert_eq!(first.header("idempotency-replayed"), "", "{id}");
-            let again = send(id, &body).await;
-            assert_eq!(
-                (again.status, again.header("idempotency-replayed")),
-                (first.status, "true"),
-                "{id}: {}",
-                again.text
-            );
-            // What is shown once is not shown again, and everything else is.
-            let (mut shown, repeated) = (first.ok(), again.ok());
-            for name in ["secret", "url"] {
-                let Some(field) = shown.get_mut(name) else {
-                    continue;
-                };
-                if field.is_string() && name == "secret" || id == "user_link" {
-                    assert_eq!(repeated[name], Value::Null, "{id}");
-                    *field = Value::Null;
-                }
-            }
-            assert_eq!(shown, repeated, "{id}");
-            // The same key with any other request, if only by a space.
-            let other = match &body {
-                Some(body) => owner
-                    .request(operation.method.clone(), &path)
-                    .header("content-type", "application/json")
-                    .body(format!("{body} ")),
-                None => owner.request(operation.method.clone(), &format!("{path}?another=1")),
-            };
-            let other = owner.send(other.header("idempotency-key", id)).await;
-            assert_eq!(
-                other.problem(),
-                (422, "idempotency_key_reused".into()),
-                "{id}"
-            );
-        }
-        // The world's replay has come to its end: there is nothing left of it to pause, to go on with or to stop.
-        let left: Vec<&str> = writes
-            .iter()
-            .map(|operation| operation.id.as_str())
-            .filter(|id| !done.iter().any(|one| one == id) && !id.starts_with("replay_"))
-            .filter(|id| !SEALED_ONLY.contains(id))
-            .collect();
-        assert!(left.is_empty(), "{left:?} were not done");
-        let statement =
-            json!({ "statement": "SELECT key || ' ' || coalesce(body, '') FROM idempotency" });
-        let kept = owner.post("/v1/sql", &statement).await.ok().to_string();
-        for secret in ["msk_", "whsec_", "/signin/link"] {
-            assert!(!kept.contains(secret), "a secret was kept: {kept}");
-        }
     }
 );
+
+fn sealed() -> Settings {
+    let key = "bWFpbnN0YXkgdGVzdCBrZXksIG5vdCBhIHNlY3JldC4=";
+    Settings {
+        env: vec![("MAINSTAY_MASTER_KEY", key.to_owned())],
+        ..Settings::default()
+    }
+}
+
+/// Sends every write that can be repeated twice, and once more as another one. All of them are done but `impossible`.
+async fn each_write_once(server: &Server, impossible: &[&str]) {
+    let owner = Caller::owner(server);
+    let (world, alone) = (
+        World::make_whole(&owner, "a").await,
+        Alone::make(&owner).await,
+    );
+    let mut writes: Vec<Operation> = operations()
+        .into_iter()
+        .filter(|operation| operation.repeatable)
+        .collect();
+    writes.sort_by_key(order);
+    assert!(writes.len() > 30, "there are writes");
+    let mut done = Vec::new();
+    for operation in &writes {
+        let id = operation.id.as_str();
+        let (path, body) = done_in(operation, &world, &alone);
+        let send = async |key: &str, body: &Option<Value>| {
+            let request = owner
+                .request(operation.method.clone(), &path)
+                .header("idempotency-key", key);
+            owner
+                .send(match body {
+                    Some(body) => request.json(body),
+                    None => request,
+                })
+                .await
+        };
+        let first = send(id, &body).await;
+        assert!(first.status < 500, "{id}: {}", first.text);
+        if first.status >= 400 {
+            // Not possible in this state: nothing happened, so there is nothing to remember.
+            assert_eq!(send(id, &body).await.status, first.status, "{id}");
+            continue;
+        }
+        done.push(id.to_owned());
+        assert_eq!(first.header("idempotency-replayed"), "", "{id}");
+        let again = send(id, &body).await;
+        assert_eq!(
+            (again.status, again.header("idempotency-replayed")),
+            (first.status, "true"),
+            "{id}: {}",
+            again.text
+        );
+        // What is shown once is not shown again, and everything else is.
+        let (mut shown, repeated) = (first.ok(), again.ok());
+        for name in ["secret", "url"] {
+            let Some(field) = shown.get_mut(name) else {
+                continue;
+            };
+            if field.is_string() && name == "secret" || id == "user_link" {
+                assert_eq!(repeated[name], Value::Null, "{id}");
+                *field = Value::Null;
+            }
+        }
+        assert_eq!(shown, repeated, "{id}");
+        // The same key with any other request, if only by a space.
+        let other = match &body {
+            Some(body) => owner
+                .request(operation.method.clone(), &path)
+                .header("content-type", "application/json")
+                .body(format!("{body} ")),
+            None => owner.request(operation.method.clone(), &format!("{path}?another=1")),
+        };
+        let other = owner.send(other.header("idempotency-key", id)).await;
+        assert_eq!(
+            other.problem(),
+            (422, "idempotency_key_reused".into()),
+            "{id}"
+        );
+    }
+    // The world's replay has come to its end: there is nothing left of it to pause, to go on with or to stop.
+    let left: Vec<&str> = writes
+        .iter()
+        .map(|operation| operation.id.as_str())
+        .filter(|id| !done.iter().any(|one| one == id) && !id.starts_with("replay_"))
+        .filter(|id| !impossible.contains(id))
+        .collect();
+    assert!(left.is_empty(), "{left:?} were not done");
+    let statement =
+        json!({ "statement": "SELECT key || ' ' || coalesce(body, '') FROM idempotency" });
+    let kept = owner.post("/v1/sql", &statement).await.ok().to_string();
+    for secret in ["msk_", "whsec_", "/signin/link"] {
+        assert!(!kept.contains(secret), "a secret was kept: {kept}");
+    }
+}
 
 on_both_servers!(
     a_key_of_one_tenant_never_reaches_another,

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::{
     client::{Caller, text},
     on_both_servers,
-    server::{Server, Settings},
+    receiver::Receiver,
+    server::{Server, Settings, text as path_text},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -115,3 +116,82 @@ fn without_a_master_key_it_says_so_and_erases_nothing() {
     let doctor = server.run(&["doctor"]);
     assert!(doctor.out.contains("stored as they are"), "{}", doctor.out);
 }
+
+on_both_servers!(
+    what_is_on_its_way_for_an_erased_tenant_ends_as_a_dead_letter_and_the_audit_log_still_holds,
+    sealed(),
+    |server| async {
+        let (owner, nobody) = (Caller::owner(server), Caller::nobody(server));
+        let receiver = Receiver::answering(500);
+        let endpoint = json!({
+            "name": "app", "url": receiver.url,
+            "retry": { "strategy": "schedule", "attempts_max": 9, "delays_ms": [3000] },
+        });
+        let endpoint = owner.post("/v1/endpoints", &endpoint).await.ok();
+        let source = json!({ "name": "orders", "scheme": "standard_webhooks", "secret": SECRET });
+        owner.post("/v1/sources", &source).await.ok();
+        let binding = json!({
+            "source": "orders", "type_pattern": "*", "endpoint_id": text(&endpoint, "/endpoint/id"),
+        });
+        owner.post("/v1/bindings", &binding).await.ok();
+        let body = json!({ "type": "order.paid", "note": "a payload to be erased" });
+        nobody.webhook("orders", SECRET, "msg_1", &body).await.ok();
+        let first = receiver.next();
+        assert_eq!(first.body, body.to_string().as_bytes());
+
+        let tenant = owner.get("/v1/tenants").await.ok();
+        let (id, slug) = (text(&tenant, "/items/0/id"), text(&tenant, "/items/0/slug"));
+        let erase = format!("/v1/tenants/{id}/erase");
+        owner.post(&erase, &json!({ "confirm": slug })).await.ok();
+        let died = |found: &Value| found.pointer("/items/0").is_some();
+        let letters = owner.until("/v1/dead-letters", died).await;
+        let letter = &letters["items"][0];
+        assert_eq!(
+            (&letter["category"], &letter["code"]),
+            (&json!("validation"), &json!("erased")),
+            "{letter:#}"
+        );
+        assert!(receiver.is_quiet(), "nothing of it was sent any more");
+        let again = nobody.webhook("orders", SECRET, "msg_1", &body).await;
+        assert_eq!(again.status, 401, "the source's secret went as well");
+        let verified = server.run(&["audit", "verify"]);
+        assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
+        let file = server.file("audit.jsonl");
+        let file = path_text(&file);
+        let exported = server.run(&["audit", "export", "-o", file]);
+        assert_eq!(exported.code, 0, "{}", exported.err);
+        let verified = server.run(&["audit", "verify", file]);
+        assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
+    }
+);
+
+on_both_servers!(
+    a_backup_that_was_restored_is_served_with_its_master_key_and_with_no_other,
+    sealed(),
+    |server| async {
+        let event = {
+            let (owner, nobody) = (Caller::owner(server), Caller::nobody(server));
+            event(&owner, &nobody).await
+        };
+        let file = server.file("sealed.backup");
+        let file = path_text(&file);
+        let taken = server.run(&["backup", file]);
+        assert_eq!(taken.code, 0, "{}", taken.err);
+        assert_eq!(server.stop(), Some(0));
+        let restored = server.run(&["restore", file, "--force"]);
+        assert_eq!(restored.code, 0, "{}", restored.err);
+        let serve = ["serve", "--listen", "127.0.0.1:0"];
+        let other = MasterKey::make().expect("there is randomness");
+        for variables in [&[][..], &[("MAINSTAY_MASTER_KEY", &*other)][..]] {
+            let ran = server.run_with(&serve, variables);
+            assert_ne!(ran.code, 0);
+            assert!(ran.err.contains(&id_of(KEY)), "{}", ran.err);
+            assert!(!ran.err.contains(KEY) && !ran.err.contains(&other));
+        }
+        // Nothing was changed by trying.
+        server.start_again();
+        let owner = Caller::owner(server);
+        let detail = owner.get(&format!("/v1/events/{event}")).await.ok();
+        assert_eq!(detail["payload"]["note"], "a payload to be erased");
+    }
+);

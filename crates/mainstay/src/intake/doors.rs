@@ -358,6 +358,12 @@ impl Door {
         secret.map(|secret| secret.id)
     }
 
+    /// Whether the source has this secret; where it goes by none, it has what it needs.
+    pub(super) fn has_secret(&self, secret: Option<SecretId>) -> bool {
+        let own = |id| self.source.secrets.iter().any(|one| one.id == id);
+        secret.is_none_or(own)
+    }
+
     /// What the schema of this type says of a payload. Costs nothing where the source has no schema.
     pub(crate) fn check(&self, kind: &str, payload: &[u8]) -> SchemaCheck {
         let Some(expected) = self.schemas.iter().find(|one| one.is.matches(kind)) else {

@@ -52,6 +52,7 @@ pub mod reverify;
 pub mod rhythm;
 mod schema;
 mod scheme;
+pub mod snapshot;
 pub mod spool;
 mod spooling;
 mod tenants;
@@ -134,7 +135,9 @@ pub struct Intake {
     drift: drift::Sampler,
     samples: Arc<Samples>,
     certificates: Arc<dyn Certificates>,
-    spool: Option<Spool>,
+    spool: Option<Arc<Spool>>,
+    /// Whether the sources are known from a snapshot, since there is no database yet.
+    away: bool,
     /// Something may be due to be assigned.
     due: Notify,
     /// For what goes on after an answer.
@@ -146,7 +149,7 @@ pub struct Beside {
     /// How much is kept of what was refused.
     pub quarantine: Bounds,
     /// Where requests go while the database does not take them; none: they are sent away.
-    pub spool: Option<Spool>,
+    pub spool: Option<Arc<Spool>>,
     /// How many requests of an address may fail in a minute before it is distrusted; 0: as many as like.
     pub failures_per_minute: u32,
 }
@@ -188,7 +191,38 @@ impl Intake {
         beside: Beside,
     ) -> StoreResult<Arc<Self>> {
         let doors = load(&*store, &builtin, None).await?;
-        let intake = Arc::new_cyclic(|me| Self {
+        let intake = Self::assembled(
+            store,
+            clock,
+            random,
+            builtin,
+            samples,
+            certificates,
+            beside,
+            doors,
+            false,
+        );
+        // Before the first request: what is refused is sealed as well.
+        intake.keys_refresh().await?;
+        Ok(intake)
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "its parts, put together in one place"
+    )]
+    fn assembled(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        builtin: BuiltinQueues,
+        samples: Arc<Samples>,
+        certificates: Arc<dyn Certificates>,
+        beside: Beside,
+        doors: Doors,
+        away: bool,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             batcher: Batcher::start(Arc::clone(&store), beside.spool.is_some()),
             failures: Failures::new(beside.failures_per_minute),
@@ -206,11 +240,9 @@ impl Intake {
             samples,
             certificates,
             spool: beside.spool,
+            away,
             due: Notify::new(),
-        });
-        // Before the first request: what is refused is sealed as well.
-        intake.keys_refresh().await?;
-        Ok(intake)
+        })
     }
 
     /// The store.
@@ -413,7 +445,7 @@ impl Intake {
     /// Reloads when the store's version is another one; asks at most once a second. True when something changed.
     async fn reload_if_changed(&self) -> bool {
         // What is known has to do while the store cannot be asked, and nobody waits to be told so.
-        if self.spool.as_ref().is_some_and(Spool::unreachable) {
+        if self.spool.as_ref().is_some_and(|spool| spool.unreachable()) {
             return false;
         }
         let now = self.clock.now().micros();
@@ -432,7 +464,10 @@ impl Intake {
         let asked = self.store.read(Scope::System("intake"), |tx| {
             Box::pin(async move { tx.config_version().await })
         });
-        let limit = self.spool.as_ref().map_or(RELOAD_TIMEOUT, Spool::patience);
+        let limit = self
+            .spool
+            .as_ref()
+            .map_or(RELOAD_TIMEOUT, |spool| spool.patience());
         match tokio::time::timeout(limit, asked).await {
             Ok(Ok(version)) if version != before => self.reload().await.is_ok(),
             _ => false,

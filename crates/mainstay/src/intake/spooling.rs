@@ -72,13 +72,17 @@ impl Intake {
             body: compress(&inbound.body),
             events: ids.events.clone(),
             tried: false,
+            unconfirmed: self.away,
         })
     }
 
     /// The same of one that is about to be appended, before it is sealed: the spool seals with a key that lasts.
     pub(super) fn spool_record(&self, arrival: &Arrival) -> Option<Record> {
         self.spool.as_ref()?;
-        Record::of(arrival)
+        Some(Record {
+            unconfirmed: self.away,
+            ..Record::of(arrival)?
+        })
     }
 
     /// A record as it is written: sealed, where anything is. `None`: it cannot be.

@@ -15,6 +15,7 @@ mod replay;
 mod reverify;
 mod rhythm;
 mod schemas;
+mod snapshot;
 mod spool;
 mod tenants;
 mod vault;

@@ -117,7 +117,7 @@ async fn spooled(world: &World, options: &SpoolOptions) -> Beside {
             Err(SpoolError::InUse { .. }) => tokio::task::yield_now().await,
             opened => {
                 return Beside {
-                    spool: Some(opened.expect("the spool opens")),
+                    spool: Some(Arc::new(opened.expect("the spool opens"))),
                     ..Beside::default()
                 };
             }

@@ -243,7 +243,7 @@ on_both!(what_is_spooled_is_sealed_and_stored, |db| async {
     let options = SpoolOptions::new(folder.clone(), 1 << 24);
     let spool = Spool::open(options, Arc::clone(&world.random) as _).expect("it opens");
     let beside = Beside {
-        spool: Some(spool),
+        spool: Some(Arc::new(spool)),
         ..Beside::default()
     };
     world.intake = world.intake_beside(&world.store, beside).await;

@@ -105,6 +105,17 @@ impl ObjectPointer {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// A step that would be a place in a list, and is not written as RFC 6901 has it. Where there is one already it is
+    /// read as it always was.
+    fn misplaced(&self) -> Option<&str> {
+        let wrong = |step: &&String| {
+            let digits = step.strip_prefix('+').unwrap_or(step);
+            let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            number && (digits.len() < step.len() || (digits.len() > 1 && digits.starts_with('0')))
+        };
+        self.steps.iter().find(wrong).map(String::as_str)
+    }
 }
 
 /// An id that stands in an event, with what it is the id of.
@@ -135,6 +146,23 @@ impl ObjectRules {
             None => rules_of(scheme),
         };
         Ok(Self { rules })
+    }
+
+    /// Refuses what is understood in rules that there are, and is not to be in new ones.
+    pub fn check_new(&self) -> Result<(), SettingProblem> {
+        let mut steps = self
+            .rules
+            .iter()
+            .filter_map(|rule| rule.pointer.misplaced());
+        match steps.next() {
+            None => Ok(()),
+            Some(step) => Err(SettingProblem {
+                field: "objects",
+                problem: format!(
+                    "has a pointer with the step {step}: a place in a list is 0, or begins with 1 to 9"
+                ),
+            }),
+        }
     }
 
     /// One by one, in the order in which ids are taken.
@@ -577,6 +605,23 @@ mod tests {
         }
         let none = ObjectRules::of("stripe", Some(&json!([]))).expect("no rules at all");
         assert_eq!(none.rules(), []);
+    }
+
+    #[test]
+    fn new_rules_name_places_in_lists_as_the_standard_does_and_old_ones_are_read() {
+        for step in ["+1", "01", "00", "+0"] {
+            let rules = rules(json!([{ "name": "a", "pointer": format!("/list/{step}/id") }]));
+            let problem = rules.check_new().expect_err("it is refused");
+            assert_eq!(problem.field, "objects");
+            assert!(problem.problem.contains(step), "{problem:?}");
+        }
+        let old = rules(json!([{ "name": "a", "pointer": "/list/+1" }]));
+        let body = r#"{"list":["x","y"]}"#;
+        assert_eq!(found(&old, "any", body), [pair("a", "y")]);
+        for step in ["0", "1", "10", "*", "-", "1a", "+", ""] {
+            let rules = rules(json!([{ "name": "a", "pointer": format!("/list/{step}") }]));
+            assert_eq!(rules.check_new(), Ok(()), "{step}");
+        }
     }
 
     #[test]

@@ -16,10 +16,13 @@ pub(super) async fn step(
     let tenant = step.tenant;
     match &step.write {
         Write::SourceInsert(made) => {
-            let (source, schemas) = &**made;
+            let (source, schemas, links) = &**made;
             tx.source_insert(source).await?;
             for schema in schemas {
                 tx.schema_insert(schema).await?;
+            }
+            if !links.is_empty() {
+                tx.link_insert(links).await?;
             }
         }
         Write::SourceUpdate(update) => source_update(tx, app, caller, step, update).await?,
@@ -84,6 +87,17 @@ async fn source_update(
         tx.schema_insert(schema).await?;
         let what = json!({ "types": schema.types, "by": "configuration" });
         told(tx, app, caller, step, "source.schema.create", what).await?;
+    }
+    // Before what is added: a value that goes to another tenant is in both.
+    for link in &update.links_removed {
+        tx.link_delete(id, link.id).await?;
+        let what = json!({ "value": link.value, "tenant_id": link.tenant, "by": "configuration" });
+        told(tx, app, caller, step, "source.link.delete", what).await?;
+    }
+    if !update.links_added.is_empty() {
+        tx.link_insert(&update.links_added).await?;
+        let what = json!({ "links": update.links_added.len(), "by": "configuration" });
+        told(tx, app, caller, step, "source.link.create", what).await?;
     }
     Ok(())
 }

@@ -9,7 +9,11 @@ use std::{
 
 use mainstay::intake::check_source;
 use mainstay_domain::{
-    intake::{schemas::SCHEMAS_MAX, settings::SourceSettings},
+    intake::{
+        links::{VALUE_CHARS_MAX, is_value},
+        schemas::SCHEMAS_MAX,
+        settings::SourceSettings,
+    },
     jobs::secret::SECRETS_MAX,
 };
 use serde::de::DeserializeOwned;
@@ -55,6 +59,10 @@ struct SourceParts {
     /// what is in force becomes its next version; those that are not here are removed. Left out: they stay as they are.
     #[schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>)]
     schemas: Option<BTreeMap<String, Value>>,
+    /// The slugs of tenants by the provider's values that stand for them; the empty value is for events in which none is
+    /// found. Those that are not here are unlinked. Left out: links stay as they are. At most 1,000 in all.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    links: Option<BTreeMap<String, String>>,
 }
 
 /// What an endpoint has beside what can be changed of it.
@@ -158,6 +166,8 @@ pub(super) struct WantedSource {
     pub(super) secrets: Option<Vec<String>>,
     /// By their types.
     pub(super) schemas: Option<Form>,
+    /// Slugs by values.
+    pub(super) links: Option<BTreeMap<String, String>>,
     pub(super) change: SourceChange,
 }
 
@@ -213,6 +223,15 @@ pub(super) fn read(configuration: Configuration) -> Result<Wanted, Problem> {
     twice(
         &mut checks,
         wanted.sources.iter().map(|one| (&one.at, None, &*one.name)),
+    );
+    let links = wanted.sources.iter().flat_map(|one| &one.links);
+    checks.ensure(
+        links.map(BTreeMap::len).sum::<usize>() <= limits::CONFIGURATION_LINKS_MAX,
+        ROOT,
+        &format!(
+            "has more than {} links: leave `links` out of the sources that have many, and import those",
+            limits::CONFIGURATION_LINKS_MAX
+        ),
     );
     let endpoints = wanted.endpoints.iter();
     twice(
@@ -327,16 +346,50 @@ impl Item {
             &format!("must have at most {SCHEMAS_MAX}"),
         );
         for (types, schema) in schemas.iter().take(SCHEMAS_MAX) {
-            let at = format!("{at}/{}", types.replace('~', "~0").replace('/', "~1"));
+            let at = format!("{at}/{}", escaped(types));
             schemas::check(checks, (&at, types), (&at, schema));
         }
         Some(schemas)
+    }
+
+    /// Takes the links out, by their values.
+    fn links(&mut self, checks: &mut Checks) -> Option<BTreeMap<String, String>> {
+        let at = self.at("links");
+        let links = match self.fields.remove("links") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Object(links)) => links,
+            Some(_) => {
+                checks.fail(at, "must be slugs of tenants by values");
+                return None;
+            }
+        };
+        let mut read = BTreeMap::new();
+        for (value, tenant) in links {
+            let at = format!("{at}/{}", escaped(&value));
+            if !is_value(&value) {
+                let detail = format!(
+                    "must have at most {VALUE_CHARS_MAX} characters and no control characters"
+                );
+                checks.fail(at, detail);
+                continue;
+            }
+            match tenant {
+                Value::String(tenant) => drop(read.insert(value, tenant)),
+                _ => checks.fail(at, "must be a tenant's slug"),
+            }
+        }
+        Some(read)
     }
 
     /// What is left is the change.
     fn change<T: DeserializeOwned>(self, checks: &mut Checks) -> Option<T> {
         read_value(&self.at, Value::Object(self.fields), checks)
     }
+}
+
+/// A name as a step of a JSON pointer.
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 fn read_value<T: DeserializeOwned>(at: &str, value: Value, checks: &mut Checks) -> Option<T> {
@@ -388,6 +441,7 @@ fn source(mut item: Item, checks: &mut Checks) -> Option<WantedSource> {
     let tenant = item.text("tenant", checks);
     let secrets = item.secrets(limits::SOURCE_SECRETS_MAX, checks);
     let schemas = item.schemas(checks);
+    let links = item.links(checks);
     let scheme = match item.needed("scheme", checks) {
         Some(scheme) => read_value(&item.at("scheme"), Value::String(scheme), checks),
         None => None,
@@ -413,6 +467,7 @@ fn source(mut item: Item, checks: &mut Checks) -> Option<WantedSource> {
         scheme: scheme?,
         secrets,
         schemas,
+        links,
         change,
     })
 }

@@ -42,7 +42,13 @@ pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Pr
             variables.add(&name, format!("{at}/verify_token"), what);
         }
         let tenant = known.slug(source.tenant);
-        let form = form::source(source, known.schemas_of(source.id));
+        let mut form = form::source(source, known.schemas_of(source.id));
+        if let Some(links) = known.links.get(&source.id) {
+            let links = links
+                .iter()
+                .map(|one| (one.value.as_str(), known.slug(one.tenant)));
+            form.extend(form::links(links));
+        }
         sources.push(of_tenant(form, &tenant, &whole));
     }
     for endpoint in known.endpoints.iter().filter(|one| wanted(one.tenant)) {

@@ -57,6 +57,12 @@ pub(super) fn source<'s>(source: &Source, schemas: impl Iterator<Item = &'s Even
     form
 }
 
+/// The links of a source, as slugs of tenants by values.
+pub(super) fn links<'l>(links: impl Iterator<Item = (&'l str, String)>) -> Form {
+    let links = links.map(|(value, slug)| (value.to_owned(), slug.into()));
+    Form::from_iter([("links".to_owned(), Value::Object(links.collect()))])
+}
+
 /// An endpoint without its tenant and secrets.
 pub(super) fn endpoint(endpoint: &Endpoint) -> Form {
     let view = EndpointView::of(endpoint.clone(), &Figures::default());

@@ -13,7 +13,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use mainstay_domain::{StoreExt, StoreResult, Tx};
+use mainstay_domain::{StoreExt, StoreResult, Tx, intake::Source};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -244,7 +244,7 @@ async fn configuration_apply(
         return Ok(Json(PlanView::of(&plan, false)).into_response());
     }
     // What the run that counted has changed, for those who watch.
-    let changed = Arc::new(Mutex::new(Vec::new()));
+    let changed = Arc::new(Mutex::new((Vec::new(), false)));
     let told = Arc::clone(&changed);
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (asked, told) = (Arc::clone(&asked), Arc::clone(&told));
@@ -258,13 +258,17 @@ async fn configuration_apply(
             for step in &plan.steps {
                 carry_out::step(tx, &asked.app, &asked.caller, step).await?;
             }
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = plan.touched();
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = (plan.touched(), plan.links());
             Done::json(StatusCode::OK, &PlanView::of(&plan, true)).map(Ok)
         })
     })
     .await?;
-    let changed = std::mem::take(&mut *changed.lock().unwrap_or_else(PoisonError::into_inner));
+    let (changed, linked) =
+        std::mem::take(&mut *changed.lock().unwrap_or_else(PoisonError::into_inner));
     app.configured_all(&changed).await;
+    if linked {
+        app.mainstay.intake.assign_soon();
+    }
     Ok(done)
 }
 
@@ -279,12 +283,22 @@ struct Asked {
 
 impl Asked {
     async fn plan(&self, tx: &mut dyn Tx) -> StoreResult<Result<Plan, Problem>> {
-        let known = Known::load(tx).await?;
+        let mut known = Known::load(tx).await?;
         if self.version.is_some_and(|version| version != known.version) {
             return Ok(Err(Problem::new(
                 Code::StateConflict,
                 "the configuration was changed since this plan was made; make it again",
             )));
+        }
+        // Of whoever is bound to one tenant the plan refuses them; so they are not read.
+        if self.caller.everywhere().is_ok() {
+            let declared = |source: &Source| {
+                let mut wanted = self.wanted.sources.iter();
+                wanted.any(|one| one.name == source.name && one.links.is_some())
+            };
+            if let Err(problem) = known.links_load(tx, declared).await? {
+                return Ok(Err(problem));
+            }
         }
         Ok(Planner::new(&self.app, &self.caller, &known, self.prune).plan(&self.wanted))
     }
@@ -319,6 +333,11 @@ pub(crate) struct Export {
 pub(crate) struct ExportQuery {
     /// A tenant's id or slug. Left out: all that are in reach.
     tenant: Option<Text<100>>,
+    /// With the links of sources, which then are exactly these once it is applied. Not for a key that is bound to one
+    /// tenant.
+    #[serde(default)]
+    #[param(default = false)]
+    links: bool,
 }
 
 /// Show the configuration as a declaration
@@ -331,12 +350,20 @@ async fn configuration_get(
     caller: Caller,
     Params(query): Params<ExportQuery>,
 ) -> Result<Json<Export>, Problem> {
+    let links = query.links;
+    if links {
+        caller.everywhere()?;
+    }
     let only = resolve::tenant_filter(&app, &caller, query.tenant.as_deref()).await?;
     let known = app
         .store
-        .read(caller.scope(), |tx| {
-            Box::pin(async move { Known::load(tx).await })
+        .read(caller.scope(), move |tx| {
+            Box::pin(async move {
+                let mut known = Known::load(tx).await?;
+                let wanted = |one: &Source| links && only.is_none_or(|only| only == one.tenant);
+                Ok(known.links_load(tx, wanted).await?.map(|()| known))
+            })
         })
-        .await?;
+        .await??;
     export::export(&known, only).map(Json)
 }

@@ -9,7 +9,12 @@ use std::{
 use mainstay_domain::{
     BindingId, EndpointId, SchemaId, SecretId, SourceId, StoreResult, TenantId, Timestamp, Tx,
     access::Tenant,
-    intake::{Binding, OWN_SOURCE, Source, SourceSecret, schemas::EventSchema, scheme::Secret},
+    intake::{
+        Binding, OWN_SOURCE, Source, SourceSecret,
+        links::{LinkFilter, SourceLink},
+        schemas::EventSchema,
+        scheme::Secret,
+    },
     jobs::Endpoint,
 };
 
@@ -18,6 +23,7 @@ use crate::{
     access::Caller,
     api::{bindings::Names, resolve, sources::rule_removable},
     http::{Code, Problem, extract::Checks},
+    limits,
     state::App,
 };
 
@@ -36,6 +42,8 @@ pub(super) struct Known {
     pub(super) bindings: Vec<Binding>,
     /// In force.
     pub(super) schemas: Vec<EventSchema>,
+    /// Of the sources whose links were asked for.
+    pub(super) links: HashMap<SourceId, Vec<SourceLink>>,
 }
 
 impl Known {
@@ -57,7 +65,38 @@ impl Known {
             endpoints: tx.endpoint_list().await?,
             bindings,
             schemas: tx.schema_list(None).await?,
+            links: HashMap::new(),
         })
+    }
+
+    /// Reads the links of some sources as well, which is the platform's alone; refused where they are too many.
+    pub(super) async fn links_load(
+        &mut self,
+        tx: &mut dyn Tx,
+        wanted: impl Fn(&Source) -> bool,
+    ) -> StoreResult<Result<(), Problem>> {
+        let mut room = limits::CONFIGURATION_LINKS_MAX;
+        for source in self.sources.iter().filter(|source| wanted(source)) {
+            let filter = LinkFilter {
+                source: source.id,
+                tenant: None,
+                value: None,
+                prefix: None,
+                before: None,
+            };
+            let links = tx.link_list(&filter, room as i64 + 1).await?;
+            let Some(left) = room.checked_sub(links.len()) else {
+                return Ok(Err(too_many_links(&source.name)));
+            };
+            room = left;
+            self.links.insert(source.id, links);
+        }
+        Ok(Ok(()))
+    }
+
+    /// The links of a source that were read.
+    pub(super) fn links_of(&self, source: SourceId) -> &[SourceLink] {
+        self.links.get(&source).map_or(&[], Vec::as_slice)
     }
 
     /// The schemas of a source that are in force.
@@ -92,8 +131,8 @@ pub(super) struct Step {
 
 /// What is written.
 pub(super) enum Write {
-    /// Adds a source with its schemas.
-    SourceInsert(Box<(Source, Vec<EventSchema>)>),
+    /// Adds a source with its schemas and links.
+    SourceInsert(Box<(Source, Vec<EventSchema>, Vec<SourceLink>)>),
     /// Changes a source, and which secrets it has.
     SourceUpdate(Box<SourceUpdate>),
     /// Removes a source.
@@ -121,7 +160,9 @@ pub(super) struct SourceUpdate {
     pub(super) schemas_added: Vec<EventSchema>,
     /// Schemas that go.
     pub(super) schemas_removed: Vec<SchemaId>,
-    /// Whether anything but its secrets and schemas changes.
+    pub(super) links_added: Vec<SourceLink>,
+    pub(super) links_removed: Vec<SourceLink>,
+    /// Whether anything but its secrets, schemas and links changes.
     pub(super) itself: bool,
 }
 
@@ -140,6 +181,15 @@ impl Plan {
         steps
             .map(|step| (step.change.kind.as_str(), step.subject.clone()))
             .collect()
+    }
+
+    /// Whether something that waits may be somebody's now.
+    pub(super) fn links(&self) -> bool {
+        self.steps.iter().any(|step| match &step.write {
+            Write::SourceInsert(made) => !made.2.is_empty(),
+            Write::SourceUpdate(update) => !update.links_added.is_empty(),
+            _ => false,
+        })
     }
 }
 
@@ -378,6 +428,18 @@ pub(super) fn too_many(count: usize, most: usize) -> Problem {
         Code::ValidationFailed,
         format!(
             "there are {count} things, and at most {most} are applied at once: export one tenant at a time with ?tenant="
+        ),
+    )
+}
+
+/// Why a source's links are neither compared nor exported.
+fn too_many_links(source: &str) -> Problem {
+    Problem::new(
+        Code::ValidationFailed,
+        format!(
+            "there are more than {} links, at the source '{source}' and those before it: leave links out, and keep them by \
+             its own routes",
+            limits::CONFIGURATION_LINKS_MAX
         ),
     )
 }

@@ -2,8 +2,11 @@
 
 use std::{fs, path::Path};
 
+use mainstay::intake::snapshot::{AGE_MAX_MS, Snapshot};
+use mainstay_domain::Clock as _;
+
 use super::{checks::probe, report::Report};
-use crate::config::Config;
+use crate::{config::Config, time::SystemClock};
 
 const SUBJECT: &str = "spool";
 
@@ -43,6 +46,9 @@ pub(super) fn check(report: &mut Report, config: &Config) {
         );
     }
     left_over(report, path);
+    if config.database.is_some() {
+        snapshot(report, path);
+    }
     room(report, path, spool.max_bytes);
 }
 
@@ -68,6 +74,38 @@ fn left_over(report: &mut Report, path: &Path) {
             SUBJECT,
             format!("{count} files hold requests that could not be stored, or damage"),
             "docs/operating.md says what to do with .aside and .damaged",
+        ),
+    }
+}
+
+/// Whether this node could start while the database is gone.
+fn snapshot(report: &mut Report, path: &Path) {
+    let now = SystemClock.now();
+    match Snapshot::look(path) {
+        Ok(Some((at, master))) => {
+            let secs = now.ms_since(at).max(0) / 1_000;
+            let detail = format!(
+                "the snapshot of the sources is {secs} s old, under the master key {master}; a start without the \
+                 database goes by it"
+            );
+            match now.ms_since(at) > AGE_MAX_MS {
+                true => report.doubtful(
+                    SUBJECT,
+                    detail,
+                    "it is too old to be used; a running server writes it anew",
+                ),
+                false => report.fine(SUBJECT, detail),
+            }
+        }
+        Ok(None) => report.doubtful(
+            SUBJECT,
+            "there is no snapshot of the sources: a start while the database is gone fails",
+            "turn encryption at rest on (docs/encryption.md), and let the server run with the spool",
+        ),
+        Err(error) => report.doubtful(
+            SUBJECT,
+            error.to_string(),
+            "a running server writes it anew within ten minutes",
         ),
     }
 }

@@ -57,6 +57,6 @@ impl Sink for File {
 }
 
 /// Answers when names that were made, changed or removed in a folder outlive a power cut.
-pub(super) fn folder_sync(folder: &Path) -> io::Result<()> {
+pub(in crate::intake) fn folder_sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

@@ -355,6 +355,10 @@ impl Intake {
         let record = pending.record;
         let unreadable = |error: StoreError| Unmatched::Aside(error.to_string());
         let door = door.ok_or_else(|| Unmatched::Aside("its source is gone".into()))?;
+        if record.unconfirmed && !door.has_secret(record.secret) {
+            let why = "the secret that it was signed with was removed before it came";
+            return Err(Unmatched::Aside(why.into()));
+        }
         let (headers, body) = self
             .record_opened(record)
             .await

@@ -38,11 +38,13 @@ mod record;
 mod tests;
 mod writer;
 
+pub(in crate::intake) use disk::folder_sync;
 pub use disk::{Disk, FileSystem, Sink};
 pub use drain::DrainError;
 pub(crate) use drain::run;
 pub(crate) use record::Record;
 
+use super::snapshot::SnapshotStatus;
 use name::{Kind, Name};
 use read::Batch;
 
@@ -64,6 +66,9 @@ pub struct SpoolOptions {
     pub segment_bytes: u64,
     /// How long a request waits for its commit before it is spooled.
     pub patience: Duration,
+    /// Whether a snapshot of the sources is kept in the folder, for a start without the database. Written only while
+    /// encryption at rest is on.
+    pub snapshot: bool,
     /// How files are written.
     pub disk: Arc<dyn Disk>,
 }
@@ -76,6 +81,7 @@ impl SpoolOptions {
             max_bytes,
             segment_bytes: SEGMENT_BYTES,
             patience: PATIENCE,
+            snapshot: false,
             disk: Arc::new(FileSystem),
         }
     }
@@ -117,6 +123,8 @@ pub struct SpoolStatus {
     pub bytes: u64,
     /// The most that they may take.
     pub max_bytes: u64,
+    /// How the snapshot of the sources stands beside it; none: none is kept.
+    pub snapshot: Option<SnapshotStatus>,
 }
 
 /// What became of a spool's records since this process started.
@@ -240,6 +248,7 @@ struct Shared {
     /// The database did not answer when it was last asked.
     unreachable: AtomicBool,
     aside: Mutex<Option<writer::Open>>,
+    snapshot: Mutex<Option<SnapshotStatus>>,
 }
 
 /// An open spool, which no other process has.
@@ -273,7 +282,48 @@ impl Spool {
             oldest: state.oldest,
             bytes: state.bytes,
             max_bytes: self.shared.options.max_bytes,
+            snapshot: self.shared.snapshot().clone(),
         }
+    }
+
+    /// Its folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.shared.options.folder
+    }
+
+    /// Whether a snapshot of the sources is kept in it.
+    pub(super) fn snapshots(&self) -> bool {
+        self.shared.options.snapshot
+    }
+
+    /// Notes that the snapshot was written, or why not.
+    pub(super) fn snapshot_note(&self, at: Timestamp, failing: Option<String>) {
+        let mut snapshot = self.shared.snapshot();
+        let before = snapshot.as_ref().and_then(|known| known.taken_at);
+        *snapshot = Some(SnapshotStatus {
+            taken_at: match failing {
+                None => Some(at),
+                Some(_) => before,
+            },
+            used: false,
+            failing,
+        });
+    }
+
+    /// Notes that the sources are known from the snapshot.
+    pub(super) fn snapshot_used(&self, status: SnapshotStatus) {
+        *self.shared.snapshot() = Some(status);
+    }
+
+    /// From now on requests come here, without the database being asked first: there is none.
+    pub(super) fn begin(&self, now: Timestamp) {
+        let mut state = self.shared.lock();
+        if !state.taking {
+            state.taking = true;
+            state.began = Some((now, state.counts));
+            self.shared.taking.store(true, Ordering::Release);
+        }
+        self.set_unreachable(true);
     }
 
     /// Whether new requests go into it, as far as can be said without its lock.
@@ -454,6 +504,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn snapshot(&self) -> MutexGuard<'_, Option<SnapshotStatus>> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn path(&self, name: Name, kind: Kind) -> PathBuf {
         self.options.folder.join(name.file(kind))
     }
@@ -488,7 +542,7 @@ impl Shared {
                 Err(error) => not_removed(&path, &error),
             }
         }
-        if let Err(error) = disk::folder_sync(&self.options.folder) {
+        if let Err(error) = folder_sync(&self.options.folder) {
             not_removed(&self.options.folder, &error);
         }
     }

@@ -46,6 +46,7 @@ impl Spool {
             filled: Notify::new(),
             unreachable: AtomicBool::new(false),
             aside: Mutex::new(None),
+            snapshot: Mutex::new(None),
         });
         if shared.taking.load(Ordering::Relaxed) {
             shared.filled.notify_one();

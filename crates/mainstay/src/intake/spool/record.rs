@@ -12,6 +12,8 @@ const VERSION: u8 = 1;
 const FLAG_HEADERS_ZSTD: u8 = 1;
 const FLAG_BODY_ZSTD: u8 = 2;
 const FLAG_TRIED: u8 = 4;
+const FLAG_UNCONFIRMED: u8 = 8;
+const FLAGS: u8 = FLAG_HEADERS_ZSTD | FLAG_BODY_ZSTD | FLAG_TRIED | FLAG_UNCONFIRMED;
 
 /// A verified request: everything that storing it later needs, and no credential of the sender's. Neither is its URL here:
 /// only a signature is over it, and a query can hold a token.
@@ -35,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) events: Vec<EventId>,
     /// An append of it was begun, and nobody knows how it ended.
     pub(crate) tried: bool,
+    /// It was verified by a snapshot: whether its secret was still the source's is to be seen.
+    pub(crate) unconfirmed: bool,
 }
 
 impl Record {
@@ -51,6 +55,7 @@ impl Record {
             body: receipt.body.clone()?,
             events: arrival.events.iter().map(|event| event.id).collect(),
             tried: false,
+            unconfirmed: false,
         })
     }
 
@@ -61,6 +66,7 @@ impl Record {
             (FLAG_HEADERS_ZSTD, self.headers.zstd),
             (FLAG_BODY_ZSTD, self.body.zstd),
             (FLAG_TRIED, self.tried),
+            (FLAG_UNCONFIRMED, self.unconfirmed),
         ] {
             flags |= if set { flag } else { 0 };
         }
@@ -91,7 +97,7 @@ impl Record {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut rest = Rest(bytes);
         let [version, flags] = rest.array()?;
-        if version != VERSION || flags & !(FLAG_HEADERS_ZSTD | FLAG_BODY_ZSTD | FLAG_TRIED) != 0 {
+        if version != VERSION || flags & !FLAGS != 0 {
             return None;
         }
         let receipt = ReceiptId::from_uuid(rest.uuid()?);
@@ -124,6 +130,7 @@ impl Record {
             body,
             events,
             tried: flags & FLAG_TRIED != 0,
+            unconfirmed: flags & FLAG_UNCONFIRMED != 0,
         })
     }
 }
@@ -173,9 +180,15 @@ mod tests {
             proptest::option::of(1..u128::MAX),
         );
         let events = proptest::collection::vec(any::<u128>(), 0..5);
-        let rest = (any::<i64>(), ".{0,20}", any::<bool>());
+        let rest = (any::<i64>(), ".{0,20}", any::<bool>(), any::<bool>());
         (ids, events, blobs(), blobs(), rest).prop_map(
-            |((receipt, source, secret), events, headers, body, (at, remote, tried))| Record {
+            |(
+                (receipt, source, secret),
+                events,
+                headers,
+                body,
+                (at, remote, tried, unconfirmed),
+            )| Record {
                 receipt: ReceiptId::from_uuid(Uuid::from_u128(receipt)),
                 source: SourceId::from_uuid(Uuid::from_u128(source)),
                 secret: secret.map(|secret| SecretId::from_uuid(Uuid::from_u128(secret))),
@@ -188,6 +201,7 @@ mod tests {
                     .map(|id| EventId::from_uuid(Uuid::from_u128(id)))
                     .collect(),
                 tried,
+                unconfirmed,
             },
         )
     }

@@ -32,6 +32,7 @@ fn record(number: u128) -> Record {
         },
         events: vec![EventId::from_uuid(Uuid::from_u128(number + 1_000))],
         tried: false,
+        unconfirmed: false,
     }
 }
 

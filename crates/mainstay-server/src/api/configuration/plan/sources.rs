@@ -1,12 +1,18 @@
 //! What becomes of a declared source.
 
 use mainstay_domain::{
-    SchemaId, SecretId, SourceId, TenantId, Timestamp,
-    intake::{Source, SourceSecret, schemas::EventSchema, settings::SourceSettings},
+    LinkId, SchemaId, SecretId, SourceId, TenantId, Timestamp,
+    intake::{
+        Source, SourceSecret, links::SourceLink, schemas::EventSchema, settings::SourceSettings,
+    },
 };
 
 use super::{
-    super::{Action, FieldChange, Form, Kind, declared::WantedSource, form},
+    super::{
+        Action, FieldChange, Form, Kind,
+        declared::{WantedSource, escaped},
+        form,
+    },
     Planner, SourceUpdate, Write, same, secret_field,
 };
 use crate::{
@@ -85,6 +91,7 @@ impl Planner<'_> {
         hidden(&mut fields, found, &source, wanted);
         let itself = !fields.is_empty();
         let schemas = self.schemas(&source, wanted.schemas.as_ref(), &mut fields);
+        let links = self.links(&source, wanted, &mut fields);
         if !secrets.added.is_empty() || !secrets.removed.is_empty() {
             fields.push(FieldChange {
                 field: "/secrets".into(),
@@ -95,7 +102,7 @@ impl Planner<'_> {
         }
         let (action, write) = match found {
             None => {
-                let write = Write::SourceInsert(Box::new((source, schemas.added)));
+                let write = Write::SourceInsert(Box::new((source, schemas.added, links.added)));
                 (Action::Create, write)
             }
             Some(_) => (
@@ -106,6 +113,8 @@ impl Planner<'_> {
                     removed: secrets.removed,
                     schemas_added: schemas.added,
                     schemas_removed: schemas.removed,
+                    links_added: links.added,
+                    links_removed: links.removed,
                     itself,
                 })),
             ),
@@ -146,6 +155,58 @@ impl Planner<'_> {
         let after = form::source(source, kept.chain(&schemas.added));
         fields.extend(form::differences(&before, &after));
         schemas
+    }
+
+    /// What becomes of a source's links, told value by value.
+    fn links(
+        &mut self,
+        source: &Source,
+        wanted: &WantedSource,
+        fields: &mut Vec<FieldChange>,
+    ) -> Links {
+        let mut links = Links::default();
+        let Some(declared) = &wanted.links else {
+            return links;
+        };
+        let at = format!("{}/links", wanted.at);
+        if self.caller.everywhere().is_err() {
+            let detail = "is not for a key that is bound to one tenant";
+            self.checks.fail(at, detail);
+            return links;
+        }
+        let known = self.known.links_of(source.id);
+        for (value, slug) in declared {
+            let found = self.known.tenants.iter().find(|one| one.slug == *slug);
+            let Some(tenant) = found.map(|one| one.id) else {
+                let at = format!("{at}/{}", escaped(value));
+                self.checks.fail(at, "there is no tenant of this slug");
+                continue;
+            };
+            let same = |one: &SourceLink| one.value == *value && one.tenant == tenant;
+            if !known.iter().any(same) {
+                links.added.push(SourceLink {
+                    id: LinkId::new(self.now, &*self.app.random),
+                    source: source.id,
+                    value: value.clone(),
+                    tenant,
+                    created_at: self.now,
+                });
+            }
+        }
+        let slug_of = |one: &SourceLink| (self.known.slug(one.tenant), one.clone());
+        let before: Vec<_> = known.iter().map(slug_of).collect();
+        let gone = before
+            .iter()
+            .filter(|(slug, one)| declared.get(&one.value) != Some(slug));
+        links.removed = gone.map(|(_, one)| one.clone()).collect();
+        let before = before
+            .iter()
+            .map(|(slug, one)| (one.value.as_str(), slug.clone()));
+        let after = declared
+            .iter()
+            .map(|(value, slug)| (value.as_str(), slug.clone()));
+        fields.extend(form::differences(&form::links(before), &form::links(after)));
+        links
     }
 
     /// What a source calls its secret stands in a list here.
@@ -213,6 +274,13 @@ struct Secrets {
 struct Schemas {
     added: Vec<EventSchema>,
     removed: Vec<SchemaId>,
+}
+
+/// What becomes of a source's links.
+#[derive(Default)]
+struct Links {
+    added: Vec<SourceLink>,
+    removed: Vec<SourceLink>,
 }
 
 fn hints(secrets: &[SourceSecret]) -> serde_json::Value {

@@ -1,0 +1,173 @@
+//! The snapshot of the sources: what verifies while there is no database, for whom, and what becomes of what it let in.
+
+use std::{path::Path, sync::Arc};
+
+use mainstay::intake::{
+    Beside, Intake,
+    snapshot::{AGE_MAX_MS, Away, Snapshot, SnapshotError},
+    spool::{Spool, SpoolOptions},
+};
+use mainstay_domain::{
+    Clock, Scope, StoreExt,
+    vault::{KeyError, MasterKey, Vault},
+};
+use mainstay_testkit::{TestDatabase, on_both};
+
+use crate::world::{SECRET, World};
+
+const OURS: &str = "SELECT count(*) FROM event WHERE kind = 'invoice.paid'";
+
+fn keys(seeds: &[u8]) -> Arc<Vault> {
+    let keys = seeds.iter().map(|seed| MasterKey::new(&[*seed; 32]));
+    let keys: Result<Vec<MasterKey>, _> = keys.collect();
+    Arc::new(Vault::new(keys.expect("32 bytes are a key")))
+}
+
+/// A world whose intake has a spool and has written its snapshot.
+async fn written(db: &TestDatabase) -> (World, Arc<Spool>) {
+    let mut world = World::new(db.sealed(keys(&[1])).await).await;
+    let options = SpoolOptions {
+        snapshot: true,
+        ..SpoolOptions::new(db.folder().join("spool"), 1 << 24)
+    };
+    let spool = Spool::open(options, Arc::clone(&world.random) as _).expect("it opens");
+    let spool = Arc::new(spool);
+    world.intake = with_store(&world, &spool).await;
+    let written = world.intake.snapshot_write().await;
+    written.expect("the snapshot is written");
+    (world, spool)
+}
+
+async fn with_store(world: &World, spool: &Arc<Spool>) -> Arc<Intake> {
+    let beside = Beside {
+        spool: Some(Arc::clone(spool)),
+        ..Beside::default()
+    };
+    world.intake_beside(&world.store, beside).await
+}
+
+/// What a process that has no database makes of it.
+fn away(db: &TestDatabase, world: &World, spool: &Arc<Spool>) -> Arc<Intake> {
+    // Another process: it has the master key and nothing in its memory.
+    let vault = keys(&[1]);
+    let folder = db.folder().join("spool");
+    let snapshot = Snapshot::read(&folder, &vault, world.clock.now()).expect("it is read");
+    let away = Away {
+        spool: Arc::clone(spool),
+        vault,
+        clock: Arc::clone(&world.clock) as _,
+        random: Arc::clone(&world.random) as _,
+        certificates: Arc::clone(&world.certificates) as _,
+        failures_per_minute: 60,
+    };
+    away.start(&snapshot).expect("the key is there")
+}
+
+async fn drained(world: &World) {
+    while world.intake.spool_drain().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let status = world.intake.spool_status().expect("there is a spool");
+    assert!(!status.taking, "nothing is left: {status:?}");
+}
+
+on_both!(
+    without_a_database_the_snapshot_verifies_and_the_spool_keeps_what_is_stored_once_later,
+    |db| async {
+        let (mut world, spool) = written(db).await;
+        let gone = away(db, &world, &spool);
+        let status = gone.spool_status().expect("there is a spool");
+        assert!(status.taking);
+        assert!(status.snapshot.is_some_and(|one| one.used));
+        assert!(gone.ready().await.is_ok(), "requests are taken");
+        for id in ["evt_1", "evt_2", "evt_1"] {
+            let answer = gone.accept("stripe", world.event(id, "invoice.paid")).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let forged = world.signed("{\"id\":\"evt_3\"}", "whsec_of_nobody");
+        assert_eq!(gone.accept("stripe", forged).await.status, 401);
+        assert_eq!(world.count(OURS).await, 0);
+
+        // With the database there are two for a moment, and what comes to either is kept.
+        world.intake = with_store(&world, &spool).await;
+        drained(&world).await;
+        assert_eq!(world.count(OURS).await, 2);
+        let late = gone
+            .accept("stripe", world.event("evt_late", "invoice.paid"))
+            .await;
+        assert_eq!(late.status, 200, "{late:?}");
+        drained(&world).await;
+        assert_eq!(world.count(OURS).await, 3);
+        let copies = "SELECT sum(deliveries) FROM dedup";
+        assert!(world.count(copies).await >= 4);
+    }
+);
+
+on_both!(
+    what_a_removed_secret_let_in_is_set_aside_and_not_stored,
+    |db| async {
+        let (mut world, spool) = written(db).await;
+        let gone = away(db, &world, &spool);
+        let source = world.source;
+        let removed = world.store.transact(Scope::System("tests"), move |tx| {
+            Box::pin(async move {
+                let found = tx.source_get(source).await?.expect("it is there");
+                for secret in &found.secrets {
+                    assert_eq!(secret.secret, SECRET);
+                    tx.source_secret_delete(source, secret.id).await?;
+                }
+                Ok(())
+            })
+        });
+        removed.await.expect("the secret is removed");
+        let answer = gone
+            .accept("stripe", world.event("evt_1", "invoice.paid"))
+            .await;
+        assert_eq!(answer.status, 200, "nobody could know yet");
+        world.intake = with_store(&world, &spool).await;
+        drained(&world).await;
+        assert_eq!(world.count(OURS).await, 0);
+        let status = world.intake.spool_status().expect("there is a spool");
+        assert_eq!(status.counts.set_aside, 1);
+    }
+);
+
+fn refusal(folder: &Path, vault: &Vault, world: &World, later_ms: i64) -> SnapshotError {
+    let now = world.clock.now().plus_ms(later_ms);
+    let read = Snapshot::read(folder, vault, now);
+    read.err().expect("it is not used")
+}
+
+on_both!(
+    a_snapshot_is_used_with_its_key_while_it_is_young_and_whole,
+    |db| async {
+        let (world, _spool) = written(db).await;
+        let folder = db.folder().join("spool");
+        let own = keys(&[1]);
+        assert!(Snapshot::read(&folder, &own, world.clock.now()).is_ok());
+        let said = refusal(&folder, &Vault::off(), &world, 0);
+        assert!(matches!(said, SnapshotError::Off), "{said}");
+        let said = refusal(&folder, &keys(&[2]), &world, 0);
+        let master = own.masters()[0];
+        assert!(
+            matches!(said, SnapshotError::Key(KeyError::MasterMissing(id)) if id == master),
+            "{said}"
+        );
+        let said = refusal(&folder, &own, &world, AGE_MAX_MS + 1);
+        assert!(matches!(said, SnapshotError::Old(7)), "{said}");
+        let said = refusal(db.folder(), &own, &world, 0);
+        assert!(matches!(said, SnapshotError::Missing(_)), "{said}");
+        let path = folder.join("intake.snapshot");
+        let mut bytes = std::fs::read(&path).expect("it is there");
+        assert!(
+            !bytes
+                .windows(SECRET.len())
+                .any(|part| part == SECRET.as_bytes())
+        );
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).expect("the folder is ours");
+        let said = refusal(&folder, &own, &world, 0);
+        assert!(matches!(said, SnapshotError::Damaged), "{said}");
+    }
+);
