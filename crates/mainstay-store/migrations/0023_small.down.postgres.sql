@@ -49,6 +49,10 @@ CREATE TABLE object_mention (
     event_id uuid NOT NULL,
     PRIMARY KEY (tenant_id, object, event_id)
 );
+DROP POLICY dedup_app ON dedup;
+CREATE POLICY dedup_app ON dedup FOR SELECT TO mainstay_app USING (EXISTS (
+    SELECT 1 FROM event
+    WHERE event.tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid AND event.id = dedup.event_id));
 ALTER TABLE event FORCE ROW LEVEL SECURITY;
 ALTER TABLE dedup FORCE ROW LEVEL SECURITY;
 ALTER TABLE object_source FORCE ROW LEVEL SECURITY;

@@ -122,21 +122,26 @@ ALTER TABLE object_kind FORCE ROW LEVEL SECURITY;
 CREATE POLICY object_kind_app ON object_kind TO mainstay_app
     USING (tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid);
 CREATE POLICY object_kind_system ON object_kind TO mainstay_system USING (true) WITH CHECK (true);
--- A type is one tenant's: the inner SELECT is under the policy of `object_kind`.
+-- A type is one tenant's. A scalar, here and below, since EXISTS may be planned as one look at all there is.
 ALTER TABLE object_event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE object_event FORCE ROW LEVEL SECURITY;
-CREATE POLICY object_event_app ON object_event FOR SELECT TO mainstay_app USING (EXISTS (
-    SELECT 1 FROM object_kind
+CREATE POLICY object_event_app ON object_event FOR SELECT TO mainstay_app USING ((
+    SELECT object_kind.number FROM object_kind
     WHERE object_kind.tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid
-        AND object_kind.number = object_event.kind_number));
+        AND object_kind.number = object_event.kind_number) IS NOT NULL);
 CREATE POLICY object_event_system ON object_event TO mainstay_system USING (true) WITH CHECK (true);
 -- A tenant sees what leads to its own events, as with `dedup`.
 ALTER TABLE object_mention ENABLE ROW LEVEL SECURITY;
 ALTER TABLE object_mention FORCE ROW LEVEL SECURITY;
-CREATE POLICY object_mention_app ON object_mention FOR SELECT TO mainstay_app USING (EXISTS (
-    SELECT 1 FROM event
+CREATE POLICY object_mention_app ON object_mention FOR SELECT TO mainstay_app USING ((
+    SELECT event.id FROM event
     WHERE event.tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid
-        AND event.id = object_mention.event_id));
+        AND event.id = object_mention.event_id) IS NOT NULL);
+DROP POLICY dedup_app ON dedup;
+CREATE POLICY dedup_app ON dedup FOR SELECT TO mainstay_app USING ((
+    SELECT event.id FROM event
+    WHERE event.tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid AND event.id = dedup.event_id)
+    IS NOT NULL);
 CREATE POLICY object_mention_system ON object_mention TO mainstay_system USING (true) WITH CHECK (true);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON object_kind, object_event, object_mention TO mainstay_system;
