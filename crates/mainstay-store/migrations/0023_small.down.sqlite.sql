@@ -73,6 +73,7 @@ SELECT
             ELSE 'processing'
         END
         FROM job_state AS s WHERE s.tenant_id = e.tenant_id AND (s.id = e.id OR (s.event_id = e.id AND s.event_id <> s.id))
+            AND s.kind <> 'expect.observe'
     ) AS status,
     e.source_id,
     e.source_number,

@@ -60,6 +60,7 @@ SELECT
             ELSE 'processing'
         END
         FROM job_state AS s WHERE s.tenant_id = e.tenant_id AND (s.id = e.id OR (s.event_id = e.id AND s.event_id <> s.id))
+            AND s.kind <> 'expect.observe'
     ) AS status,
     (SELECT n.source_id FROM source_known AS n WHERE n.number = e.source_number) AS source_id,
     e.source_number,
