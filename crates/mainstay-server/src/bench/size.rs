@@ -2,6 +2,7 @@
 //! request, the record of deduplication, its job, its place in the index of objects.
 
 use std::{
+    collections::HashMap,
     path::Path,
     time::{Duration, Instant},
 };
@@ -34,6 +35,8 @@ const SETTINGS: &str = r#"{"allow":["127.0.0.1/32"],"event":{"id":{"header":"x-e
 /// How long the index may be behind.
 const INDEXED_WITHIN: Duration = Duration::from_secs(300);
 const STEP: Duration = Duration::from_millis(50);
+/// Tables and indexes, at the most.
+const PLACES_MAX: usize = 1_000;
 
 /// How to measure.
 #[derive(Debug, Clone, Args)]
@@ -69,8 +72,10 @@ pub(crate) async fn run(bench: &Bench, args: &SizeArgs) -> anyhow::Result<Line> 
     // What a new database takes by itself, and what it sets aside, is not the events'.
     filled.take("w").await?;
     let before = filled.bytes().await?;
+    let places = filled.places().await?;
     filled.take("e").await?;
     let events = filled.bytes().await?;
+    let places = grown(&places, &filled.places().await?, args.events);
     bind(&ground, source).await?;
     node.intake.refresh().await?;
     filled.take("j").await?;
@@ -95,13 +100,26 @@ pub(crate) async fn run(bench: &Bench, args: &SizeArgs) -> anyhow::Result<Line> 
     note(&format!(
         "size on {}: {} bodies of {mean:.0} bytes, {} events\n\
          an event          {event:.0} bytes: body, request, deduplication, index of objects (bar {BAR:.0})\n\
-         with its job done {done:.0} bytes: the job, its start and its attempt as well\n{}",
+         with its job done {done:.0} bytes: the job, its start and its attempt as well\n{places}{}",
         bench.database(),
         corpus.len(),
         args.events,
         line.word()
     ));
     Ok(line)
+}
+
+/// What an event added to each table and index that it has a byte in, the most first.
+fn grown(before: &HashMap<String, i64>, after: &HashMap<String, i64>, events: usize) -> String {
+    let of = |name: &str| before.get(name).copied().unwrap_or_default();
+    let mut grown: Vec<(f64, &str)> = after
+        .iter()
+        .map(|(name, bytes)| ((bytes - of(name)) as f64 / events as f64, name.as_str()))
+        .filter(|(bytes, _)| *bytes >= 1.0)
+        .collect();
+    grown.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let line = |(bytes, name): &(f64, &str)| format!("{bytes:>17.0} {name}\n");
+    grown.iter().map(line).collect()
 }
 
 /// The bodies, in the order of their names.
@@ -241,6 +259,29 @@ impl Filled<'_> {
             answer.status
         );
         Ok(())
+    }
+
+    /// What each table and index takes.
+    async fn places(&self) -> anyhow::Result<HashMap<String, i64>> {
+        let statement = match self.url.is_some() {
+            true => {
+                "SELECT relname::text AS name, pg_relation_size(oid) AS bytes FROM pg_class
+                WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'i')"
+            }
+            false => {
+                "SELECT name, sum(pgsize) AS bytes FROM dbstat WHERE aggregate = TRUE GROUP BY name"
+            }
+        };
+        let found = self
+            .ground
+            .store
+            .query(Scope::System("bench"), statement.to_owned(), PLACES_MAX)
+            .await?;
+        let read = |row: &Vec<serde_json::Value>| {
+            Some((row.first()?.as_str()?.to_owned(), row.get(1)?.as_i64()?))
+        };
+        let places: Option<HashMap<_, _>> = found.rows.iter().map(read).collect();
+        places.context("names and numbers of bytes")
     }
 
     /// What the database takes on disk, its log left out.

@@ -1,14 +1,17 @@
 //! Events: one, and lists of them with how their jobs stand.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use mainstay_domain::{
     EventId, SourceId, StoreResult, TenantId,
-    intake::{Event, EventFilter, EventStatus, JobTally, scheme},
+    intake::{Event, EventFilter, EventStatus, JobTally, objects::mention_hash, scheme},
 };
 use uuid::Uuid;
 
-use super::queries::{self as q, event_columns};
+use super::{
+    objects::{kind_number, objects_part},
+    queries::{self as q, event_columns},
+};
 use crate::{
     built::{Built, Newest},
     jobs::list::of_events,
@@ -25,8 +28,8 @@ impl SqlTx<'_> {
         let Some(tenant) = self.tenant_of(&q::EVENT_TENANT, id.uuid()).await? else {
             return Ok(None);
         };
-        let read = |row: &Row| event(row, tenant);
-        let Some(mut found) = self.first(&q::EVENT_GET, values![tenant, id], read).await? else {
+        let rows = self.rows(&q::EVENT_GET, values![tenant, id]).await?;
+        let Some(mut found) = self.events_read(tenant, &rows).await?.pop() else {
             return Ok(None);
         };
         found.jobs = self
@@ -117,7 +120,39 @@ impl SqlTx<'_> {
         built: Built,
     ) -> StoreResult<Vec<Event>> {
         let rows = self.conn().query_built(&built.text, &built.params).await?;
-        rows.iter().map(|row| event(row, tenant)).collect()
+        self.events_read(tenant, &rows).await
+    }
+
+    /// The events of these rows, with how often each came.
+    async fn events_read(&mut self, tenant: TenantId, rows: &[Row]) -> StoreResult<Vec<Event>> {
+        let mut events = Vec::with_capacity(rows.len());
+        let mut records: BTreeMap<i32, Vec<(Uuid, usize)>> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            let event = event(row, tenant)?;
+            let key = row.get::<Option<Uuid>>(10)?;
+            let made = || Uuid::from_bytes(scheme::dedup_key(&event.provider_id));
+            let key = key.unwrap_or_else(made);
+            records.entry(row.get(9)?).or_default().push((key, at));
+            events.push(event);
+        }
+        for (source, keys) in records {
+            for keys in keys.chunks(TALLIED) {
+                let built = deliveries(source, keys.iter().map(|(key, _)| *key));
+                let counts: StoreResult<HashMap<Uuid, i64>> = self
+                    .built(built)
+                    .await?
+                    .iter()
+                    .map(|row| Ok((row.get(0)?, row.get(1)?)))
+                    .collect();
+                let counts = counts?;
+                for (key, at) in keys {
+                    if let Some(count) = counts.get(key) {
+                        events[*at].deliveries = *count;
+                    }
+                }
+            }
+        }
+        Ok(events)
     }
 
     /// With how their jobs stand only where the status is asked for.
@@ -129,9 +164,7 @@ impl SqlTx<'_> {
         limit: i64,
     ) -> StoreResult<Vec<Event>> {
         let built = page_after(tenant, filter, after, limit);
-        let rows = self.conn().query_built(&built.text, &built.params).await?;
-        let events: StoreResult<Vec<Event>> = rows.iter().map(|row| event(row, tenant)).collect();
-        let mut events = events?;
+        let mut events = self.events_rows(tenant, built).await?;
         self.names_fill(&mut events).await?;
         if filter.status.is_some() {
             self.tallies_fill(tenant, &mut events).await?;
@@ -205,7 +238,7 @@ pub(crate) fn page(tenant: TenantId, filter: &EventFilter, limit: i64) -> Built 
         filter.status.map(EventStatus::as_str),
         "",
     );
-    narrow(&mut built, filter);
+    narrow(&mut built, tenant, filter);
     built
         .bind_some(" AND e.id < ", filter.before.map(|(_, id)| id), "")
         .bind(" ORDER BY e.id DESC LIMIT ", limit, "");
@@ -221,7 +254,7 @@ pub(crate) fn page_after(
 ) -> Built {
     let mut built = Built::new(event_columns!(), vec![tenant.into()]);
     built.push(" FROM event AS e WHERE e.tenant_id = $1");
-    narrow(&mut built, filter);
+    narrow(&mut built, tenant, filter);
     built
         .bind(" AND e.id > ", after, "")
         .bind(" ORDER BY e.id LIMIT ", limit, "");
@@ -229,9 +262,13 @@ pub(crate) fn page_after(
 }
 
 /// What both of them are narrowed by.
-fn narrow(built: &mut Built, filter: &EventFilter) {
+fn narrow(built: &mut Built, tenant: TenantId, filter: &EventFilter) {
     built
-        .bind_some(" AND e.source_id = ", filter.source, "")
+        .bind_some(
+            " AND e.source_number = (SELECT n.number FROM source_known AS n WHERE n.source_id = ",
+            filter.source,
+            ")",
+        )
         .bind_some(" AND e.id >= ", filter.from.map(id_floor), "")
         .bind_some(" AND e.id < ", filter.to.map(id_floor), "");
     if filter.status == Some(EventStatus::Error) {
@@ -279,15 +316,34 @@ fn narrow(built: &mut Built, filter: &EventFilter) {
             );
     }
     if let Some(object) = &filter.object {
-        built.bind(
-            " AND e.id IN (SELECT m.event_id FROM object_mention AS m WHERE m.tenant_id = $1 AND m.object = ",
-            &**object,
-            ")",
-        );
+        built
+            .bind(
+                " AND e.id IN (SELECT m.event_id FROM object_mention AS m WHERE m.hash = ",
+                mention_hash(tenant, object),
+                ")",
+            )
+            // Hashes may meet: it is the event that says what it is about.
+            .bind(
+                " AND (SELECT replace(x.objects, ",
+                objects_part(object),
+                ", '') <> x.objects FROM object_event AS x WHERE x.event_id = e.id AND x.kind_number = ",
+            )
+            .push(kind_number!())
+            .push(")");
     }
     if !filter.ids.is_empty() {
         built.bind_list(" AND e.id IN", filter.ids.iter().copied());
     }
+}
+
+/// How often what these keys of a source lead to came.
+pub(crate) fn deliveries(source: i32, keys: impl Iterator<Item = Uuid>) -> Built {
+    let mut built = Built::new(
+        "SELECT d.key, d.deliveries FROM dedup AS d WHERE d.source_number = $1",
+        vec![source.into()],
+    );
+    built.bind_list(" AND d.key IN", keys);
+    built
 }
 
 /// The states of the jobs of these events, counted. Those of rules of expected events are nothing that an event asked for.
@@ -329,7 +385,7 @@ fn event(row: &Row, tenant: TenantId) -> StoreResult<Event> {
         occurred_at: row.get(6)?,
         receipt: row.get(7)?,
         payload_bytes: row.get(8)?,
-        deliveries: row.get::<Option<i64>>(9)?.unwrap_or(1),
+        deliveries: 1,
         jobs: JobTally::default(),
         violation: None,
         conflicts: 0,

@@ -23,7 +23,10 @@ use crate::{
 pub(crate) mod queries {
     //! The statements of following.
 
-    use crate::queries;
+    use crate::{
+        intake::{objects::kind_number, queries::source_of},
+        queries,
+    };
 
     queries! {
         FOLLOW_SPAN: Platform = "SELECT followed_from, revision, followed_until FROM object_index WHERE id = 1";
@@ -56,15 +59,14 @@ pub(crate) mod queries {
             SELECT t.id, (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id > $1 ORDER BY e.id LIMIT 1)
             FROM tenant AS t";
         /// The looks into both lists are scalars: a plan that joins might read all of them.
-        FOLLOW_PAST: Tenant = "
-            SELECT e.id, e.source_id, e.kind,
-                (SELECT x.event_id FROM object_event AS x
-                    WHERE x.tenant_id = $1 AND x.source_id = e.source_id AND x.kind = e.kind AND x.event_id = e.id)
+        FOLLOW_PAST: Tenant = concat!("
+            SELECT e.id, ", source_of!("e"), ", e.kind,
+                (SELECT x.event_id FROM object_event AS x WHERE x.event_id = e.id AND x.kind_number = ", kind_number!(), ")
                     IS NOT NULL
                 AND (SELECT n.event_id FROM event_new AS n
                     WHERE n.tenant_id = $1 AND n.event_id = e.id AND n.revision > $3) IS NULL
             FROM event AS e WHERE e.tenant_id = $1 AND e.id > $2
-            ORDER BY e.id LIMIT $4";
+            ORDER BY e.id LIMIT $4");
     }
 }
 use queries as q;

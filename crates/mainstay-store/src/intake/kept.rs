@@ -1,8 +1,8 @@
 //! What is kept of a request that was verified.
 
 use mainstay_domain::{
-    EventId,
-    intake::{Appended, Arrival, Blob, NewEvent, NewReceipt, Verdict},
+    EventId, ReceiptId,
+    intake::{Appended, Arrival, Blob, NewEvent, NewReceipt, Verdict, scheme},
     vault::is_sealed,
 };
 
@@ -21,6 +21,16 @@ pub(crate) fn within_event(arrival: &Arrival) -> Option<&NewReceipt> {
             .as_ref()
             .is_none_or(|body| *body == event.payload);
     whole.then_some(receipt)
+}
+
+/// The event's key where it has to be kept with it: nearly always it is made of the provider's id, which is there.
+pub(crate) fn key_apart(event: &NewEvent, key: &[u8; 16]) -> Option<[u8; 16]> {
+    (*key != scheme::dedup_key(&event.provider_id)).then_some(*key)
+}
+
+/// The request's id where it is not the event's own.
+pub(crate) fn receipt_apart(event: &NewEvent, receipt: &NewReceipt) -> Option<ReceiptId> {
+    (receipt.id.uuid() != event.id.uuid()).then_some(receipt.id)
 }
 
 /// Whether the event is all of the request, which sealed bytes do not show.

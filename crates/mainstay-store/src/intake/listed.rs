@@ -17,18 +17,19 @@ use uuid::Uuid;
 
 use super::{
     events::page,
-    objects::queries as q,
     receipts::{requests_all, requests_own},
 };
 use crate::{
     built::Built,
     sql::Row,
     tx::SqlTx,
-    verbs::{LOOK_MAX, bounded, id_floor, values},
+    verbs::{LOOK_MAX, bounded, id_floor},
 };
 
-/// Types that a list goes through one by one, those of each source; where there are more, events are looked at themselves.
+/// Types that a list goes through one by one; where there are more, events are looked at themselves.
 const KINDS_MAX: usize = 200;
+/// Types that are looked at for those that are asked for.
+const KINDS_LOOKED: i64 = 2_000;
 /// Types in one statement.
 const KINDS_STEP: usize = 40;
 /// How far before the end of the index events are looked at themselves: what was committed in another order.
@@ -56,15 +57,6 @@ impl Span {
             before: before.into_iter().flatten().min().unwrap_or_else(Uuid::max),
         }
     }
-}
-
-/// A type of a source's events.
-#[derive(Debug, Clone)]
-pub(crate) struct SourceKind {
-    /// Whose.
-    pub(crate) source: SourceId,
-    /// The type.
-    pub(crate) kind: String,
 }
 
 /// Whether all that the filter asks for is in the index.
@@ -110,7 +102,7 @@ impl SqlTx<'_> {
         else {
             return Ok(None);
         };
-        let ids = self.kinds_ids(tenant, &kinds, span, limit).await?;
+        let ids = self.kinds_ids(&kinds, span, limit).await?;
         let mut events = self.events_of(tenant, ids, limit).await?;
         let tail = self.index_end().await?;
         if span.before > id_floor(tail) {
@@ -166,50 +158,32 @@ impl SqlTx<'_> {
         Ok(ids.filter(|id| id.uuid() >= span.from).collect())
     }
 
-    /// The types that are asked for, source by source; none where there are too many to go through.
+    /// The numbers of the types that are asked for, of each source; none where there are too many to go through.
     async fn kinds(
         &mut self,
         tenant: TenantId,
         source: Option<SourceId>,
         pattern: Option<&str>,
-    ) -> StoreResult<Option<Vec<SourceKind>>> {
-        self.in_order_of_indexes().await?;
-        let most = KINDS_MAX as i64 + 1;
-        let sources = match source {
-            Some(source) => vec![source],
-            None => {
-                self.list(&q::SOURCES, values![tenant, most], |row| row.get(0))
-                    .await?
-            }
-        };
-        let exact = pattern.filter(|pattern| !pattern.ends_with('*'));
+    ) -> StoreResult<Option<Vec<i32>>> {
+        let rows = self
+            .built(kinds(tenant, source, pattern, KINDS_LOOKED + 1))
+            .await?;
+        if rows.len() as i64 > KINDS_LOOKED {
+            return Ok(None);
+        }
         let mut found = Vec::new();
-        for source in sources {
-            let kinds = match exact {
-                Some(kind) => vec![kind.to_owned()],
-                None => {
-                    let params = values![tenant, source, most];
-                    self.list(&q::KINDS, params, |row| row.get::<String>(0))
-                        .await?
-                }
-            };
-            let known = kinds.len();
-            let asked = kinds.into_iter().filter(|kind| matches(pattern, kind));
-            found.extend(asked.map(|kind| SourceKind { source, kind }));
-            if known > KINDS_MAX || found.len() > KINDS_MAX {
-                self.in_any_order().await?;
-                return Ok(None);
+        for row in &rows {
+            if matches(pattern, &row.get::<String>(1)?) {
+                found.push(row.get(0)?);
             }
         }
-        self.in_any_order().await?;
-        Ok(Some(found))
+        Ok((found.len() <= KINDS_MAX).then_some(found))
     }
 
     /// The newest of these types, newest first.
     async fn kinds_ids(
         &mut self,
-        tenant: TenantId,
-        kinds: &[SourceKind],
+        kinds: &[i32],
         span: Span,
         limit: i64,
     ) -> StoreResult<Vec<EventId>> {
@@ -219,7 +193,7 @@ impl SqlTx<'_> {
         self.in_order_of_indexes().await?;
         let mut ids: Vec<EventId> = Vec::new();
         for kinds in kinds.chunks(KINDS_STEP) {
-            let built = newest(tenant, kinds, span, limit);
+            let built = newest(kinds, span, limit);
             let rows = self.conn().query_built(&built.text, &built.params).await?;
             for row in &rows {
                 ids.push(row.get(0)?);
@@ -267,7 +241,7 @@ impl SqlTx<'_> {
             if begin.elapsed() > LOOK_MAX {
                 return Err(StoreError::Timeout);
             }
-            let ids = self.kinds_ids(tenant, &kinds, span, REQUESTS_STEP).await?;
+            let ids = self.kinds_ids(&kinds, span, REQUESTS_STEP).await?;
             let Some(last) = ids.last() else { break };
             span.before = last.uuid();
             let built = built(before, None, &ids);
@@ -279,28 +253,40 @@ impl SqlTx<'_> {
     }
 }
 
+/// The types of a tenant's events, as far as they are indexed: of one source, where it is given, and only those that may match.
+pub(crate) fn kinds(
+    tenant: TenantId,
+    source: Option<SourceId>,
+    pattern: Option<&str>,
+    limit: i64,
+) -> Built {
+    let mut built = Built::new(
+        "SELECT k.number, k.kind FROM object_kind AS k WHERE k.tenant_id = $1",
+        vec![tenant.into()],
+    );
+    let exact = pattern.filter(|pattern| !pattern.ends_with('*'));
+    built
+        .bind_some(
+            " AND k.source_number = (SELECT n.number FROM source_known AS n WHERE n.source_id = ",
+            source,
+            ")",
+        )
+        .bind_some(" AND k.kind = ", exact, "")
+        .bind(" LIMIT ", limit, "");
+    built
+}
+
 /// The newest events of these types, as far as they are indexed.
-pub(crate) fn newest(tenant: TenantId, kinds: &[SourceKind], span: Span, limit: i64) -> Built {
-    let params = vec![
-        tenant.into(),
-        span.from.into(),
-        span.before.into(),
-        limit.into(),
-    ];
+pub(crate) fn newest(kinds: &[i32], span: Span, limit: i64) -> Built {
+    let params = vec![span.from.into(), span.before.into(), limit.into()];
     let mut built = Built::new("SELECT found.event_id FROM (", params);
     for (index, one) in kinds.iter().enumerate() {
         built.push(if index > 0 { " UNION ALL " } else { "" });
         built
             .bind(
-                "SELECT one.event_id FROM (SELECT x.event_id FROM object_event AS x
-                    WHERE x.tenant_id = $1 AND x.source_id = ",
-                one.source,
-                "",
-            )
-            .bind(
-                " AND x.kind = ",
-                &*one.kind,
-                " AND x.event_id >= $2 AND x.event_id < $3 ORDER BY x.event_id DESC LIMIT $4) AS one",
+                "SELECT one.event_id FROM (SELECT x.event_id FROM object_event AS x WHERE x.kind_number = ",
+                *one,
+                " AND x.event_id >= $1 AND x.event_id < $2 ORDER BY x.event_id DESC LIMIT $3) AS one",
             );
     }
     built.push(") AS found");

@@ -3,7 +3,7 @@
 //! The indexer reads without a lock and writes in short commits, each of which holds only if nobody has written since.
 //! Retention holds the same row while it removes events, so that nothing is written about an event that goes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
 use mainstay_domain::{
@@ -13,7 +13,7 @@ use mainstay_domain::{
         drift::Drift,
         objects::{
             Horizon, IndexCommit, IndexState, Indexed, MentionFilter, ObjectId, ObjectsTx,
-            PAYLOAD_BYTES_MAX, SourceIndex, Unindexed, Walk,
+            PAYLOAD_BYTES_MAX, SourceIndex, Unindexed, Walk, mention_hash,
         },
     },
     vault::{self, Column},
@@ -27,29 +27,57 @@ use super::{
 };
 use crate::{
     built::Built,
-    sql::{Row, Value},
+    sql::Row,
     tx::{Dialect, SqlTx},
     verbs::{bounded, id_floor, reference, values},
 };
 
 /// Events named in one statement.
 const NAMED: usize = 200;
+/// Hashes that are looked for in one statement.
+const HASHES: usize = 500;
+
+/// The number that stands for the type of an event `e`, `$1` being its tenant.
+macro_rules! kind_number {
+    () => {
+        "(SELECT k.number FROM object_kind AS k
+            WHERE k.tenant_id = $1 AND k.source_number = e.source_number AND k.kind = e.kind)"
+    };
+}
+pub(crate) use kind_number;
+
+/// What is indexed of an event `e`, empty where it has no ids; null: it is not indexed. The look into the index is a scalar: a
+/// plan that joins might read all of it.
+macro_rules! objects_of_event {
+    () => {
+        concat!(
+            "(SELECT coalesce(x.objects, '') FROM object_event AS x WHERE x.event_id = e.id AND x.kind_number = ",
+            $crate::intake::objects::kind_number!(),
+            ")"
+        )
+    };
+}
 
 pub(crate) mod queries {
     //! The statements of objects.
 
     use crate::queries;
 
-    /// An event with what is indexed of it, `$1` being its tenant and `$2` the largest payload that is read. The look into
-    /// the index is a scalar: a plan that joins might read all of it.
+    use crate::intake::queries::source_of;
+
+    /// An event with what is indexed of it, `$1` being its tenant and `$2` the largest payload that is read.
     macro_rules! event_with_objects {
         () => {
-            "SELECT e.id, e.source_id, e.kind,
+            concat!(
+                "SELECT e.id, ",
+                source_of!("e"),
+                ", e.kind,
                 CASE WHEN e.payload_bytes <= $2 THEN e.payload_zstd END,
-                CASE WHEN e.payload_bytes <= $2 THEN e.payload END,
-                (SELECT x.objects FROM object_event AS x
-                    WHERE x.tenant_id = $1 AND x.source_id = e.source_id AND x.kind = e.kind AND x.event_id = e.id)
+                CASE WHEN e.payload_bytes <= $2 THEN e.payload END, ",
+                objects_of_event!(),
+                "
             FROM event AS e WHERE e.tenant_id = $1"
+            )
         };
     }
 
@@ -73,8 +101,7 @@ pub(crate) mod queries {
             ORDER BY t.id";
         OBJECT_MISSING: Tenant = concat!(event_with_objects!(), "
             AND e.id >= $3 AND e.id < $4
-            AND (SELECT x.event_id FROM object_event AS x
-                WHERE x.tenant_id = $1 AND x.source_id = e.source_id AND x.kind = e.kind AND x.event_id = e.id) IS NULL
+            AND ", objects_of_event!(), " IS NULL
             ORDER BY e.id LIMIT $5");
         OBJECT_EVENT: Tenant = concat!(event_with_objects!(), " AND e.id = $3");
 
@@ -91,64 +118,51 @@ pub(crate) mod queries {
         OBJECT_COUNT: System = "
             SELECT CAST(coalesce(sum(one.count), 0) AS bigint) FROM (
                 SELECT (SELECT count(*) FROM (
-                    SELECT x.event_id FROM object_event AS x WHERE x.tenant_id = t.id AND x.source_id = $1
-                    LIMIT 100000) AS few) AS count
-                FROM tenant AS t) AS one";
-        OBJECT_WALK: Tenant = "
-            SELECT x.kind, x.event_id FROM object_event AS x
-            WHERE x.tenant_id = $1 AND x.source_id = $2 AND (x.kind, x.event_id) > ($3, $4)
-            ORDER BY x.kind, x.event_id LIMIT $5";
-        OBJECT_WALK_TENANT: System = "
-            SELECT t.id FROM tenant AS t
-            WHERE t.id > $1
-                AND (SELECT x.event_id FROM object_event AS x WHERE x.tenant_id = t.id AND x.source_id = $2 LIMIT 1)
-                    IS NOT NULL
-            ORDER BY t.id LIMIT 1";
+                    SELECT x.event_id FROM object_event AS x WHERE x.kind_number = k.number LIMIT 100000) AS few) AS count
+                FROM object_kind AS k
+                WHERE k.source_number = (SELECT n.number FROM source_known AS n WHERE n.source_id = $1)) AS one";
+        OBJECT_WALK: Platform = "
+            SELECT x.event_id FROM object_event AS x WHERE x.kind_number = $1 AND x.event_id > $2
+            ORDER BY x.event_id LIMIT $3";
+        OBJECT_WALK_KIND: Tenant = "
+            SELECT k.number FROM object_kind AS k
+            WHERE k.tenant_id = $1 AND k.kind = $2
+                AND k.source_number = (SELECT n.number FROM source_known AS n WHERE n.source_id = $3)";
+        OBJECT_WALK_NEXT: System = "
+            SELECT k.tenant_id, k.kind, k.number FROM object_kind AS k
+            WHERE (k.tenant_id, k.kind) > ($1, $2)
+                AND k.source_number = (SELECT n.number FROM source_known AS n WHERE n.source_id = $3)
+            ORDER BY k.tenant_id, k.kind LIMIT 1";
 
-        OBJECT_EVENT_SET: Tenant = "
-            UPDATE object_event SET objects = $5
-            WHERE tenant_id = $1 AND source_id = $2 AND kind = $3 AND event_id = $4";
-        OBJECT_EVENT_GONE: Tenant = "
-            DELETE FROM object_event WHERE tenant_id = $1 AND source_id = $2 AND kind = $3 AND event_id = $4";
+        OBJECT_KIND_NEXT: System = "SELECT coalesce(max(CAST(k.number AS bigint)), 0) + 1 FROM object_kind AS k";
+        /// Where the largest number is taken: one that a type left.
+        OBJECT_KIND_GAP: System = "
+            SELECT min(CAST(k.number AS bigint)) + 1 FROM object_kind AS k
+            WHERE NOT EXISTS (SELECT 1 FROM object_kind AS n WHERE n.number = CAST(k.number AS bigint) + 1)";
+        OBJECT_KIND_ADD: Tenant = "
+            INSERT INTO object_kind (tenant_id, source_number, kind, number) VALUES ($1, $2, $3, $4)";
+        /// A type without events. Looked for at the newest: the oldest have just gone.
+        OBJECT_KIND_GONE: Tenant = "
+            DELETE FROM object_kind WHERE tenant_id = $1 AND number = $2
+                AND (SELECT x.event_id FROM object_event AS x WHERE x.kind_number = $2
+                    ORDER BY x.event_id DESC LIMIT 1) IS NULL";
 
-        MENTIONS_NEWEST: Tenant = "
-            SELECT m.event_id FROM object_mention AS m WHERE m.tenant_id = $1 AND m.object = $2 AND m.event_id < $3
-            ORDER BY m.event_id DESC LIMIT $4";
-        MENTIONS_OLDEST: Tenant = "
-            SELECT m.event_id FROM object_mention AS m WHERE m.tenant_id = $1 AND m.object = $2 AND m.event_id > $3
-            ORDER BY m.event_id LIMIT $4";
-        MENTION_TENANTS: System = "
-            SELECT t.id FROM tenant AS t
-            WHERE (SELECT m.event_id FROM object_mention AS m WHERE m.tenant_id = t.id AND m.object = $1 LIMIT 1)
-                IS NOT NULL";
+        OBJECT_EVENT_SET: Platform = "UPDATE object_event SET objects = $3 WHERE kind_number = $1 AND event_id = $2";
+        OBJECT_EVENT_GONE: Platform = "DELETE FROM object_event WHERE kind_number = $1 AND event_id = $2";
+
+        MENTIONS_NEWEST: Platform = "
+            SELECT m.event_id FROM object_mention AS m WHERE m.hash = $1 AND m.event_id < $2
+            ORDER BY m.event_id DESC LIMIT $3";
+        MENTIONS_OLDEST: Platform = "
+            SELECT m.event_id FROM object_mention AS m WHERE m.hash = $1 AND m.event_id > $2
+            ORDER BY m.event_id LIMIT $3";
+        MENTION_TENANTS: System = "SELECT t.id FROM tenant AS t";
 
         BEHIND_OWN: Tenant = "SELECT e.id FROM event AS e WHERE e.tenant_id = $1 AND e.id >= $2 ORDER BY e.id LIMIT 1";
         BEHIND: System = "
             SELECT t.id FROM tenant AS t
             WHERE (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id >= $1 ORDER BY e.id LIMIT 1) IS NOT NULL
             LIMIT 1";
-
-        /// The sources that a tenant's events are of, as far as they are indexed, each found from the one before: no plan reads
-        /// the whole index.
-        SOURCES: Tenant = "
-            WITH RECURSIVE known (source_id) AS (
-                SELECT (SELECT x.source_id FROM object_event AS x WHERE x.tenant_id = $1 ORDER BY x.source_id LIMIT 1)
-                UNION ALL
-                SELECT (SELECT x.source_id FROM object_event AS x
-                    WHERE x.tenant_id = $1 AND x.source_id > known.source_id ORDER BY x.source_id LIMIT 1)
-                FROM known WHERE known.source_id IS NOT NULL
-            )
-            SELECT source_id FROM known WHERE source_id IS NOT NULL LIMIT $2";
-        /// The types of a source's events likewise.
-        KINDS: Tenant = "
-            WITH RECURSIVE known (kind) AS (
-                SELECT (SELECT min(x.kind) FROM object_event AS x WHERE x.tenant_id = $1 AND x.source_id = $2)
-                UNION ALL
-                SELECT (SELECT min(x.kind) FROM object_event AS x
-                    WHERE x.tenant_id = $1 AND x.source_id = $2 AND x.kind > known.kind)
-                FROM known WHERE known.kind IS NOT NULL
-            )
-            SELECT kind FROM known WHERE kind IS NOT NULL LIMIT $3";
     }
 }
 use queries as q;
@@ -282,25 +296,35 @@ impl ObjectsTx for SqlTx<'_> {
         limit: i64,
     ) -> StoreResult<Vec<(TenantId, String, EventId)>> {
         self.system()?;
+        let limit = bounded(limit);
+        let mut places: Vec<(TenantId, String, EventId)> = Vec::new();
         let (mut tenant, mut kind, mut event) = (after.tenant, after.kind.clone(), after.event);
+        let begun = self
+            .first(
+                &q::OBJECT_WALK_KIND,
+                values![tenant, &*kind, source],
+                |row| row.get::<i32>(0),
+            )
+            .await?;
+        let mut number = begun;
         loop {
-            if !tenant.uuid().is_nil() {
-                let params = values![tenant, source, &*kind, event, bounded(limit)];
-                let read = |row: &Row| Ok((tenant, row.get(0)?, row.get(1)?));
-                let places = self.list(&q::OBJECT_WALK, params, read).await?;
-                if !places.is_empty() {
+            if let Some(number) = number {
+                let left = limit - places.len() as i64;
+                let params = values![number, event, left];
+                let read = |row: &Row| Ok((tenant, kind.clone(), row.get(0)?));
+                places.extend(self.list(&q::OBJECT_WALK, params, read).await?);
+                if places.len() as i64 >= limit {
                     return Ok(places);
                 }
             }
-            let next = self
-                .first(&q::OBJECT_WALK_TENANT, values![tenant, source], |row| {
-                    row.get(0)
-                })
-                .await?;
+            let read = |row: &Row| Ok((row.get(0)?, row.get::<String>(1)?, row.get::<i32>(2)?));
+            let params = values![tenant, &*kind, source];
+            let next = self.first(&q::OBJECT_WALK_NEXT, params, read).await?;
             let Some(next) = next else {
-                return Ok(Vec::new());
+                return Ok(places);
             };
-            (tenant, kind, event) = (next, String::new(), EventId::NIL);
+            (tenant, kind, number) = (next.0, next.1, Some(next.2));
+            event = EventId::NIL;
         }
     }
 
@@ -347,33 +371,44 @@ impl ObjectsTx for SqlTx<'_> {
         filter: &MentionFilter,
         limit: i64,
     ) -> StoreResult<Vec<(TenantId, EventId)>> {
-        let tenants = match (self.scope.tenant(), filter.tenant) {
+        let asked = match (self.scope.tenant(), filter.tenant) {
             (Some(own), Some(asked)) if own != asked => return Ok(Vec::new()),
-            (Some(own), _) => vec![own],
-            (None, Some(asked)) => vec![asked],
-            (None, None) => {
-                self.list(&q::MENTION_TENANTS, values![&*filter.object], |row| {
-                    row.get(0)
-                })
-                .await?
-            }
+            (own, asked) => own.or(asked),
         };
-        self.in_order_of_indexes().await?;
+        let hash = |tenant| (tenant, mention_hash(tenant, &filter.object));
+        let seek = |(tenant, hash), beyond| Seek {
+            tenant,
+            hash,
+            beyond,
+        };
+        let tenants = match asked {
+            Some(tenant) => vec![hash(tenant)],
+            None => self.mention_tenants(hash).await?,
+        };
+        let beyond = match filter.oldest_first {
+            true => Uuid::nil(),
+            false => Uuid::max(),
+        };
+        let beyond = filter.after.map_or(beyond, EventId::uuid);
         let limit = bounded(limit);
+        let mut seeks: Vec<Seek> = tenants.into_iter().map(|one| seek(one, beyond)).collect();
         let mut found: Vec<(TenantId, EventId)> = Vec::new();
-        for tenant in tenants {
-            let (sql, beyond) = match filter.oldest_first {
-                true => (&q::MENTIONS_OLDEST, Uuid::nil()),
-                false => (&q::MENTIONS_NEWEST, Uuid::max()),
-            };
-            let beyond = filter.after.map_or(beyond, EventId::uuid);
-            let params = values![tenant, &*filter.object, beyond, limit];
-            found.extend(
-                self.list(sql, params, |row| Ok((tenant, row.get(0)?)))
-                    .await?,
-            );
+        while !seeks.is_empty() {
+            let these = std::mem::take(&mut seeks);
+            let pages = self.mention_pages(these, filter, limit).await?;
+            for (of, page) in pages {
+                let full = page.len() as i64 >= limit;
+                let said = self.mentioned(of.tenant, &filter.object, &page).await?;
+                // What only has the same hash leaves a gap, which the next ones fill.
+                if full
+                    && said.len() < page.len()
+                    && let Some(last) = page.last()
+                {
+                    seeks.push(seek((of.tenant, of.hash), last.uuid()));
+                }
+                found.extend(said.into_iter().map(|event| (of.tenant, event)));
+            }
         }
-        self.in_any_order().await?;
         found.sort_by(|(_, a), (_, b)| match filter.oldest_first {
             true => a.cmp(b),
             false => b.cmp(a),
@@ -390,11 +425,8 @@ impl ObjectsTx for SqlTx<'_> {
         self.scope.admit(tenant)?;
         let mut found = HashMap::with_capacity(events.len());
         for events in events.chunks(NAMED) {
-            for (_, _, event, objects) in self.objects_of(tenant, events).await? {
-                if let Some(objects) = objects {
-                    found.insert(event, objects);
-                }
-            }
+            let indexed = self.objects_of(tenant, events).await?;
+            found.extend(indexed.into_iter().map(|one| (one.event, one.objects)));
         }
         Ok(found)
     }
@@ -439,8 +471,26 @@ impl ObjectsTx for SqlTx<'_> {
     }
 }
 
-/// An event's place in the index, and what is indexed of it.
-type Place = (SourceId, String, EventId, Option<Vec<ObjectId>>);
+/// An event that is indexed: its type's number, and its ids.
+struct Listed {
+    kind: i32,
+    event: EventId,
+    objects: Vec<ObjectId>,
+}
+
+/// From where on events are looked for by a hash.
+struct Seek {
+    tenant: TenantId,
+    hash: i64,
+    beyond: Uuid,
+}
+
+/// What an event's row says of its place in the index.
+struct There {
+    source: i32,
+    kind: String,
+    number: Option<i32>,
+}
 
 impl SqlTx<'_> {
     async fn unindexed_opened(
@@ -462,90 +512,186 @@ impl SqlTx<'_> {
         list: Option<i64>,
     ) -> StoreResult<()> {
         let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
-        let built = there(tenant, &ids);
-        let rows = self.conn().query_built(&built.text, &built.params).await?;
-        let there: StoreResult<HashSet<EventId>> = rows.iter().map(|row| row.get(0)).collect();
         // What retention has removed since it was read stays gone.
-        let there = there?;
-        let (mut new, mut mentions) = (Vec::new(), Vec::new());
-        for event in events.iter().filter(|event| there.contains(&event.id)) {
-            let added: Vec<&ObjectId> = match &event.before {
+        let places = self.places(tenant, &ids).await?;
+        let (mut new, mut listed, mut mentions) = (Vec::new(), Vec::new(), Vec::new());
+        for event in events {
+            let Some(kind) = places.get(&event.id).copied() else {
+                continue;
+            };
+            let hash = |one: &ObjectId| mention_hash(tenant, &one.id);
+            match &event.before {
                 None => {
                     new.push(*event);
-                    event.objects.iter().collect()
+                    listed.push((kind, *event));
                 }
                 Some(before) if *before == event.objects => continue,
                 Some(before) => {
-                    let kept: HashSet<&str> =
-                        event.objects.iter().map(|one| one.id.as_str()).collect();
-                    let gone: Vec<&str> = before
-                        .iter()
-                        .map(|one| one.id.as_str())
-                        .filter(|id| !kept.contains(id))
-                        .collect();
-                    self.mentions_remove(tenant, event.id, &gone).await?;
-                    let params = values![
-                        tenant,
-                        event.source,
-                        &*event.kind,
-                        event.id,
-                        objects_json(&event.objects)?
-                    ];
+                    let kept: HashSet<i64> = event.objects.iter().map(hash).collect();
+                    let gone = before.iter().map(hash).filter(|hash| !kept.contains(hash));
+                    let gone: Vec<i64> = gone.collect();
+                    self.mentions_remove(event.id, &gone).await?;
+                    let params = values![kind, event.id, objects_text(&event.objects)];
                     self.execute(&q::OBJECT_EVENT_SET, params).await?;
-                    event.objects.iter().collect()
                 }
-            };
-            mentions.extend(added.into_iter().map(|one| (one.id.as_str(), event.id)));
+            }
+            mentions.extend(event.objects.iter().map(|one| (hash(one), event.id)));
         }
-        if !new.is_empty() {
-            let built = events_insert(tenant, &new)?;
-            self.conn().query_built(&built.text, &built.params).await?;
+        if !listed.is_empty() {
+            // In the order of the key: neighbours are written together.
+            listed.sort_unstable_by_key(|(kind, event)| (*kind, event.id));
+            self.built(events_insert(&listed)).await?;
             if let Some(revision) = list {
                 self.follow_add(tenant, revision, &new).await?;
             }
         }
         if !mentions.is_empty() {
-            // In the order of the key: neighbours are written together.
             mentions.sort_unstable();
-            let built = mentions_insert(tenant, &mentions);
-            self.conn().query_built(&built.text, &built.params).await?;
+            self.built(mentions_insert(&mentions)).await?;
         }
         Ok(())
     }
 
-    async fn mentions_remove(
+    /// The numbers of the types of those of these events that there are; a type that has none is given one.
+    async fn places(
         &mut self,
         tenant: TenantId,
-        event: EventId,
-        ids: &[&str],
-    ) -> StoreResult<()> {
-        if ids.is_empty() {
-            return Ok(());
+        events: &[EventId],
+    ) -> StoreResult<HashMap<EventId, i32>> {
+        let rows = self.built(there(tenant, events)).await?;
+        let mut places = HashMap::with_capacity(rows.len());
+        let mut added: HashMap<(i32, String), i32> = HashMap::new();
+        for row in &rows {
+            let at = There {
+                source: row.get(1)?,
+                kind: row.get(2)?,
+                number: row.get(3)?,
+            };
+            let number = match at.number {
+                Some(number) => number,
+                None => match added.get(&(at.source, at.kind.clone())) {
+                    Some(number) => *number,
+                    None => {
+                        let number = self.kind_add(tenant, at.source, &at.kind).await?;
+                        added.insert((at.source, at.kind), number);
+                        number
+                    }
+                },
+            };
+            places.insert(row.get(0)?, number);
         }
-        let built = mentions_remove(tenant, event, ids);
-        self.conn()
-            .query_built(&built.text, &built.params)
-            .await
-            .map(drop)
+        Ok(places)
     }
 
+    /// Whoever adds a type holds the row of `object_index`, and so does whoever removes one.
+    async fn kind_add(&mut self, tenant: TenantId, source: i32, kind: &str) -> StoreResult<i32> {
+        let next = self
+            .first(&q::OBJECT_KIND_NEXT, &[], |row| row.get::<i64>(0))
+            .await?;
+        let number = match next.and_then(|next| i32::try_from(next).ok()) {
+            Some(number) => number,
+            None => {
+                let gap = self
+                    .first(&q::OBJECT_KIND_GAP, &[], |row| row.get::<i64>(0))
+                    .await?;
+                let gap = gap.and_then(|gap| i32::try_from(gap).ok());
+                gap.ok_or_else(|| StoreError::Corrupt("no number is left for a type".into()))?
+            }
+        };
+        let params = values![tenant, source, kind, number];
+        self.execute(&q::OBJECT_KIND_ADD, params).await?;
+        Ok(number)
+    }
+
+    /// The tenants with an event that something of the hash stands in.
+    async fn mention_tenants(
+        &mut self,
+        hash: impl Fn(TenantId) -> (TenantId, i64) + Send,
+    ) -> StoreResult<Vec<(TenantId, i64)>> {
+        let tenants: Vec<TenantId> = self
+            .list(&q::MENTION_TENANTS, &[], |row| row.get(0))
+            .await?;
+        let all: Vec<(TenantId, i64)> = tenants.into_iter().map(hash).collect();
+        let mut found = Vec::new();
+        for some in all.chunks(HASHES) {
+            let rows = self
+                .built(hashes_known(some.iter().map(|(_, hash)| *hash)))
+                .await?;
+            let known: StoreResult<HashSet<i64>> = rows.iter().map(|row| row.get(0)).collect();
+            let known = known?;
+            found.extend(some.iter().filter(|(_, hash)| known.contains(hash)));
+        }
+        Ok(found)
+    }
+
+    /// A page of events by each hash, in the order that is asked for.
+    async fn mention_pages(
+        &mut self,
+        seeks: Vec<Seek>,
+        filter: &MentionFilter,
+        limit: i64,
+    ) -> StoreResult<Vec<(Seek, Vec<EventId>)>> {
+        let sql = match filter.oldest_first {
+            true => &q::MENTIONS_OLDEST,
+            false => &q::MENTIONS_NEWEST,
+        };
+        self.in_order_of_indexes().await?;
+        let mut pages = Vec::with_capacity(seeks.len());
+        for seek in seeks {
+            let params = values![seek.hash, seek.beyond, limit];
+            let page = self.list(sql, params, |row| row.get(0)).await?;
+            pages.push((seek, page));
+        }
+        self.in_any_order().await?;
+        Ok(pages)
+    }
+
+    /// Those of these events that the id stands in, in their order.
+    async fn mentioned(
+        &mut self,
+        tenant: TenantId,
+        object: &str,
+        events: &[EventId],
+    ) -> StoreResult<Vec<EventId>> {
+        let mut said: HashSet<EventId> = HashSet::with_capacity(events.len());
+        for events in events.chunks(NAMED) {
+            let indexed = self.objects_of(tenant, events).await?.into_iter();
+            let with = indexed.filter(|one| one.objects.iter().any(|known| known.id == object));
+            said.extend(with.map(|one| one.event));
+        }
+        let said = events.iter().copied().filter(|event| said.contains(event));
+        Ok(said.collect())
+    }
+
+    async fn mentions_remove(&mut self, event: EventId, hashes: &[i64]) -> StoreResult<()> {
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        self.built(mentions_remove(event, hashes)).await.map(drop)
+    }
+
+    /// What is indexed of these events; those that are not indexed are missing.
     async fn objects_of(
         &mut self,
         tenant: TenantId,
         events: &[EventId],
-    ) -> StoreResult<Vec<Place>> {
+    ) -> StoreResult<Vec<Listed>> {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let built = objects_of(tenant, events);
-        let rows = self.conn().query_built(&built.text, &built.params).await?;
-        rows.iter()
-            .map(|row| {
-                let objects: Option<String> = row.get(3)?;
-                let objects = objects.as_deref().map(objects_read).transpose()?;
-                Ok((row.get(1)?, row.get(2)?, row.get(0)?, objects))
-            })
-            .collect()
+        let rows = self.built(objects_of(tenant, events)).await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let (kind, objects): (Option<i32>, Option<String>) = (row.get(1)?, row.get(2)?);
+            if let (Some(kind), Some(objects)) = (kind, objects) {
+                found.push(Listed {
+                    kind,
+                    event: row.get(0)?,
+                    objects: objects_read(&objects)?,
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// Until [`Self::in_any_order`]: the order of an index is the order that is asked for, and nothing has to be read
@@ -576,14 +722,20 @@ impl SqlTx<'_> {
         tenant: TenantId,
         events: &[EventId],
     ) -> StoreResult<()> {
+        let mut kinds = BTreeSet::new();
         for events in events.chunks(NAMED) {
-            for (source, kind, event, objects) in self.objects_of(tenant, events).await? {
-                let Some(objects) = objects else { continue };
-                let ids: Vec<&str> = objects.iter().map(|one| one.id.as_str()).collect();
-                self.mentions_remove(tenant, event, &ids).await?;
-                let params = values![tenant, source, &*kind, event];
+            for one in self.objects_of(tenant, events).await? {
+                let hash = |object: &ObjectId| mention_hash(tenant, &object.id);
+                let hashes: Vec<i64> = one.objects.iter().map(hash).collect();
+                self.mentions_remove(one.event, &hashes).await?;
+                let params = values![one.kind, one.event];
                 self.execute(&q::OBJECT_EVENT_GONE, params).await?;
+                kinds.insert(one.kind);
             }
+        }
+        for kind in kinds {
+            self.execute(&q::OBJECT_KIND_GONE, values![tenant, kind])
+                .await?;
         }
         Ok(())
     }
@@ -602,26 +754,47 @@ pub(crate) fn notes_insert(tenant: TenantId, events: &[EventId]) -> Built {
     built
 }
 
-/// Which of these events there are.
+/// Which of these events there are, with their source's number, their type and its number.
 pub(crate) fn there(tenant: TenantId, events: &[EventId]) -> Built {
     let mut built = Built::new(
-        "SELECT e.id FROM event AS e WHERE e.tenant_id = $1",
+        concat!(
+            "SELECT e.id, e.source_number, e.kind, ",
+            kind_number!(),
+            " FROM event AS e WHERE e.tenant_id = $1"
+        ),
         vec![tenant.into()],
     );
     built.bind_list(" AND e.id IN", events.iter().copied());
     built
 }
 
-/// What is indexed of these events.
+/// What is indexed of these events, each with its type's number.
 pub(crate) fn objects_of(tenant: TenantId, events: &[EventId]) -> Built {
     let mut built = Built::new(
-        "SELECT e.id, e.source_id, e.kind,
-            (SELECT x.objects FROM object_event AS x
-                WHERE x.tenant_id = $1 AND x.source_id = e.source_id AND x.kind = e.kind AND x.event_id = e.id)
-        FROM event AS e WHERE e.tenant_id = $1",
+        concat!(
+            "SELECT e.id, ",
+            kind_number!(),
+            ", ",
+            objects_of_event!(),
+            " FROM event AS e WHERE e.tenant_id = $1"
+        ),
         vec![tenant.into()],
     );
     built.bind_list(" AND e.id IN", events.iter().copied());
+    built
+}
+
+/// Which of these hashes lead anywhere: a probe for each.
+pub(crate) fn hashes_known(hashes: impl Iterator<Item = i64>) -> Built {
+    let mut built = Built::new("WITH one (hash) AS (VALUES ", Vec::new());
+    for (at, hash) in hashes.enumerate() {
+        let before = if at > 0 { ", (CAST(" } else { "(CAST(" };
+        built.bind(before, hash, " AS bigint))");
+    }
+    built.push(
+        ") SELECT one.hash FROM one
+        WHERE (SELECT m.event_id FROM object_mention AS m WHERE m.hash = one.hash LIMIT 1) IS NOT NULL",
+    );
     built
 }
 
@@ -640,69 +813,70 @@ pub(crate) fn findings(tenant: Option<TenantId>, events: &[EventId]) -> Built {
     built
 }
 
-/// Adds events to the index.
-pub(crate) fn events_insert(tenant: TenantId, events: &[&Indexed]) -> StoreResult<Built> {
-    let rows: StoreResult<Vec<[Value; 5]>> = events
-        .iter()
-        .map(|event| {
-            Ok([
-                tenant.into(),
-                event.source.into(),
-                (&*event.kind).into(),
-                event.id.into(),
-                objects_json(&event.objects)?.into(),
-            ])
-        })
-        .collect();
+/// Adds events to the index, each with the number of its type.
+pub(crate) fn events_insert(events: &[(i32, &Indexed)]) -> Built {
+    let rows = events.iter().map(|(kind, event)| {
+        let objects = objects_text(&event.objects);
+        [(*kind).into(), event.id.into(), objects.into()]
+    });
     let mut built = Built::new(
-        "INSERT INTO object_event (tenant_id, source_id, kind, event_id, objects) VALUES",
+        "INSERT INTO object_event (kind_number, event_id, objects) VALUES",
         Vec::new(),
     );
     built
-        .bind_rows(rows?)
-        .push(" ON CONFLICT (tenant_id, source_id, kind, event_id) DO NOTHING");
-    Ok(built)
+        .bind_rows::<3>(rows)
+        .push(" ON CONFLICT (kind_number, event_id) DO NOTHING");
+    built
 }
 
-/// Adds ids with the events that they stand in.
-pub(crate) fn mentions_insert(tenant: TenantId, mentions: &[(&str, EventId)]) -> Built {
+/// Adds hashes of ids with the events that they stand in.
+pub(crate) fn mentions_insert(mentions: &[(i64, EventId)]) -> Built {
     let mut built = Built::new(
-        "INSERT INTO object_mention (tenant_id, object, event_id) VALUES",
+        "INSERT INTO object_mention (hash, event_id) VALUES",
         Vec::new(),
     );
     let rows = mentions
         .iter()
-        .map(|(object, event)| [tenant.into(), (*object).into(), (*event).into()]);
+        .map(|(hash, event)| [(*hash).into(), (*event).into()]);
     built
-        .bind_rows::<3>(rows)
-        .push(" ON CONFLICT (tenant_id, object, event_id) DO NOTHING");
+        .bind_rows::<2>(rows)
+        .push(" ON CONFLICT (hash, event_id) DO NOTHING");
     built
 }
 
-/// Removes ids of one event.
-pub(crate) fn mentions_remove(tenant: TenantId, event: EventId, ids: &[&str]) -> Built {
+/// Removes hashes of ids of one event.
+pub(crate) fn mentions_remove(event: EventId, hashes: &[i64]) -> Built {
     let mut built = Built::new(
-        "DELETE FROM object_mention WHERE tenant_id = $1 AND event_id = $2",
-        vec![tenant.into(), event.into()],
+        "DELETE FROM object_mention WHERE event_id = $1",
+        vec![event.into()],
     );
-    built.bind_list(" AND object IN", ids.iter().copied());
+    built.bind_list(" AND hash IN", hashes.iter().copied());
     built
 }
 
-/// Pairs, since the names of members would be most of it.
-fn objects_json(objects: &[ObjectId]) -> StoreResult<String> {
-    let pairs: Vec<(&str, &str)> = objects.iter().map(|one| (&*one.name, &*one.id)).collect();
-    serde_json::to_string(&pairs)
-        .map_err(|error| StoreError::Bug(format!("objects cannot be written: {error}")))
+/// A line for each, a name and an id, which holds no control characters; nothing where there are none.
+fn objects_text(objects: &[ObjectId]) -> Option<String> {
+    let lines = objects
+        .iter()
+        .map(|one| format!("{}\t{}\n", one.name, one.id));
+    Some(lines.collect()).filter(|text: &String| !text.is_empty())
+}
+
+/// What stands in such lines where the id is in one of them, and nowhere else.
+pub(crate) fn objects_part(object: &str) -> String {
+    format!("\t{object}\n")
 }
 
 fn objects_read(text: &str) -> StoreResult<Vec<ObjectId>> {
-    let pairs: Vec<(String, String)> = serde_json::from_str(text)
-        .map_err(|_| StoreError::Corrupt("the objects of an event cannot be read".into()))?;
-    Ok(pairs
-        .into_iter()
-        .map(|(name, id)| ObjectId { name, id })
-        .collect())
+    let object = |line: &str| {
+        let (name, id) = line.split_once('\t')?;
+        Some(ObjectId {
+            name: name.to_owned(),
+            id: id.to_owned(),
+        })
+    };
+    let objects: Option<Vec<ObjectId>> = text.lines().map(object).collect();
+    objects.ok_or_else(|| StoreError::Corrupt("the objects of an event cannot be read".into()))
 }
 
 fn unindexed(row: &Row, tenant: TenantId) -> StoreResult<Unindexed> {

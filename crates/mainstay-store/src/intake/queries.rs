@@ -21,15 +21,30 @@ macro_rules! binding_columns {
     };
 }
 
+/// The source that an event came by, also one that was removed.
+macro_rules! source_of {
+    ($event:literal) => {
+        concat!(
+            "(SELECT n.source_id FROM source_known AS n WHERE n.number = ",
+            $event,
+            ".source_number)"
+        )
+    };
+}
+pub(crate) use source_of;
+
 /// The columns of an event that is shown; `$1` is its tenant. Looked up one by one, so that no plan ever reads a
-/// whole table to join it.
+/// whole table to join it. The last two lead to the record that counts its deliveries.
 macro_rules! event_columns {
     () => {
-        "SELECT e.id, e.source_id,
-            (SELECT s.name FROM source AS s WHERE s.tenant_id = $1 AND s.id = e.source_id),
-            e.provider_id, e.kind, e.received_at, e.occurred_at, e.receipt_id, e.payload_bytes,
-            (SELECT d.deliveries FROM dedup AS d
-                WHERE d.source_number = e.source_number AND d.key = e.dedup_key)"
+        concat!(
+            "SELECT e.id, ",
+            $crate::intake::queries::source_of!("e"),
+            ",
+            (SELECT s.name FROM source AS s WHERE s.tenant_id = $1 AND s.number = e.source_number),
+            e.provider_id, e.kind, e.received_at, e.occurred_at, coalesce(e.receipt_id, e.id), e.payload_bytes,
+            e.source_number, e.dedup_key"
+        )
     };
 }
 pub(crate) use event_columns;
@@ -61,9 +76,11 @@ pub(crate) use receipt_columns_all;
 macro_rules! request_columns {
     ($name:literal) => {
         concat!(
-            "SELECT r.receipt_id, r.source_id, (SELECT s.name FROM source AS s WHERE ",
+            "SELECT coalesce(r.receipt_id, r.id), ",
+            $crate::intake::queries::source_of!("r"),
+            ", (SELECT s.name FROM source AS s WHERE ",
             $name,
-            " s.id = r.source_id),
+            " s.number = r.source_number),
             r.received_at, r.remote, r.headers_zstd, r.headers, CAST(0 AS smallint), CAST(NULL AS text), r.secret_id,
             r.payload_bytes
         FROM event AS r WHERE r.tenant_id = $1 AND r.headers IS NOT NULL"
@@ -105,6 +122,7 @@ queries! {
     SOURCE_INSERT: Tenant = "
         INSERT INTO source (tenant_id, id, number, name, scheme, settings, enabled, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    SOURCE_KNOW: Platform = "INSERT INTO source_known (number, source_id) VALUES ($1, $2)";
     SOURCE_UPDATE: Tenant = "
         UPDATE source SET name = $3, settings = $4, enabled = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2";
     SOURCE_DELETE: Tenant = "DELETE FROM source WHERE tenant_id = $1 AND id = $2";
@@ -144,7 +162,7 @@ queries! {
     EVENT_PAYLOAD: Tenant = "SELECT payload_zstd, payload FROM event WHERE tenant_id = $1 AND id = $2";
 
     RECEIPT_FIRST: Tenant = concat!(receipt_columns!(), "
-        WHERE r.id = (SELECT e.receipt_id FROM event AS e WHERE e.tenant_id = $1 AND e.id = $2)");
+        WHERE r.id = (SELECT coalesce(e.receipt_id, e.id) FROM event AS e WHERE e.tenant_id = $1 AND e.id = $2)");
     /// Only for an event that has been found in the scope.
     RECEIPT_AGAIN: Tenant = concat!(receipt_columns!(), " WHERE r.event_id = $2 ORDER BY r.id LIMIT $3");
     RECEIPT_KNOWN: Platform = "SELECT id FROM receipt WHERE id = $1";
@@ -172,7 +190,7 @@ queries! {
     EXPIRE_EVENT_TENANT: System = "
         SELECT e.tenant_id FROM event AS e WHERE e.tenant_id > $1 ORDER BY e.tenant_id LIMIT 1";
     EXPIRE_EVENTS: Tenant = "
-        SELECT id, CASE WHEN headers IS NULL THEN receipt_id END FROM event
+        SELECT id, CASE WHEN headers IS NULL THEN coalesce(receipt_id, id) END FROM event
         WHERE tenant_id = $1 AND id > $2 AND id < $3 ORDER BY id LIMIT $4";
     EXPIRE_JOB_TENANT: System = "
         SELECT j.tenant_id FROM job AS j WHERE j.event_id IS NULL AND j.tenant_id > $1 ORDER BY j.tenant_id LIMIT 1";

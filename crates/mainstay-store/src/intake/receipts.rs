@@ -370,7 +370,7 @@ pub(crate) fn requests_own(
 ) -> Built {
     let text = concat!(
         request_columns_own!(),
-        " AND r.id < $2 AND EXISTS (SELECT 1 FROM source AS o WHERE o.tenant_id = $1 AND o.id = r.source_id)"
+        " AND r.id < $2 AND EXISTS (SELECT 1 FROM source AS o WHERE o.tenant_id = $1 AND o.number = r.source_number)"
     );
     requests(text, tenant, source, before, from, events, limit)
 }
@@ -399,7 +399,11 @@ fn requests(
 ) -> Built {
     let mut built = Built::new(text, vec![tenant.into(), newest(before)]);
     built
-        .bind_some(" AND r.source_id = ", source, "")
+        .bind_some(
+            " AND r.source_number = (SELECT n.number FROM source_known AS n WHERE n.source_id = ",
+            source,
+            ")",
+        )
         .bind_some(" AND r.id >= ", from, "");
     if !events.is_empty() {
         built.bind_list(" AND r.id IN", events.iter().copied());

@@ -329,13 +329,14 @@ impl RhythmTx for SqlTx<'_> {
 /// tenant's key leads to them.
 pub(crate) fn count(tenants: &[TenantId], from: Timestamp, to: Timestamp, limit: i64) -> Built {
     let mut built = Built::new(
-        "SELECT e.source_id, e.kind, count(*), max(e.received_at) FROM event AS e
+        "SELECT (SELECT n.source_id FROM source_known AS n WHERE n.number = e.source_number),
+                e.kind, count(*), max(e.received_at) FROM event AS e
             WHERE e.id >= $1 AND e.id < $2 AND e.tenant_id IN",
         values![id_floor(from), id_floor(to)].to_vec(),
     );
     built
         .bind_list("", tenants.iter().copied())
-        .push(" GROUP BY e.source_id, e.kind")
+        .push(" GROUP BY e.source_number, e.kind")
         .bind(" ORDER BY 3 DESC LIMIT ", limit, "");
     built
 }

@@ -35,6 +35,8 @@ impl SqlTx<'_> {
             source.updated_at,
         ];
         reference(self.execute(&q::SOURCE_INSERT, params).await, "source")?;
+        self.execute(&q::SOURCE_KNOW, values![number, source.id])
+            .await?;
         for secret in &source.secrets {
             self.secret_add(source.tenant, source.id, secret).await?;
         }

@@ -101,6 +101,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     20 "0020_vault";
     21 "0021_limits";
     22 "0022_follow";
+    23 "0023_small";
 };
 
 /// What happens to the outcome of a run.

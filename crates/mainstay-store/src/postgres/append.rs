@@ -37,12 +37,11 @@ macro_rules! append {
         ON CONFLICT (source_number, key) DO NOTHING
         RETURNING event_id
     ), e AS (
-        INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
-            occurred_at, receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers,
-            config_version)
-        SELECT n.*, $4 FROM unnest($2::event_keyed_row[]) AS n
+        INSERT INTO event (tenant_id, id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
+            receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers)
+        SELECT n.* FROM unnest($2::event_small_row[]) AS n
         WHERE (n.id IN (SELECT event_id FROM d)) IS TRUE
-        RETURNING receipt_id
+        RETURNING coalesce(receipt_id, id) AS receipt_id
     ), ",
             $receipts,
             "j AS (

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::future::{try_join_all, try_join3, try_join4};
 use mainstay_domain::{
-    EventId, StoreError, StoreResult, Timestamp,
+    EventId, ReceiptId, StoreError, StoreResult, Timestamp,
     intake::{Appended, Arrival, NewEvent, NewReceipt, objects::Horizon},
 };
 use tokio_postgres::Row;
@@ -21,7 +21,7 @@ use super::{
     rows::{RowWriter, Rows},
 };
 use crate::intake::{
-    kept::{Kept, within_event},
+    kept::{Kept, key_apart, receipt_apart, within_event},
     schemas::problems_json,
 };
 
@@ -54,10 +54,9 @@ const DEDUP_AGAIN: &str = "
 const DEDUP_POINT: &str = "
     UPDATE dedup SET event_id = $3, body_hash = $4, main_key = $5 WHERE source_number = $1 AND key = $2";
 const EVENT_INSERT: &str = "
-    INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
-        occurred_at, receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers,
-        config_version)
-    SELECT n.*, $2::bigint FROM unnest($1::event_keyed_row[]) AS n";
+    INSERT INTO event (tenant_id, id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
+        receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers)
+    SELECT n.* FROM unnest($1::event_small_row[]) AS n";
 const WAITING_INSERT: &str = "
     INSERT INTO event_waiting (id, source_id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
         receipt_id, payload_bytes, payload_zstd, payload)
@@ -263,7 +262,7 @@ impl PgConn<'_> {
         let jobs = job_rows(jobs.filter(|job| job.order.is_none()));
         try_join4(
             self.rows_insert(RECEIPT_INSERT, &receipts, &[]),
-            self.rows_insert(EVENT_INSERT, &events, &[&config_version]),
+            self.rows_insert(EVENT_INSERT, &events, &[]),
             self.rows_insert(JOB_INSERT, &jobs, &[]),
             self.deliveries_count(&batch.roots),
         )
@@ -478,11 +477,14 @@ pub(super) fn event_put(
 ) {
     let (receipt, within) = (&arrival.receipt, within_event(arrival));
     row.put(event.tenant.uuid()).put(event.id.uuid());
-    row.put(event.source.uuid()).put(event.source_number);
-    row.put(Uuid::from_bytes(*key)).put(&*event.provider_id);
+    row.put(event.source_number);
+    row.put(key_apart(event, key).map(Uuid::from_bytes));
+    row.put(&*event.provider_id);
     row.put(&*event.kind).put(receipt.received_at.micros());
     row.put(event.occurred_at.map(Timestamp::micros));
-    row.put(receipt.id.uuid()).put(event.payload_bytes);
+    row.put(receipt_apart(event, receipt).map(ReceiptId::uuid));
+    // A body is far below what this holds.
+    row.put(i32::try_from(event.payload_bytes).unwrap_or(i32::MAX));
     row.put(event.payload.zstd).put(&event.payload.bytes[..]);
     row.put(within.and_then(|request| Some(request.secret?.uuid())));
     row.put(within.map(|request| &*request.remote));

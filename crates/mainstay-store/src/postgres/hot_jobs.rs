@@ -175,17 +175,18 @@ static RETRIES: Sized = sized!(
 
 const BODIES: &str = "
     SELECT j.tenant_id, j.id, j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind,
-        (SELECT s.name FROM source AS s WHERE s.id = e.source_id),
+        (SELECT s.name FROM source AS s WHERE s.number = e.source_number),
         e.received_at, e.occurred_at, e.payload_zstd, e.payload,
         CASE WHEN $3 THEN coalesce(e.headers_zstd, r.headers_zstd) END,
-        CASE WHEN $3 THEN coalesce(e.headers, r.headers) END, e.receipt_id
+        CASE WHEN $3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id)
     FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
     CROSS JOIN LATERAL (SELECT * FROM job WHERE job.tenant_id = k.tenant_id AND job.id = k.id LIMIT 1) AS j
     LEFT JOIN LATERAL (
         SELECT * FROM event WHERE event.tenant_id = j.tenant_id AND event.id = j.event_id LIMIT 1
     ) AS e ON true
     LEFT JOIN LATERAL (
-        SELECT * FROM receipt WHERE receipt.id = CASE WHEN $3 AND e.headers IS NULL THEN e.receipt_id END LIMIT 1
+        SELECT * FROM receipt
+        WHERE receipt.id = CASE WHEN $3 AND e.headers IS NULL THEN coalesce(e.receipt_id, e.id) END LIMIT 1
     ) AS r ON true";
 const START: &str = "
     INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)

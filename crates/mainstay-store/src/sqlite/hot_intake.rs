@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{conn::SqliteConn, error::map_error, hot_jobs::JobInsert};
 use crate::intake::{
-    kept::{Kept, within_event},
+    kept::{Kept, key_apart, receipt_apart, within_event},
     schemas::problems_json,
 };
 
@@ -24,10 +24,9 @@ const DEDUP_INSERT: &str = "
 const DEDUP_AGAIN: &str =
     "UPDATE dedup SET deliveries = deliveries + 1 WHERE source_number = ?1 AND key = ?2";
 const EVENT_INSERT: &str = "
-    INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
-        occurred_at, receipt_id, config_version, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd,
-        headers)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    INSERT INTO event (tenant_id, id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
+        receipt_id, payload_bytes, payload_zstd, payload, secret_id, remote, headers_zstd, headers)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 const WAITING_INSERT: &str = "
     INSERT INTO event_waiting (id, source_id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
         receipt_id, payload_bytes, payload_zstd, payload)
@@ -69,7 +68,7 @@ impl SqliteConn<'_> {
         if current != config_version {
             return Err(StoreError::ConfigChanged);
         }
-        let mut append = Append::prepare(self, config_version)?;
+        let mut append = Append::prepare(self)?;
         let appended: StoreResult<_> = arrivals
             .iter()
             .map(|arrival| append.arrival(arrival))
@@ -81,7 +80,6 @@ impl SqliteConn<'_> {
 struct Append<'c> {
     /// For what is rare: events whose tenant is not known yet, or that violate their schema.
     conn: &'c SqliteConn<'c>,
-    config_version: i64,
     dedup_get: CachedStatement<'c>,
     dedup_insert: CachedStatement<'c>,
     dedup_again: CachedStatement<'c>,
@@ -101,10 +99,9 @@ struct Known {
 }
 
 impl<'c> Append<'c> {
-    fn prepare(conn: &'c SqliteConn<'_>, config_version: i64) -> StoreResult<Self> {
+    fn prepare(conn: &'c SqliteConn<'_>) -> StoreResult<Self> {
         Ok(Self {
             conn,
-            config_version,
             dedup_get: conn.prepare_cached(DEDUP_GET)?,
             dedup_insert: conn.prepare_cached(DEDUP_INSERT)?,
             dedup_again: conn.prepare_cached(DEDUP_AGAIN)?,
@@ -211,18 +208,17 @@ impl<'c> Append<'c> {
 
     fn event(&mut self, event: &NewEvent, arrival: &Arrival) -> StoreResult<()> {
         let (receipt, within) = (&arrival.receipt, within_event(arrival));
+        let main = event.dedup_keys[0];
         let inserted = self.event.execute(params![
             &event.tenant.uuid().as_bytes()[..],
             &event.id.uuid().as_bytes()[..],
-            &event.source.uuid().as_bytes()[..],
             event.source_number,
-            &event.dedup_keys[0][..],
+            key_apart(event, &main),
             event.provider_id,
             event.kind,
             receipt.received_at.micros(),
             event.occurred_at.map(mainstay_domain::Timestamp::micros),
-            id(receipt.id).as_slice(),
-            self.config_version,
+            receipt_apart(event, receipt).map(id),
             event.payload_bytes,
             event.payload.zstd,
             &event.payload.bytes[..],

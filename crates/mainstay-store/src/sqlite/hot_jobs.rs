@@ -69,11 +69,11 @@ const BODY: &str = "
     SELECT j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind, s.name,
         e.received_at, e.occurred_at, e.payload_zstd, e.payload,
         CASE WHEN ?3 THEN coalesce(e.headers_zstd, r.headers_zstd) END,
-        CASE WHEN ?3 THEN coalesce(e.headers, r.headers) END, e.receipt_id
+        CASE WHEN ?3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id)
     FROM job AS j
     LEFT JOIN event AS e ON e.tenant_id = j.tenant_id AND e.id = j.event_id
-    LEFT JOIN receipt AS r ON r.id = CASE WHEN ?3 AND e.headers IS NULL THEN e.receipt_id END
-    LEFT JOIN source AS s ON s.id = e.source_id
+    LEFT JOIN receipt AS r ON r.id = CASE WHEN ?3 AND e.headers IS NULL THEN coalesce(e.receipt_id, e.id) END
+    LEFT JOIN source AS s ON s.number = e.source_number
     WHERE j.tenant_id = ?1 AND j.id = ?2";
 const START: &str = "
     INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)

@@ -260,24 +260,29 @@ fn lists() -> Vec<Statement> {
     };
     let built = crate::intake::follow::new_insert(tenant, 1, &[&one, &one]);
     add("new events", Reach::Tenant, built);
-    let built = index::events_insert(tenant, &[&one, &one]).expect("JSON");
-    add("indexed events", Reach::Tenant, built);
-    let mentions = [("cus_1", EventId::NIL), ("cus_2", EventId::NIL)];
-    let built = index::mentions_insert(tenant, &mentions);
-    add("mentions", Reach::Tenant, built);
-    let built = index::mentions_remove(tenant, EventId::NIL, &["cus_1", "cus_2"]);
-    add("removed mentions", Reach::Tenant, built);
-    let kinds = ["a", "b"].map(|kind| listed::SourceKind {
-        source: SourceId::NIL,
-        kind: kind.to_owned(),
-    });
+    let built = index::events_insert(&[(1, &one), (2, &one)]);
+    add("indexed events", Reach::Platform, built);
+    let mentions = [(1, EventId::NIL), (2, EventId::NIL)];
+    let built = index::mentions_insert(&mentions);
+    add("mentions", Reach::Platform, built);
+    let built = index::mentions_remove(EventId::NIL, &[1, 2]);
+    add("removed mentions", Reach::Platform, built);
+    let built = index::hashes_known([1, 2].into_iter());
+    add("known hashes", Reach::Platform, built);
+    for bits in 0..4 {
+        let (source, kind) = (bit(bits, 0, source), bit(bits, 1, "a.b"));
+        let built = listed::kinds(tenant, source, kind, 10);
+        add("types", Reach::Tenant, built);
+    }
     let nil = EventId::NIL.uuid();
+    let built = crate::intake::events::deliveries(1, [nil, nil].into_iter());
+    add("deliveries", Reach::Platform, built);
     let span = listed::Span {
         from: nil,
         before: nil,
     };
-    let built = listed::newest(tenant, &kinds, span, 10);
-    add("newest of types", Reach::Tenant, built);
+    let built = listed::newest(&[1, 2], span, 10);
+    add("newest of types", Reach::Platform, built);
     for filter in job_filters() {
         add(
             "jobs",

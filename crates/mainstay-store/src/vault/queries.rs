@@ -67,7 +67,7 @@ queries! {
     WALK_ENDPOINT_HEADERS: Tenant = "
         UPDATE endpoint SET headers = $3 WHERE tenant_id = $1 AND id = $2 AND headers = $4";
     WALK_EVENT: System = "
-        SELECT tenant_id, id, 0, payload_zstd, payload, headers_zstd, headers, receipt_id FROM event
+        SELECT tenant_id, id, 0, payload_zstd, payload, headers_zstd, headers, coalesce(receipt_id, id) FROM event
         WHERE (tenant_id, id) > ($1, $2) ORDER BY tenant_id, id LIMIT $3";
     WALK_EVENT_PAYLOAD: Tenant = "
         UPDATE event SET payload_zstd = $3, payload = $4 WHERE tenant_id = $1 AND id = $2 AND payload = $5";
@@ -109,7 +109,7 @@ queries! {
 
     /// An event that was just given to its tenant.
     WAITING_GIVEN: Tenant = "
-        SELECT e.payload_zstd, e.payload, e.receipt_id, e.received_at FROM event AS e
+        SELECT e.payload_zstd, e.payload, coalesce(e.receipt_id, e.id), e.received_at FROM event AS e
         WHERE e.tenant_id = $1 AND e.id = $2";
     /// The request that brought an event which is given to its tenant, where it has a row.
     LAYER_RECEIPT: Platform = "

@@ -89,10 +89,10 @@ fn the_application_owns_nothing_and_every_table_of_its_is_under_a_forced_policy(
         let owned = "SELECT count(*) FROM pg_class WHERE relowner IN ('mainstay_app'::regrole, 'mainstay_system'::regrole)";
         let owned = client.query_one(owned, &[]).await.expect("it answers");
         assert_eq!(owned.get::<_, i64>(0), 0);
-        // Tenant data: whatever names a tenant, and the tenants themselves.
+        // Tenant data: whatever names a tenant, the tenants themselves, and what is a tenant's through another row.
         let open = "SELECT relname::text FROM pg_class c
             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
-                AND (relname = 'tenant' OR EXISTS (SELECT FROM pg_attribute a
+                AND (relname IN ('tenant', 'receipt', 'dedup', 'object_event', 'object_mention') OR EXISTS (SELECT FROM pg_attribute a
                     WHERE a.attrelid = c.oid AND attname = 'tenant_id' AND NOT attisdropped))
                 AND NOT (relrowsecurity AND relforcerowsecurity
                     AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid

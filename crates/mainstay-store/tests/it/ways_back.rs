@@ -17,7 +17,7 @@ use crate::kit::{BEGIN, SYSTEM, World, run};
 const FAR: Timestamp = Timestamp::from_secs(9_000_000_000);
 
 /// The first column of every row, which is a text, as the owner sees it.
-async fn texts(db: &TestDatabase, query: &str) -> Vec<String> {
+pub(crate) async fn texts(db: &TestDatabase, query: &str) -> Vec<String> {
     if let Place::Sqlite(directory) = db.place() {
         let connection = rusqlite::Connection::open(directory.database()).expect("opens");
         let mut query = connection.prepare(query).expect("it is SQL");
@@ -29,7 +29,7 @@ async fn texts(db: &TestDatabase, query: &str) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-async fn execute(db: &TestDatabase, statement: &str) {
+pub(crate) async fn execute(db: &TestDatabase, statement: &str) {
     if let Place::Sqlite(directory) = db.place() {
         let connection = rusqlite::Connection::open(directory.database()).expect("opens");
         return connection.execute_batch(statement).expect("it runs");
@@ -206,7 +206,7 @@ on_both!(
         assert_eq!(texts(db, receipts).await, both, "what is there stays");
         let found = texts(
             db,
-            "SELECT e.provider_id FROM event AS e JOIN receipt AS r ON r.id = e.receipt_id ORDER BY e.id",
+            "SELECT e.provider_id FROM event AS e JOIN receipt AS r ON r.id = coalesce(e.receipt_id, e.id) ORDER BY e.id",
         );
         assert_eq!(found.await, ["evt_1", "evt_2"]);
     }
@@ -253,5 +253,43 @@ on_both!(
         let found = "SELECT e.provider_id || ' ' || CAST(d.deliveries AS text) FROM event AS e
             JOIN dedup AS d ON d.source_number = e.source_number AND d.key = e.dedup_key ORDER BY e.id";
         assert_eq!(texts(db, found).await, ["evt_1 2", "evt_2 1"]);
+    }
+);
+
+on_both!(
+    the_way_back_from_small_rows_says_again_what_they_left_out,
+    |db| async {
+        let world = World::new(db).await;
+        crate::objects::indexed(&world, "evt_1", 10, "invoice.paid", &["cus_1"]).await;
+        crate::objects::indexed(&world, "evt_2", 20, "charge.paid", &[]).await;
+        world.append(vec![world.arrival("evt_3", 30)]).await;
+        db.store().close().await;
+        execute(db, "UPDATE object_source SET rules = 'known'").await;
+
+        down(db, 22).await.expect("it goes down");
+        let whole = "SELECT e.provider_id FROM event AS e
+            JOIN source AS s ON s.id = e.source_id AND s.number = e.source_number
+            JOIN dedup AS d ON d.source_number = e.source_number AND d.key = e.dedup_key
+            WHERE (e.receipt_id = e.id) = (e.headers IS NOT NULL) ORDER BY e.id";
+        assert_eq!(texts(db, whole).await, ["evt_1", "evt_2", "evt_3"]);
+        let types = "SELECT x.kind FROM object_event AS x JOIN event AS e
+            ON e.tenant_id = x.tenant_id AND e.source_id = x.source_id AND e.kind = x.kind AND e.id = x.event_id
+            ORDER BY e.id";
+        assert_eq!(texts(db, types).await, ["invoice.paid", "charge.paid"]);
+
+        up(db).await;
+        let types = "SELECT k.kind FROM object_event AS x JOIN object_kind AS k ON k.number = x.kind_number
+            JOIN event AS e ON e.tenant_id = k.tenant_id AND e.source_number = k.source_number AND e.kind = k.kind
+                AND e.id = x.event_id
+            ORDER BY e.id";
+        assert_eq!(texts(db, types).await, ["invoice.paid", "charge.paid"]);
+        // A hash stands for each id, which SQL cannot make: whoever indexes looks for them once more.
+        let mentions = "SELECT CAST(count(*) AS text) FROM object_mention";
+        assert_eq!(texts(db, mentions).await, ["0"]);
+        let known = "SELECT rules FROM object_source WHERE rules <> '' OR walk IS NOT NULL";
+        assert_eq!(texts(db, known).await, [] as [&str; 0]);
+        let known = "SELECT CAST(count(*) AS text) FROM source_known AS n
+            JOIN source AS s ON s.id = n.source_id AND s.number = n.number";
+        assert_eq!(texts(db, known).await, ["1"]);
     }
 );

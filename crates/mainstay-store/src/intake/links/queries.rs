@@ -69,10 +69,10 @@ queries! {
 
     /// Nothing where somebody else was faster: whoever comes second waits for the first and finds the row there.
     WAITING_ASSIGN: Tenant = "
-        INSERT INTO event (tenant_id, id, source_id, source_number, dedup_key, provider_id, kind, received_at,
-            occurred_at, receipt_id, config_version, payload_bytes, payload_zstd, payload)
-        SELECT $1, w.id, w.source_id, w.source_number, w.dedup_key, w.provider_id, w.kind, w.received_at,
-            w.occurred_at, w.receipt_id, $3, w.payload_bytes, w.payload_zstd, w.payload
+        INSERT INTO event (tenant_id, id, source_number, dedup_key, provider_id, kind, received_at, occurred_at,
+            receipt_id, payload_bytes, payload_zstd, payload)
+        SELECT $1, w.id, w.source_number, w.dedup_key, w.provider_id, w.kind, w.received_at, w.occurred_at,
+            nullif(w.receipt_id, w.id), w.payload_bytes, w.payload_zstd, w.payload
         FROM event_waiting AS w WHERE w.id = $2
         ON CONFLICT (tenant_id, id) DO NOTHING";
     WAITING_DELETE: Platform = "DELETE FROM event_waiting WHERE id = $1";

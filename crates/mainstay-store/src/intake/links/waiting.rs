@@ -153,7 +153,7 @@ impl SqlTx<'_> {
         self.config_hold(config_version).await?;
         let mut given = Vec::with_capacity(events.len());
         for (event, tenant) in events {
-            let params = values![*tenant, *event, config_version];
+            let params = values![*tenant, *event];
             if !self.changed(&q::WAITING_ASSIGN, params).await? {
                 continue;
             }

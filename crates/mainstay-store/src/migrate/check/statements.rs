@@ -112,8 +112,26 @@ impl Splitter {
     }
 }
 
+/// Without `STRICT, WITHOUT ROWID` at the end, which the parser reads in one order only and which say nothing here.
+fn without_table_options(mut tokens: &[TokenWithSpan], dialect: SqlDialect) -> &[TokenWithSpan] {
+    let is = |token: &TokenWithSpan, option: &str| match &token.token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(option),
+        _ => false,
+    };
+    let creates = tokens.first().is_some_and(|first| is(first, "CREATE"));
+    while creates && dialect == SqlDialect::Sqlite {
+        tokens = match tokens {
+            [rest @ .., last] if is(last, "STRICT") || last.token == Token::Comma => rest,
+            [rest @ .., without, rowid] if is(without, "WITHOUT") && is(rowid, "ROWID") => rest,
+            _ => break,
+        };
+    }
+    tokens
+}
+
 /// Reads a statement; or says why it cannot be read.
 pub(super) fn parse(tokens: &[TokenWithSpan], dialect: SqlDialect) -> Result<Statement, String> {
+    let tokens = without_table_options(tokens, dialect);
     let mut parser = Parser::new(dialect_of(dialect)).with_tokens_with_locations(tokens.to_vec());
     let statement = parser
         .parse_statement()

@@ -80,7 +80,7 @@ fn what_a_migration_made_itself_it_may_drop() {
 CREATE TABLE kept AS SELECT 1 AS id;
 DELETE FROM kept;
 DROP TABLE kept;
-CREATE TABLE next (id INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE next (id INTEGER PRIMARY KEY) STRICT, WITHOUT ROWID;
 ALTER TABLE next RENAME TO orders;
 ";
     assert_eq!(found(sql, SqlDialect::Sqlite), []);
