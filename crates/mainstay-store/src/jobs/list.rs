@@ -11,7 +11,7 @@ use crate::{
     built::{Built, Newest},
     sql::Row,
     tx::SqlTx,
-    verbs::{LOOK_MAX, bounded, numbered_cell, unknown},
+    verbs::{LOOK_MAX, bounded, numbered_cell, unknown, values},
 };
 
 impl SqlTx<'_> {
@@ -34,7 +34,7 @@ impl SqlTx<'_> {
         }
         let before = filter.before.map_or(Uuid::max(), |id| id.uuid());
         let mut newest = Newest::new(limit);
-        for (tenant, head) in self.heads(&q::JOB_HEADS, before).await? {
+        for (tenant, head) in self.heads(&q::JOB_HEADS, values![before]).await? {
             if newest.wants(head) {
                 let jobs = self.jobs_page(tenant, filter, limit).await?;
                 newest.add(jobs.into_iter().map(|job| (job.id.uuid(), job)));

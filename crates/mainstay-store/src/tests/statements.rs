@@ -71,12 +71,24 @@ fn lists() -> Vec<Statement> {
         });
     };
     let tenant = TenantId::NIL;
+    use crate::intake::look::{self, Order, Way};
     for filter in event_filters() {
-        add(
-            "events",
-            Reach::Tenant,
-            crate::intake::events::page(tenant, &filter, 10),
-        );
+        let rest = Way::Time.rest(&filter);
+        let built = look::ids(tenant, rest.as_ref(), listed::Span::ALL, 10);
+        add("events", Reach::Tenant, built);
+        add("those events", Reach::Tenant, look::those(tenant, &filter));
+    }
+    let ways = [
+        Way::Object("cus_1".to_owned()),
+        Way::Conflicts,
+        Way::Letters,
+        Way::Violations,
+    ];
+    for way in &ways {
+        for order in [Order::Newest, Order::Oldest] {
+            let built = look::led(tenant, way, listed::Span::ALL, order, 10);
+            add("led events", Reach::Tenant, built);
+        }
     }
     for filter in event_filters() {
         add(
@@ -113,6 +125,8 @@ fn lists() -> Vec<Statement> {
         add("replays", Reach::System, replays::page(None, &filter, 10));
     }
     let events = [EventId::NIL, EventId::NIL];
+    let built = crate::intake::events::named(tenant, &events);
+    add("named events", Reach::Tenant, built);
     let jobs = [JobId::NIL, JobId::NIL];
     add("done jobs", Reach::Tenant, replays::done(tenant, &events));
     add(

@@ -14,6 +14,7 @@ mod kit;
 mod lines;
 mod links;
 mod lists;
+mod looks;
 mod retention;
 mod schema;
 mod schemas;
