@@ -491,6 +491,48 @@ fn sqlite_prepares_every_statement() {
     });
 }
 
+/// SQLite is told nothing of how many rows a tenant has: it takes them for few, and goes through all of them where it can.
+#[test]
+fn sqlite_goes_to_the_rows_that_a_statement_names_and_through_no_tenant() {
+    mainstay_testkit::run(async {
+        let db = TestDatabase::sqlite().await;
+        let file = db.sqlite_file().expect("it is SQLite");
+        let connection = rusqlite::Connection::open(file).expect("it opens");
+        let (tenant, events) = (TenantId::NIL, [EventId::NIL; 60]);
+        let these = |one: EventFilter| EventFilter {
+            ids: events.to_vec(),
+            ..one
+        };
+        let mut named = vec![
+            crate::intake::events::tally(tenant, &events),
+            crate::intake::events::named(tenant, &events),
+            crate::intake::expire::jobs_of(tenant, &events),
+            crate::intake::replays::done(tenant, &events),
+            crate::jobs::list::page(
+                tenant,
+                &JobFilter {
+                    event: Some(EventId::NIL),
+                    ..JobFilter::default()
+                },
+                10,
+            ),
+        ];
+        let filters = event_filters().filter(|one| one.provider_id.is_none());
+        named.extend(filters.map(|one| crate::intake::look::those(tenant, &these(one))));
+        for built in named {
+            let text = format!("EXPLAIN QUERY PLAN {}", translate(&built.text));
+            let mut statement = connection.prepare(&text).expect("it prepares");
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().expect("a plan") {
+                let step: String = row.get(3).expect("what it does");
+                let through = step.starts_with("SCAN") || step.ends_with("(tenant_id=?)");
+                assert!(!through, "{step}\n{text}");
+            }
+        }
+        db.finish().await;
+    });
+}
+
 #[test]
 fn postgres_prepares_every_statement() {
     mainstay_testkit::run(async {
