@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use mainstay_domain::{
-    EventId, SourceId, StoreResult, TenantId,
+    EventId, JobId, SourceId, StoreResult, TenantId,
     intake::{Event, EventFilter, JobTally, scheme},
 };
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     built::Built,
-    jobs::list::of_events,
+    jobs::list::of_jobs,
     sql::Row,
     tx::SqlTx,
     verbs::{id_floor, unknown, values},
@@ -186,7 +186,8 @@ impl SqlTx<'_> {
         if events.is_empty() {
             return Ok(tallies);
         }
-        let built = tally(tenant, events);
+        let jobs = self.jobs_of_events(tenant, events).await?;
+        let built = tally(tenant, &jobs);
         for row in self.conn().query_built(&built.text, &built.params).await? {
             let tally = tallies.entry(row.get(0)?).or_default();
             add(tally, &row.get::<String>(1)?, row.get(2)?)?;
@@ -282,14 +283,14 @@ pub(super) fn narrow(built: &mut Built, filter: &EventFilter) {
     }
 }
 
-/// The states of the jobs of these events, counted. Those of rules of expected events are nothing that an event asked for.
-pub(crate) fn tally(tenant: TenantId, events: &[EventId]) -> Built {
+/// The states of these jobs, counted by their events. Those of rules of expected events are nothing that an event asked for.
+pub(crate) fn tally(tenant: TenantId, jobs: &[JobId]) -> Built {
     let mut built = Built::new(
         "SELECT j.event_id, j.state, count(*) FROM job_state AS j
             WHERE j.tenant_id = $1 AND j.kind <> 'expect.observe'",
         vec![tenant.into()],
     );
-    of_events(&mut built, events).push(" GROUP BY j.event_id, j.state");
+    of_jobs(&mut built, jobs).push(" GROUP BY j.event_id, j.state");
     built
 }
 

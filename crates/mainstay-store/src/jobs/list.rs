@@ -1,7 +1,7 @@
 //! Lists of jobs, and how jobs and attempts are read.
 
 use mainstay_domain::{
-    BindingId, Category, EventId, ReplayId, StoreResult, TenantId,
+    BindingId, Category, EventId, JobId, ReplayId, StoreResult, TenantId,
     jobs::{Attempt, Job, JobFilter, JobPlace, JobState, OnDead, Outcome},
 };
 use uuid::Uuid;
@@ -49,14 +49,42 @@ impl SqlTx<'_> {
         filter: &JobFilter,
         limit: i64,
     ) -> StoreResult<Vec<Job>> {
-        let built = page(tenant, filter, limit);
+        let jobs = match filter.event {
+            Some(event) => Some(self.jobs_of_events(tenant, &[event]).await?),
+            None => None,
+        };
+        let built = page(tenant, filter, jobs.as_deref(), limit);
         let rows = self.conn().query_built(&built.text, &built.params).await?;
         rows.iter().map(job).collect()
     }
+
+    /// The ids that the jobs of these events have. The first that an event brought has its own, so that nothing has to lead
+    /// there, and may be gone; an index leads to the others. Not asked for both ways at once: SQLite, which knows nothing of
+    /// how many jobs a tenant has, goes through all of them for that.
+    pub(crate) async fn jobs_of_events(
+        &mut self,
+        tenant: TenantId,
+        events: &[EventId],
+    ) -> StoreResult<Vec<JobId>> {
+        let own = events.iter().map(|event| JobId::from_uuid(event.uuid()));
+        let mut jobs: Vec<JobId> = own.collect();
+        if !events.is_empty() {
+            let built = others(tenant, events);
+            for row in self.conn().query_built(&built.text, &built.params).await? {
+                jobs.push(row.get(0)?);
+            }
+        }
+        Ok(jobs)
+    }
 }
 
-/// One page of a tenant's jobs.
-pub(crate) fn page(tenant: TenantId, filter: &JobFilter, limit: i64) -> Built {
+/// One page of a tenant's jobs; of these, where some are named.
+pub(crate) fn page(
+    tenant: TenantId,
+    filter: &JobFilter,
+    jobs: Option<&[JobId]>,
+    limit: i64,
+) -> Built {
     let mut built = Built::new(
         concat!(job_columns!(), " WHERE j.tenant_id = $1"),
         vec![tenant.into()],
@@ -65,8 +93,8 @@ pub(crate) fn page(tenant: TenantId, filter: &JobFilter, limit: i64) -> Built {
         // There are few: this leads there instead of through all jobs.
         built.push(" AND j.id IN (SELECT l.job_id FROM dead_letter AS l WHERE l.tenant_id = $1)");
     }
-    if let Some(event) = filter.event {
-        of_events(&mut built, &[event]);
+    if let Some(jobs) = jobs {
+        of_jobs(&mut built, jobs);
     }
     built
         .bind_some(" AND j.state = ", filter.state.map(JobState::as_str), "")
@@ -77,16 +105,21 @@ pub(crate) fn page(tenant: TenantId, filter: &JobFilter, limit: i64) -> Built {
     built
 }
 
-/// Goes on with the condition that the job `j` is one of these events'; `$1` is their tenant. The first that an event
-/// brought has its id, so that nothing has to lead there; an index leads to the others. Not one condition or the other:
-/// SQLite, which knows nothing of how many jobs a tenant has, goes through all of them for that.
-pub(crate) fn of_events<'b>(built: &'b mut Built, events: &[EventId]) -> &'b mut Built {
+/// The jobs of these events that do not have an event's id.
+pub(crate) fn others(tenant: TenantId, events: &[EventId]) -> Built {
+    let mut built = Built::new(
+        "SELECT j.id FROM job AS j WHERE j.tenant_id = $1",
+        vec![tenant.into()],
+    );
     built
-        .push(" AND j.id IN (SELECT o.id FROM job AS o WHERE o.tenant_id = $1")
-        .bind_list(" AND o.id IN", events.iter().copied())
-        .push(" UNION ALL SELECT o.id FROM job AS o WHERE o.tenant_id = $1")
-        .bind_list(" AND o.event_id IN", events.iter().copied())
-        .push(" AND o.event_id <> o.id)")
+        .bind_list(" AND j.event_id IN", events.iter().copied())
+        .push(" AND j.event_id <> j.id");
+    built
+}
+
+/// Goes on with the condition that the job `j` is one of these.
+pub(crate) fn of_jobs<'b>(built: &'b mut Built, jobs: &[JobId]) -> &'b mut Built {
+    built.bind_list(" AND j.id IN", jobs.iter().copied())
 }
 
 pub(super) fn job(row: &Row) -> StoreResult<Job> {

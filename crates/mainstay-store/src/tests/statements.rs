@@ -76,6 +76,9 @@ fn lists() -> Vec<Statement> {
         let rest = Way::Time.rest(&filter);
         let built = look::ids(tenant, rest.as_ref(), listed::Span::ALL, 10);
         add("events", Reach::Tenant, built);
+    }
+    // They are narrowed alike.
+    for filter in event_filters().step_by(97) {
         add("those events", Reach::Tenant, look::those(tenant, &filter));
     }
     let ways = [
@@ -127,8 +130,10 @@ fn lists() -> Vec<Statement> {
     let events = [EventId::NIL, EventId::NIL];
     let built = crate::intake::events::named(tenant, &events);
     add("named events", Reach::Tenant, built);
+    let built = crate::jobs::list::others(tenant, &events);
+    add("other jobs of events", Reach::Tenant, built);
     let jobs = [JobId::NIL, JobId::NIL];
-    add("done jobs", Reach::Tenant, replays::done(tenant, &events));
+    add("done jobs", Reach::Tenant, replays::done(tenant, &jobs));
     add(
         "states of jobs",
         Reach::Tenant,
@@ -137,7 +142,7 @@ fn lists() -> Vec<Statement> {
     add(
         "tallies",
         Reach::Tenant,
-        crate::intake::events::tally(tenant, &events),
+        crate::intake::events::tally(tenant, &jobs),
     );
     add(
         "counts of events",
@@ -148,7 +153,7 @@ fn lists() -> Vec<Statement> {
     add(
         "jobs of events",
         Reach::Tenant,
-        expire::jobs_of(tenant, &events),
+        expire::jobs_of(tenant, &jobs),
     );
     add(
         "ended jobs",
@@ -296,7 +301,12 @@ fn lists() -> Vec<Statement> {
         add(
             "jobs",
             Reach::Tenant,
-            crate::jobs::list::page(tenant, &filter, 10),
+            crate::jobs::list::page(
+                tenant,
+                &filter,
+                filter.event.map(|_| &[JobId::NIL, JobId::NIL][..]),
+                10,
+            ),
         );
     }
     use crate::jobs::lines;
@@ -335,7 +345,7 @@ fn lists() -> Vec<Statement> {
     add(
         "known jobs",
         Reach::Tenant,
-        lines::jobs_known(tenant, &events),
+        lines::jobs_known(tenant, &jobs),
     );
     add(
         "headed lines",
@@ -499,23 +509,19 @@ fn sqlite_goes_to_the_rows_that_a_statement_names_and_through_no_tenant() {
         let file = db.sqlite_file().expect("it is SQLite");
         let connection = rusqlite::Connection::open(file).expect("it opens");
         let (tenant, events) = (TenantId::NIL, [EventId::NIL; 60]);
+        let jobs = [JobId::NIL; 60];
+        let all = JobFilter::default();
         let these = |one: EventFilter| EventFilter {
             ids: events.to_vec(),
             ..one
         };
         let mut named = vec![
-            crate::intake::events::tally(tenant, &events),
+            crate::intake::events::tally(tenant, &jobs),
             crate::intake::events::named(tenant, &events),
-            crate::intake::expire::jobs_of(tenant, &events),
-            crate::intake::replays::done(tenant, &events),
-            crate::jobs::list::page(
-                tenant,
-                &JobFilter {
-                    event: Some(EventId::NIL),
-                    ..JobFilter::default()
-                },
-                10,
-            ),
+            crate::intake::expire::jobs_of(tenant, &jobs),
+            crate::intake::replays::done(tenant, &jobs),
+            crate::jobs::list::others(tenant, &events),
+            crate::jobs::list::page(tenant, &all, Some(&jobs), 10),
         ];
         let filters = event_filters().filter(|one| one.provider_id.is_none());
         named.extend(filters.map(|one| crate::intake::look::those(tenant, &these(one))));
