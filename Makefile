@@ -11,6 +11,7 @@ help:
 	@echo "make dashboard  the dashboard alone, into dashboard/dist"
 	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
 	@echo "make bench      every bar, measured on both databases: [DATABASE=…] [EVENTS=…] [MINUTES=…]"
+	@echo "make fuzz       every fuzz target, led by coverage: [EXECUTIONS=10000000] [SECONDS=900] [TARGET=…] [INPUT=…]"
 	@echo "make paint      how soon the dashboard's pages show something, on the demo's data: [DATABASE=sqlite|postgres]"
 	@echo "make coverage   which lines the tests run"
 
@@ -51,6 +52,10 @@ crash: proofs
 bench: build
 	@tools/setup postgres
 	@tools/bench
+
+.PHONY: fuzz
+fuzz:
+	@SECS='$(or $(SECONDS),$(SECS))' tools/fuzz
 
 .PHONY: paint
 paint: proofs

@@ -980,7 +980,14 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "PATCH /v1/bindings/:id": (body, _, { id }) => Object.assign(world.bindings.find((each) => each.id === id) ?? raise(missing("binding")), body),
     "DELETE /v1/bindings/:id": (_, __, { id }) => void (world.bindings = world.bindings.filter((each) => each.id !== id)),
 
-    "GET /v1/events": (_, url) => page(eventsOf(Object.fromEntries(url.searchParams)).map(([, short]) => short).sort((a, b) => (a.received_at < b.received_at ? 1 : -1)), url),
+    "GET /v1/events": (_, url) => {
+      const found = eventsOf(Object.fromEntries(url.searchParams)).map(([, short]) => short).sort((a, b) => (a.received_at < b.received_at ? 1 : -1));
+      // Of what there is none of, the first look says how far it came.
+      if (found.length === 0 && url.searchParams.get("status") && !url.searchParams.get("cursor")) {
+        return { items: [], next_cursor: "older", looked_back_to: iso(Date.now() - 6 * HOUR) };
+      }
+      return { ...page(found, url), looked_back_to: null };
+    },
     "GET /v1/events/:id": (_, __, { id }) => {
       const event = world.events.find((each) => each.id === id) ?? raise(missing("event"));
       return { ...event, ...shortEvent(event), objects: objectsOf(event) };

@@ -1,10 +1,10 @@
 //! What the fuzz targets of Mainstay's crates share. A target is a test: `cargo test` runs it on its corpus and on some
-//! thousand random inputs.
+//! thousand random inputs, `make fuzz` runs the same test under libFuzzer, which is led by the code that an input reaches.
 //!
 //! An input is bytes, and a target reads them as a [`Script`]: which request to make, how to sign it, what to change in
-//! it afterwards. So a byte that changes is a choice that changes, and few inputs end at the first check.
+//! it afterwards. So a byte that the fuzzer changes is a choice that changes, and few inputs end at the first check.
 //!
-//! To add a target: a test in a module called `fuzz` with [`target!`] in it. Inputs
+//! To add a target: a test in a module called `fuzz` with [`target!`] in it; `make fuzz` finds it by that name. Inputs
 //! worth keeping stand beside the module, in `__fuzz__/<name of the test>/corpus`.
 
 mod json;

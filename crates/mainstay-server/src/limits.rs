@@ -48,6 +48,8 @@ pub(crate) const FORM_BYTES: usize = 16 * 1024;
 pub(crate) const PAGE: i64 = 50;
 /// Items on a page of a list at the most.
 pub(crate) const PAGE_MAX: i64 = 200;
+/// Events that one page of a list looks at, at the most, for those that are asked for; it says how far it came.
+pub(crate) const EVENTS_LOOKED: i64 = 100_000;
 /// Ids in one selection.
 pub(crate) const SELECTION_IDS_MAX: usize = 1_000;
 /// Jobs shown with one event.

@@ -146,6 +146,7 @@ CREATE POLICY object_mention_app ON object_mention FOR SELECT TO mainstay_app US
     SELECT event.id FROM event
     WHERE event.tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid
         AND event.id = object_mention.event_id) IS NOT NULL);
+-- safe drop-protection: made again below, without a plan that reads all of a tenant's events
 DROP POLICY dedup_app ON dedup;
 CREATE POLICY dedup_app ON dedup FOR SELECT TO mainstay_app USING ((
     SELECT event.id FROM event

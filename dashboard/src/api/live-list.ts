@@ -4,6 +4,16 @@ import { mergeHead } from "./live";
 import type { Page } from "./types";
 import { useConnection } from "./live-provider";
 
+/** What is behind the last row. */
+export interface More {
+  has: boolean;
+  loading: boolean;
+  load: () => void;
+  failed?: boolean;
+  /** The last page ended before it was full: everything since then was looked at. */
+  lookedBackTo?: string | null;
+}
+
 export interface LiveList<T> {
   /** Undefined until the first page is there. */
   rows: T[] | undefined;
@@ -13,7 +23,7 @@ export interface LiveList<T> {
   showFresh: () => void;
   reload: () => void;
   error: unknown;
-  more: { has: boolean; loading: boolean; load: () => void; failed: boolean };
+  more: More;
 }
 
 /**
@@ -84,6 +94,7 @@ export function useLiveList<T>({
       loading: list.isFetchingNextPage,
       load: () => void list.fetchNextPage(),
       failed: list.isFetchNextPageError,
+      lookedBackTo: pages?.at(-1)?.looked_back_to,
     },
   };
 }

@@ -463,7 +463,9 @@ export interface paths {
         };
         /**
          * List events, newest first
-         * @description Takes the role `viewer`.
+         * @description Where few are asked for among very many, as by their status, one page looks at a part of them and says how far it came.
+         *
+         *     Takes the role `viewer`.
          */
         get: operations["event_list"];
         put?: never;
@@ -2621,6 +2623,14 @@ export interface components {
             replays: components["schemas"]["Replay"][];
         };
         EventId: string;
+        /** @description One page of a list of events. */
+        EventPage: {
+            /** @description What is on it. It may be less than was asked for, or nothing, and still not the last page. */
+            items: components["schemas"]["Event"][];
+            looked_back_to?: components["schemas"]["Time"] | null;
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
         /** @description A request that brought an event. */
         EventReceipt: {
             id: string;
@@ -3520,39 +3530,6 @@ export interface components {
                 timeout_ms: number;
                 updated_at: components["schemas"]["Time"];
                 url: string;
-            }[];
-            /** @description What to pass as `cursor` for the next page; null on the last. */
-            next_cursor?: string | null;
-        };
-        /** @description One page of a list. */
-        Page_Event: {
-            /** @description What is on it. */
-            items: {
-                /**
-                 * Format: int64
-                 * @description How often it came again with other content.
-                 */
-                conflicts: number;
-                /**
-                 * Format: int64
-                 * @description How often the provider delivered it.
-                 */
-                deliveries: number;
-                id: string;
-                jobs: components["schemas"]["JobTally"];
-                occurred_at?: components["schemas"]["Time"] | null;
-                /** Format: int64 */
-                payload_bytes: number;
-                /** @description The provider's own id. */
-                provider_id: string;
-                received_at: components["schemas"]["Time"];
-                source_id: string;
-                source_name: string;
-                status: components["schemas"]["EventStatus"];
-                tenant_id: string;
-                /** @description The provider's type, e.g. `invoice.paid`. */
-                type: string;
-                violation?: components["schemas"]["Violation"] | null;
             }[];
             /** @description What to pass as `cursor` for the next page; null on the last. */
             next_cursor?: string | null;
@@ -8680,7 +8657,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Event"];
+                    "application/json": components["schemas"]["EventPage"];
                 };
             };
             /** @description Something in the request is wrong; `errors` says what */

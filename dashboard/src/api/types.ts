@@ -68,6 +68,8 @@ export type Window = Schemas["Window"];
 export interface Page<T> {
   items: T[];
   next_cursor?: string | null;
+  /** Where looking for few among very many ended before the page was full: `next_cursor` goes on from there. */
+  looked_back_to?: string | null;
 }
 
 // What /v1/stream sends, as the data of its messages.

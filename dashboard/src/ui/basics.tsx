@@ -3,7 +3,7 @@ import { Link } from "wouter";
 import { ApiError, asApiError } from "../api/problem";
 import { headingThere } from "../app/arrival";
 import { copyText } from "../lib/browser";
-import { exact, relative, shortId, span } from "../lib/format";
+import { absolute, exact, relative, shortId, span } from "../lib/format";
 import { useNow } from "../lib/now";
 import { Icon, type IconName } from "./icon";
 import css from "./ui.module.css";
@@ -94,6 +94,15 @@ export function Ago({ at, never = "never" }: { at: string | null | undefined; ne
   return (
     <time dateTime={at} title={exact(at)} className="nowrap">
       {relative(at, now)}
+    </time>
+  );
+}
+
+/** A moment, as a clock shows it. */
+export function Moment({ at }: { at: string }) {
+  return (
+    <time dateTime={at} title={exact(at)} className="nowrap">
+      {absolute(at)}
     </time>
   );
 }

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 import type { LiveList } from "../api/live-list";
-import { Button, Empty, ProblemCard } from "./basics";
-import { ListFoot, Table, type TableProps } from "./table";
+import { Button, Empty, Moment, ProblemCard } from "./basics";
+import { ListFoot, MoreButton, Table, type TableProps } from "./table";
 
 /** A live list as a table: what went wrong, or why it is empty, or its rows and how many of them are shown. */
 export function LiveTable<T>({
@@ -22,6 +22,14 @@ export function LiveTable<T>({
 } & Omit<TableProps<T>, "rows" | "goneIds">) {
   if (list.error) return <ProblemCard error={list.error} onRetry={list.reload} what={`${label} could not be read`} />;
   if (list.rows?.length === 0) {
+    const { more } = list;
+    if (more.has && more.lookedBackTo) {
+      return (
+        <Empty icon="filter" title={`No ${noun} found so far`} actions={<MoreButton more={more} />}>
+          Looked at everything since <Moment at={more.lookedBackTo} />. There are older ones.
+        </Empty>
+      );
+    }
     if (!filters?.filtered) return none;
     return (
       <Empty icon="filter" title={`No ${noun} matches these filters`} actions={<Button onClick={filters.clear}>Clear all filters</Button>}>

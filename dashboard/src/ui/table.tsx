@@ -1,7 +1,8 @@
 import { type ReactNode, useRef } from "react";
 import { Link } from "wouter";
+import type { More } from "../api/live-list";
 import { plural } from "../lib/format";
-import { Button, cx, Skeleton } from "./basics";
+import { Button, cx, Moment, Skeleton } from "./basics";
 import css from "./table.module.css";
 
 export interface Column<T> {
@@ -180,19 +181,28 @@ export function ListFoot({
   shown: number;
   /** One of them. */
   noun: string;
-  more: { has: boolean; loading: boolean; load: () => void; failed?: boolean };
+  more: More;
 }) {
   return (
     <div className={css.foot}>
       <span>
         {more.has ? `The first ${plural(shown, noun)}` : shown === 1 ? `1 ${noun}, the only one` : `${plural(shown, noun)}, all there are`}
+        {more.lookedBackTo && <>, looked back to <Moment at={more.lookedBackTo} /></>}
       </span>
-      {more.has && (
-        <Button small onClick={more.load} disabled={more.loading}>
-          {more.loading ? "Loading…" : more.failed ? "Try to load more again" : "Load more"}
-        </Button>
-      )}
+      {more.has && <MoreButton more={more} />}
     </div>
+  );
+}
+
+/** The next page; where few are looked for among very many, the next look. */
+export function MoreButton({ more }: { more: More }) {
+  const words = more.lookedBackTo
+    ? { load: "Look further back", loading: "Looking…", again: "Try to look further again" }
+    : { load: "Load more", loading: "Loading…", again: "Try to load more again" };
+  return (
+    <Button small onClick={more.load} disabled={more.loading}>
+      {more.loading ? words.loading : more.failed ? words.again : words.load}
+    </Button>
   );
 }
 

@@ -483,6 +483,15 @@ pub struct EventFilter {
     pub before: Option<(Timestamp, EventId)>,
 }
 
+/// Events that a look found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EventsFound {
+    /// Newest first.
+    pub events: Vec<Event>,
+    /// Where to go on: nothing before this one was looked at. None: there are no more.
+    pub looked_to: Option<EventId>,
+}
+
 /// The store's verbs of intake.
 #[async_trait]
 pub trait IntakeTx: Send {
@@ -557,8 +566,16 @@ pub trait IntakeTx: Send {
     async fn event_conflicts(&mut self, id: EventId) -> StoreResult<Vec<Conflict>>;
     /// Its payload.
     async fn event_payload(&mut self, id: EventId) -> StoreResult<Option<Blob>>;
-    /// Events, newest first.
+    /// Events, newest first. Fails with `Timeout` where few of very many are wanted and looking for them takes too long.
     async fn event_list(&mut self, filter: &EventFilter, limit: i64) -> StoreResult<Vec<Event>>;
+    /// The same, as far as looking at about `most` events gets, and for a fraction of a second at the longest: fewer than
+    /// `limit` are all there are only if `looked_to` is none. Each look comes further than the one before.
+    async fn event_look(
+        &mut self,
+        filter: &EventFilter,
+        limit: i64,
+        most: i64,
+    ) -> StoreResult<EventsFound>;
     /// The requests that brought an event, oldest first, at most `limit`.
     async fn event_receipts(&mut self, id: EventId, limit: i64) -> StoreResult<Vec<Receipt>>;
     /// Requests of a source (or of all), newest first. System scope, or sources of the scope's tenant.

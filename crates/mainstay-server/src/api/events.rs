@@ -11,9 +11,10 @@ use axum::{
 };
 use mainstay::intake::{Filter, Filtered, Kept, decompress};
 use mainstay_domain::{
-    EventId, ReceiptId, SchemaId, SecretId, SourceId, StoreExt, StoreResult, TenantId, Tx,
+    EventId, ReceiptId, SchemaId, SecretId, SourceId, StoreExt, StoreResult, TenantId, Timestamp,
+    Tx,
     intake::{
-        Blob, Event, EventFilter, EventStatus, JobTally, Receipt, Source, Verdict,
+        Blob, Event, EventFilter, EventStatus, EventsFound, JobTally, Receipt, Source, Verdict,
         schemas::Violation,
     },
     jobs::JobFilter,
@@ -329,14 +330,54 @@ pub(crate) struct EventQuery {
     limit: Option<i64>,
 }
 
+/// One page of a list of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EventPage {
+    /// What is on it. It may be less than was asked for, or nothing, and still not the last page.
+    items: Vec<EventView>,
+    /// What to pass as `cursor` for the next page; null on the last.
+    next_cursor: Option<String>,
+    /// Looking for few among very many ended before the page was full: everything that was received since then was looked
+    /// at, and `next_cursor` goes on from there. Null: the page is full, or the last.
+    looked_back_to: Option<Time>,
+}
+
+impl EventPage {
+    fn of(found: EventsFound, limit: i64) -> Self {
+        let position = |event: &Event| Cursor {
+            at: event.received_at,
+            id: event.id.uuid(),
+        };
+        let page = page(found.events, limit, position, EventView::from);
+        let looked_to = found.looked_to.filter(|_| page.next_cursor.is_none());
+        let looked_to = looked_to.map(|id| Cursor {
+            at: received_at(id),
+            id: id.uuid(),
+        });
+        Self {
+            items: page.items,
+            next_cursor: page.next_cursor.or(looked_to.map(Cursor::encode)),
+            looked_back_to: looked_to.map(|cursor| cursor.at.into()),
+        }
+    }
+}
+
+/// An id begins with the time that it was made at, in milliseconds.
+fn received_at(id: EventId) -> Timestamp {
+    let ms = (id.uuid().as_u128() >> 80) as i64;
+    Timestamp::from_micros(ms * 1_000)
+}
+
 /// List events, newest first
+///
+/// Where few are asked for among very many, as by their status, one page looks at a part of them and says how far it came.
 #[utoipa::path(get, path = "/v1/events", tag = "intake", params(EventQuery),
-    responses((status = 200, body = Page<EventView>)))]
+    responses((status = 200, body = EventPage)))]
 async fn event_list(
     State(app): State<Arc<App>>,
     caller: Caller,
     Params(query): Params<EventQuery>,
-) -> Result<Json<Page<EventView>>, Problem> {
+) -> Result<Json<EventPage>, Problem> {
     let limit = limit(query.limit)?;
     let cursor = Cursor::parse(query.cursor.as_deref())?;
     let id = query
@@ -357,28 +398,25 @@ async fn event_list(
         to: query.to.map(|time| time.0),
         before: cursor.map(|cursor| (cursor.at, EventId::from_uuid(cursor.id))),
     };
-    let rows = app
+    let found = app
         .store
         .read(caller.scope(), move |tx| {
             let mut filter = filter.clone();
             Box::pin(async move {
-                let found = tx.event_list(&filter, limit + 1).await?;
-                if !found.is_empty() || filter.object.is_some() {
+                let most = limits::EVENTS_LOOKED;
+                let found = tx.event_look(&filter, limit + 1, most).await?;
+                if !found.events.is_empty() || filter.object.is_some() {
                     return Ok(found);
                 }
                 filter.object = filter.provider_id.take();
                 match filter.object {
-                    Some(_) => tx.event_list(&filter, limit + 1).await,
+                    Some(_) => tx.event_look(&filter, limit + 1, most).await,
                     None => Ok(found),
                 }
             })
         })
         .await?;
-    let position = |event: &Event| Cursor {
-        at: event.received_at,
-        id: event.id.uuid(),
-    };
-    Ok(Json(page(rows, limit, position, EventView::from)))
+    Ok(Json(EventPage::of(found, limit)))
 }
 
 /// Show an event

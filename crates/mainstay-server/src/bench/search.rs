@@ -10,14 +10,15 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::Args;
 use mainstay_domain::{
-    Clock, EventId, ReceiptId, Scope, SourceId, StoreExt, StoreResult, Timestamp, Tx,
+    Category, Clock, EventId, JobId, ReceiptId, Scope, SourceId, StoreExt, StoreResult, Timestamp,
+    Tx,
     intake::{
-        Arrival, Blob, EventFilter, NewEvent, NewReceipt, Source, Verdict,
+        Arrival, Blob, EventFilter, EventStatus, NewEvent, NewReceipt, Source, Verdict,
         objects::{IndexCommit, Indexed, MentionFilter, ObjectId},
         payload_digest,
         scheme::dedup_key,
     },
-    jobs::NewJob,
+    jobs::{Attempt, DeadLetter, NewJob, Outcome},
     store::BoxFuture,
 };
 
@@ -28,7 +29,7 @@ use super::{
     note,
 };
 use crate::{
-    api,
+    api, limits,
     time::{SystemClock, SystemRandom},
 };
 
@@ -41,8 +42,8 @@ const AT_ONCE: usize = 1_000;
 /// The time that the events came in.
 const DAYS: i64 = 30;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
-/// Every so manieth event has a job.
-const JOB_EACH: usize = 10;
+/// Every event has a job, which is done; every so manieth died of it, and as many have none.
+const DEAD_EACH: usize = 1_000;
 /// Events of one customer, about.
 const OF_CUSTOMER: u64 = 25;
 /// What a list of the API asks for: one more than a page.
@@ -114,9 +115,13 @@ pub(crate) async fn run(bench: &Bench, args: &SearchArgs) -> anyhow::Result<Line
     ));
     let mut slowest: f64 = 0.0;
     for list in List::ALL {
-        let took = full.list(&mut dice, list, args.runs).await?;
+        let (took, early) = full.list(&mut dice, list, args.runs).await?;
+        let early = match early {
+            0 => String::new(),
+            some => format!(", {some} of {} to be gone on with", args.runs),
+        };
         note(&format!(
-            "{:<34} p50 {:>8.2} ms   p99 {:>8.2} ms (bar {LIST_BAR_MS} ms)",
+            "{:<34} p50 {:>8.2} ms   p99 {:>8.2} ms (bar {LIST_BAR_MS} ms{early})",
             list.name(),
             took.p50,
             took.p99
@@ -146,6 +151,57 @@ pub(crate) async fn run(bench: &Bench, args: &SearchArgs) -> anyhow::Result<Line
     Ok(line)
 }
 
+/// How the jobs of these events ended, the first being of this number.
+fn ended(first: usize, arrivals: &[Arrival]) -> (Vec<Attempt>, Vec<DeadLetter>) {
+    let (mut attempts, mut letters) = (Vec::with_capacity(arrivals.len()), Vec::new());
+    let events = arrivals.iter().flat_map(|one| &one.events);
+    for (place, event) in events.enumerate() {
+        let dies = (first + place).is_multiple_of(DEAD_EACH);
+        for job in &event.jobs {
+            let error = || "no answer".to_owned();
+            attempts.push(Attempt {
+                tenant: job.tenant,
+                job: job.id,
+                attempt: 1,
+                tries: 1,
+                queue: job.queue,
+                outcome: if dies {
+                    Outcome::Dead
+                } else {
+                    Outcome::Succeeded
+                },
+                started_at: job.created_at.plus_ms(1),
+                finished_at: job.created_at.plus_ms(2),
+                next_at: None,
+                category: dies.then_some(Category::Timeout),
+                code: dies.then(|| "timeout".to_owned()),
+                error: dies.then(error),
+                status: None,
+                exchange: None,
+                by: None,
+            });
+            if dies {
+                letters.push(DeadLetter {
+                    job: job.id,
+                    tenant: job.tenant,
+                    attempt: 1,
+                    queue: job.queue,
+                    kind: job.kind.clone(),
+                    endpoint: None,
+                    event: job.event,
+                    event_kind: Some(event.kind.clone()),
+                    died_at: job.created_at.plus_ms(2),
+                    category: Category::Timeout,
+                    code: "timeout".to_owned(),
+                    error: error(),
+                    status: None,
+                });
+            }
+        }
+    }
+    (attempts, letters)
+}
+
 /// Median and 99th percentile, in milliseconds.
 struct Took {
     p50: f64,
@@ -168,6 +224,12 @@ impl Took {
 #[derive(Clone, Copy)]
 enum List {
     All,
+    Status(EventStatus),
+    SourceStatus(EventStatus),
+    RareSourceStatus(EventStatus),
+    KindStatus(EventStatus),
+    ObjectStatus(EventStatus),
+    ObjectKind,
     Source,
     RareSource,
     Kind,
@@ -177,13 +239,12 @@ enum List {
     RareSourceKind,
     Object,
     Violates,
-    Error,
     ProviderId,
     RequestsRare,
 }
 
 impl List {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 25] = [
         Self::All,
         Self::Source,
         Self::RareSource,
@@ -193,28 +254,49 @@ impl List {
         Self::SourcePrefix,
         Self::RareSourceKind,
         Self::Object,
+        Self::ObjectKind,
         Self::Violates,
-        Self::Error,
+        Self::Status(EventStatus::Error),
+        Self::Status(EventStatus::Success),
+        Self::Status(EventStatus::Unhandled),
+        // Nothing has these.
+        Self::Status(EventStatus::Processing),
+        Self::Status(EventStatus::Pending),
+        Self::SourceStatus(EventStatus::Error),
+        Self::SourceStatus(EventStatus::Pending),
+        Self::RareSourceStatus(EventStatus::Error),
+        Self::RareSourceStatus(EventStatus::Pending),
+        Self::KindStatus(EventStatus::Error),
+        Self::KindStatus(EventStatus::Pending),
+        Self::ObjectStatus(EventStatus::Error),
         Self::ProviderId,
         Self::RequestsRare,
     ];
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::All => "a day",
-            Self::Source => "a day of a source",
-            Self::RareSource => "a day of a rare source",
-            Self::Kind => "a day of a type",
-            Self::Prefix => "a day of types that begin alike",
-            Self::SourceKind => "a day of a source and a type",
-            Self::SourcePrefix => "a day of a source, types alike",
-            Self::RareSourceKind => "a day of a rare source and a type",
-            Self::Object => "a day of an object",
-            Self::Violates => "a day of violations",
-            Self::Error => "a day of errors",
-            Self::ProviderId => "the provider's id",
-            Self::RequestsRare => "requests of a rare source",
-        }
+    fn name(self) -> String {
+        let (what, status) = match self {
+            Self::All => ("", None),
+            Self::Status(status) => ("", Some(status)),
+            Self::Source => (" of a source", None),
+            Self::SourceStatus(status) => (" of a source", Some(status)),
+            Self::RareSource => (" of a rare source", None),
+            Self::RareSourceStatus(status) => (" of a rare source", Some(status)),
+            Self::Kind => (" of a type", None),
+            Self::KindStatus(status) => (" of a type", Some(status)),
+            Self::Prefix => (" of types that begin alike", None),
+            Self::SourceKind => (" of a source and a type", None),
+            Self::SourcePrefix => (" of a source, types alike", None),
+            Self::RareSourceKind => (" of a rare source and a type", None),
+            Self::Object => (" of an object", None),
+            Self::ObjectStatus(status) => (" of an object", Some(status)),
+            Self::ObjectKind => (" of an object and a type", None),
+            Self::Violates => (" of violations", None),
+            Self::ProviderId => (", the provider's id", None),
+            Self::RequestsRare => return "requests of a rare source".to_owned(),
+        };
+        let status = status.map_or("", EventStatus::as_str);
+        let space = if status.is_empty() { "" } else { ", " };
+        format!("a day{what}{space}{status}")
     }
 }
 
@@ -294,6 +376,11 @@ impl Full {
                 Box::pin(async move {
                     let (arrivals, commit) = &*work;
                     let appended = tx.event_append(version, arrivals).await?;
+                    let (attempts, letters) = ended(done, arrivals);
+                    tx.attempt_settle(&attempts, None).await?;
+                    for letter in &letters {
+                        tx.dead_letter_insert(letter).await?;
+                    }
                     tx.object_commit(commit).await?;
                     Ok(appended.len())
                 })
@@ -325,7 +412,7 @@ impl Full {
         let id = EventId::new(now, &SystemRandom);
         let tenant = self.ground.tenant();
         let job = || NewJob {
-            id: mainstay_domain::JobId::new(now, &SystemRandom),
+            id: JobId::from_uuid(id.uuid()),
             event: Some(id),
             ..self.ground.job(now)
         };
@@ -341,11 +428,7 @@ impl Full {
             body_hash: payload_digest(&body),
             payload: blob(&body),
             payload_bytes: body.len() as i64,
-            jobs: index
-                .is_multiple_of(JOB_EACH)
-                .then(job)
-                .into_iter()
-                .collect(),
+            jobs: (index % DEAD_EACH != 1).then(job).into_iter().collect(),
             waits_for: Vec::new(),
             check: Default::default(),
         };
@@ -415,8 +498,14 @@ impl Full {
         Took::of(times)
     }
 
-    async fn list(&self, dice: &mut Dice, list: List, runs: usize) -> anyhow::Result<Took> {
-        let mut times = Vec::with_capacity(runs);
+    /// How long pages took, and how many ended before they were full, to go on where they ended.
+    async fn list(
+        &self,
+        dice: &mut Dice,
+        list: List,
+        runs: usize,
+    ) -> anyhow::Result<(Took, usize)> {
+        let (mut times, mut early) = (Vec::with_capacity(runs), 0);
         for _ in 0..runs {
             let from = self
                 .begin
@@ -431,22 +520,32 @@ impl Full {
                 ..EventFilter::default()
             };
             let (source, kind) = match list {
-                List::Source => (some, None),
-                List::RareSource => (rare, None),
-                List::Kind => (None, kind),
+                List::Source | List::SourceStatus(_) => (some, None),
+                List::RareSource | List::RareSourceStatus(_) => (rare, None),
+                List::Kind | List::KindStatus(_) | List::ObjectKind => (None, kind),
                 List::Prefix => (None, alike),
                 List::SourceKind => (some, kind),
                 List::SourcePrefix => (some, alike),
                 List::RareSourceKind => (rare, kind),
                 _ => (None, None),
             };
+            let object = matches!(
+                list,
+                List::Object | List::ObjectStatus(_) | List::ObjectKind
+            );
             let filter = EventFilter {
                 source,
                 kind,
-                object: matches!(list, List::Object).then(|| self.customer(dice)),
+                object: object.then(|| self.customer(dice)),
                 violates: matches!(list, List::Violates),
-                status: matches!(list, List::Error)
-                    .then_some(mainstay_domain::intake::EventStatus::Error),
+                status: match list {
+                    List::Status(status)
+                    | List::SourceStatus(status)
+                    | List::RareSourceStatus(status)
+                    | List::KindStatus(status)
+                    | List::ObjectStatus(status) => Some(status),
+                    _ => None,
+                },
                 provider_id: matches!(list, List::ProviderId)
                     .then(|| format!("evt_{:012x}", dice.below(self.events as u64))),
                 ..day
@@ -463,12 +562,18 @@ impl Full {
                 .await?;
                 continue;
             }
-            self.timed(&mut times, move |tx| {
-                let filter = filter.clone();
-                Box::pin(async move { Ok(tx.event_list(&filter, PAGE).await?.len()) })
-            })
-            .await?;
+            early += self
+                .timed(&mut times, move |tx| {
+                    let filter = filter.clone();
+                    Box::pin(async move {
+                        let most = limits::EVENTS_LOOKED;
+                        let found = tx.event_look(&filter, PAGE, most).await?;
+                        let full = found.events.len() as i64 >= PAGE;
+                        Ok(usize::from(found.looked_to.is_some() && !full))
+                    })
+                })
+                .await?;
         }
-        Took::of(times)
+        Ok((Took::of(times)?, early))
     }
 }

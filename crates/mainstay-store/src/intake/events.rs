@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 
 use mainstay_domain::{
-    EventId, SourceId, StoreResult, TenantId,
-    intake::{Event, EventFilter, EventStatus, JobTally, objects::mention_hash, scheme},
+    EventId, JobId, SourceId, StoreResult, TenantId,
+    intake::{Event, EventFilter, JobTally, scheme},
 };
 use uuid::Uuid;
 
 use super::{
+    listed::Span,
+    look::{Order, Way},
     objects::{kind_number, objects_part},
     queries::{self as q, event_columns},
 };
 use crate::{
-    built::{Built, Newest},
-    jobs::list::of_events,
+    built::Built,
+    jobs::list::of_jobs,
     sql::Row,
     tx::SqlTx,
-    verbs::{LOOK_MAX, bounded, id_floor, unknown, values},
+    verbs::{id_floor, unknown, values},
 };
 
 /// Events whose jobs are counted by one statement.
@@ -44,42 +46,14 @@ impl SqlTx<'_> {
         Ok(Some(found))
     }
 
-    pub(super) async fn events_list(
-        &mut self,
-        filter: &EventFilter,
-        limit: i64,
-    ) -> StoreResult<Vec<Event>> {
-        let limit = bounded(limit);
-        let one = match (self.scope.tenant(), filter.tenant) {
-            (Some(own), Some(asked)) if own != asked => return Ok(Vec::new()),
-            (Some(own), _) => Some(own),
-            (None, asked) => asked,
-        };
-        if filter.status.is_some() {
-            self.statement_timeout(LOOK_MAX).await?;
-        }
-        if let Some(tenant) = one {
-            return self.events_page(tenant, filter, limit).await;
-        }
-        let before = filter.before.map_or(Uuid::max(), |(_, id)| id.uuid());
-        let mut page = Newest::new(limit);
-        for (tenant, newest) in self.heads(&q::EVENT_HEADS, before).await? {
-            if page.wants(newest) {
-                let events = self.events_page(tenant, filter, limit).await?;
-                page.add(events.into_iter().map(|event| (event.id.uuid(), event)));
-            }
-        }
-        Ok(page.finish())
-    }
-
     /// Tenants with their newest row before this id, the newest first.
     pub(crate) async fn heads(
         &mut self,
         sql: &'static crate::sql::Sql,
-        before: Uuid,
+        params: &[crate::sql::Value],
     ) -> StoreResult<Vec<(TenantId, Uuid)>> {
         let read = |row: &Row| Ok((row.get::<TenantId>(0)?, row.get::<Option<Uuid>>(1)?));
-        let heads = self.list(sql, values![before], read).await?.into_iter();
+        let heads = self.list(sql, params, read).await?.into_iter();
         let mut heads: Vec<_> = heads
             .filter_map(|(tenant, newest)| Some((tenant, newest?)))
             .collect();
@@ -87,29 +61,20 @@ impl SqlTx<'_> {
         Ok(heads)
     }
 
-    async fn events_page(
+    /// These events, with all that a list says of them.
+    pub(super) async fn events_of(
         &mut self,
         tenant: TenantId,
-        filter: &EventFilter,
-        limit: i64,
+        ids: &[EventId],
     ) -> StoreResult<Vec<Event>> {
-        let mut events = match self.events_indexed(tenant, filter, limit).await? {
-            Some(events) => events,
-            None => {
-                self.events_rows(tenant, page(tenant, filter, limit))
-                    .await?
-            }
-        };
+        let mut events = self.events_rows(tenant, named(tenant, ids)).await?;
         self.names_fill(&mut events).await?;
         self.tallies_fill(tenant, &mut events).await?;
-        for events in events.chunks_mut(TALLIED) {
-            let ids: Vec<EventId> = events.iter().map(|event| event.id).collect();
-            let mut violations = self.violations(tenant, &ids).await?;
-            let conflicts = self.conflicts_count(tenant, &ids).await?;
-            for event in events {
-                event.violation = violations.remove(&event.id);
-                event.conflicts = conflicts.get(&event.id).copied().unwrap_or_default();
-            }
+        let mut violations = self.violations(tenant, ids).await?;
+        let conflicts = self.conflicts_count(tenant, ids).await?;
+        for event in &mut events {
+            event.violation = violations.remove(&event.id);
+            event.conflicts = conflicts.get(&event.id).copied().unwrap_or_default();
         }
         Ok(events)
     }
@@ -163,12 +128,54 @@ impl SqlTx<'_> {
         after: EventId,
         limit: i64,
     ) -> StoreResult<Vec<Event>> {
-        let built = page_after(tenant, filter, after, limit);
-        let mut events = self.events_rows(tenant, built).await?;
+        let mut events = match Way::direct(filter) {
+            None | Some(Way::Named) => {
+                let built = page_after(tenant, filter, after, limit);
+                self.events_rows(tenant, built).await?
+            }
+            Some(way) => self.led_after(tenant, way, filter, after, limit).await?,
+        };
         self.names_fill(&mut events).await?;
         if filter.status.is_some() {
             self.tallies_fill(tenant, &mut events).await?;
         }
+        Ok(events)
+    }
+
+    /// Where something leads to them, other events are not passed.
+    async fn led_after(
+        &mut self,
+        tenant: TenantId,
+        way: Way,
+        filter: &EventFilter,
+        after: EventId,
+        limit: i64,
+    ) -> StoreResult<Vec<Event>> {
+        let mut events = Vec::new();
+        let enough = usize::try_from(limit).unwrap_or_default();
+        let mut span = Span::of(filter);
+        let next = |after: EventId| Uuid::from_u128(after.uuid().as_u128().saturating_add(1));
+        span.from = span.from.max(next(after));
+        let rest = way.rest(filter).unwrap_or_default();
+        while events.len() < enough {
+            let most = TALLIED as i64;
+            let ids = self.led(tenant, &way, span, Order::Oldest, most).await?;
+            let Some(last) = ids.last().copied() else {
+                break;
+            };
+            span.from = next(last);
+            let full = ids.len() >= TALLIED;
+            let these = EventFilter {
+                ids,
+                ..rest.clone()
+            };
+            let built = page_after(tenant, &these, after, limit);
+            events.extend(self.events_rows(tenant, built).await?);
+            if !full {
+                break;
+            }
+        }
+        events.truncate(enough);
         Ok(events)
     }
 
@@ -216,7 +223,8 @@ impl SqlTx<'_> {
         if events.is_empty() {
             return Ok(tallies);
         }
-        let built = tally(tenant, events);
+        let jobs = self.jobs_of_events(tenant, events).await?;
+        let built = tally(tenant, &jobs);
         for row in self.conn().query_built(&built.text, &built.params).await? {
             let tally = tallies.entry(row.get(0)?).or_default();
             add(tally, &row.get::<String>(1)?, row.get(2)?)?;
@@ -225,27 +233,16 @@ impl SqlTx<'_> {
     }
 }
 
-/// One page of a tenant's events.
-pub(crate) fn page(tenant: TenantId, filter: &EventFilter, limit: i64) -> Built {
+/// A tenant's events by their ids.
+pub(crate) fn named(tenant: TenantId, ids: &[EventId]) -> Built {
     let mut built = Built::new(event_columns!(), vec![tenant.into()]);
-    // Only where it is asked for: the status of each event looks at its jobs.
-    match filter.status {
-        Some(_) => built.push(" FROM event_status AS e WHERE e.tenant_id = $1"),
-        None => built.push(" FROM event AS e WHERE e.tenant_id = $1"),
-    };
-    built.bind_some(
-        " AND e.status = ",
-        filter.status.map(EventStatus::as_str),
-        "",
-    );
-    narrow(&mut built, tenant, filter);
     built
-        .bind_some(" AND e.id < ", filter.before.map(|(_, id)| id), "")
-        .bind(" ORDER BY e.id DESC LIMIT ", limit, "");
+        .push(" FROM event AS e WHERE e.tenant_id = $1")
+        .bind_list(" AND e.id IN", ids.iter().copied());
     built
 }
 
-/// A tenant's events after this one, whatever their status; where it is an error, those with a dead letter.
+/// A tenant's events after this one, whatever their status.
 pub(crate) fn page_after(
     tenant: TenantId,
     filter: &EventFilter,
@@ -254,15 +251,16 @@ pub(crate) fn page_after(
 ) -> Built {
     let mut built = Built::new(event_columns!(), vec![tenant.into()]);
     built.push(" FROM event AS e WHERE e.tenant_id = $1");
-    narrow(&mut built, tenant, filter);
+    narrow(&mut built, filter);
     built
         .bind(" AND e.id > ", after, "")
         .bind(" ORDER BY e.id LIMIT ", limit, "");
     built
 }
 
-/// What both of them are narrowed by.
-fn narrow(built: &mut Built, tenant: TenantId, filter: &EventFilter) {
+/// What the row of an event says, and what is looked up for it, one by one: so that no plan ever reads a whole table to
+/// join it.
+pub(super) fn narrow(built: &mut Built, filter: &EventFilter) {
     built
         .bind_some(
             " AND e.source_number = (SELECT n.number FROM source_known AS n WHERE n.source_id = ",
@@ -271,18 +269,16 @@ fn narrow(built: &mut Built, tenant: TenantId, filter: &EventFilter) {
         )
         .bind_some(" AND e.id >= ", filter.from.map(id_floor), "")
         .bind_some(" AND e.id < ", filter.to.map(id_floor), "");
-    if filter.status == Some(EventStatus::Error) {
-        // There are few: this leads there instead of through all events.
-        built.push(" AND e.id IN (SELECT l.event_id FROM dead_letter AS l WHERE l.tenant_id = $1)");
-    }
     if filter.violates {
         built.push(
-            " AND e.id IN (SELECT v.event_id FROM event_violation AS v WHERE v.tenant_id = $1)",
+            " AND (SELECT v.event_id FROM event_violation AS v
+                WHERE v.tenant_id = $1 AND v.event_id = e.id) IS NOT NULL",
         );
     }
     if filter.conflicts {
         built.push(
-            " AND e.id IN (SELECT c.event_id FROM event_conflict AS c WHERE c.tenant_id = $1)",
+            " AND (SELECT c.event_id FROM event_conflict AS c
+                WHERE c.tenant_id = $1 AND c.event_id = e.id LIMIT 1) IS NOT NULL",
         );
     }
     match filter
@@ -316,13 +312,8 @@ fn narrow(built: &mut Built, tenant: TenantId, filter: &EventFilter) {
             );
     }
     if let Some(object) = &filter.object {
+        // Hashes may meet: it is the event that says what it is about.
         built
-            .bind(
-                " AND e.id IN (SELECT m.event_id FROM object_mention AS m WHERE m.hash = ",
-                mention_hash(tenant, object),
-                ")",
-            )
-            // Hashes may meet: it is the event that says what it is about.
             .bind(
                 " AND (SELECT replace(x.objects, ",
                 objects_part(object),
@@ -346,14 +337,14 @@ pub(crate) fn deliveries(source: i32, keys: impl Iterator<Item = Uuid>) -> Built
     built
 }
 
-/// The states of the jobs of these events, counted. Those of rules of expected events are nothing that an event asked for.
-pub(crate) fn tally(tenant: TenantId, events: &[EventId]) -> Built {
+/// The states of these jobs, counted by their events. Those of rules of expected events are nothing that an event asked for.
+pub(crate) fn tally(tenant: TenantId, jobs: &[JobId]) -> Built {
     let mut built = Built::new(
         "SELECT j.event_id, j.state, count(*) FROM job_state AS j
             WHERE j.tenant_id = $1 AND j.kind <> 'expect.observe'",
         vec![tenant.into()],
     );
-    of_events(&mut built, events).push(" GROUP BY j.event_id, j.state");
+    of_jobs(&mut built, jobs).push(" GROUP BY j.event_id, j.state");
     built
 }
 

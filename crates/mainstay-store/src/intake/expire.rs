@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::queries as q;
 use crate::{
     built::Built,
-    jobs::list::of_events,
+    jobs::list::of_jobs,
     sql::{Row, Sql},
     tx::SqlTx,
     verbs::{bounded, id_floor, values},
@@ -159,7 +159,8 @@ impl SqlTx<'_> {
             return Ok(0);
         }
         let ids: Vec<EventId> = finished.iter().map(|(id, _)| *id).collect();
-        let jobs = self.built(jobs_of(tenant, &ids)).await?;
+        let jobs = self.jobs_of_events(tenant, &ids).await?;
+        let jobs = self.built(jobs_of(tenant, &jobs)).await?;
         let jobs: StoreResult<Vec<JobId>> = jobs.iter().map(|row| row.get(0)).collect();
         for jobs in jobs?.chunks(500) {
             for removal in jobs_remove(tenant, jobs) {
@@ -212,13 +213,13 @@ fn ended(tally: Option<&JobTally>) -> bool {
     matches!(status, EventStatus::Success | EventStatus::Unhandled)
 }
 
-/// The jobs of these events.
-pub(crate) fn jobs_of(tenant: TenantId, events: &[EventId]) -> Built {
+/// Those of these jobs that there are.
+pub(crate) fn jobs_of(tenant: TenantId, jobs: &[JobId]) -> Built {
     let mut built = Built::new(
         "SELECT j.id FROM job AS j WHERE j.tenant_id = $1",
         vec![tenant.into()],
     );
-    of_events(&mut built, events);
+    of_jobs(&mut built, jobs);
     built
 }
 

@@ -134,7 +134,7 @@ impl FollowTx for SqlTx<'_> {
             self.in_any_order().await?;
             return Ok(found);
         }
-        let mut heads = self.heads(&q::FOLLOW_HEADS, after.uuid()).await?;
+        let mut heads = self.heads(&q::FOLLOW_HEADS, values![after.uuid()]).await?;
         heads.sort_by_key(|(_, oldest)| *oldest);
         let mut page: Vec<PastFound> = Vec::new();
         for (tenant, oldest) in heads {

@@ -1,5 +1,4 @@
-//! Lists of events and requests by what `event` itself has no index for: a source, a type, types that begin alike, an id
-//! that stands in them.
+//! Lists of events and requests by what `event` itself has no index for: a source, a type, types that begin alike.
 //!
 //! The index of objects leads to them, type by type in the order of time, however rare they are among all events. It is
 //! made in the background: what came since is looked for in the events themselves, which is little while it keeps up.
@@ -8,17 +7,11 @@ use std::time::Instant;
 
 use mainstay_domain::{
     EventId, ReceiptId, SourceId, StoreError, StoreResult, TenantId, Timestamp,
-    intake::{
-        Event, EventFilter,
-        objects::{MentionFilter, ObjectsTx},
-    },
+    intake::{EventFilter, objects::ObjectsTx},
 };
 use uuid::Uuid;
 
-use super::{
-    events::page,
-    receipts::{requests_all, requests_own},
-};
+use super::receipts::{requests_all, requests_own};
 use crate::{
     built::Built,
     sql::Row,
@@ -47,7 +40,14 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    fn of(filter: &EventFilter) -> Self {
+    /// All time.
+    #[cfg(test)]
+    pub(crate) const ALL: Self = Self {
+        from: Uuid::nil(),
+        before: Uuid::max(),
+    };
+
+    pub(super) fn of(filter: &EventFilter) -> Self {
         let before = [
             filter.before.map(|(_, id)| id.uuid()),
             filter.to.map(id_floor),
@@ -59,20 +59,6 @@ impl Span {
     }
 }
 
-/// Whether all that the filter asks for is in the index.
-fn indexed(filter: &EventFilter) -> bool {
-    let kind = filter.kind.as_deref().is_some_and(|kind| kind != "*");
-    let asked = filter.source.is_some() || filter.object.is_some() || kind;
-    asked
-        && filter.status.is_none()
-        && !filter.violates
-        && !filter.conflicts
-        && filter.provider_id.is_none()
-        && filter.ids.is_empty()
-        // Together they are few enough to be looked at one by one.
-        && (filter.object.is_none() || (filter.source.is_none() && filter.kind.is_none()))
-}
-
 fn matches(pattern: Option<&str>, kind: &str) -> bool {
     pattern.is_none_or(|pattern| match pattern.strip_suffix('*') {
         Some(prefix) => kind.starts_with(prefix),
@@ -81,85 +67,13 @@ fn matches(pattern: Option<&str>, kind: &str) -> bool {
 }
 
 impl SqlTx<'_> {
-    /// The rows of a page by the index; none where it does not lead there.
-    pub(super) async fn events_indexed(
-        &mut self,
-        tenant: TenantId,
-        filter: &EventFilter,
-        limit: i64,
-    ) -> StoreResult<Option<Vec<Event>>> {
-        if !indexed(filter) {
-            return Ok(None);
-        }
-        let span = Span::of(filter);
-        if let Some(object) = &filter.object {
-            let ids = self.object_ids(tenant, object, span, limit).await?;
-            return self.events_of(tenant, ids, limit).await.map(Some);
-        }
-        let Some(kinds) = self
-            .kinds(tenant, filter.source, filter.kind.as_deref())
-            .await?
-        else {
-            return Ok(None);
-        };
-        let ids = self.kinds_ids(&kinds, span, limit).await?;
-        let mut events = self.events_of(tenant, ids, limit).await?;
-        let tail = self.index_end().await?;
-        if span.before > id_floor(tail) {
-            let newest = EventFilter {
-                from: filter.from.max(Some(tail)),
-                ..filter.clone()
-            };
-            let built = page(tenant, &newest, limit);
-            events.extend(self.events_rows(tenant, built).await?);
-            events.sort_by_key(|event| std::cmp::Reverse(event.id));
-            events.dedup_by_key(|event| event.id);
-            events.truncate(usize::try_from(limit).unwrap_or_default());
-        }
-        Ok(Some(events))
-    }
-
-    async fn events_of(
-        &mut self,
-        tenant: TenantId,
-        ids: Vec<EventId>,
-        limit: i64,
-    ) -> StoreResult<Vec<Event>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let these = EventFilter {
-            ids,
-            ..EventFilter::default()
-        };
-        self.events_rows(tenant, page(tenant, &these, limit)).await
-    }
-
     /// Everything received before is indexed, or was committed later than what came after it.
-    async fn index_end(&mut self) -> StoreResult<Timestamp> {
+    pub(super) async fn index_end(&mut self) -> StoreResult<Timestamp> {
         Ok(self.object_state().await?.until.minus_ms(OVERLAP_MS))
     }
 
-    async fn object_ids(
-        &mut self,
-        tenant: TenantId,
-        object: &str,
-        span: Span,
-        limit: i64,
-    ) -> StoreResult<Vec<EventId>> {
-        let filter = MentionFilter {
-            object: object.to_owned(),
-            tenant: Some(tenant),
-            oldest_first: false,
-            after: Some(EventId::from_uuid(span.before)),
-        };
-        let found = self.object_mentions(&filter, limit).await?;
-        let ids = found.into_iter().map(|(_, id)| id);
-        Ok(ids.filter(|id| id.uuid() >= span.from).collect())
-    }
-
     /// The numbers of the types that are asked for, of each source; none where there are too many to go through.
-    async fn kinds(
+    pub(super) async fn kinds(
         &mut self,
         tenant: TenantId,
         source: Option<SourceId>,
@@ -181,7 +95,7 @@ impl SqlTx<'_> {
     }
 
     /// The newest of these types, newest first.
-    async fn kinds_ids(
+    pub(super) async fn kinds_ids(
         &mut self,
         kinds: &[i32],
         span: Span,

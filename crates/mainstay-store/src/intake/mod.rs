@@ -9,6 +9,7 @@ pub(crate) mod follow;
 pub(crate) mod kept;
 pub(crate) mod links;
 pub(crate) mod listed;
+pub(crate) mod look;
 pub(crate) mod objects;
 pub(crate) mod queries;
 pub(crate) mod receipts;
@@ -21,8 +22,8 @@ use async_trait::async_trait;
 use mainstay_domain::{
     BindingId, EventId, ReceiptId, SecretId, SourceId, StoreResult, TenantId, Timestamp,
     intake::{
-        Appended, Arrival, Binding, Blob, Config, Event, EventFilter, IntakeTx, NewReceipt,
-        Receipt, RefusedReceipt, Source, SourceSecret, Verdict, conflicts::Conflict,
+        Appended, Arrival, Binding, Blob, Config, Event, EventFilter, EventsFound, IntakeTx,
+        NewReceipt, Receipt, RefusedReceipt, Source, SourceSecret, Verdict, conflicts::Conflict,
         quarantine::Kept, schemas::SchemasTx,
     },
     jobs::{JobsTx, NewJob},
@@ -198,6 +199,15 @@ impl IntakeTx for SqlTx<'_> {
 
     async fn event_list(&mut self, filter: &EventFilter, limit: i64) -> StoreResult<Vec<Event>> {
         self.events_list(filter, limit).await
+    }
+
+    async fn event_look(
+        &mut self,
+        filter: &EventFilter,
+        limit: i64,
+        most: i64,
+    ) -> StoreResult<EventsFound> {
+        self.events_look(filter, limit, most).await
     }
 
     async fn event_receipts(&mut self, id: EventId, limit: i64) -> StoreResult<Vec<Receipt>> {

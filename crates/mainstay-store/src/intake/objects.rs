@@ -604,7 +604,7 @@ impl SqlTx<'_> {
     }
 
     /// The tenants with an event that something of the hash stands in.
-    async fn mention_tenants(
+    pub(super) async fn mention_tenants(
         &mut self,
         hash: impl Fn(TenantId) -> (TenantId, i64) + Send,
     ) -> StoreResult<Vec<(TenantId, i64)>> {

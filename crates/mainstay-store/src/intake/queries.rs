@@ -158,6 +158,23 @@ queries! {
     EVENT_HEADS: System = "
         SELECT t.id, (SELECT e.id FROM event AS e WHERE e.tenant_id = t.id AND e.id < $1 ORDER BY e.id DESC LIMIT 1)
         FROM tenant AS t";
+    /// Likewise of those with a dead letter, a violation, other content.
+    LETTER_HEADS: System = "
+        SELECT t.id, (SELECT l.event_id FROM dead_letter AS l WHERE l.tenant_id = t.id AND l.event_id < $1
+            ORDER BY l.event_id DESC LIMIT 1)
+        FROM tenant AS t";
+    VIOLATION_HEADS: System = "
+        SELECT t.id, (SELECT v.event_id FROM event_violation AS v WHERE v.tenant_id = t.id AND v.event_id < $1
+            ORDER BY v.event_id DESC LIMIT 1)
+        FROM tenant AS t";
+    CONFLICT_HEADS: System = "
+        SELECT t.id, (SELECT c.event_id FROM event_conflict AS c WHERE c.tenant_id = t.id AND c.event_id < $1
+            ORDER BY c.event_id DESC LIMIT 1)
+        FROM tenant AS t";
+    /// So many events before another.
+    EVENT_PLACE: Tenant = "
+        SELECT e.id FROM event AS e WHERE e.tenant_id = $1 AND e.id >= $2 AND e.id < $3
+        ORDER BY e.id DESC LIMIT 1 OFFSET $4";
     EVENT_GET: Tenant = concat!(event_columns!(), " FROM event AS e WHERE e.tenant_id = $1 AND e.id = $2");
     EVENT_PAYLOAD: Tenant = "SELECT payload_zstd, payload FROM event WHERE tenant_id = $1 AND id = $2";
 

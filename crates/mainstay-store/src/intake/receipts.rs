@@ -204,7 +204,7 @@ impl SqlTx<'_> {
             return self.requests_tenant(own, source, before, limit, page).await;
         }
         let newest = before.map_or(Uuid::max(), ReceiptId::uuid);
-        for (tenant, newest) in self.heads(&q::EVENT_HEADS, newest).await? {
+        for (tenant, newest) in self.heads(&q::EVENT_HEADS, values![newest]).await? {
             if page.wants(newest) {
                 self.requests_tenant(tenant, source, before, limit, page)
                     .await?;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::queries as iq;
 use crate::{
     built::Built,
-    jobs::list::of_events,
+    jobs::list::of_jobs,
     queries,
     sql::{Row, Value},
     tx::SqlTx,
@@ -203,7 +203,8 @@ impl ReplayTx for SqlTx<'_> {
         self.scope.admit(tenant)?;
         let mut found = Vec::new();
         for events in events.chunks(ASKED) {
-            let built = done(tenant, events);
+            let jobs = self.jobs_of_events(tenant, events).await?;
+            let built = done(tenant, &jobs);
             for row in self.conn().query_built(&built.text, &built.params).await? {
                 let binding: Uuid = row.get(1)?;
                 found.push(DoneJob {
@@ -282,13 +283,13 @@ pub(crate) fn page(tenant: Option<TenantId>, filter: &ReplayFilter, limit: i64) 
     built
 }
 
-/// The jobs of these events that are done.
-pub(crate) fn done(tenant: TenantId, events: &[EventId]) -> Built {
+/// Those of these jobs that are done.
+pub(crate) fn done(tenant: TenantId, jobs: &[JobId]) -> Built {
     let mut built = Built::new(
         "SELECT j.event_id, j.binding_id, j.endpoint_id FROM job_state AS j WHERE j.tenant_id = $1 AND j.state = 'done'",
         vec![tenant.into()],
     );
-    of_events(&mut built, events);
+    of_jobs(&mut built, jobs);
     built
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     attempt_values,
-    list::{of_events, on_dead},
+    list::{of_jobs, on_dead},
     queries as q,
 };
 use crate::{
@@ -222,7 +222,8 @@ impl SqlTx<'_> {
         let mut known = HashSet::new();
         for (tenant, events) in events {
             for events in events.chunks(ROWS_MAX) {
-                for row in self.built(jobs_known(tenant, events)).await? {
+                let jobs = self.jobs_of_events(tenant, events).await?;
+                for row in self.built(jobs_known(tenant, &jobs)).await? {
                     known.insert((row.get(0)?, row.get(1)?, row.get(2)?));
                 }
             }
@@ -599,13 +600,13 @@ pub(crate) fn waiting_insert(rows: &[[Value; 6]]) -> Built {
     built
 }
 
-/// What makes the jobs of these events the same as others.
-pub(crate) fn jobs_known(tenant: TenantId, events: &[EventId]) -> Built {
+/// What makes these jobs the same as others.
+pub(crate) fn jobs_known(tenant: TenantId, jobs: &[JobId]) -> Built {
     let mut built = Built::new(
         "SELECT j.event_id, j.binding_id, j.replay_id FROM job AS j WHERE j.tenant_id = $1",
         vec![tenant.into()],
     );
-    of_events(&mut built, events);
+    of_jobs(&mut built, jobs);
     built
 }
 

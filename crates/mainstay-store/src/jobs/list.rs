@@ -1,7 +1,7 @@
 //! Lists of jobs, and how jobs and attempts are read.
 
 use mainstay_domain::{
-    BindingId, Category, EventId, ReplayId, StoreResult, TenantId,
+    BindingId, Category, EventId, JobId, ReplayId, StoreResult, TenantId,
     jobs::{Attempt, Job, JobFilter, JobPlace, JobState, OnDead, Outcome},
 };
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::{
     built::{Built, Newest},
     sql::Row,
     tx::SqlTx,
-    verbs::{LOOK_MAX, bounded, numbered_cell, unknown},
+    verbs::{LOOK_MAX, bounded, numbered_cell, unknown, values},
 };
 
 impl SqlTx<'_> {
@@ -34,7 +34,7 @@ impl SqlTx<'_> {
         }
         let before = filter.before.map_or(Uuid::max(), |id| id.uuid());
         let mut newest = Newest::new(limit);
-        for (tenant, head) in self.heads(&q::JOB_HEADS, before).await? {
+        for (tenant, head) in self.heads(&q::JOB_HEADS, values![before]).await? {
             if newest.wants(head) {
                 let jobs = self.jobs_page(tenant, filter, limit).await?;
                 newest.add(jobs.into_iter().map(|job| (job.id.uuid(), job)));
@@ -49,14 +49,42 @@ impl SqlTx<'_> {
         filter: &JobFilter,
         limit: i64,
     ) -> StoreResult<Vec<Job>> {
-        let built = page(tenant, filter, limit);
+        let jobs = match filter.event {
+            Some(event) => Some(self.jobs_of_events(tenant, &[event]).await?),
+            None => None,
+        };
+        let built = page(tenant, filter, jobs.as_deref(), limit);
         let rows = self.conn().query_built(&built.text, &built.params).await?;
         rows.iter().map(job).collect()
     }
+
+    /// The ids that the jobs of these events have. The first that an event brought has its own, so that nothing has to lead
+    /// there, and may be gone; an index leads to the others. Not asked for both ways at once: SQLite, which knows nothing of
+    /// how many jobs a tenant has, goes through all of them for that.
+    pub(crate) async fn jobs_of_events(
+        &mut self,
+        tenant: TenantId,
+        events: &[EventId],
+    ) -> StoreResult<Vec<JobId>> {
+        let own = events.iter().map(|event| JobId::from_uuid(event.uuid()));
+        let mut jobs: Vec<JobId> = own.collect();
+        if !events.is_empty() {
+            let built = others(tenant, events);
+            for row in self.conn().query_built(&built.text, &built.params).await? {
+                jobs.push(row.get(0)?);
+            }
+        }
+        Ok(jobs)
+    }
 }
 
-/// One page of a tenant's jobs.
-pub(crate) fn page(tenant: TenantId, filter: &JobFilter, limit: i64) -> Built {
+/// One page of a tenant's jobs; of these, where some are named.
+pub(crate) fn page(
+    tenant: TenantId,
+    filter: &JobFilter,
+    jobs: Option<&[JobId]>,
+    limit: i64,
+) -> Built {
     let mut built = Built::new(
         concat!(job_columns!(), " WHERE j.tenant_id = $1"),
         vec![tenant.into()],
@@ -65,8 +93,8 @@ pub(crate) fn page(tenant: TenantId, filter: &JobFilter, limit: i64) -> Built {
         // There are few: this leads there instead of through all jobs.
         built.push(" AND j.id IN (SELECT l.job_id FROM dead_letter AS l WHERE l.tenant_id = $1)");
     }
-    if let Some(event) = filter.event {
-        of_events(&mut built, &[event]);
+    if let Some(jobs) = jobs {
+        of_jobs(&mut built, jobs);
     }
     built
         .bind_some(" AND j.state = ", filter.state.map(JobState::as_str), "")
@@ -77,13 +105,21 @@ pub(crate) fn page(tenant: TenantId, filter: &JobFilter, limit: i64) -> Built {
     built
 }
 
-/// Goes on with the condition that the job `j` is one of these events'. The first that an event brought has its id, so
-/// that nothing has to lead there; an index leads to the others.
-pub(crate) fn of_events<'b>(built: &'b mut Built, events: &[EventId]) -> &'b mut Built {
+/// The jobs of these events that do not have an event's id.
+pub(crate) fn others(tenant: TenantId, events: &[EventId]) -> Built {
+    let mut built = Built::new(
+        "SELECT j.id FROM job AS j WHERE j.tenant_id = $1",
+        vec![tenant.into()],
+    );
     built
-        .bind_list(" AND (j.id IN", events.iter().copied())
-        .bind_list(" OR (j.event_id IN", events.iter().copied())
-        .push(" AND j.event_id <> j.id))")
+        .bind_list(" AND j.event_id IN", events.iter().copied())
+        .push(" AND j.event_id <> j.id");
+    built
+}
+
+/// Goes on with the condition that the job `j` is one of these.
+pub(crate) fn of_jobs<'b>(built: &'b mut Built, jobs: &[JobId]) -> &'b mut Built {
+    built.bind_list(" AND j.id IN", jobs.iter().copied())
 }
 
 pub(super) fn job(row: &Row) -> StoreResult<Job> {

@@ -71,12 +71,27 @@ fn lists() -> Vec<Statement> {
         });
     };
     let tenant = TenantId::NIL;
+    use crate::intake::look::{self, Order, Way};
     for filter in event_filters() {
-        add(
-            "events",
-            Reach::Tenant,
-            crate::intake::events::page(tenant, &filter, 10),
-        );
+        let rest = Way::Time.rest(&filter);
+        let built = look::ids(tenant, rest.as_ref(), listed::Span::ALL, 10);
+        add("events", Reach::Tenant, built);
+    }
+    // They are narrowed alike.
+    for filter in event_filters().step_by(97) {
+        add("those events", Reach::Tenant, look::those(tenant, &filter));
+    }
+    let ways = [
+        Way::Object("cus_1".to_owned()),
+        Way::Conflicts,
+        Way::Letters,
+        Way::Violations,
+    ];
+    for way in &ways {
+        for order in [Order::Newest, Order::Oldest] {
+            let built = look::led(tenant, way, listed::Span::ALL, order, 10);
+            add("led events", Reach::Tenant, built);
+        }
     }
     for filter in event_filters() {
         add(
@@ -113,8 +128,12 @@ fn lists() -> Vec<Statement> {
         add("replays", Reach::System, replays::page(None, &filter, 10));
     }
     let events = [EventId::NIL, EventId::NIL];
+    let built = crate::intake::events::named(tenant, &events);
+    add("named events", Reach::Tenant, built);
+    let built = crate::jobs::list::others(tenant, &events);
+    add("other jobs of events", Reach::Tenant, built);
     let jobs = [JobId::NIL, JobId::NIL];
-    add("done jobs", Reach::Tenant, replays::done(tenant, &events));
+    add("done jobs", Reach::Tenant, replays::done(tenant, &jobs));
     add(
         "states of jobs",
         Reach::Tenant,
@@ -123,7 +142,7 @@ fn lists() -> Vec<Statement> {
     add(
         "tallies",
         Reach::Tenant,
-        crate::intake::events::tally(tenant, &events),
+        crate::intake::events::tally(tenant, &jobs),
     );
     add(
         "counts of events",
@@ -134,7 +153,7 @@ fn lists() -> Vec<Statement> {
     add(
         "jobs of events",
         Reach::Tenant,
-        expire::jobs_of(tenant, &events),
+        expire::jobs_of(tenant, &jobs),
     );
     add(
         "ended jobs",
@@ -287,7 +306,12 @@ fn lists() -> Vec<Statement> {
         add(
             "jobs",
             Reach::Tenant,
-            crate::jobs::list::page(tenant, &filter, 10),
+            crate::jobs::list::page(
+                tenant,
+                &filter,
+                filter.event.map(|_| &[JobId::NIL, JobId::NIL][..]),
+                10,
+            ),
         );
     }
     use crate::jobs::lines;
@@ -326,7 +350,7 @@ fn lists() -> Vec<Statement> {
     add(
         "known jobs",
         Reach::Tenant,
-        lines::jobs_known(tenant, &events),
+        lines::jobs_known(tenant, &jobs),
     );
     add(
         "headed lines",
@@ -478,6 +502,44 @@ fn sqlite_prepares_every_statement() {
             }
         }
         drop(connection);
+        db.finish().await;
+    });
+}
+
+/// SQLite is told nothing of how many rows a tenant has: it takes them for few, and goes through all of them where it can.
+#[test]
+fn sqlite_goes_to_the_rows_that_a_statement_names_and_through_no_tenant() {
+    mainstay_testkit::run(async {
+        let db = TestDatabase::sqlite().await;
+        let file = db.sqlite_file().expect("it is SQLite");
+        let connection = rusqlite::Connection::open(file).expect("it opens");
+        let (tenant, events) = (TenantId::NIL, [EventId::NIL; 60]);
+        let jobs = [JobId::NIL; 60];
+        let all = JobFilter::default();
+        let these = |one: EventFilter| EventFilter {
+            ids: events.to_vec(),
+            ..one
+        };
+        let mut named = vec![
+            crate::intake::events::tally(tenant, &jobs),
+            crate::intake::events::named(tenant, &events),
+            crate::intake::expire::jobs_of(tenant, &jobs),
+            crate::intake::replays::done(tenant, &jobs),
+            crate::jobs::list::others(tenant, &events),
+            crate::jobs::list::page(tenant, &all, Some(&jobs), 10),
+        ];
+        let filters = event_filters().filter(|one| one.provider_id.is_none());
+        named.extend(filters.map(|one| crate::intake::look::those(tenant, &these(one))));
+        for built in named {
+            let text = format!("EXPLAIN QUERY PLAN {}", translate(&built.text));
+            let mut statement = connection.prepare(&text).expect("it prepares");
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next().expect("a plan") {
+                let step: String = row.get(3).expect("what it does");
+                let through = step.starts_with("SCAN") || step.ends_with("(tenant_id=?)");
+                assert!(!through, "{step}\n{text}");
+            }
+        }
         db.finish().await;
     });
 }

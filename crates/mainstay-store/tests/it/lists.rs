@@ -11,13 +11,13 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use crate::kit::{SYSTEM, World, attempt, letter, run, start};
 
 /// Two tenants with events in every status, interleaved in time.
-struct Scene {
-    one: World,
-    two: World,
+pub(crate) struct Scene {
+    pub(crate) one: World,
+    pub(crate) two: World,
     events: Vec<(EventId, EventStatus)>,
 }
 
-async fn scene(db: &TestDatabase) -> Scene {
+pub(crate) async fn scene(db: &TestDatabase) -> Scene {
     let store = db.store();
     let one = World::named(&store, "one", 1).await;
     let two = World::named(&store, "two", 2).await;
@@ -77,7 +77,7 @@ async fn tried(world: &World, job: NewJob, status: EventStatus) {
 }
 
 impl Scene {
-    async fn events(&self, scope: Scope, filter: EventFilter, limit: i64) -> Vec<Event> {
+    pub(crate) async fn events(&self, scope: Scope, filter: EventFilter, limit: i64) -> Vec<Event> {
         run!(self.one.store, scope, [filter], |tx| tx
             .event_list(&filter, limit))
         .expect("it answers")

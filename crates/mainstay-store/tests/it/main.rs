@@ -14,6 +14,7 @@ mod kit;
 mod lines;
 mod links;
 mod lists;
+mod looks;
 mod objects;
 mod retention;
 mod schema;

@@ -1,4 +1,4 @@
-//! Targets that `cargo test` runs on random inputs.
+//! Targets that `cargo test` runs on random inputs and `make fuzz` under the fuzzer.
 
 mod judge;
 mod readers;

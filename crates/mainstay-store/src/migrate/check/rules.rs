@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AlterColumnOperation, AlterTableOperation, CascadeOption, ColumnOption, Delete, DropBehavior,
-    FromTable, ObjectName, ObjectType, Statement, TableConstraint, TableFactor, visit_statements,
+    AlterColumnOperation, AlterTableOperation, AlterTypeOperation, CascadeOption, ColumnOption,
+    Delete, DropBehavior, FromTable, ObjectName, ObjectType, ReferentialAction, Statement,
+    TableConstraint, TableFactor, visit_statements,
 };
 
 use super::{Rule, schema::Schema};
@@ -36,26 +37,116 @@ pub(super) fn of(statement: &Statement, schema: &Schema) -> Vec<Broken> {
                     &mut broken,
                 );
             }
-            if *cascade {
-                broken.push((Rule::Cascade, "drops whatever depends on it".into()));
-            }
+            cascades(*cascade, &mut broken);
         }
         Statement::AlterTable(alter) if !schema.made(&alter.name) => {
             for operation in &alter.operations {
                 altered(&alter.name, operation, &mut broken);
             }
         }
+        Statement::AlterTable(_) => {}
+        Statement::DropTrigger(gone) => {
+            let made = gone
+                .table_name
+                .as_ref()
+                .is_some_and(|table| schema.made(table));
+            if !made {
+                let what = format!("drops the trigger {}", gone.trigger_name);
+                broken.push((Rule::DropProtection, what));
+            }
+            cascades(gone.option == Some(ReferentialAction::Cascade), &mut broken);
+        }
+        Statement::DropPolicy(gone) if !schema.made(&gone.table_name) => {
+            let what = format!("drops the policy {} of {}", gone.name, gone.table_name);
+            broken.push((Rule::DropProtection, what));
+        }
+        Statement::AlterPolicy(other) if !schema.made(&other.table_name) => {
+            let what = format!("changes the policy {} of {}", other.name, other.table_name);
+            broken.push((Rule::DropProtection, what));
+        }
+        Statement::DropPolicy(_) | Statement::AlterPolicy(_) => {}
+        Statement::DropFunction(gone) => {
+            cascades(
+                gone.drop_behavior == Some(DropBehavior::Cascade),
+                &mut broken,
+            );
+        }
+        Statement::DropDomain(gone) => {
+            cascades(
+                gone.drop_behavior == Some(DropBehavior::Cascade),
+                &mut broken,
+            );
+        }
+        Statement::DropExtension(gone) => {
+            let cascade = gone.cascade_or_restrict == Some(ReferentialAction::Cascade);
+            cascades(cascade, &mut broken);
+        }
+        Statement::AlterType(alter) => match alter.operation {
+            AlterTypeOperation::AddValue(_) => {}
+            _ => broken.push((
+                Rule::Rename,
+                format!("renames {} or a value of it", alter.name),
+            )),
+        },
         Statement::RenameTable(renamed) => {
             let renamed = renamed.iter().filter(|one| !schema.made(&one.old_name));
             broken.extend(renamed.map(|one| (Rule::Rename, format!("renames {}", one.old_name))));
         }
-        // What they run stands somewhere else.
-        Statement::Call(_) | Statement::Execute { .. } => {
-            broken.push((Rule::NotUnderstood, "runs what does not stand here".into()));
+        // They add, change rows that they name, or take nothing.
+        Statement::CreateTable(_)
+        | Statement::CreateVirtualTable { .. }
+        | Statement::CreateIndex(_)
+        | Statement::CreateView(_)
+        | Statement::CreateFunction(_)
+        | Statement::CreateTrigger(_)
+        | Statement::CreateType { .. }
+        | Statement::CreateDomain(_)
+        | Statement::CreateExtension(_)
+        | Statement::CreateSequence { .. }
+        | Statement::CreateSchema { .. }
+        | Statement::CreateRole(_)
+        | Statement::CreatePolicy(_)
+        | Statement::CreateOperator(_)
+        | Statement::AlterIndex { .. }
+        | Statement::AlterView { .. }
+        | Statement::Query(_)
+        | Statement::Insert(_)
+        | Statement::Update(_)
+        | Statement::Delete(_)
+        | Statement::Merge(_)
+        | Statement::Truncate(_)
+        | Statement::Copy { .. }
+        | Statement::Grant(_)
+        | Statement::Revoke(_)
+        | Statement::Comment { .. }
+        | Statement::Set(_)
+        | Statement::Analyze(_)
+        | Statement::Vacuum(_)
+        | Statement::Pragma { .. }
+        | Statement::Lock(_)
+        | Statement::StartTransaction { .. }
+        | Statement::Commit { .. }
+        | Statement::Rollback { .. }
+        | Statement::Savepoint { .. }
+        | Statement::ReleaseSavepoint { .. } => {}
+        other => {
+            let words: Vec<String> = other
+                .to_string()
+                .split_whitespace()
+                .take(3)
+                .map(str::to_owned)
+                .collect();
+            let what = format!("it is not known what {} … does", words.join(" "));
+            broken.push((Rule::NotUnderstood, what));
         }
-        _ => {}
     }
     broken
+}
+
+fn cascades(cascade: bool, broken: &mut Vec<Broken>) {
+    if cascade {
+        broken.push((Rule::Cascade, "drops whatever depends on it".into()));
+    }
 }
 
 fn rows(statement: &Statement, schema: &Schema, broken: &mut Vec<Broken>) {

@@ -81,8 +81,13 @@ impl Schema {
     }
 
     fn created(&mut self, created: &CreateTable, place: &Place, unjudged: bool) {
+        let name = key(&created.name);
+        // It may have been there, with its rows.
+        if created.if_not_exists && self.tables.contains_key(&name) {
+            return;
+        }
         let mut table = Table {
-            new: true,
+            new: !created.if_not_exists,
             ..Table::default()
         };
         for column in &created.columns {
@@ -91,7 +96,7 @@ impl Schema {
         for constraint in &created.constraints {
             table.constraint(constraint, place, unjudged);
         }
-        self.tables.insert(key(&created.name), table);
+        self.tables.insert(name, table);
     }
 
     fn indexed(&mut self, index: &CreateIndex) {

@@ -88,6 +88,40 @@ ALTER TABLE next RENAME TO orders;
 }
 
 #[test]
+fn a_table_that_may_have_been_there_is_not_this_migration_s_own() {
+    let sql = "CREATE TABLE IF NOT EXISTS orders (id bigint);\nDROP TABLE orders;";
+    assert_eq!(postgres(sql), [(2, Rule::DropTable)]);
+}
+
+#[test]
+fn what_protects_rows_and_what_others_depend_on_is_found() {
+    let sql = "
+DROP TRIGGER audited ON orders;
+DROP POLICY own ON orders;
+ALTER POLICY own ON orders USING (true);
+DROP FUNCTION total CASCADE;
+DROP DOMAIN money CASCADE;
+DROP EXTENSION citext CASCADE;
+ALTER TYPE state RENAME TO status;
+ALTER TYPE state ADD VALUE 'paid';
+ALTER ROLE app BYPASSRLS;
+";
+    assert_eq!(
+        postgres(sql),
+        [
+            (2, Rule::DropProtection),
+            (3, Rule::DropProtection),
+            (4, Rule::DropProtection),
+            (5, Rule::Cascade),
+            (6, Rule::Cascade),
+            (7, Rule::Cascade),
+            (8, Rule::Rename),
+            (10, Rule::NotUnderstood),
+        ]
+    );
+}
+
+#[test]
 fn a_reason_lets_one_rule_be_broken_by_one_statement() {
     let sql = "
 -- Orders are called purchases now.
