@@ -119,14 +119,16 @@ fn without_table_options(mut tokens: &[TokenWithSpan], dialect: SqlDialect) -> &
         _ => false,
     };
     let creates = tokens.first().is_some_and(|first| is(first, "CREATE"));
-    while creates && dialect == SqlDialect::Sqlite {
+    if !creates || dialect != SqlDialect::Sqlite {
+        return tokens;
+    }
+    loop {
         tokens = match tokens {
             [rest @ .., last] if is(last, "STRICT") || last.token == Token::Comma => rest,
             [rest @ .., without, rowid] if is(without, "WITHOUT") && is(rowid, "ROWID") => rest,
-            _ => break,
+            _ => return tokens,
         };
     }
-    tokens
 }
 
 /// Reads a statement; or says why it cannot be read.

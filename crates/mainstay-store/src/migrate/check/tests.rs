@@ -1,3 +1,5 @@
+//! What the validator finds, and what it lets pass.
+
 use super::*;
 use crate::migrate::Migrator;
 
