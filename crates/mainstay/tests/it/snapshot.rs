@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use mainstay::intake::{
     Beside, Intake,
-    snapshot::{AGE_MAX_MS, Away, Snapshot, SnapshotError},
+    snapshot::{AGE_MAX_MS, AHEAD_MAX_MS, Away, Snapshot, SnapshotError},
     spool::{Spool, SpoolOptions},
 };
 use mainstay_domain::{
@@ -132,6 +132,26 @@ on_both!(
     }
 );
 
+on_both!(
+    what_another_node_erased_is_not_in_the_next_snapshot,
+    |db| async {
+        let (world, spool) = written(db).await;
+        let (erased, at) = (world.tenant, world.clock.now());
+        // As the other node does it: nobody tells this one, which has the tenant's key at hand.
+        let gone = world.store.transact(Scope::System("tests"), move |tx| {
+            Box::pin(async move { tx.data_key_destroy(erased, at).await })
+        });
+        assert!(gone.await.expect("it is written") > 0);
+        let written = world.intake.snapshot_write().await;
+        written.expect("the snapshot is written");
+        let gone = away(db, &world, &spool);
+        let answer = gone
+            .accept("stripe", world.event("evt_1", "invoice.paid"))
+            .await;
+        assert_eq!(answer.status, 401, "its secret is gone: {answer:?}");
+    }
+);
+
 fn refusal(folder: &Path, vault: &Vault, world: &World, later_ms: i64) -> SnapshotError {
     let now = world.clock.now().plus_ms(later_ms);
     let read = Snapshot::read(folder, vault, now);
@@ -155,6 +175,10 @@ on_both!(
         );
         let said = refusal(&folder, &own, &world, AGE_MAX_MS + 1);
         assert!(matches!(said, SnapshotError::Old(7)), "{said}");
+        let before = world.clock.now().plus_ms(-AHEAD_MAX_MS);
+        assert!(Snapshot::read(&folder, &own, before).is_ok());
+        let said = refusal(&folder, &own, &world, -AHEAD_MAX_MS - 1);
+        assert!(matches!(said, SnapshotError::Ahead(5)), "{said}");
         let said = refusal(db.folder(), &own, &world, 0);
         assert!(matches!(said, SnapshotError::Missing(_)), "{said}");
         let path = folder.join("intake.snapshot");
