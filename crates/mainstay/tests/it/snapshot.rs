@@ -9,6 +9,7 @@ use mainstay::intake::{
 };
 use mainstay_domain::{
     Clock, Scope, StoreExt,
+    intake::{Source, settings::SourceSettings},
     vault::{KeyError, MasterKey, Vault},
 };
 use mainstay_testkit::{TestDatabase, on_both};
@@ -103,32 +104,74 @@ on_both!(
     }
 );
 
-on_both!(
-    what_a_removed_secret_let_in_is_set_aside_and_not_stored,
-    |db| async {
-        let (mut world, spool) = written(db).await;
-        let gone = away(db, &world, &spool);
-        let source = world.source;
-        let removed = world.store.transact(Scope::System("tests"), move |tx| {
-            Box::pin(async move {
-                let found = tx.source_get(source).await?.expect("it is there");
-                for secret in &found.secrets {
-                    assert_eq!(secret.secret, SECRET);
+/// What becomes of a request that a snapshot let in, where the source is another one by the time it is stored.
+async fn changed_meanwhile(db: &TestDatabase, change: fn(&mut Source)) -> (World, u64) {
+    let (mut world, spool) = written(db).await;
+    let gone = away(db, &world, &spool);
+    let source = world.source;
+    let changed = world.store.transact(Scope::System("tests"), move |tx| {
+        Box::pin(async move {
+            let mut found = tx.source_get(source).await?.expect("it is there");
+            for secret in &found.secrets {
+                assert_eq!(secret.secret, SECRET);
+            }
+            let before = found.secrets.clone();
+            change(&mut found);
+            for secret in &before {
+                if !found.secrets.contains(secret) {
                     tx.source_secret_delete(source, secret.id).await?;
                 }
-                Ok(())
-            })
-        });
-        removed.await.expect("the secret is removed");
-        let answer = gone
-            .accept("stripe", world.event("evt_1", "invoice.paid"))
-            .await;
-        assert_eq!(answer.status, 200, "nobody could know yet");
-        world.intake = with_store(&world, &spool).await;
-        drained(&world).await;
-        assert_eq!(world.count(OURS).await, 0);
-        let status = world.intake.spool_status().expect("there is a spool");
-        assert_eq!(status.counts.set_aside, 1);
+            }
+            assert!(tx.source_update(&found).await?);
+            Ok(())
+        })
+    });
+    changed.await.expect("the source is changed");
+    let answer = gone
+        .accept("stripe", world.event("evt_1", "invoice.paid"))
+        .await;
+    assert_eq!(answer.status, 200, "nobody could know yet");
+    world.intake = with_store(&world, &spool).await;
+    drained(&world).await;
+    let status = world.intake.spool_status().expect("there is a spool");
+    (world, status.counts.set_aside)
+}
+
+async fn is_set_aside(db: &TestDatabase, change: fn(&mut Source)) {
+    let (world, set_aside) = changed_meanwhile(db, change).await;
+    assert_eq!((world.count(OURS).await, set_aside), (0, 1));
+}
+
+/// A source that takes requests from these addresses alone.
+fn allowing(source: &mut Source, range: &str) {
+    let settings = SourceSettings {
+        allow: vec![range.into()],
+        ..SourceSettings::default()
+    };
+    source.settings = serde_json::to_string(&settings).expect("JSON");
+}
+
+on_both!(
+    what_a_removed_secret_let_in_is_set_aside_and_not_stored,
+    |db| async { is_set_aside(db, |source| source.secrets.clear()).await }
+);
+
+on_both!(
+    what_was_let_in_for_a_source_that_is_disabled_is_set_aside,
+    |db| async { is_set_aside(db, |source| source.enabled = false).await }
+);
+
+on_both!(
+    what_was_let_in_from_an_address_that_is_not_allowed_any_more_is_set_aside,
+    |db| async { is_set_aside(db, |source| allowing(source, "198.51.100.0/24")).await }
+);
+
+on_both!(
+    what_was_let_in_from_an_address_that_is_allowed_is_stored,
+    |db| async {
+        let its_network = |source: &mut Source| allowing(source, "203.0.113.0/24");
+        let (world, set_aside) = changed_meanwhile(db, its_network).await;
+        assert_eq!((world.count(OURS).await, set_aside), (1, 0));
     }
 );
 
