@@ -8,13 +8,13 @@ use mainstay::intake::{
     spool::{Spool, SpoolOptions},
 };
 use mainstay_domain::{
-    Clock, Scope, StoreExt,
+    Clock, Scope, StoreExt, TenantId,
     intake::{Source, settings::SourceSettings},
-    vault::{KeyError, MasterKey, Vault},
+    vault::{DataKeyRow, KeyError, MasterKey, Vault},
 };
 use mainstay_testkit::{TestDatabase, on_both};
 
-use crate::world::{SECRET, World};
+use crate::world::{SECRET, START, World};
 
 const OURS: &str = "SELECT count(*) FROM event WHERE kind = 'invoice.paid'";
 
@@ -172,6 +172,36 @@ on_both!(
         let its_network = |source: &mut Source| allowing(source, "203.0.113.0/24");
         let (world, set_aside) = changed_meanwhile(db, its_network).await;
         assert_eq!((world.count(OURS).await, set_aside), (1, 0));
+    }
+);
+
+on_both!(
+    a_key_that_the_store_does_not_have_is_not_sealed_with_once_it_answers,
+    |db| async {
+        // As it is after a start from a snapshot, where a backup was restored that is older than the key.
+        let (vault, number) = (keys(&[1]), 7);
+        let made = vault.make(TenantId::NIL, number).expect("a key is made");
+        let (wrapped, master) = made.expect("there is a master key");
+        let row = DataKeyRow {
+            number,
+            tenant: TenantId::NIL,
+            wrapped: Some(wrapped),
+            master,
+            created_at: START,
+            retired_at: None,
+            destroyed_at: None,
+        };
+        vault.learn(0, &row).expect("it is unwrapped");
+        let world = World::new(db.sealed(Arc::clone(&vault)).await).await;
+        let now = vault.current(TenantId::NIL).expect("there is one").number();
+        assert_ne!(now, number);
+        let rows = world.store.read(Scope::System("tests"), |tx| {
+            Box::pin(async move { tx.data_key_list(Some(TenantId::NIL), 0, 10).await })
+        });
+        let rows = rows.await.expect("they are listed");
+        assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [now]);
+        // What it sealed is read for as long as it is at hand.
+        assert!(vault.known(number).is_some());
     }
 );
 
