@@ -144,11 +144,7 @@ async fn inbound(
             read.map_err(Unread::Problem)?
         }
         // It may have been made since; to say that there is none could end it.
-        Knock::Unknown if app.away() => {
-            let detail = "the database cannot be reached, and the source is not known without it";
-            let problem = Problem::new(Code::StoreUnavailable, detail).retry_after(5);
-            return Err(Unread::Problem(problem));
-        }
+        Knock::Unknown if app.away() => return Err(Unread::Problem(not_known_yet())),
         // It takes nothing; `accept` says so without a body.
         Knock::Unknown => bytes::Bytes::new(),
         Knock::TurnedAway(answer) => return Err(Unread::TurnedAway(answer)),
@@ -163,6 +159,12 @@ async fn inbound(
         url: sent_to(app.url(), uri),
         received_at: app.clock().now(),
     })
+}
+
+/// The answer for a source that a server without its database does not know.
+fn not_known_yet() -> Problem {
+    let detail = "the database cannot be reached, and the source is not known without it";
+    Problem::new(Code::StoreUnavailable, detail).retry_after(5)
 }
 
 /// The URL that a provider sent to: where we are reached, and path and query as they came, since a provider that signs
@@ -196,8 +198,12 @@ pub(crate) async fn challenge<H: Host>(
 ) -> Response {
     let source = name(path);
     let query = form_pairs(query.as_deref().unwrap_or_default());
-    let answer = app.intake().challenge(&source, &query).await;
-    answered(&*app, &source, answer)
+    match app.intake().challenge(&source, &query).await {
+        // As for what is posted.
+        None if app.away() => not_known_yet().into_response(),
+        None => answered(&*app, &source, Answer::unknown_source()),
+        Some(answer) => answered(&*app, &source, answer),
+    }
 }
 
 fn answered(app: &impl Host, source: &str, answer: Answer) -> Response {

@@ -5,7 +5,7 @@
 //! of the sources beside the spool, webhooks are taken by that until it can be ([`away`]). The end: accept nothing more, let requests finish, end the streams,
 //! stop the engine, close the store. A second signal ends the process at once.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use mainstay::{
@@ -87,9 +87,22 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let app = App::new(&mainstay, &config, address.clone(), stopped.clone());
     let told = tokio::spawn(stream::tell(Arc::clone(&app)));
     let sealing = tokio::spawn(seal::run(Arc::clone(&app)));
-    let token = local::key(&app, &config.data).await?;
+    let ways_in = ways_in(
+        &app,
+        &config.data,
+        meanwhile.is_some().then_some(&mut signals),
+    );
+    let Some((token, link)) = ways_in.await? else {
+        tracing::info!("stopping");
+        stop.send_replace(true);
+        if let Some(front) = meanwhile {
+            front.end().await;
+        }
+        told.await.context("the stream's task failed")?;
+        sealing.await.context("the audit log's task failed")?;
+        return end(mainstay, &app, &config, &directory).await;
+    };
     local::write(&config.data, &address, &token)?;
-    let link = first::link(&app).await?;
     let server = Server {
         listener,
         router: web::router(&app, std::env::var_os(VERIFY_ONLY).is_some()),
@@ -113,9 +126,41 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(renewing) = renewing {
         renewing.await.context("the certificate's task failed")?;
     }
+    end(mainstay, &app, &config, &directory).await
+}
+
+/// The keys that this start makes: the local command line's, and a link where nobody can sign in yet. With `signals`, where
+/// the database has only just come back and may be gone again, they are tried until it takes them; `None`: the server was
+/// told to stop before.
+async fn ways_in(
+    app: &App,
+    data: &Path,
+    signals: Option<&mut Signals>,
+) -> anyhow::Result<Option<(String, Option<String>)>> {
+    let Some(signals) = signals else {
+        return Ok(Some((
+            local::key(app, data).await?,
+            first::link(app).await?,
+        )));
+    };
+    let key = away::insist(signals.next(), || local::key(app, data));
+    let Some(key) = key.await? else {
+        return Ok(None);
+    };
+    let link = away::insist(signals.next(), || async { Ok(first::link(app).await?) });
+    Ok(link.await?.map(|link| (key, link)))
+}
+
+/// The last of an orderly end, when nobody is answered any more.
+async fn end(
+    mainstay: Mainstay,
+    app: &Arc<App>,
+    config: &Config,
+    directory: &DataDirectory,
+) -> anyhow::Result<()> {
     mainstay.stop().await;
-    local::remove(&app, &config.data).await;
-    seal::last(&app).await;
+    local::remove(app, &config.data).await;
+    seal::last(app).await;
     app.store.close().await;
     directory.release();
     tracing::info!("stopped");

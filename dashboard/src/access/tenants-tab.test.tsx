@@ -27,9 +27,9 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-const open = () =>
+const open = (client = new QueryClient()) =>
   render(
-    <QueryClientProvider client={new QueryClient()}>
+    <QueryClientProvider client={client}>
       <TenantsTab />
     </QueryClientProvider>,
   );
@@ -50,6 +50,19 @@ it("erases only once the slug is typed, and says what stays valid before", async
   // With the keyboard: Enter in the field.
   fireEvent.submit(field.closest("form") as HTMLFormElement);
   await vi.waitFor(() => expect(sent).toEqual([["/v1/tenants/ten_1/erase", { confirm: "acme" }]]));
+});
+
+it("leaves nothing in memory that other pages have read of the tenant", async () => {
+  const client = new QueryClient();
+  client.setQueryData(["event", "evt_1", "payload"], "what is erased");
+  open(client);
+  fireEvent.click(await screen.findByRole("button", erase));
+  const field = await screen.findByRole("textbox");
+  fireEvent.change(field, { target: { value: "acme" } });
+  expect(client.getQueryData(["event", "evt_1", "payload"])).toBe("what is erased");
+  fireEvent.submit(field.closest("form") as HTMLFormElement);
+  await vi.waitFor(() => expect(client.getQueryData(["event", "evt_1", "payload"])).toBeUndefined());
+  expect(await screen.findByText("Acme")).toBeTruthy();
 });
 
 it("offers it to owners alone, where something is sealed", async () => {

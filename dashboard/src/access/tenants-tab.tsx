@@ -96,7 +96,8 @@ function EraseDialog({ tenant, onClose }: { tenant: Tenant; onClose: () => void 
       run={async () => {
         await unwrap(client.POST("/v1/tenants/{id}/erase", { params: { path: { id: tenant.id } }, body: { confirm: tenant.slug } }));
         say(`What was sealed for ${tenant.name} can be read by nobody any more`);
-        // Whatever was shown of it is not to be shown from memory.
+        // What pages that are gone have read of it leaves memory now; what is on this one is read again.
+        queryClient.removeQueries({ type: "inactive" });
         await queryClient.invalidateQueries();
       }}
     >

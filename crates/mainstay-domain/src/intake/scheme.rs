@@ -43,6 +43,8 @@ mod tenant_rule;
 mod twilio;
 mod whop;
 
+use std::net::IpAddr;
+
 use aws_lc_rs::hmac;
 use serde::Deserialize;
 
@@ -395,18 +397,21 @@ impl PreparedScheme {
         paypal::certificate_needed(request).map(Some)
     }
 
-    /// An unknown address is none of the list; a scheme that has nothing but the list lets nobody in without one.
     fn check_address(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        match self.allows(request.route.remote) {
+            true => Ok(()),
+            false => Err(Refusal::AddressNotAllowed),
+        }
+    }
+
+    /// Whether requests from this address are taken. An unknown address is none of the list; a scheme that has nothing but
+    /// the list lets nobody in without one.
+    pub fn allows(&self, remote: Option<IpAddr>) -> bool {
         if self.allow.is_empty() && !self.scheme.needs_no_secret() {
-            return Ok(());
+            return true;
         }
-        let remote = request.route.remote;
         let allowed = |range: &Cidr| remote.is_some_and(|address| range.contains(address));
-        if self.allow.iter().any(allowed) {
-            Ok(())
-        } else {
-            Err(Refusal::AddressNotAllowed)
-        }
+        self.allow.iter().any(allowed)
     }
 
     /// What a verified request is answered with that only asks whether the URL is ours; none for any other.

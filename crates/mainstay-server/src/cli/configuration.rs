@@ -131,21 +131,9 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<(), Fail
         plan_show(&context.out, &plan, true)?;
         context.out.flush()?;
     }
-    let removed = count(&plan, "delete");
-    let unlinked = unlinked(&plan);
-    let gone = match (removed, unlinked) {
-        (0, 0) => None,
-        (removed, 0) => Some(format!("Remove {}", things(removed))),
-        (0, unlinked) => Some(format!("Unlink {}", values(unlinked))),
-        (removed, unlinked) => Some(format!(
-            "Remove {} and unlink {}",
-            things(removed),
-            values(unlinked)
-        )),
-    };
-    if let Some(gone) = &gone {
-        let question = format!("{gone} that {} does not declare?", args.file.name());
-        args.consent.ask(&question)?;
+    let question = taken_away(&plan, &args.file.name());
+    if let Some(question) = &question {
+        args.consent.ask(question)?;
     }
     let done = if nothing {
         json!({
@@ -153,8 +141,9 @@ pub(super) async fn apply(context: &Context, args: ApplyArgs) -> Result<(), Fail
             "unmanaged": plan["unmanaged"],
         })
     } else {
-        // Nothing may be removed but what was agreed to.
-        let version = plan["version"].as_i64().filter(|_| gone.is_some());
+        // Nothing may be taken away but what was agreed to.
+        let bound = question.is_some() || declares_links(&declared.value);
+        let version = plan["version"].as_i64().filter(|_| bound);
         let request = args.file.request(&declared, false, version);
         let made = context.api()?.post_once(APPLY, &request, None).await;
         made.map_err(|failure| failure.renamed(|pointer| declared.place(pointer)))?
@@ -208,13 +197,44 @@ fn values(count: usize) -> String {
     }
 }
 
-/// How many values of a provider's stand for no tenant afterwards.
-fn unlinked(plan: &Value) -> usize {
+/// How many of a provider's values stand for another tenant afterwards (`to_another`), or for none.
+fn relinked(plan: &Value, to_another: bool) -> usize {
     let changes = list(plan, "/changes").iter();
     let fields = changes.flat_map(|change| list(change, "/fields"));
-    fields
-        .filter(|field| is_link(&text(field, "/field")) && field["new"].is_null())
+    let taken = fields
+        .filter(|field| is_link(&text(field, "/field")))
+        .filter(|field| !field["old"].is_null());
+    taken
+        .filter(|field| field["new"].is_null() != to_another)
         .count()
+}
+
+/// What a plan takes away that is there, for the question; none: it takes nothing.
+fn taken_away(plan: &Value, file: &str) -> Option<String> {
+    let (removed, unlinked) = (count(plan, "delete"), relinked(plan, false));
+    let moved = relinked(plan, true);
+    let gone = match (removed, unlinked) {
+        (0, 0) => None,
+        (removed, 0) => Some(format!("remove {}", things(removed))),
+        (0, unlinked) => Some(format!("unlink {}", values(unlinked))),
+        (removed, unlinked) => Some(format!(
+            "remove {} and unlink {}",
+            things(removed),
+            values(unlinked)
+        )),
+    };
+    let gone = gone.map(|gone| format!("{gone} that {file} does not declare"));
+    let moved = (moved > 0).then(|| format!("link {} to another tenant", values(moved)));
+    let parts: Vec<String> = gone.into_iter().chain(moved).collect();
+    let asked = parts.join(", and ");
+    let (first, rest) = asked.split_at_checked(1)?;
+    Some(format!("{}{rest}?", first.to_uppercase()))
+}
+
+/// Whether a source's links are declared: then those that are made since the plan would be removed unseen.
+fn declares_links(declared: &Value) -> bool {
+    let mut sources = list(declared, "/sources").iter();
+    sources.any(|source| !source["links"].is_null())
 }
 
 fn is_link(field: &str) -> bool {
@@ -313,5 +333,37 @@ mod tests {
         assert_eq!(line(json!(null), json!(null)), "retry.base_ms: changed");
         let unlinked = json!({ "field": "/links/acct_1", "old": "default", "new": null });
         assert_eq!(field_line(&unlinked), "links.acct_1: \"default\" → nothing");
+    }
+
+    #[test]
+    fn what_is_taken_away_is_asked_for_and_a_value_that_moves_is() {
+        let link = |name: &str, old: Value, new: Value| json!({ "field": format!("/links/{name}"), "old": old, "new": new });
+        let plan =
+            |fields: &[Value]| json!({ "changes": [{ "action": "update", "fields": fields }] });
+        let new = link("a", json!(null), json!("acme"));
+        let unlinked = link("b", json!("acme"), json!(null));
+        let moved = link("c", json!("acme"), json!("zenith"));
+        let other = json!({ "field": "/enabled", "old": true, "new": false });
+        let asked = |fields: &[Value]| taken_away(&plan(fields), "a.yaml");
+        assert_eq!(asked(&[new.clone(), other]), None);
+        let said = asked(&[moved.clone(), new]);
+        assert_eq!(said.as_deref(), Some("Link 1 value to another tenant?"));
+        let said = asked(&[moved, unlinked]);
+        assert_eq!(
+            said.as_deref(),
+            Some(
+                "Unlink 1 value that a.yaml does not declare, and link 1 value to another tenant?"
+            )
+        );
+        let mut removing = plan(&[]);
+        removing["changes"][0]["action"] = json!("delete");
+        assert_eq!(
+            taken_away(&removing, "a.yaml").as_deref(),
+            Some("Remove 1 thing that a.yaml does not declare?")
+        );
+        assert!(declares_links(
+            &json!({ "sources": [{ "name": "a", "links": {} }] })
+        ));
+        assert!(!declares_links(&json!({ "sources": [{ "name": "a" }] })));
     }
 }

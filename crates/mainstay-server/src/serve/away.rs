@@ -38,7 +38,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 /// When the sender of what cannot be answered should come again.
 const RETRY_SECS: u64 = 5;
 
-/// Whether it was for want of a database that a start failed.
+/// Whether it was for want of a database that a start failed: none that answers, or one that can take nothing.
 pub(super) fn unreachable(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let of_setup = cause
@@ -49,7 +49,7 @@ pub(super) fn unreachable(error: &anyhow::Error) -> bool {
             });
         matches!(
             cause.downcast_ref::<StoreError>().or(of_setup),
-            Some(StoreError::Unavailable(_) | StoreError::Timeout)
+            Some(StoreError::Unavailable(_) | StoreError::Timeout | StoreError::Full)
         )
     })
 }
@@ -184,38 +184,17 @@ impl Meanwhile {
         start: &Start<'_>,
         signals: &mut Signals,
     ) -> anyhow::Result<Option<(TcpListener, Arc<dyn Store>, Mainstay)>> {
-        let mut said = Instant::now();
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                () = signals.next() => return Ok(None),
-            }
-            let begun = async {
-                let store = start.open().await?;
-                let mainstay = start.mainstay(&store).await?;
-                anyhow::Ok((store, mainstay))
-            };
-            let begun = tokio::select! {
-                begun = begun => begun,
-                () = signals.next() => return Ok(None),
-            };
-            match begun {
-                Ok((store, mainstay)) => {
-                    tracing::info!("the database answers: what was spooled is stored now");
-                    let listener = TcpListener::from_std(self.socket.try_clone()?)?;
-                    return Ok(Some((listener, store, mainstay)));
-                }
-                Err(error) if !unreachable(&error) => return Err(error),
-                Err(error) if said.elapsed() >= SAY_EVERY => {
-                    said = Instant::now();
-                    tracing::warn!(
-                        error = format!("{error:#}"),
-                        "the database still cannot be reached"
-                    );
-                }
-                Err(_) => {}
-            }
-        }
+        let begun = insist(signals.next(), || async {
+            let store = start.open().await?;
+            let mainstay = start.mainstay(&store).await?;
+            Ok((store, mainstay))
+        });
+        let Some((store, mainstay)) = begun.await? else {
+            return Ok(None);
+        };
+        tracing::info!("the database answers: what was spooled is stored now");
+        let listener = TcpListener::from_std(self.socket.try_clone()?)?;
+        Ok(Some((listener, store, mainstay)))
     }
 
     /// Lets what is under way finish. What was taken by then is in the spool.
@@ -223,6 +202,41 @@ impl Meanwhile {
         self.stop.send_replace(true);
         if let Err(error) = self.running.await {
             tracing::error!(%error, "the server of the outage failed");
+        }
+    }
+}
+
+/// Tries what needs the database until that takes it, or until `stop`: then it is `None`. What fails for another reason
+/// fails.
+pub(super) async fn insist<T, W>(
+    stop: impl Future<Output = ()>,
+    mut work: impl FnMut() -> W,
+) -> anyhow::Result<Option<T>>
+where
+    W: Future<Output = anyhow::Result<T>>,
+{
+    let mut said = Instant::now();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let done = tokio::select! {
+            done = work() => done,
+            () = &mut stop => return Ok(None),
+        };
+        let error = match done {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) if !unreachable(&error) => return Err(error),
+            Err(error) => error,
+        };
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "the database still cannot be reached"
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = &mut stop => return Ok(None),
         }
     }
 }
@@ -348,5 +362,43 @@ pub(super) fn said(config: &Config, on: bool) {
 fn damaged(folder: &Path) {
     if let Err(error) = Snapshot::look(folder) {
         tracing::warn!(%error, "it is written anew");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use anyhow::Context as _;
+
+    use super::*;
+
+    fn gone() -> StoreError {
+        StoreError::Unavailable("it is gone".into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_needs_the_database_is_tried_until_that_takes_it() {
+        let fails = [gone(), StoreError::Timeout, StoreError::Full];
+        let left = RefCell::new(fails.to_vec());
+        let work = || async {
+            match left.borrow_mut().pop() {
+                Some(error) => Err(error).context("the first start could not be prepared"),
+                None => Ok("done"),
+            }
+        };
+        let done = insist(std::future::pending(), work).await;
+        assert_eq!(done.expect("it is no other error"), Some("done"));
+        assert!(left.borrow().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_for_another_reason_is_not_tried_again_and_who_is_told_to_stop_stops() {
+        let other = || async { anyhow::Result::<()>::Err(StoreError::OutOfScope.into()) };
+        assert!(insist(std::future::pending(), other).await.is_err());
+        let never = || async { anyhow::Result::<()>::Err(gone().into()) };
+        let stop = tokio::time::sleep(10 * PAUSE);
+        let stopped = insist(stop, never).await;
+        assert_eq!(stopped.expect("it is no other error"), None);
     }
 }

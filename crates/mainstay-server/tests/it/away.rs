@@ -279,6 +279,8 @@ fn killed_and_started_while_postgres_is_gone_it_takes_webhooks_and_stores_each_o
             let unknown = node.send("other", "evt_x", SECRET).await;
             assert_eq!(unknown.status(), 503);
             assert!(unknown.headers().contains_key("retry-after"));
+            assert_eq!(node.get("/in/other?hub.mode=subscribe").await.0, 503);
+            assert_eq!(node.get("/in/pay?hub.mode=subscribe").await.0, 405);
             let (status, metrics) = node.get("/metrics").await;
             assert_eq!(status, 200);
             for line in [

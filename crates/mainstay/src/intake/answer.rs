@@ -90,7 +90,8 @@ impl Answer {
         )
     }
 
-    pub(super) fn unknown_source() -> Self {
+    /// There is no source of this name.
+    pub fn unknown_source() -> Self {
         Self::problem(
             404,
             "source_unknown",

@@ -351,11 +351,9 @@ impl Intake {
     }
 
     /// Answers a provider that asks whether the URL is ours (Meta's GET with `hub.challenge`).
-    pub async fn challenge(&self, source: &str, query: &[(String, String)]) -> Answer {
-        match self.door(source).await {
-            Some((_, door)) => scheme::challenge(&door, query),
-            None => Answer::unknown_source(),
-        }
+    pub async fn challenge(&self, source: &str, query: &[(String, String)]) -> Option<Answer> {
+        let (_, door) = self.door(source).await?;
+        Some(scheme::challenge(&door, query))
     }
 
     /// How many refused requests were only counted since this process started, by the source's name.

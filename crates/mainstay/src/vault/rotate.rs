@@ -8,8 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use mainstay_domain::{
     Clock, Scope, Store, StoreError, StoreExt, StoreResult, TenantId, Timestamp, Tx,
-    store::VaultExt,
-    vault::{Mode, Phase, Rotation, VaultState},
+    vault::{DataKeyRow, Mode, Phase, Rotation, VaultState},
 };
 use tokio::sync::watch;
 
@@ -207,7 +206,6 @@ impl Intake {
         if !store.vault().on() {
             return Ok(());
         }
-        let now = self.now();
         let (state, row) = {
             let asked = store.read(SCOPE, |tx| {
                 Box::pin(async move {
@@ -222,10 +220,26 @@ impl Intake {
             asked.await?
         };
         store.vault().forget(state.changes);
-        match row {
-            Some(row) => drop(store.vault().learn(state.changes, &row)?),
-            None => drop(store.data_key(TenantId::NIL, now).await?),
+        let (changes, row) = match row {
+            Some(row) => (state.changes, Some(row)),
+            None => self.key_ensured().await?,
+        };
+        if let Some(row) = row {
+            store.vault().learn(changes, &row)?;
         }
         Ok(())
+    }
+
+    /// The key of nobody's data, made in the store whatever is in memory: from a snapshot, or from before a backup was
+    /// restored, one may be at hand that the store does not have, and what that sealed nobody could read after a restart.
+    async fn key_ensured(&self) -> StoreResult<(i64, Option<DataKeyRow>)> {
+        let now = self.now();
+        let made = self.store().transact(SCOPE, move |tx| {
+            Box::pin(async move {
+                let changes = tx.vault_state().await?.changes;
+                Ok((changes, tx.data_key_ensure(TenantId::NIL, now).await?))
+            })
+        });
+        made.await
     }
 }

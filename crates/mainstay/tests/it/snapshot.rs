@@ -4,16 +4,17 @@ use std::{path::Path, sync::Arc};
 
 use mainstay::intake::{
     Beside, Intake,
-    snapshot::{AGE_MAX_MS, Away, Snapshot, SnapshotError},
+    snapshot::{AGE_MAX_MS, AHEAD_MAX_MS, Away, Snapshot, SnapshotError},
     spool::{Spool, SpoolOptions},
 };
 use mainstay_domain::{
-    Clock, Scope, StoreExt,
-    vault::{KeyError, MasterKey, Vault},
+    Clock, Scope, StoreExt, TenantId,
+    intake::{Source, settings::SourceSettings},
+    vault::{DataKeyRow, KeyError, MasterKey, Vault},
 };
 use mainstay_testkit::{TestDatabase, on_both};
 
-use crate::world::{SECRET, World};
+use crate::world::{SECRET, START, World};
 
 const OURS: &str = "SELECT count(*) FROM event WHERE kind = 'invoice.paid'";
 
@@ -103,32 +104,124 @@ on_both!(
     }
 );
 
-on_both!(
-    what_a_removed_secret_let_in_is_set_aside_and_not_stored,
-    |db| async {
-        let (mut world, spool) = written(db).await;
-        let gone = away(db, &world, &spool);
-        let source = world.source;
-        let removed = world.store.transact(Scope::System("tests"), move |tx| {
-            Box::pin(async move {
-                let found = tx.source_get(source).await?.expect("it is there");
-                for secret in &found.secrets {
-                    assert_eq!(secret.secret, SECRET);
+/// What becomes of a request that a snapshot let in, where the source is another one by the time it is stored.
+async fn changed_meanwhile(db: &TestDatabase, change: fn(&mut Source)) -> (World, u64) {
+    let (mut world, spool) = written(db).await;
+    let gone = away(db, &world, &spool);
+    let source = world.source;
+    let changed = world.store.transact(Scope::System("tests"), move |tx| {
+        Box::pin(async move {
+            let mut found = tx.source_get(source).await?.expect("it is there");
+            for secret in &found.secrets {
+                assert_eq!(secret.secret, SECRET);
+            }
+            let before = found.secrets.clone();
+            change(&mut found);
+            for secret in &before {
+                if !found.secrets.contains(secret) {
                     tx.source_secret_delete(source, secret.id).await?;
                 }
-                Ok(())
-            })
+            }
+            assert!(tx.source_update(&found).await?);
+            Ok(())
+        })
+    });
+    changed.await.expect("the source is changed");
+    let answer = gone
+        .accept("stripe", world.event("evt_1", "invoice.paid"))
+        .await;
+    assert_eq!(answer.status, 200, "nobody could know yet");
+    world.intake = with_store(&world, &spool).await;
+    drained(&world).await;
+    let status = world.intake.spool_status().expect("there is a spool");
+    (world, status.counts.set_aside)
+}
+
+async fn is_set_aside(db: &TestDatabase, change: fn(&mut Source)) {
+    let (world, set_aside) = changed_meanwhile(db, change).await;
+    assert_eq!((world.count(OURS).await, set_aside), (0, 1));
+}
+
+/// A source that takes requests from these addresses alone.
+fn allowing(source: &mut Source, range: &str) {
+    let settings = SourceSettings {
+        allow: vec![range.into()],
+        ..SourceSettings::default()
+    };
+    source.settings = serde_json::to_string(&settings).expect("JSON");
+}
+
+on_both!(
+    what_a_removed_secret_let_in_is_set_aside_and_not_stored,
+    |db| async { is_set_aside(db, |source| source.secrets.clear()).await }
+);
+
+on_both!(
+    what_was_let_in_for_a_source_that_is_disabled_is_set_aside,
+    |db| async { is_set_aside(db, |source| source.enabled = false).await }
+);
+
+on_both!(
+    what_was_let_in_from_an_address_that_is_not_allowed_any_more_is_set_aside,
+    |db| async { is_set_aside(db, |source| allowing(source, "198.51.100.0/24")).await }
+);
+
+on_both!(
+    what_was_let_in_from_an_address_that_is_allowed_is_stored,
+    |db| async {
+        let its_network = |source: &mut Source| allowing(source, "203.0.113.0/24");
+        let (world, set_aside) = changed_meanwhile(db, its_network).await;
+        assert_eq!((world.count(OURS).await, set_aside), (1, 0));
+    }
+);
+
+on_both!(
+    a_key_that_the_store_does_not_have_is_not_sealed_with_once_it_answers,
+    |db| async {
+        // As it is after a start from a snapshot, where a backup was restored that is older than the key.
+        let (vault, number) = (keys(&[1]), 7);
+        let made = vault.make(TenantId::NIL, number).expect("a key is made");
+        let (wrapped, master) = made.expect("there is a master key");
+        let row = DataKeyRow {
+            number,
+            tenant: TenantId::NIL,
+            wrapped: Some(wrapped),
+            master,
+            created_at: START,
+            retired_at: None,
+            destroyed_at: None,
+        };
+        vault.learn(0, &row).expect("it is unwrapped");
+        let world = World::new(db.sealed(Arc::clone(&vault)).await).await;
+        let now = vault.current(TenantId::NIL).expect("there is one").number();
+        assert_ne!(now, number);
+        let rows = world.store.read(Scope::System("tests"), |tx| {
+            Box::pin(async move { tx.data_key_list(Some(TenantId::NIL), 0, 10).await })
         });
-        removed.await.expect("the secret is removed");
+        let rows = rows.await.expect("they are listed");
+        assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [now]);
+        // What it sealed is read for as long as it is at hand.
+        assert!(vault.known(number).is_some());
+    }
+);
+
+on_both!(
+    what_another_node_erased_is_not_in_the_next_snapshot,
+    |db| async {
+        let (world, spool) = written(db).await;
+        let (erased, at) = (world.tenant, world.clock.now());
+        // As the other node does it: nobody tells this one, which has the tenant's key at hand.
+        let gone = world.store.transact(Scope::System("tests"), move |tx| {
+            Box::pin(async move { tx.data_key_destroy(erased, at).await })
+        });
+        assert!(gone.await.expect("it is written") > 0);
+        let written = world.intake.snapshot_write().await;
+        written.expect("the snapshot is written");
+        let gone = away(db, &world, &spool);
         let answer = gone
             .accept("stripe", world.event("evt_1", "invoice.paid"))
             .await;
-        assert_eq!(answer.status, 200, "nobody could know yet");
-        world.intake = with_store(&world, &spool).await;
-        drained(&world).await;
-        assert_eq!(world.count(OURS).await, 0);
-        let status = world.intake.spool_status().expect("there is a spool");
-        assert_eq!(status.counts.set_aside, 1);
+        assert_eq!(answer.status, 401, "its secret is gone: {answer:?}");
     }
 );
 
@@ -155,6 +248,10 @@ on_both!(
         );
         let said = refusal(&folder, &own, &world, AGE_MAX_MS + 1);
         assert!(matches!(said, SnapshotError::Old(7)), "{said}");
+        let before = world.clock.now().plus_ms(-AHEAD_MAX_MS);
+        assert!(Snapshot::read(&folder, &own, before).is_ok());
+        let said = refusal(&folder, &own, &world, -AHEAD_MAX_MS - 1);
+        assert!(matches!(said, SnapshotError::Ahead(5)), "{said}");
         let said = refusal(db.folder(), &own, &world, 0);
         assert!(matches!(said, SnapshotError::Missing(_)), "{said}");
         let path = folder.join("intake.snapshot");

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use mainstay::intake::snapshot::{AGE_MAX_MS, Snapshot};
+use mainstay::intake::snapshot::{AGE_MAX_MS, AHEAD_MAX_MS, Snapshot};
 use mainstay_domain::Clock as _;
 
 use super::{checks::probe, report::Report};
@@ -83,19 +83,20 @@ fn snapshot(report: &mut Report, path: &Path) {
     let now = SystemClock.now();
     match Snapshot::look(path) {
         Ok(Some((at, master))) => {
-            let secs = now.ms_since(at).max(0) / 1_000;
+            let age = now.ms_since(at);
             let detail = format!(
-                "the snapshot of the sources is {secs} s old, under the master key {master}; a start without the \
-                 database goes by it"
+                "the snapshot of the sources is {} s old, under the master key {master}; a start without the \
+                 database goes by it",
+                age.max(0) / 1_000
             );
-            match now.ms_since(at) > AGE_MAX_MS {
-                true => report.doubtful(
-                    SUBJECT,
-                    detail,
-                    "it is too old to be used; a running server writes it anew",
-                ),
-                false => report.fine(SUBJECT, detail),
-            }
+            let remedy = if age > AGE_MAX_MS {
+                "it is too old to be used; a running server writes it anew"
+            } else if age < -AHEAD_MAX_MS {
+                "it was written in the future, so it is not used: look at the clock; a running server writes it anew"
+            } else {
+                return report.fine(SUBJECT, detail);
+            };
+            report.doubtful(SUBJECT, detail, remedy);
         }
         Ok(None) => report.doubtful(
             SUBJECT,

@@ -34,6 +34,9 @@ const VERSION: u32 = 1;
 const BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The age beyond which a snapshot is not used: what it says of secrets has had time to change.
 pub const AGE_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
+/// How far in the future one may have been written, by clocks that are set now and then. Beyond it nobody can tell how old
+/// it is: it would pass for young for as long.
+pub const AHEAD_MAX_MS: i64 = 5 * 60 * 1_000;
 
 /// Why there is no snapshot to start from.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,11 @@ pub enum SnapshotError {
     /// Too much may have changed since.
     #[error("the snapshot of the sources is {0} days old, which is too old to let anybody in by")]
     Old(i64),
+    /// It was written by another clock, so its age is not known.
+    #[error(
+        "the snapshot of the sources was written {0} minutes in the future: its age is not known, since this machine's clock is wrong now or was then"
+    )]
+    Ahead(i64),
 }
 
 /// How the snapshot of a spool stands.
@@ -233,6 +241,9 @@ impl Snapshot {
         let age = now.ms_since(inner.taken_at);
         if age > AGE_MAX_MS {
             return Err(SnapshotError::Old(age / (24 * 60 * 60 * 1_000)));
+        }
+        if age < -AHEAD_MAX_MS {
+            return Err(SnapshotError::Ahead(-age / (60 * 1_000)));
         }
         Ok(Self {
             taken_at: inner.taken_at,

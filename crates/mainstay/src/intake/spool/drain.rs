@@ -8,7 +8,7 @@ use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use mainstay_domain::{
     EventId, ReceiptId, Scope, SourceId, StoreError, StoreExt, StoreResult, Timestamp,
-    intake::{Appended, Arrival, Blob},
+    intake::{Appended, Arrival, Blob, scheme::PreparedScheme},
     store::VaultExt,
     vault::{Column, Place},
 };
@@ -355,8 +355,9 @@ impl Intake {
         let record = pending.record;
         let unreadable = |error: StoreError| Unmatched::Aside(error.to_string());
         let door = door.ok_or_else(|| Unmatched::Aside("its source is gone".into()))?;
-        if record.unconfirmed && !door.has_secret(record.secret) {
-            let why = "the secret that it was signed with was removed before it came";
+        if record.unconfirmed
+            && let Some(why) = unconfirmed(door, record)
+        {
             return Err(Unmatched::Aside(why.into()));
         }
         let (headers, body) = self
@@ -452,6 +453,21 @@ impl Intake {
         });
         let unique = format!("{TOLD}:{}", episode.since.micros());
         self.tell(TOLD, unique, None, payload);
+    }
+}
+
+/// Why what was let in by a snapshot would not be let in by the source as it is now.
+fn unconfirmed(door: &Door, record: &Record) -> Option<&'static str> {
+    let remote = record.remote.parse().ok();
+    let allows = |scheme: &PreparedScheme| scheme.allows(remote);
+    if !door.has_secret(record.secret) {
+        Some("the secret that it was signed with was removed before it was stored")
+    } else if !door.source.enabled {
+        Some("its source was disabled before it was stored")
+    } else if !door.scheme.as_ref().is_none_or(allows) {
+        Some("its source takes nothing from the address that it came from")
+    } else {
+        None
     }
 }
 
