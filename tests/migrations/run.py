@@ -10,6 +10,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 RULES = {
     "ban-drop-table": ("drop-table",),
@@ -43,13 +44,17 @@ def squawk(program, file):
 
 
 def ours(program, file):
-    """How often each of our rules is found, and what cannot be read."""
-    done = subprocess.run(
-        [program, "migrate", "check", str(file), "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """How often each of our rules is found, reasons or not, and what cannot be read."""
+    lines = file.read_text().splitlines(keepends=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as bare:
+        bare.writelines(line for line in lines if not line.lstrip().startswith("-- safe "))
+        bare.flush()
+        done = subprocess.run(
+            [program, "migrate", "check", bare.name, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode not in (0, 6):
         sys.exit(f"mainstay migrate check ended with {done.returncode}: {done.stderr}")
     return collections.Counter(one["rule"] for one in json.loads(done.stdout)["findings"])
