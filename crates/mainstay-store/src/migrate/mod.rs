@@ -10,7 +10,7 @@ mod sqlite;
 
 use mainstay_domain::Timestamp;
 
-pub(crate) use postgres::roles_make as roles_ensure;
+pub(crate) use postgres::{SCHEMA_MAKE, roles_make as roles_ensure};
 pub use schema::schema_dump;
 
 use crate::{
@@ -103,6 +103,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     22 "0022_follow";
     23 "0023_small";
     24 "0024_key_limits";
+    25 "0025_schema";
 };
 
 /// What happens to the outcome of a run.
