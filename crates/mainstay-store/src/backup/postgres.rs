@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::{Counts, OnProgress, Progress};
 use crate::{
-    migrate::{SCHEMA_MAKE, roles_ensure},
+    migrate::{DEFINERS, SCHEMA_MAKE, roles_ensure},
     postgres::{PostgresUrl, SCHEMA, SCHEMA_BEFORE, connect_plain, map_error, schema_of},
     setup::{SetupError, SetupResult},
 };
@@ -132,6 +132,7 @@ pub(super) async fn put(
     });
     run("pg_restore", command, Some(url), None).await?;
     batch(&client, SCHEMA_MAKE).await?;
+    batch(&client, DEFINERS).await?;
     // As the role that sees every row, whoever owns the tables.
     batch(&client, "SET ROLE mainstay_system").await?;
     Ok(counts(&client, SCHEMA).await?)

@@ -10,7 +10,7 @@ mod sqlite;
 
 use mainstay_domain::Timestamp;
 
-pub(crate) use postgres::{SCHEMA_MAKE, roles_make as roles_ensure};
+pub(crate) use postgres::{DEFINERS, SCHEMA_MAKE, roles_make as roles_ensure};
 pub use schema::schema_dump;
 
 use crate::{
@@ -104,6 +104,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     23 "0023_small";
     24 "0024_key_limits";
     25 "0025_schema";
+    26 "0026_enqueue";
 };
 
 /// What happens to the outcome of a run.

@@ -26,6 +26,24 @@ pub(super) const READABLE: &str = "
     GRANT SELECT ON ALL TABLES IN SCHEMA mainstay TO mainstay_system;
     GRANT SELECT ON ALL SEQUENCES IN SCHEMA mainstay TO mainstay_system";
 
+/// What runs with more than its caller may do runs as the system's role, whoever made it: an owner is held to row-level
+/// security and has no policy.
+pub(crate) const DEFINERS: &str = "
+    DO $do$
+    DECLARE
+        definer regprocedure;
+    BEGIN
+        FOR definer IN
+            SELECT p.oid::regprocedure FROM pg_catalog.pg_proc AS p
+            WHERE p.pronamespace = 'mainstay'::regnamespace AND p.prosecdef AND p.proowner <> 'mainstay_system'::regrole
+        LOOP
+            GRANT CREATE ON SCHEMA mainstay TO mainstay_system;
+            EXECUTE 'ALTER FUNCTION ' || definer || ' OWNER TO mainstay_system';
+            REVOKE CREATE ON SCHEMA mainstay FROM mainstay_system;
+        END LOOP;
+    END
+    $do$";
+
 /// The schema is made, or taken over from a version that had a database of its own and kept everything in `public`.
 pub(crate) const SCHEMA_MAKE: &str = "
     DO $do$
@@ -138,6 +156,7 @@ async fn one(client: &Client, run: Run, migration: &Migration) -> StoreResult<()
         Direction::Up => {
             batch(client, script.up).await?;
             batch(client, READABLE).await?;
+            batch(client, DEFINERS).await?;
             let mark = "INSERT INTO schema_migration (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
             let (checksum, at) = (script.checksum(), run.now.micros());
             client
