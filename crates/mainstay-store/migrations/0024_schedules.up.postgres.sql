@@ -54,22 +54,16 @@ CREATE TABLE schedule_tick (
 -- For retention.
 CREATE INDEX schedule_tick_tick ON schedule_tick (tick);
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['schedule', 'schedule_tick'] LOOP
-        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
-        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format(
-            'CREATE POLICY %I ON %I TO mainstay_app '
-            'USING (tenant_id = nullif(current_setting(''mainstay.tenant'', true), '''')::uuid)',
-            name || '_app', name);
-        EXECUTE format(
-            'CREATE POLICY %I ON %I TO mainstay_system USING (true) WITH CHECK (true)', name || '_system', name);
-    END LOOP;
-END
-$$;
+ALTER TABLE schedule ENABLE ROW LEVEL SECURITY;
+ALTER TABLE schedule FORCE ROW LEVEL SECURITY;
+CREATE POLICY schedule_app ON schedule TO mainstay_app
+    USING (tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid);
+CREATE POLICY schedule_system ON schedule TO mainstay_system USING (true) WITH CHECK (true);
+ALTER TABLE schedule_tick ENABLE ROW LEVEL SECURITY;
+ALTER TABLE schedule_tick FORCE ROW LEVEL SECURITY;
+CREATE POLICY schedule_tick_app ON schedule_tick TO mainstay_app
+    USING (tenant_id = nullif(current_setting('mainstay.tenant', true), '')::uuid);
+CREATE POLICY schedule_tick_system ON schedule_tick TO mainstay_system USING (true) WITH CHECK (true);
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON schedule, schedule_tick TO mainstay_system;
 GRANT SELECT, INSERT, UPDATE, DELETE ON schedule TO mainstay_app;

@@ -204,8 +204,9 @@ on_both!(
         world.add(&schedule).await.expect("it is added");
         let tick = world.at(1_000);
         let (one, two) = (step(&world, &schedule, tick), step(&world, &schedule, tick));
-        assert_eq!(take(&world, vec![one.clone()]).await, Ok(vec![true]));
-        assert_eq!(take(&world, vec![two]).await, Ok(vec![false]));
+        let taken = take(&world, vec![one.clone()]).await;
+        assert_eq!(taken.expect("it is taken"), [true]);
+        assert_eq!(take(&world, vec![two]).await.expect("it answers"), [false]);
         assert_eq!(world.jobs_made().await, 1);
         assert_eq!(world.ticks(schedule.id).await, one.0.ticks);
         let after = world.get(schedule.id).await.expect("it is there");
@@ -238,7 +239,7 @@ on_both!(
         let (tenant, id) = (world.tenant, first.id);
         let known = run!(world.store, world.scope(), [], |tx| tx
             .tick_known(tenant, id, tick, tick));
-        assert_eq!(known, Ok(vec![tick]));
+        assert_eq!(known.expect("it answers"), [tick]);
     }
 );
 
@@ -313,7 +314,7 @@ on_both!(a_neighbour_has_nothing_to_do_with_a_schedule, |db| async {
     let listed = run!(store, scope, [], |tx| async {
         tx.schedule_list(&ScheduleFilter::default(), 10).await
     });
-    assert_eq!(listed, Ok(Vec::new()));
+    assert!(listed.expect("it answers").is_empty());
     let refused = |result: StoreResult<()>, verb: &str| {
         assert!(
             matches!(result, Err(StoreError::OutOfScope)),
