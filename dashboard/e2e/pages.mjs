@@ -16,6 +16,8 @@ export const pages = [
   ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
   ["dead letters", () => "/dead-letters"],
   ["replays", () => "/replays"],
+  ["schedules", () => "/schedules"],
+  ["a schedule", async (page) => `/schedules/${(await first(page, "/v1/schedules", "schedule")).id}`],
   ["timeline", () => "/timeline"],
   ["timeline of an object", async (page) => `/timeline?object=${encodeURIComponent((await first(page, "/v1/events?status=success", "event")).id)}`],
   ["sources", () => "/sources"],

@@ -164,6 +164,8 @@ ids! {
     JobId = "job";
     /// Jobs that share an ordering key.
     LineId = "lin";
+    /// A cron rule that makes jobs.
+    ScheduleId = "scd";
     /// One replay: a selection of events given to bindings once more.
     ReplayId = "rpl";
     /// An entry of the audit log.

@@ -17,6 +17,7 @@ use crate::{
         links::LinksTx, objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
+    schedules::SchedulesTx,
     time::Timestamp,
     vault::{DataKey, Known, Place, Vault, VaultTx},
     watch::WatchTx,
@@ -83,6 +84,7 @@ pub trait Tx:
     + RhythmTx
     + ExpectTx
     + JobsTx
+    + SchedulesTx
     + AccessTx
     + BillingTx
     + WatchTx
@@ -101,6 +103,7 @@ impl<T> Tx for T where
         + RhythmTx
         + ExpectTx
         + JobsTx
+        + SchedulesTx
         + AccessTx
         + BillingTx
         + WatchTx

@@ -64,6 +64,8 @@ pub(crate) const SQL_ROWS_MAX: usize = 1_000;
 pub(crate) const SQL_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a job's own payload.
 pub(crate) const JOB_PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of what a schedule tells its jobs: each of them carries it.
+pub(crate) const SCHEDULE_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
 /// Values that one request links.
 pub(crate) const LINKS_AT_ONCE_MAX: usize = 1_000;
 /// Secrets that a source may have at the same time.

@@ -9,6 +9,7 @@ use mainstay::{
     Mainstay,
     intake::{BuiltinQueues, Intake, replay::Replays},
     jobs::{BuiltinHandlers, EngineHandle},
+    schedules::Schedules,
     watch::Samples,
 };
 use mainstay_domain::{Cidr, Clock, Random, Store};
@@ -35,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) samples: Arc<Samples>,
     /// Takes the steps of replays.
     pub(crate) replays: Arc<Replays>,
+    /// Makes the jobs of schedules.
+    pub(crate) schedules: Arc<Schedules>,
     /// The queues of built-in job kinds.
     pub(crate) builtin: Arc<BuiltinQueues>,
     /// The handlers of built-in job kinds.
@@ -108,6 +111,7 @@ impl App {
                 engine: Arc::clone(&mainstay.engine),
                 samples: Arc::clone(&mainstay.samples),
                 replays: Arc::clone(&mainstay.replays),
+                schedules: Arc::clone(&mainstay.schedules),
                 builtin: Arc::clone(&mainstay.builtin),
                 handlers: Arc::clone(&mainstay.handlers),
             },

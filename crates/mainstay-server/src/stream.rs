@@ -148,6 +148,7 @@ pub(crate) enum ChangeKind {
     Endpoint,
     Source,
     Binding,
+    Schedule,
 }
 
 fn rates(live: &Live) -> Rates {

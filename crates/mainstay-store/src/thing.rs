@@ -41,6 +41,8 @@ const THINGS: &[(&str, &str)] = &[
     ("rhythm_hour", "rhythm"),
     ("rhythm_signal", "signal"),
     ("rhythm_type", "rhythm"),
+    ("schedule", "schedule"),
+    ("schedule_tick", "tick"),
     ("session", "session"),
     ("source", "source"),
     ("source_drift", "finding"),

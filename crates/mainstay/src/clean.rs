@@ -2,7 +2,8 @@
 //!
 //! Events go with their jobs, attempts and receipts; one with an unfinished job or a dead letter stays. Deduplication
 //! records stay for ever, so that a late redelivery is still recognised. Events that wait for their tenant go by the
-//! period of events, counted from when they were received; replays that are over by the same period.
+//! period of events, counted from when they were received; replays that are over and the ticks of schedules by the same
+//! period.
 
 use std::{sync::Arc, time::Duration};
 
@@ -84,6 +85,7 @@ async fn clean(
         Kind::Access,
         Kind::Drift,
         Kind::Replays,
+        Kind::Ticks,
         Kind::Rhythm,
         Kind::Expected,
     ];
@@ -118,6 +120,7 @@ enum Kind {
     Access,
     Drift,
     Replays,
+    Ticks,
     Rhythm,
     Expected,
 }
@@ -125,9 +128,12 @@ enum Kind {
 impl Kind {
     const fn until(self, now: Timestamp, retention: Retention) -> Timestamp {
         match self {
-            Self::Events | Self::Waiting | Self::Drift | Self::Replays | Self::Expected => {
-                now.minus_ms(retention.events_days * DAY_MS)
-            }
+            Self::Events
+            | Self::Waiting
+            | Self::Drift
+            | Self::Replays
+            | Self::Ticks
+            | Self::Expected => now.minus_ms(retention.events_days * DAY_MS),
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
             Self::Access => now,
@@ -151,6 +157,7 @@ async fn step(store: &dyn Store, kind: Kind, now: Timestamp, until: Timestamp) -
                     Kind::Rhythm => tx.rhythm_expire(hour_of(until), STEP).await,
                     Kind::Expected => tx.expect_expire(now, until, STEP).await,
                     Kind::Replays => tx.replay_expire(until, STEP).await,
+                    Kind::Ticks => tx.tick_expire(until, STEP).await,
                 }
             })
         })

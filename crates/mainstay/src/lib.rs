@@ -18,12 +18,14 @@ pub mod clean;
 pub mod intake;
 pub mod jobs;
 pub mod own;
+pub mod schedules;
 pub mod vault;
 pub mod watch;
 
 use clean::Retention;
 use intake::{Beside, BuiltinQueues, Intake, objects::Objects, replay::Replays, spool::Spool};
 use jobs::{BuiltinHandlers, Engine, EngineHandle, EngineOptions, Registry};
+use schedules::Schedules;
 use vault::Rotations;
 use watch::Samples;
 
@@ -64,6 +66,8 @@ pub struct Mainstay {
     pub intake: Arc<Intake>,
     /// Takes the steps of replays.
     pub replays: Arc<Replays>,
+    /// Makes the jobs of schedules.
+    pub schedules: Arc<Schedules>,
     /// Keeps the index of objects.
     pub objects: Arc<Objects>,
     /// Takes the steps of rotations of keys.
@@ -173,6 +177,11 @@ impl Mainstay {
             Arc::clone(&random),
             Arc::clone(&builtin),
         );
+        let schedules = Schedules::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
         let objects = Arc::new(Objects::new(&intake));
         let rotations = Rotations::new(Arc::clone(&store), Arc::clone(&clock));
         let rotations = Arc::new(rotations);
@@ -182,6 +191,7 @@ impl Mainstay {
             random,
             intake,
             replays: Arc::new(replays),
+            schedules: Arc::new(schedules),
             objects,
             rotations,
             engine: Arc::new(engine),
@@ -223,6 +233,11 @@ impl Mainstay {
         ));
         self.background.spawn(intake::replay::run(
             Arc::clone(&self.replays),
+            owner.clone(),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(schedules::run(
+            Arc::clone(&self.schedules),
             owner.clone(),
             self.stop.subscribe(),
         ));

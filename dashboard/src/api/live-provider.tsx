@@ -161,6 +161,9 @@ class Refresher {
         invalidate("receipts", "head");
         invalidate("overview");
         break;
+      case "schedule":
+        invalidate("schedules");
+        break;
     }
   }
 

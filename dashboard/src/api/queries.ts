@@ -142,6 +142,26 @@ export const queries = {
       // One that is over changes no more.
       refetchInterval: ({ state }) => (state.data && ["done", "stopped"].includes(state.data.state) ? false : 1_000),
     }),
+  schedules: () =>
+    queryOptions({
+      queryKey: ["schedules"],
+      queryFn: () => unwrap(client.GET("/v1/schedules", { params: { query: { limit: ALL_LIMIT } } })),
+      // Ticks come by themselves.
+      refetchInterval: 5_000,
+    }),
+  schedule: (id: string) =>
+    queryOptions({
+      queryKey: ["schedules", id],
+      queryFn: () => unwrap(client.GET("/v1/schedules/{id}", { params: { path: { id } } })),
+      refetchInterval: 2_000,
+    }),
+  schedulePreview: (cron: string, zone: string) =>
+    queryOptions({
+      queryKey: ["schedule-preview", cron, zone],
+      queryFn: () => unwrap(client.POST("/v1/schedules/preview", { body: { cron, zone: zone || undefined, count: 5 } })),
+      retry: false,
+      placeholderData: keepPreviousData,
+    }),
   job: (id: string) =>
     queryOptions({
       queryKey: ["job", id],

@@ -10,6 +10,8 @@ import { EndpointPage } from "../jobs/endpoint-page";
 import { EndpointsPage } from "../jobs/endpoints-page";
 import { JobPage } from "../jobs/job-page";
 import { JobsPage } from "../jobs/jobs-page";
+import { SchedulePage } from "../jobs/schedule-page";
+import { SchedulesPage } from "../jobs/schedules-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
 import { ReplaysPage } from "../intake/replays-page";
@@ -53,6 +55,8 @@ export function App() {
                 <Route path="/jobs" component={JobsPage} />
                 <Route path="/jobs/:id">{({ id }) => <JobPage key={id} id={id} />}</Route>
                 <Route path="/dead-letters" component={DeadLettersPage} />
+                <Route path="/schedules" component={SchedulesPage} />
+                <Route path="/schedules/:id">{({ id }) => <SchedulePage key={id} id={id} />}</Route>
                 <Route path="/sources" component={SourcesPage} />
                 <Route path="/sources/:id">{({ id }) => <SourcePage key={id} id={id} />}</Route>
                 <Route path="/endpoints" component={EndpointsPage} />

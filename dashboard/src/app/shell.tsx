@@ -30,6 +30,7 @@ const places: Place[] = [
   { path: "/events", label: "Events", icon: "events" },
   { path: "/jobs", label: "Jobs", icon: "jobs" },
   { path: "/dead-letters", label: "Dead letters", short: "Dead", icon: "dead" },
+  { path: "/schedules", label: "Schedules", icon: "calendar" },
   { path: "/sources", label: "Sources", icon: "sources" },
   { path: "/endpoints", label: "Endpoints", icon: "endpoints" },
   { path: "/settings", label: "Settings", icon: "settings" },

@@ -10,6 +10,7 @@ export const goTo: Record<string, { path: string; name: string }> = {
   e: { path: "/events", name: "Events" },
   j: { path: "/jobs", name: "Jobs" },
   d: { path: "/dead-letters", name: "Dead letters" },
+  c: { path: "/schedules", name: "Schedules" },
   s: { path: "/sources", name: "Sources" },
   p: { path: "/endpoints", name: "Endpoints" },
   t: { path: "/settings", name: "Settings" },

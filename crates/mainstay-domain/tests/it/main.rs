@@ -3,4 +3,5 @@
 mod chain;
 mod fuzz;
 mod intake;
+mod schedules;
 mod vault;

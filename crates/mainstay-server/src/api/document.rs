@@ -47,7 +47,7 @@ use crate::{
     tags(
         (name = "access", description = "Who may do what: sessions, tenants, users, keys, the audit log"),
         (name = "intake", description = "Sources, bindings, events, requests that were refused, replay"),
-        (name = "jobs", description = "Jobs, endpoints, dead letters"),
+        (name = "jobs", description = "Jobs, endpoints, schedules, dead letters"),
         (name = "watch", description = "What is going on: overview, stream, health"),
     )
 )]

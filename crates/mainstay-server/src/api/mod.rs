@@ -27,6 +27,7 @@ pub(crate) mod receipts;
 pub(crate) mod replays;
 pub(crate) mod resolve;
 pub(crate) mod retry;
+pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod sources;
 pub(crate) mod sql;
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(jobs::router())
         .merge(dead_letters::router())
         .merge(lines::router())
+        .merge(schedules::router())
         .merge(watch::router())
         .merge(sql::router())
 }

@@ -390,6 +390,12 @@ pub(crate) const BINDINGS: Things = Things {
     prefix: "bnd_",
     names: &["name"],
 };
+pub(crate) const SCHEDULES: Things = Things {
+    kind: "schedule",
+    path: "/v1/schedules",
+    prefix: "scd_",
+    names: &["name"],
+};
 
 fn given<'q>(query: &'q [(&'q str, Option<String>)]) -> Vec<(&'q str, &'q str)> {
     let given = query.iter();

@@ -26,6 +26,7 @@ mod output;
 mod place;
 mod progress;
 mod replay;
+mod schedule;
 mod send;
 mod send_body;
 mod serve;
@@ -152,6 +153,9 @@ enum Command {
     /// Rules that turn events into jobs
     #[command(subcommand)]
     Binding(binding::BindingCommand),
+    /// Cron rules that make jobs
+    #[command(subcommand)]
+    Schedule(Box<schedule::ScheduleCommand>),
     /// Change sources, endpoints and bindings to what a file declares
     Apply(configuration::ApplyArgs),
     /// Show what `apply` would change
@@ -320,6 +324,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Source(command) => source::run(context, command).await,
         Command::Endpoint(command) => endpoint::run(context, command).await,
         Command::Binding(command) => binding::run(context, command).await,
+        Command::Schedule(command) => schedule::run(context, *command).await,
         Command::Apply(args) => configuration::apply(context, args).await,
         Command::Diff(args) => configuration::diff(context, args).await,
         Command::Export(args) => configuration::export(context, args).await,

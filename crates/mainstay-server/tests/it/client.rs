@@ -282,6 +282,8 @@ pub(crate) struct World {
     pub(crate) line: String,
     /// A replay that found nothing.
     pub(crate) replay: String,
+    /// A schedule that is paused.
+    pub(crate) schedule: String,
     pub(crate) key: String,
 }
 
@@ -339,6 +341,7 @@ impl World {
             waiting: String::new(),
             link: String::new(),
             replay: String::new(),
+            schedule: String::new(),
             schema: String::new(),
             receipt: text(&brought, "/receipts/0/id"),
             job,
@@ -361,6 +364,11 @@ impl World {
         let begun = owner.post("/v1/replays", &replay).await;
         assert_eq!(begun.status, 202, "{}", begun.text);
         world.replay = text(&begun.json(), "/id");
+        let new = json!({
+            "name": format!("{name}-daily"), "cron": "@daily", "kind": "noop", "paused": true,
+            "tenant_id": world.tenant,
+        });
+        world.schedule = text(&owner.post("/v1/schedules", &new).await.ok(), "/id");
         let schemas = format!("/v1/sources/{}/schemas", world.source);
         let new = json!({ "types": "order.*", "schema": { "title": value } });
         world.schema = text(&owner.post(&schemas, &new).await.ok(), "/id");
@@ -401,6 +409,7 @@ impl World {
             &self.job,
             &self.line,
             &self.replay,
+            &self.schedule,
             &self.key,
         ];
         let made = all.into_iter().map(String::as_str);

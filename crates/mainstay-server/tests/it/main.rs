@@ -20,6 +20,7 @@ mod quarantine;
 mod receiver;
 mod replays;
 mod routes;
+mod schedules;
 mod schemas;
 mod schemes;
 mod server;

@@ -139,6 +139,7 @@ impl Operation {
             "jobs" => &world.job,
             "lines" => &world.line,
             "replays" => &world.replay,
+            "schedules" => &world.schedule,
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
             _ => "",
         };
@@ -190,6 +191,9 @@ impl Operation {
             "job_create" => json!({ "kind": "noop", "payload": {} }),
             "job_cancel" => json!({}),
             "replay_create" => json!({ "selection": { "event_ids": [world.event] }, "plan": false }),
+            "schedule_create" => json!({ "name": "another", "cron": "@daily", "kind": "noop" }),
+            "schedule_update" => json!({ "cron": "@hourly" }),
+            "schedule_preview" => json!({ "cron": "@daily" }),
             "dead_letter_retry" => json!({ "selection": { "job_ids": [world.job] }, "plan": false }),
             "dead_letter_discard" => {
                 json!({ "selection": { "job_ids": [world.job] }, "reason": "a test", "plan": false })
@@ -275,6 +279,8 @@ on_both_servers!(
                 "session_delete" => assert_eq!(answer.status, 204),
                 // The whole log, with what its hashes are made of, is taken out by owners.
                 "audit_export" => assert_eq!(answer.problem(), (403, "role_forbidden".into())),
+                // Reckons, and changes nothing.
+                "schedule_preview" => assert_eq!(answer.status, 200, "{}", answer.text),
                 _ if operation.is_write() => {
                     assert_eq!(
                         answer.problem(),
@@ -457,7 +463,7 @@ fn done_in(operation: &Operation, world: &World, alone: &Alone) -> (String, Opti
 
 /// The order in which the writes of one world can all be done, those that take things away last.
 fn order(operation: &Operation) -> usize {
-    const LAST: [&str; 18] = [
+    const LAST: [&str; 19] = [
         "replay_pause",
         "replay_resume",
         "replay_stop",
@@ -466,6 +472,7 @@ fn order(operation: &Operation) -> usize {
         "job_cancel",
         "dead_letter_discard",
         "binding_delete",
+        "schedule_delete",
         "endpoint_secret_overlap_end",
         "endpoint_delete",
         "source_schema_delete",

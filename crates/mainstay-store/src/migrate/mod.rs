@@ -105,6 +105,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     24 "0024_key_limits";
     25 "0025_schema";
     26 "0026_enqueue";
+    27 "0027_schedules";
 };
 
 /// What happens to the outcome of a run.

@@ -3,7 +3,7 @@
 mod tenants;
 
 use mainstay_domain::{
-    AuditId, Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, SourceId,
+    AuditId, Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, ScheduleId, SourceId,
     TenantId, Timestamp,
     access::AuditFilter,
     intake::{
@@ -13,6 +13,7 @@ use mainstay_domain::{
         replay::{ReplayFilter, ReplayState},
     },
     jobs::{DeadLetterFilter, JobFilter, JobOrder, JobState, LineFilter, NewJob, OnDead},
+    schedules::ScheduleFilter,
 };
 use mainstay_testkit::{Cluster, TestDatabase};
 
@@ -47,6 +48,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("jobs", crate::jobs::queries::ALL),
         ("lines", crate::jobs::lines::ALL),
         ("leases", crate::lease::ALL),
+        ("schedules", crate::schedules::queries::ALL),
         ("vault", crate::vault::queries::ALL),
         ("watch", crate::watch::queries::ALL),
     ];
@@ -126,6 +128,16 @@ fn lists() -> Vec<Statement> {
         let own = replays::page(Some(tenant), &filter, 10);
         add("replays", Reach::Tenant, own);
         add("replays", Reach::System, replays::page(None, &filter, 10));
+    }
+    for bits in 0..4 {
+        let filter = ScheduleFilter {
+            tenant: None,
+            name: bit(bits, 0, "daily".to_owned()),
+            before: bit(bits, 1, ScheduleId::NIL),
+        };
+        use crate::schedules::page;
+        add("schedules", Reach::Tenant, page(Some(tenant), &filter, 10));
+        add("schedules", Reach::System, page(None, &filter, 10));
     }
     let events = [EventId::NIL, EventId::NIL];
     let built = crate::intake::events::named(tenant, &events);

@@ -13,7 +13,7 @@ use mainstay_testkit::{TestDatabase, on_both};
 use crate::kit::{BEGIN, SYSTEM, World, run};
 
 /// Tables of whose every change by hand the log must hear.
-const WATCHED: [&str; 10] = [
+const WATCHED: [&str; 11] = [
     "tenant",
     "app_user",
     "api_key",
@@ -23,6 +23,7 @@ const WATCHED: [&str; 10] = [
     "source_link",
     "event_schema",
     "endpoint",
+    "schedule",
     "binding",
 ];
 
@@ -325,7 +326,7 @@ on_both!(
             }
         };
         assert_eq!(
-            found, [3; 10],
+            found, [3; 11],
             "a migration that builds a table anew must make its triggers anew"
         );
     }

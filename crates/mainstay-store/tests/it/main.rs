@@ -17,6 +17,7 @@ mod lists;
 mod looks;
 mod objects;
 mod retention;
+mod schedules;
 mod schema;
 mod schemas;
 mod tenants;

@@ -12,6 +12,7 @@ use mainstay_domain::{
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
         settings::{EndpointSettings, Signing},
     },
+    schedules::scheduled::Scheduled,
     store::VaultExt,
 };
 use serde_json::json;
@@ -104,7 +105,8 @@ impl Deliver {
             (Signing::Original, Some(_)) => original_headers(original, &endpoint.headers),
             _ => vec![("content-type".to_owned(), "application/json".to_owned())],
         };
-        if settings.signing == Signing::StandardWebhooks {
+        // What no provider signed is signed by us in any case.
+        if settings.signing == Signing::StandardWebhooks || job.event.is_none() {
             headers.extend(self.signature(endpoint, &id, &body)?);
         }
         headers.push((
@@ -117,6 +119,11 @@ impl Deliver {
             headers.push(("mainstay-event-id".into(), event.id.to_string()));
             headers.push(("mainstay-event-type".into(), event.kind.clone()));
             headers.push(("mainstay-source".into(), event.source_name.clone()));
+        } else if let Some(scheduled) = Scheduled::read(&body) {
+            let id = scheduled.schedule_id.to_string();
+            headers.push(("mainstay-schedule-id".into(), id));
+            headers.push(("mainstay-schedule".into(), scheduled.schedule));
+            headers.push(("mainstay-scheduled-for".into(), scheduled.scheduled_for));
         }
         headers.extend(endpoint.headers.clone());
         Ok(OutRequest {

@@ -19,6 +19,11 @@ pub trait Handler: Send + Sync {
     /// what it did in its last run stays.
     async fn run(&self, tx: &mut dyn Tx, job: &JobBody) -> Result<(), HandlerError>;
 
+    /// Whether it works on the event of its job: then no schedule can make its jobs.
+    fn needs_event(&self) -> bool {
+        true
+    }
+
     /// What [`Self::run`] would change as things are now, or `None` where it cannot tell. Only reads.
     async fn effects(
         &self,
@@ -189,6 +194,10 @@ pub struct Noop;
 impl Handler for Noop {
     async fn run(&self, _: &mut dyn Tx, _: &JobBody) -> Result<(), HandlerError> {
         Ok(())
+    }
+
+    fn needs_event(&self) -> bool {
+        false
     }
 
     async fn effects(

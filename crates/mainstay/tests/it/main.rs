@@ -14,6 +14,7 @@ mod quarantine;
 mod replay;
 mod reverify;
 mod rhythm;
+mod schedules;
 mod schemas;
 mod snapshot;
 mod spool;

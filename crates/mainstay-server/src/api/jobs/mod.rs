@@ -41,8 +41,8 @@ use crate::{
 };
 
 pub(crate) use counts::own_queues;
-use view::{JobStateName, JobView};
-pub(crate) use view::{JobWithAttempts, Policies};
+use view::JobView;
+pub(crate) use view::{JobStateName, JobWithAttempts, Policies};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

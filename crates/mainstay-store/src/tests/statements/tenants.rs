@@ -53,6 +53,8 @@ const TENANT_TABLES: &[&str] = &[
     "rhythm_hour",
     "rhythm_signal",
     "rhythm_type",
+    "schedule",
+    "schedule_tick",
     "signal",
     "source",
     "source_drift",

@@ -1,0 +1,424 @@
+//! What a person may ask of a schedule, and what is made of it.
+
+use std::sync::Arc;
+
+use mainstay::{
+    intake::DELIVER,
+    schedules::{begin, rule, zone},
+};
+use mainstay_domain::{
+    EndpointId, ScheduleId, TenantId, Timestamp,
+    jobs::QueueNumber,
+    schedules::{
+        CATCH_UP_MAX, GRACE_MS, JITTER_MS_MAX, Misfire, Overlap, Policy, Schedule,
+        due::due_at,
+        rule::Rule,
+    },
+};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::{
+    api::retry::Retry,
+    http::{Problem, extract::Checks, text::Text},
+    limits,
+    state::App,
+};
+
+/// What becomes of ticks that nobody was there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Misfire)]
+pub(crate) enum MisfireName {
+    /// Nothing: the next one comes in its time.
+    Skip,
+    /// One run for all of them, that of the latest.
+    One,
+    /// A run for each of the latest, up to `catch_up_max`, oldest first.
+    All,
+}
+
+impl From<MisfireName> for Misfire {
+    fn from(name: MisfireName) -> Self {
+        match name {
+            MisfireName::Skip => Self::Skip,
+            MisfireName::One => Self::One,
+            MisfireName::All => Self::All,
+        }
+    }
+}
+
+impl From<Misfire> for MisfireName {
+    fn from(misfire: Misfire) -> Self {
+        match misfire {
+            Misfire::Skip => Self::Skip,
+            Misfire::One => Self::One,
+            Misfire::All => Self::All,
+        }
+    }
+}
+
+/// What becomes of a tick while the job of the last run has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = Overlap)]
+pub(crate) enum OverlapName {
+    /// It runs beside it.
+    Allow,
+    /// It is left out.
+    Skip,
+    /// It waits for the end; of several that wait `misfire` says which run.
+    Wait,
+}
+
+impl From<OverlapName> for Overlap {
+    fn from(name: OverlapName) -> Self {
+        match name {
+            OverlapName::Allow => Self::Allow,
+            OverlapName::Skip => Self::Skip,
+            OverlapName::Wait => Self::Wait,
+        }
+    }
+}
+
+impl From<Overlap> for OverlapName {
+    fn from(overlap: Overlap) -> Self {
+        match overlap {
+            Overlap::Allow => Self::Allow,
+            Overlap::Skip => Self::Skip,
+            Overlap::Wait => Self::Wait,
+        }
+    }
+}
+
+/// A schedule to add. Where its jobs go is named by `endpoint` or `kind`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSchedule {
+    /// Unique in the tenant.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    name: String,
+    /// Whose it is. Left out: the key's tenant, else the default one.
+    #[schema(value_type = Option<String>, pattern = "^ten_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
+    tenant_id: Option<TenantId>,
+    /// Five fields (minute hour day month weekday), six with seconds first, or `@hourly`, `@daily`, `@weekly`,
+    /// `@monthly`, `@yearly`.
+    #[schema(min_length = 1, max_length = 200)]
+    cron: String,
+    /// The IANA name of the time zone that it is read in. Left out: `UTC`.
+    zone: Option<Text<64>>,
+    /// Push to this endpoint, by its id or name.
+    endpoint: Option<Text<100>>,
+    /// Or run this built-in job kind, e.g. `noop`.
+    kind: Option<Text<100>>,
+    /// Where jobs of a built-in kind wait. Left out: the kind's own queue.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    queue: Option<String>,
+    /// What its jobs are told beside their tick: at most 16 KiB.
+    #[schema(value_type = Option<serde_json::Value>)]
+    payload: Option<Box<RawValue>>,
+    /// Left out: the endpoint's, else the handler's own.
+    retry: Option<Retry>,
+    /// Left out: `one`.
+    misfire: Option<MisfireName>,
+    /// How late a tick may be and not be missed, in milliseconds.
+    #[schema(minimum = 1000, maximum = 86400000, default = 60000)]
+    grace_ms: Option<i64>,
+    /// How many missed ticks `misfire: all` makes up for.
+    #[schema(minimum = 1, maximum = 1000, default = 100)]
+    catch_up_max: Option<i64>,
+    /// Left out: `allow`.
+    overlap: Option<OverlapName>,
+    /// A run is put off by up to this, in milliseconds, always the same for a tick, never as far as the next one.
+    #[schema(minimum = 0, maximum = 3600000, default = 0)]
+    jitter_ms: Option<i64>,
+    /// Whether it makes no jobs until it is resumed.
+    #[serde(default)]
+    paused: bool,
+}
+
+/// What is to change.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ScheduleChange {
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    name: Option<String>,
+    #[schema(min_length = 1, max_length = 200)]
+    cron: Option<String>,
+    zone: Option<Text<64>>,
+    /// Push to this endpoint from now on.
+    endpoint: Option<Text<100>>,
+    /// Run this built-in job kind from now on.
+    kind: Option<Text<100>>,
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    queue: Option<String>,
+    /// Null: none any more.
+    #[serde(deserialize_with = "also_null")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    payload: Option<Box<RawValue>>,
+    retry: Option<Retry>,
+    misfire: Option<MisfireName>,
+    #[schema(minimum = 1000, maximum = 86400000)]
+    grace_ms: Option<i64>,
+    #[schema(minimum = 1, maximum = 1000)]
+    catch_up_max: Option<i64>,
+    overlap: Option<OverlapName>,
+    #[schema(minimum = 0, maximum = 3600000)]
+    jitter_ms: Option<i64>,
+}
+
+/// A null that is written is more than nothing.
+fn also_null<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Where jobs are to go.
+pub(super) enum Target {
+    /// Pushed to an endpoint.
+    Endpoint { id: EndpointId, queue: QueueNumber },
+    /// A built-in kind.
+    Builtin { kind: String, queue: QueueNumber },
+    /// To another queue.
+    Queue(QueueNumber),
+}
+
+/// A new schedule, checked.
+pub(super) struct CheckedNew {
+    name: String,
+    pub(super) tenant: Option<TenantId>,
+    paused: bool,
+    pub(super) change: Checked,
+}
+
+/// A change, checked.
+pub(super) struct Checked {
+    name: Option<String>,
+    cron: Option<String>,
+    zone: Option<String>,
+    pub(super) endpoint: Option<Text<100>>,
+    /// With the queue of its own.
+    pub(super) kind: Option<(String, QueueNumber)>,
+    pub(super) queue: Option<String>,
+    /// Inside: none any more.
+    payload: Option<Option<String>>,
+    retry: Option<String>,
+    misfire: Option<Misfire>,
+    grace_ms: Option<i64>,
+    catch_up_max: Option<i64>,
+    overlap: Option<Overlap>,
+    jitter_ms: Option<i64>,
+}
+
+impl NewSchedule {
+    pub(super) fn checked(self, app: &App) -> Result<CheckedNew, Problem> {
+        let mut checks = Checks::default();
+        let named = usize::from(self.endpoint.is_some()) + usize::from(self.kind.is_some());
+        checks.ensure(named == 1, "/endpoint", "give one of endpoint and kind");
+        checks.slug("/name", &self.name);
+        let change = ScheduleChange {
+            name: None,
+            cron: Some(self.cron),
+            zone: self.zone,
+            endpoint: self.endpoint,
+            kind: self.kind,
+            queue: self.queue,
+            payload: self.payload,
+            retry: self.retry,
+            misfire: self.misfire,
+            grace_ms: self.grace_ms,
+            catch_up_max: self.catch_up_max,
+            overlap: self.overlap,
+            jitter_ms: self.jitter_ms,
+        };
+        let change = change.checked(app, &mut checks);
+        checks.done()?;
+        Ok(CheckedNew {
+            name: self.name,
+            tenant: self.tenant_id,
+            paused: self.paused,
+            change,
+        })
+    }
+}
+
+impl CheckedNew {
+    /// With every default, still without a rule and without a place where its jobs go.
+    pub(super) fn fresh(&self, id: ScheduleId, tenant: TenantId, now: Timestamp) -> Schedule {
+        Schedule {
+            id,
+            tenant,
+            name: self.name.clone(),
+            cron: String::new(),
+            zone: "UTC".into(),
+            kind: String::new(),
+            endpoint: None,
+            queue: 0,
+            payload: None,
+            retry: None,
+            policy: Policy::default(),
+            paused: self.paused,
+            next_tick: None,
+            next_at: None,
+            last_tick: None,
+            last_job: None,
+            created_at: now,
+            updated_at: now,
+            revision: 0,
+        }
+    }
+}
+
+impl ScheduleChange {
+    pub(super) fn checked(self, app: &App, checks: &mut Checks) -> Checked {
+        if let Some(name) = &self.name {
+            checks.slug("/name", name);
+        }
+        let zone = self.zone.as_deref().map(zone);
+        checks.ensure(
+            !matches!(zone, Some(None)),
+            "/zone",
+            "is no time zone such as Europe/Berlin or UTC",
+        );
+        let both = self.endpoint.is_some() && self.kind.is_some();
+        checks.ensure(!both, "/endpoint", "stands beside kind: give one of the two");
+        if let Some(queue) = &self.queue {
+            checks.slug("/queue", queue);
+            checks.ensure(
+                self.endpoint.is_none(),
+                "/queue",
+                "is for built-in kinds: an endpoint has its own",
+            );
+        }
+        let mut number = |pointer: &str, asked: Option<i64>, least: i64, most: i64| {
+            let fits = asked.is_none_or(|number| (least..=most).contains(&number));
+            checks.ensure(
+                fits,
+                pointer,
+                &format!("must be between {least} and {most}"),
+            );
+        };
+        number("/grace_ms", self.grace_ms, *GRACE_MS.start(), *GRACE_MS.end());
+        number("/catch_up_max", self.catch_up_max, 1, CATCH_UP_MAX);
+        number("/jitter_ms", self.jitter_ms, 0, JITTER_MS_MAX);
+        let payload = self.payload.map(|payload| payload.get().to_owned());
+        let most = limits::SCHEDULE_PAYLOAD_BYTES_MAX;
+        checks.ensure(
+            payload.as_ref().is_none_or(|text| text.len() <= most),
+            "/payload",
+            &format!("must have at most {most} bytes"),
+        );
+        Checked {
+            name: self.name,
+            cron: self.cron,
+            zone: zone.flatten().map(|(_, name)| name),
+            endpoint: self.endpoint,
+            kind: self.kind.and_then(|kind| own_kind(app, &kind, checks)),
+            queue: self.queue,
+            payload: payload.map(|text| (text != "null").then_some(text)),
+            retry: self.retry.and_then(|retry| own_retry(&retry, checks)),
+            misfire: self.misfire.map(Into::into),
+            grace_ms: self.grace_ms,
+            catch_up_max: self.catch_up_max,
+            overlap: self.overlap.map(Into::into),
+            jitter_ms: self.jitter_ms,
+        }
+    }
+}
+
+/// A built-in kind that does without an event, with its queue.
+fn own_kind(app: &App, kind: &str, checks: &mut Checks) -> Option<(String, QueueNumber)> {
+    let queue = app.mainstay.builtin.get(kind).copied();
+    let Some(queue) = queue else {
+        checks.fail("/kind", "is no built-in kind");
+        return None;
+    };
+    let handler = app.mainstay.handlers.get(kind).map(Arc::as_ref);
+    if handler.is_none_or(mainstay::jobs::Handler::needs_event) {
+        checks.fail("/kind", "works on events: a binding makes its jobs");
+        return None;
+    }
+    Some((kind.to_owned(), queue))
+}
+
+fn own_retry(retry: &Retry, checks: &mut Checks) -> Option<String> {
+    match retry.policy("/retry") {
+        Ok(policy) => serde_json::to_string(&policy).ok(),
+        Err(problem) => {
+            checks.below("", problem);
+            None
+        }
+    }
+}
+
+impl Checked {
+    /// Makes the change, and reckons the next tick anew where that is another one now.
+    pub(super) fn apply(
+        &self,
+        schedule: &mut Schedule,
+        target: Option<Target>,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let before = (schedule.cron.clone(), schedule.zone.clone());
+        set(&mut schedule.name, self.name.clone());
+        set(&mut schedule.cron, self.cron.clone());
+        set(&mut schedule.zone, self.zone.clone());
+        set(&mut schedule.payload, self.payload.clone());
+        if self.retry.is_some() {
+            schedule.retry.clone_from(&self.retry);
+        }
+        let policy = &mut schedule.policy;
+        set(&mut policy.misfire, self.misfire);
+        set(&mut policy.grace_ms, self.grace_ms);
+        set(&mut policy.catch_up_max, self.catch_up_max);
+        set(&mut policy.overlap, self.overlap);
+        set(&mut policy.jitter_ms, self.jitter_ms);
+        match target {
+            None => {}
+            Some(Target::Endpoint { id, queue }) => {
+                (schedule.kind, schedule.endpoint) = (DELIVER.into(), Some(id));
+                schedule.queue = queue;
+            }
+            Some(Target::Builtin { kind, queue }) => {
+                (schedule.kind, schedule.endpoint) = (kind, None);
+                schedule.queue = queue;
+            }
+            Some(Target::Queue(_)) if schedule.endpoint.is_some() => {
+                let detail = "is for built-in kinds: an endpoint has its own";
+                return Err(Problem::field("/queue", detail));
+            }
+            Some(Target::Queue(queue)) => schedule.queue = queue,
+        }
+        schedule.updated_at = now;
+        let anew = before != (schedule.cron.clone(), schedule.zone.clone());
+        let rule = checked_rule(schedule, now)?;
+        if anew {
+            begin(schedule, &rule, now);
+        } else if self.jitter_ms.is_some() {
+            let jitter_ms = schedule.policy.jitter_ms;
+            let tick = schedule.next_tick;
+            schedule.next_at = tick.map(|tick| due_at(&rule, jitter_ms, schedule.id, tick));
+        }
+        Ok(())
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+/// A rule that still names a time.
+fn checked_rule(schedule: &Schedule, now: Timestamp) -> Result<Rule, Problem> {
+    let read = rule(schedule).map_err(|error| match error {
+        mainstay::schedules::Unusable::Zone => Problem::field("/zone", error.to_string()),
+        mainstay::schedules::Unusable::Rule(_) => Problem::field("/cron", error.to_string()),
+    })?;
+    match read.next(now) {
+        Some(_) => Ok(read),
+        None => Err(Problem::field("/cron", "names a time that never comes")),
+    }
+}

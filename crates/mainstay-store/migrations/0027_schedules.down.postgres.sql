@@ -1,0 +1,2 @@
+DROP TABLE schedule_tick;
+DROP TABLE schedule;
