@@ -15,6 +15,9 @@ pub(crate) enum Kind {
     Read(&'static str),
     /// Changes something: in the log in the transaction of the change, and safe to repeat with an `Idempotency-Key`.
     Change,
+    /// What a worker does with the jobs in its hands: told in their histories, under its name and its key's, and not in the log.
+    /// It is safe to repeat by itself.
+    Work,
     /// A write by its method that changes nothing of the installation's: signing in and out, a statement that reads.
     Ask,
 }
@@ -51,7 +54,7 @@ const VIEWER: Option<Role> = Some(Role::Viewer);
 const OPERATOR: Option<Role> = Some(Role::Operator);
 const ADMIN: Option<Role> = Some(Role::Admin);
 const OWNER: Option<Role> = Some(Role::Owner);
-use Kind::{Ask, Change, Look, Read};
+use Kind::{Ask, Change, Look, Read, Work};
 
 #[rustfmt::skip]
 static ROUTES: &[Route] = &[
@@ -148,6 +151,11 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/jobs/{id}", VIEWER, Read("job.read")),
     route(POST, "/v1/jobs/{id}/cancel", OPERATOR, Change),
     route(POST, "/v1/jobs/{id}/retry", OPERATOR, Change),
+    route(POST, "/v1/jobs/bulk", OPERATOR, Change),
+    route(GET, "/v1/workers", VIEWER, Look),
+    route(POST, "/v1/workers/heartbeat", OPERATOR, Work),
+    route(POST, "/v1/workers/pull", OPERATOR, Work),
+    route(POST, "/v1/workers/report", OPERATOR, Work),
     route(GET, "/v1/lines", VIEWER, Look),
     route(GET, "/v1/lines/{id}", VIEWER, Look),
     route(POST, "/v1/lines/{id}/release", OPERATOR, Change),
@@ -208,7 +216,7 @@ mod tests {
             let write = !route.method.is_safe();
             let fits = match route.need.kind {
                 Look | Read(_) => !write,
-                Change => write && route.need.role > VIEWER,
+                Change | Work => write && route.need.role > VIEWER,
                 Ask => write,
             };
             assert!(fits, "{} {}", route.method, route.path);

@@ -36,6 +36,7 @@ pub(crate) mod users;
 pub(crate) mod vault;
 pub(crate) mod waiting;
 pub(crate) mod watch;
+pub(crate) mod workers;
 
 use crate::{access, state::App};
 
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(jobs::router())
         .merge(dead_letters::router())
         .merge(lines::router())
+        .merge(workers::router())
         .merge(watch::router())
         .merge(sql::router())
 }

@@ -26,3 +26,4 @@ mod server;
 mod timeline;
 mod vault;
 mod wire;
+mod workers;
