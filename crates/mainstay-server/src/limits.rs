@@ -66,6 +66,26 @@ pub(crate) const SQL_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const JOB_PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of what a schedule tells its jobs: each of them carries it.
 pub(crate) const SCHEDULE_PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+/// Jobs that one request submits.
+pub(crate) const JOBS_AT_ONCE_MAX: usize = 1_000;
+/// How long a worker waits for jobs unless it says otherwise.
+pub(crate) const POLL_WAIT: Duration = Duration::from_secs(20);
+/// How long it may wait.
+pub(crate) const POLL_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long one that does not wait gives the owner to answer.
+pub(crate) const POLL_AT_ONCE: Duration = Duration::from_secs(5);
+/// Requests for jobs that wait at the same time, of one caller.
+pub(crate) const POLLS_PER_CALLER_MAX: usize = 256;
+/// Requests for jobs that wait at the same time, of all.
+pub(crate) const POLLS_MAX: usize = 2_048;
+/// Signs of life in one request.
+pub(crate) const BEATS_MAX: usize = 1_000;
+/// Outcomes in one request of a worker.
+pub(crate) const OUTCOMES_MAX: usize = 100;
+/// Bytes of what comes of a job, as its worker tells it.
+pub(crate) const RESULT_BYTES_MAX: usize = 64 * 1024;
+/// For how many seconds a worker may have a job wait.
+pub(crate) const DELAY_SECS_MAX: i64 = 30 * 24 * 60 * 60;
 /// Values that one request links.
 pub(crate) const LINKS_AT_ONCE_MAX: usize = 1_000;
 /// Secrets that a source may have at the same time.

@@ -66,6 +66,8 @@ pub(crate) struct App {
     pub(crate) reads: Reads,
     /// Writes with an `Idempotency-Key` that are under way.
     pub(crate) in_progress: InProgress,
+    /// What the node keeps for workers.
+    pub(crate) workers: crate::api::workers::Desk,
     /// Counts of requests.
     pub(crate) metrics: Metrics,
     /// Figures of sources and endpoints, a moment old at most.
@@ -121,6 +123,7 @@ impl App {
             rate: Rate::default(),
             reads: Reads::default(),
             in_progress: InProgress::default(),
+            workers: crate::api::workers::Desk::default(),
             metrics: Metrics::default(),
             stats: Stats::default(),
             sizes: crate::sizes::Sizes::default(),

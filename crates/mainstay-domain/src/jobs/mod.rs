@@ -297,6 +297,8 @@ pub struct AttemptStart {
     pub tries: i32,
     /// When.
     pub at: Timestamp,
+    /// For how long a worker holds it without a sign of life, in milliseconds; `None` where no worker does.
+    pub lease_ms: Option<i32>,
 }
 
 /// The outcome of one attempt, as it is recorded and as it is shown.

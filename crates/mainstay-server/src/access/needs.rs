@@ -15,6 +15,9 @@ pub(crate) enum Kind {
     Read(&'static str),
     /// Changes something: in the log in the transaction of the change, and safe to repeat with an `Idempotency-Key`.
     Change,
+    /// What a worker does with the jobs in its hands: told in their histories, under its name and its key's, and not in the log.
+    /// It is safe to repeat by itself.
+    Work,
     /// A write by its method that changes nothing of the installation's: signing in and out, a statement that reads.
     Ask,
 }
@@ -40,6 +43,7 @@ const fn route(method: Method, path: &'static str, role: Option<Role>, kind: Kin
     let class = match kind {
         Look | Read(_) => RateClass::Reads,
         Change | Ask => RateClass::Writes,
+        Work => RateClass::Work,
     };
     Route {
         method,
@@ -65,8 +69,7 @@ const VIEWER: Option<Role> = Some(Role::Viewer);
 const OPERATOR: Option<Role> = Some(Role::Operator);
 const ADMIN: Option<Role> = Some(Role::Admin);
 const OWNER: Option<Role> = Some(Role::Owner);
-use Kind::{Ask, Change, Look, Read};
-use RateClass::Work;
+use Kind::{Ask, Change, Look, Read, Work};
 
 #[rustfmt::skip]
 static ROUTES: &[Route] = &[
@@ -77,7 +80,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/session", VIEWER, Look),
     route(DELETE, "/v1/session", VIEWER, Ask),
     route(GET, "/v1/overview", VIEWER, Look),
-    route(GET, "/v1/stream", VIEWER, Look).counts_as(Work),
+    route(GET, "/v1/stream", VIEWER, Look).counts_as(RateClass::Work),
     route(POST, "/v1/sql", OWNER, Ask),
 
     route(GET, "/v1/audit", VIEWER, Look),
@@ -141,7 +144,7 @@ static ROUTES: &[Route] = &[
     route(POST, "/v1/configuration/apply", ADMIN, Change),
 
     route(GET, "/v1/events", VIEWER, Look),
-    route(GET, "/v1/events/follow", VIEWER, Read("event.follow")).counts_as(Work),
+    route(GET, "/v1/events/follow", VIEWER, Read("event.follow")).counts_as(RateClass::Work),
     route(GET, "/v1/events/{id}", VIEWER, Read("event.read")),
     route(GET, "/v1/events/{id}/filter", VIEWER, Read("event.filter")),
     route(GET, "/v1/events/{id}/payload", VIEWER, Read("event.read")),
@@ -160,10 +163,15 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/job-counts", VIEWER, Look),
     route(GET, "/v1/storage", VIEWER, Look),
     route(GET, "/v1/jobs", VIEWER, Look),
-    route(POST, "/v1/jobs", OPERATOR, Change).counts_as(Work),
+    route(POST, "/v1/jobs", OPERATOR, Change).counts_as(RateClass::Work),
     route(GET, "/v1/jobs/{id}", VIEWER, Read("job.read")),
     route(POST, "/v1/jobs/{id}/cancel", OPERATOR, Change),
     route(POST, "/v1/jobs/{id}/retry", OPERATOR, Change),
+    route(POST, "/v1/jobs/bulk", OPERATOR, Change).counts_as(RateClass::Work),
+    route(GET, "/v1/workers", VIEWER, Look),
+    route(POST, "/v1/workers/heartbeat", OPERATOR, Work),
+    route(POST, "/v1/workers/pull", OPERATOR, Work),
+    route(POST, "/v1/workers/report", OPERATOR, Work),
     route(GET, "/v1/lines", VIEWER, Look),
     route(GET, "/v1/lines/{id}", VIEWER, Look),
     route(POST, "/v1/lines/{id}/release", OPERATOR, Change),
@@ -234,7 +242,7 @@ mod tests {
             let write = !route.method.is_safe();
             let fits = match route.need.kind {
                 Look | Read(_) => !write,
-                Change => write && route.need.role > VIEWER,
+                Change | Work => write && route.need.role > VIEWER,
                 Ask => write,
             };
             assert!(fits, "{} {}", route.method, route.path);

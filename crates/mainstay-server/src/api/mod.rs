@@ -37,6 +37,7 @@ pub(crate) mod users;
 pub(crate) mod vault;
 pub(crate) mod waiting;
 pub(crate) mod watch;
+pub(crate) mod workers;
 
 use crate::{access, state::App};
 
@@ -62,6 +63,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(dead_letters::router())
         .merge(lines::router())
         .merge(schedules::router())
+        .merge(workers::router())
         .merge(watch::router())
         .merge(sql::router())
 }

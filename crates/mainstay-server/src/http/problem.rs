@@ -59,14 +59,19 @@ codes! {
     AlreadyExists = CONFLICT, "already_exists", "the name is taken";
     StillReferenced = CONFLICT, "still_referenced", "something still refers to it";
     StateConflict = CONFLICT, "state_conflict", "not possible in this state";
+    JobCancelled = CONFLICT, "job_cancelled", "the job was cancelled";
+    LeaseEnded = CONFLICT, "lease_ended", "the job is in this worker's hands no more";
     IdempotencyInProgress = CONFLICT, "idempotency_in_progress", "the first request with this key is still under way";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large";
     MediaTypeUnsupported = UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", "the body must be JSON";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused", "the key was used for another request";
     RateLimited = TOO_MANY_REQUESTS, "rate_limited", "too many attempts";
+    TooManyPolls = TOO_MANY_REQUESTS, "too_many_polls", "too many requests for jobs wait";
     Internal = INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side";
     StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable", "the database does not answer";
     Overloaded = SERVICE_UNAVAILABLE, "overloaded", "too much at once";
+    NotTheOwner = SERVICE_UNAVAILABLE, "not_the_owner", "another node owns the jobs";
+    OwnerStarting = SERVICE_UNAVAILABLE, "owner_starting", "the jobs have just got another owner";
     RequestTimeout = SERVICE_UNAVAILABLE, "request_timeout", "the request took too long";
 }
 

@@ -27,3 +27,4 @@ mod server;
 mod timeline;
 mod vault;
 mod wire;
+mod workers;

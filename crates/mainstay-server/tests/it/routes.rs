@@ -15,7 +15,11 @@ use crate::{
 /// Routes that anybody may call.
 const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
-const EVERYWHERE: [&str; 26] = [
+const EVERYWHERE: [&str; 30] = [
+    "worker_list",
+    "worker_pull",
+    "worker_heartbeat",
+    "worker_report",
     "tenant_create",
     "tenant_delete",
     "tenant_erase",
@@ -189,6 +193,12 @@ impl Operation {
                 "bindings": [{ "source": world.source_name, "endpoint": world.endpoint, "type_pattern": "*" }],
             } }),
             "job_create" => json!({ "kind": "noop", "payload": {} }),
+            "job_create_bulk" => json!({ "jobs": [{ "kind": "noop" }, { "kind": "a.kind", "queue": "team" }] }),
+            "worker_pull" => json!({ "worker": "w", "queues": ["team"], "wait_secs": 0 }),
+            "worker_heartbeat" => json!({ "worker": "w", "beats": [{ "token": "A".repeat(48) }] }),
+            "worker_report" => json!({
+                "worker": "w", "outcomes": [{ "token": "A".repeat(48), "outcome": "completed" }],
+            }),
             "job_cancel" => json!({}),
             "replay_create" => json!({ "selection": { "event_ids": [world.event] }, "plan": false }),
             "schedule_create" => json!({ "name": "another", "cron": "@daily", "kind": "noop" }),

@@ -182,6 +182,12 @@ impl Server {
         }
     }
 
+    /// Ends the server as a power cut does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("the server ends");
+    }
+
     /// Asks the server to stop; answers its exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();

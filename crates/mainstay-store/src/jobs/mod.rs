@@ -507,5 +507,6 @@ fn start(row: &Row) -> StoreResult<AttemptStart> {
         attempt: row.get(3)?,
         tries: row.get(4)?,
         at: row.get(5)?,
+        lease_ms: row.get(6)?,
     })
 }

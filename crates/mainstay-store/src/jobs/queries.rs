@@ -77,7 +77,7 @@ queries! {
             error, status, exchange, by_whom
         FROM attempt WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt";
     JOB_START_LAST: Tenant = "
-        SELECT tenant_id, job_id, queue, attempt, tries, at FROM attempt_start
+        SELECT tenant_id, job_id, queue, attempt, tries, at, lease_ms FROM attempt_start
         WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt DESC LIMIT 1";
     ATTEMPT_LAST: Tenant = "
         SELECT attempt, outcome FROM attempt WHERE tenant_id = $1 AND job_id = $2 ORDER BY attempt DESC LIMIT 1";
@@ -89,7 +89,7 @@ queries! {
         ON CONFLICT (tenant_id, job_id, attempt) DO NOTHING";
     /// Looked up one by one: no plan ever reads all attempts to join them.
     ATTEMPT_UNFINISHED: System = "
-        SELECT s.tenant_id, s.job_id, s.queue, s.attempt, s.tries, s.at FROM attempt_start AS s
+        SELECT s.tenant_id, s.job_id, s.queue, s.attempt, s.tries, s.at, s.lease_ms FROM attempt_start AS s
         WHERE s.at >= $1
             AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = s.tenant_id AND a.job_id = s.job_id
                 AND a.attempt >= s.attempt ORDER BY a.attempt LIMIT 1) IS NULL

@@ -106,6 +106,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     25 "0025_schema";
     26 "0026_enqueue";
     27 "0027_schedules";
+    28 "0028_workers";
 };
 
 /// What happens to the outcome of a run.

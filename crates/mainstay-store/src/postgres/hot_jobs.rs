@@ -189,8 +189,8 @@ const BODIES: &str = "
         WHERE receipt.id = CASE WHEN $3 AND e.headers IS NULL THEN coalesce(e.receipt_id, e.id) END LIMIT 1
     ) AS r ON true";
 const START: &str = "
-    INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)
-    SELECT n.* FROM unnest($1::attempt_start_row[]) AS n
+    INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at, lease_ms)
+    SELECT n.* FROM unnest($1::attempt_start_lease_row[]) AS n
     WHERE (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = n.tenant_id AND a.job_id = n.job_id
         AND a.attempt >= n.attempt LIMIT 1) IS NULL
     ON CONFLICT (tenant_id, job_id, attempt) DO NOTHING
@@ -524,7 +524,7 @@ impl PgConn<'_> {
             rows.push(|row| {
                 row.put(start.tenant.uuid()).put(start.job.uuid());
                 row.put(start.attempt).put(start.queue).put(start.tries);
-                row.put(start.at.micros());
+                row.put(start.at.micros()).put(start.lease_ms);
             });
         }
         let rows = self.rows(START, &[&rows]).await?;

@@ -76,8 +76,8 @@ const BODY: &str = "
     LEFT JOIN source AS s ON s.number = e.source_number
     WHERE j.tenant_id = ?1 AND j.id = ?2";
 const START: &str = "
-    INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6
+    INSERT INTO attempt_start (tenant_id, job_id, attempt, queue, tries, at, lease_ms)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
     WHERE NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = ?1 AND a.job_id = ?2 AND a.attempt >= ?3)
     ON CONFLICT (tenant_id, job_id, attempt) DO NOTHING";
 const SETTLE: &str = "
@@ -294,6 +294,7 @@ impl SqliteConn<'_> {
                 start.queue,
                 start.tries,
                 start.at.micros(),
+                start.lease_ms,
             ]);
             go_on.push(inserted.map_err(map_error)? == 1);
         }

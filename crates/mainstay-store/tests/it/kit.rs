@@ -321,6 +321,7 @@ pub(crate) fn start(job: &NewJob, number: i32, at: Timestamp) -> AttemptStart {
         attempt: number,
         tries: number - 1,
         at,
+        lease_ms: None,
     }
 }
 

@@ -52,7 +52,13 @@ impl Outbound for Deliver {
             &mut report;
         if let Some(text) = exchange.take() {
             let at = self.clock.now();
-            *exchange = exchange_sealed(&*self.store, &job, attempt.attempt, text, at).await;
+            let sealed =
+                exchange_sealed(&*self.store, job.tenant, job.job, attempt.attempt, text, at).await;
+            *exchange = sealed
+                .inspect_err(|error| {
+                    tracing::warn!(job = %job.job, %error, "an attempt is recorded without what was sent: it cannot be sealed");
+                })
+                .ok();
         }
         report
     }

@@ -5,6 +5,7 @@ mod deliver;
 mod engine;
 mod handler;
 pub mod machine;
+pub mod workers;
 
 pub(crate) use deliver::Deliver;
 pub use engine::{Engine, EngineHandle, EngineOptions};

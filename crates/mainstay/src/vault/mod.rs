@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use mainstay_domain::{
-    Store, StoreError, StoreResult, TenantId, Tx,
+    JobId, Store, StoreError, StoreResult, TenantId, Timestamp, Tx,
     intake::{Arrival, Blob, NewReceipt},
     jobs::{EventBody, JobBody},
     store::VaultExt,
@@ -131,19 +131,15 @@ pub(crate) async fn own_payload(
 /// What was sent in an attempt, and answered, sealed.
 pub(crate) async fn exchange_sealed(
     store: &dyn Store,
-    job: &JobBody,
+    tenant: TenantId,
+    job: JobId,
     attempt: i32,
     exchange: String,
-    at: mainstay_domain::Timestamp,
-) -> Option<String> {
-    let key = match store.data_key(job.tenant, at).await {
-        Ok(None) => return Some(exchange),
-        Ok(Some(key)) => key,
-        Err(error) => {
-            tracing::warn!(job = %job.job, %error, "an attempt is recorded without what was sent: it cannot be sealed");
-            return None;
-        }
+    at: Timestamp,
+) -> StoreResult<String> {
+    let Some(key) = store.data_key(tenant, at).await? else {
+        return Ok(exchange);
     };
-    let place = Place::new(Column::Exchange, job.job.uuid()).part(attempt);
-    key.seal_text(&place, &exchange).ok()
+    let place = Place::new(Column::Exchange, job.uuid()).part(attempt);
+    Ok(key.seal_text(&place, &exchange)?)
 }

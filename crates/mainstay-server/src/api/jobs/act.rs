@@ -202,6 +202,7 @@ mod tests {
             attempt: 1,
             tries: 0,
             at: Timestamp::EPOCH,
+            lease_ms: None,
         };
         assert_eq!(next(&[], None), 1);
         assert_eq!(next(&[], Some(start)), 1);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Extension, Json, extract::State, http::StatusCode, response::Response};
+use mainstay::intake::DELIVER;
 use mainstay_domain::{
     EventId, JobId, Scope, StoreExt, StoreResult, TenantId, Tx,
     intake::ordering::key_of,
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod act;
+mod bulk;
 mod counts;
 mod view;
 
@@ -42,11 +44,12 @@ use crate::{
 
 pub(crate) use counts::own_queues;
 use view::JobView;
-pub(crate) use view::{JobStateName, JobWithAttempts, Policies};
+pub(crate) use view::{JobStateName, JobWithAttempts, Policies, ProgressView};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(job_list, job_create))
+        .routes(routes!(bulk::job_create_bulk))
         .routes(routes!(job_get))
         .routes(routes!(act::job_retry))
         .routes(routes!(act::job_cancel))
@@ -164,6 +167,11 @@ async fn job_get(
         let names = lines::Names::load(&app, caller.scope()).await?;
         found.stands_in(names.view(line));
     }
+    let workers = app.mainstay.engine.workers();
+    let held = found.running().and_then(|attempt| workers.holder(id, attempt));
+    if let Some(held) = held {
+        found.in_hand(held);
+    }
     Ok((Extension(InTenant(found.tenant())), Json(found)))
 }
 
@@ -180,10 +188,10 @@ async fn with_attempts(tx: &mut dyn Tx, id: JobId) -> StoreResult<Option<JobWith
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewJobInput {
-    /// A built-in kind, e.g. `noop`.
-    #[schema(min_length = 1, max_length = 100)]
+    /// What is to be done: a kind of the team's own, for its workers, e.g. `invoice.render`; or a built-in one, e.g. `noop`.
+    #[schema(pattern = "^[a-z0-9][a-z0-9._-]{0,99}$")]
     kind: String,
-    /// Where it waits. Left out: the kind's own queue.
+    /// Where it waits: workers ask for the jobs of a queue. Left out: a built-in kind's own queue.
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
     queue: Option<String>,
     /// Whose it is. Left out: the key's tenant, else the default one.
@@ -211,78 +219,9 @@ async fn job_create(
     caller: Caller,
     input: Input<NewJobInput>,
 ) -> Result<Response, Problem> {
-    let NewJobInput {
-        kind,
-        queue,
-        tenant_id,
-        payload,
-        run_at,
-        retry,
-        ordering_key,
-        on_dead,
-    } = input.value;
-    let mut checks = Checks::default();
-    if let Some(queue) = &queue {
-        checks.slug("/queue", queue);
-    }
-    let known = app.mainstay.builtin.get(&kind).copied();
-    checks.ensure(known.is_some(), "/kind", "is no built-in kind");
-    let bytes = payload.as_ref().map_or(0, |payload| payload.get().len());
-    let fits = bytes <= limits::JOB_PAYLOAD_BYTES_MAX;
-    checks.ensure(
-        fits,
-        "/payload",
-        &format!("must have at most {} bytes", limits::JOB_PAYLOAD_BYTES_MAX),
-    );
-    if let Some(key) = &ordering_key {
-        checks.text("/ordering_key", key, 200);
-        let alone = run_at.is_none();
-        checks.ensure(
-            alone,
-            "/run_at",
-            "cannot be given with an ordering_key: its turn decides",
-        );
-    } else {
-        let alone = on_dead.is_none();
-        checks.ensure(
-            alone,
-            "/on_dead",
-            "means something only with an ordering_key",
-        );
-    }
-    checks.done()?;
-    let retry = match retry {
-        Some(retry) => {
-            Some(serde_json::to_string(&retry.policy("/retry")?).map_err(Problem::internal)?)
-        }
-        None => None,
-    };
-    let tenant = resolve::tenant_for_new(&app, &caller, tenant_id).await?;
-    let queue = match queue {
-        Some(name) => queue_ensure(&app, name).await?,
-        None => known.unwrap_or(NO_QUEUE),
-    };
-    let now = app.clock.now();
-    let job = NewJob {
-        id: JobId::new(now, &*app.random),
-        tenant,
-        queue,
-        band: BAND,
-        kind,
-        event: None,
-        binding: None,
-        replay: None,
-        endpoint: None,
-        payload: payload.map(|payload| payload.get().to_owned().into()),
-        run_at: run_at.map(|time| time.0),
-        retry,
-        order: ordering_key.map(|key| JobOrder {
-            key: key_of(&key),
-            on_dead: on_dead.unwrap_or_default().into(),
-        }),
-        created_at: now,
-    };
-    let told = caller.audit(&app, "job.create", job.id, None, Some(tenant));
+    let tenant = resolve::tenant_for_new(&app, &caller, input.value.tenant_id).await?;
+    let job = new_job(&app, tenant, input.value, "").await?;
+    let told = caller.audit(&app, "job.create", job.id, None, Some(job.tenant));
     let id = job.id;
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (job, told) = (job.clone(), told.clone());
@@ -302,11 +241,115 @@ async fn job_create(
     Ok(done)
 }
 
-async fn queue_ensure(app: &App, name: String) -> StoreResult<QueueNumber> {
-    app.store
-        .transact(Scope::System("queue"), move |tx| {
-            let name = name.clone();
-            Box::pin(async move { tx.queue_ensure(&name).await })
-        })
-        .await
+/// A job of a tenant's as it was asked for; `at` points to where that stands in the request.
+async fn new_job(
+    app: &App,
+    tenant: TenantId,
+    input: NewJobInput,
+    at: &str,
+) -> Result<NewJob, Problem> {
+    let NewJobInput {
+        kind,
+        queue,
+        tenant_id: _,
+        payload,
+        run_at,
+        retry,
+        ordering_key,
+        on_dead,
+    } = input;
+    let place = |field: &str| format!("{at}/{field}");
+    let mut checks = Checks::default();
+    if let Some(queue) = &queue {
+        checks.slug(&place("queue"), queue);
+    }
+    let known = app.mainstay.builtin.get(&kind).copied();
+    let named = known.is_some() || is_kind(&kind);
+    let delivers = kind == DELIVER;
+    checks.ensure(
+        !delivers,
+        &place("kind"),
+        "is for endpoints: bindings and replays make such jobs",
+    );
+    checks.ensure(
+        named,
+        &place("kind"),
+        "must be 1 to 100 lower-case letters, digits, '.', '-' or '_', beginning with a letter or digit",
+    );
+    checks.ensure(
+        known.is_some() || queue.is_some(),
+        &place("queue"),
+        "must be given: this kind is not built in, so its job waits for a worker that asks for the jobs of a queue",
+    );
+    let bytes = payload.as_ref().map_or(0, |payload| payload.get().len());
+    let fits = bytes <= limits::JOB_PAYLOAD_BYTES_MAX;
+    checks.ensure(
+        fits,
+        &place("payload"),
+        &format!("must have at most {} bytes", limits::JOB_PAYLOAD_BYTES_MAX),
+    );
+    if let Some(key) = &ordering_key {
+        checks.text(&place("ordering_key"), key, 200);
+        let alone = run_at.is_none();
+        checks.ensure(
+            alone,
+            &place("run_at"),
+            "cannot be given with an ordering_key: its turn decides",
+        );
+    } else {
+        let alone = on_dead.is_none();
+        checks.ensure(
+            alone,
+            &place("on_dead"),
+            "means something only with an ordering_key",
+        );
+    }
+    checks.done()?;
+    let retry = match retry {
+        Some(retry) => {
+            Some(serde_json::to_string(&retry.policy(&place("retry"))?).map_err(Problem::internal)?)
+        }
+        None => None,
+    };
+    let queue = match queue {
+        Some(name) => app.workers.number(app, &name).await?,
+        None => known.unwrap_or(NO_QUEUE),
+    };
+    let builtin = app.mainstay.builtin.values().any(|own| *own == queue);
+    if builtin != known.is_some() {
+        let detail = match builtin {
+            true => "is a queue of built-in jobs: no worker takes what waits there",
+            false => "is a queue of workers: a built-in job waits in a queue of built-in ones",
+        };
+        return Err(Problem::field(place("queue"), detail));
+    }
+    let now = app.clock.now();
+    Ok(NewJob {
+        id: JobId::new(now, &*app.random),
+        tenant,
+        queue,
+        band: BAND,
+        kind,
+        event: None,
+        binding: None,
+        replay: None,
+        endpoint: None,
+        payload: payload.map(|payload| payload.get().to_owned().into()),
+        run_at: run_at.map(|time| time.0),
+        retry,
+        order: ordering_key.map(|key| JobOrder {
+            key: key_of(&key),
+            on_dead: on_dead.unwrap_or_default().into(),
+        }),
+        created_at: now,
+    })
+}
+
+/// A name of the team's own for what is to be done.
+fn is_kind(kind: &str) -> bool {
+    let inside = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte)
+    };
+    let begins = kind.bytes().next().is_some_and(|byte| inside(byte) && byte.is_ascii_alphanumeric());
+    begins && kind.len() <= 100 && kind.bytes().all(inside)
 }

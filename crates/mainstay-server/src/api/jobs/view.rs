@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use mainstay::jobs::workers::InHand;
 use mainstay_domain::{
     BindingId, EndpointId, EventId, JobId, ReplayId, StoreResult, TenantId, Tx,
     jobs::{Attempt, AttemptStart, Job, JobState, Outcome, retry::RetryPolicy},
@@ -170,6 +171,19 @@ impl Default for SentRequest {
     }
 }
 
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Progress)]
+pub(crate) struct ProgressView {
+    /// Hundredths that are done.
+    #[schema(minimum = 0, maximum = 100)]
+    pub(crate) percent: Option<u8>,
+    /// In words.
+    #[schema(min_length = 1, max_length = 500)]
+    pub(crate) note: Option<String>,
+}
+
 /// One try of a job.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attempt)]
@@ -191,8 +205,15 @@ pub(crate) struct AttemptView {
     /// The beginning of the answer.
     response_excerpt: Option<String>,
     next_attempt_at: Option<Time>,
-    /// The person behind it.
+    /// The person behind it, or the worker that gave the job back.
     by: Option<String>,
+    /// The worker that has it or had it.
+    worker: Option<String>,
+    /// How far it is, or was when it was last said.
+    progress: Option<ProgressView>,
+    /// What came of it, as its worker said.
+    #[schema(value_type = Option<serde_json::Value>)]
+    result: Option<Box<RawValue>>,
 }
 
 /// A job with its history.
@@ -221,6 +242,9 @@ impl JobWithAttempts {
 struct Exchange {
     request: Option<SentRequest>,
     response: Option<ExchangeResponse>,
+    worker: Option<String>,
+    progress: Option<ProgressView>,
+    result: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -253,6 +277,9 @@ impl From<Attempt> for AttemptView {
             response_excerpt: exchange.response.and_then(|response| response.excerpt),
             next_attempt_at: attempt.next_at.map(Into::into),
             by: attempt.by,
+            worker: exchange.worker,
+            progress: exchange.progress,
+            result: exchange.result,
         }
     }
 }
@@ -273,6 +300,9 @@ impl From<AttemptStart> for AttemptView {
             response_excerpt: None,
             next_attempt_at: None,
             by: None,
+            worker: None,
+            progress: None,
+            result: None,
         }
     }
 }
@@ -341,6 +371,24 @@ impl JobWithAttempts {
     /// Whether it keeps an order.
     pub(super) const fn is_ordered(&self) -> bool {
         self.job.order.is_some()
+    }
+
+    /// The attempt that runs, if one does.
+    pub(super) fn running(&self) -> Option<i32> {
+        let last = self.attempts_list.last()?;
+        (last.outcome == OutcomeName::Running).then_some(last.attempt)
+    }
+
+    /// Who has the attempt that runs, and how far it is.
+    pub(super) fn in_hand(&mut self, held: InHand) {
+        let Some(last) = self.attempts_list.last_mut() else {
+            return;
+        };
+        last.worker = Some(held.worker.name);
+        last.progress = held.progress.map(|progress| ProgressView {
+            percent: progress.percent,
+            note: progress.note,
+        });
     }
 
     /// The line in which it stands.

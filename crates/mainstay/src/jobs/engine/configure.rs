@@ -1,7 +1,7 @@
 //! The queues' settings: of built-in kinds from the registry, of endpoints from the configuration.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -12,10 +12,15 @@ use mainstay_domain::{
 };
 
 use super::Shared;
-use crate::jobs::machine::{Input, QueueSettings, Runs};
+use crate::jobs::{
+    machine::{Input, QueueSettings, Runs},
+    workers::is_workers,
+};
 
 /// Built-in jobs of one queue under way at once: a bound on how much one transaction's failure repeats.
 const BUILTIN_IN_FLIGHT: u32 = 2_000;
+/// Jobs of one queue in the hands of workers at once.
+const WORKERS_IN_FLIGHT: u32 = 10_000;
 
 /// The settings as they were last loaded.
 #[derive(Default)]
@@ -90,6 +95,7 @@ impl Configured {
             .filter_map(|(name, retry)| Some((*names.get(name)?, builtin(retry))))
             .collect();
         queues.extend(endpoints(&config));
+        queues.extend(workers(&names, &queues));
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.version = Some(config.version);
         seen.endpoints = config
@@ -112,6 +118,28 @@ fn builtin(retry: &RetryPolicy) -> QueueSettings {
         retry: retry.clone(),
         breaker: None,
     }
+}
+
+/// Every other queue that a person has named.
+fn workers(
+    names: &BTreeMap<String, QueueNumber>,
+    others: &[(QueueNumber, QueueSettings)],
+) -> Vec<(QueueNumber, QueueSettings)> {
+    let others: HashSet<QueueNumber> = others.iter().map(|(number, _)| *number).collect();
+    let own = names
+        .iter()
+        .filter(|(name, number)| is_workers(name) && !others.contains(number));
+    own.map(|(_, number)| {
+        let settings = QueueSettings {
+            runs: Runs::Worker,
+            enabled: true,
+            max_in_flight: WORKERS_IN_FLIGHT,
+            retry: RetryPolicy::default(),
+            breaker: None,
+        };
+        (*number, settings)
+    })
+    .collect()
 }
 
 fn endpoints(config: &Config) -> impl Iterator<Item = (QueueNumber, QueueSettings)> {

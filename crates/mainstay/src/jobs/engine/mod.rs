@@ -22,13 +22,16 @@ mod owner;
 mod perform;
 mod settle;
 mod work;
+mod workers;
 
 use super::{
     handler::{Announcer, Registry},
     machine::{CheckpointBody, EngineSnapshot, Limits, QueueSnapshot},
+    workers::Workers,
 };
 use crate::watch::Samples;
 use owner::{Over, Owner};
+pub(super) use work::own_policy;
 
 /// The lease that makes a node the owner.
 const LEASE: &str = "engine";
@@ -81,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) announcer: Arc<dyn Announcer>,
     pub(crate) samples: Arc<Samples>,
     pub(crate) options: EngineOptions,
+    pub(crate) workers: Arc<Workers>,
     snapshot: watch::Sender<Arc<EngineSnapshot>>,
 }
 
@@ -91,6 +95,7 @@ pub struct Engine;
 pub struct EngineHandle {
     stop: watch::Sender<bool>,
     snapshot: watch::Receiver<Arc<EngineSnapshot>>,
+    workers: Arc<Workers>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -107,6 +112,12 @@ impl Engine {
     ) -> EngineHandle {
         let (snapshot, seen) = watch::channel(Arc::default());
         let (stop, stopped) = watch::channel(false);
+        let workers = Workers::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&samples),
+        );
+        let workers = Arc::new(workers);
         let shared = Arc::new(Shared {
             store,
             clock,
@@ -115,12 +126,14 @@ impl Engine {
             announcer,
             samples,
             options,
+            workers: Arc::clone(&workers),
             snapshot,
         });
         let task = tokio::spawn(shared.run(stopped));
         EngineHandle {
             stop,
             snapshot: seen,
+            workers,
             task: Mutex::new(Some(task)),
         }
     }
@@ -135,6 +148,11 @@ impl EngineHandle {
     /// Tells of every new snapshot.
     pub fn changed(&self) -> watch::Receiver<Arc<EngineSnapshot>> {
         self.snapshot.clone()
+    }
+
+    /// The door for workers: open while this node owns the engine.
+    pub fn workers(&self) -> &Arc<Workers> {
+        &self.workers
     }
 
     /// Stops: nothing more is started, what runs is finished within a bound, everything is written down.
@@ -202,6 +220,7 @@ impl Shared {
                 Over::Failed
             }
         };
+        self.workers.close();
         self.snapshot.send_replace(Arc::default());
         match over {
             Over::Stopped => {

@@ -16,7 +16,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{Shared, configure::Configured, work::work};
+use super::{Shared, configure::Configured, work::work, workers::Desk};
 use crate::jobs::machine::{Action, End, Input, Legacy, Machine};
 
 /// Inputs that one step takes in at most.
@@ -49,15 +49,17 @@ pub(super) enum Over {
 /// An owner of the engine.
 pub(super) struct Owner {
     pub(super) shared: Arc<Shared>,
-    machine: Machine,
+    pub(super) machine: Machine,
     inputs: mpsc::UnboundedReceiver<Input>,
     /// Bounded by what the machine lets be under way.
     pub(super) answers: mpsc::UnboundedSender<Input>,
     /// Everything that waits for the store.
-    tasks: JoinSet<()>,
+    pub(super) tasks: JoinSet<()>,
     /// Bodies of attempts that are about to run.
     bodies: Arc<Mutex<HashMap<JobId, JobBody>>>,
     running: HashMap<JobId, AbortHandle>,
+    /// What workers ask for and are given.
+    pub(super) desk: Desk,
     configured: Arc<Configured>,
     /// Whether the last look at the news brought many.
     gathers: bool,
@@ -109,6 +111,7 @@ impl Owner {
         })?;
         let (answers, inputs) = mpsc::unbounded_channel();
         Ok(Self {
+            desk: Desk::open(&shared),
             configured: Arc::new(Configured::default()),
             shared,
             machine,
@@ -166,6 +169,7 @@ impl Owner {
                         return Over::Failed;
                     }
                 }
+                () = self.desk.called() => self.take_calls(&mut batch),
                 () = sleep => batch.push(Input::Tick),
                 _ = leased.changed() => {}
                 () = tokio::time::sleep_until(deadline.into()) => {}
@@ -265,6 +269,7 @@ impl Owner {
     }
 
     fn publish(&self) {
+        self.desk.tidy(&self.machine);
         let new = self.machine.snapshot();
         self.shared.snapshot.send_if_modified(|old| {
             let changed = !new.shows_the_same(old);
@@ -281,6 +286,17 @@ impl Owner {
             Action::Replaced => return Some(Over::Replaced),
             Action::Run(start) => self.run_outbound(start),
             Action::Abort(job) => self.interrupt(job),
+            Action::Hand { poll, start } => {
+                let body = self.body(start.job);
+                self.desk.hand(poll, start, body);
+            }
+            Action::Answer { poll } => self.answer_poll(poll),
+            Action::Reported {
+                job,
+                attempt,
+                recorded,
+            } => self.desk.reported((job, attempt), recorded),
+            Action::LeaseEnded(start) => self.end_lease(start),
             action => {
                 if self.gathers && matches!(action, Action::Discover { .. }) {
                     self.gathers_until = Instant::now() + GATHER;
@@ -302,10 +318,13 @@ impl Owner {
         None
     }
 
-    fn run_outbound(&mut self, start: AttemptStart) {
+    fn body(&self, job: JobId) -> Option<JobBody> {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = bodies.remove(&start.job);
-        drop(bodies);
+        bodies.remove(&job)
+    }
+
+    fn run_outbound(&mut self, start: AttemptStart) {
+        let body = self.body(start.job);
         let (shared, answers) = (Arc::clone(&self.shared), self.answers.clone());
         let handle = self.tasks.spawn(async move {
             let (end, policy) = work(&shared, body, start).await;

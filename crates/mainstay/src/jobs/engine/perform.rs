@@ -97,7 +97,14 @@ impl Shared {
                 Input::CheckpointSaved(self.save_checkpoint(*checkpoint).await)
             }
             // The owner keeps these to itself.
-            Action::Run(_) | Action::Abort(_) | Action::Stopped | Action::Replaced => Input::Tick,
+            Action::Run(_)
+            | Action::Abort(_)
+            | Action::Hand { .. }
+            | Action::Answer { .. }
+            | Action::Reported { .. }
+            | Action::LeaseEnded(_)
+            | Action::Stopped
+            | Action::Replaced => Input::Tick,
         };
         vec![answer]
     }

@@ -46,7 +46,7 @@ pub(super) async fn work(
 }
 
 /// Loads a body that did not come with the answer to its start, because that answer was lost.
-async fn load(shared: &Shared, start: AttemptStart) -> Option<JobBody> {
+pub(super) async fn load(shared: &Shared, start: AttemptStart) -> Option<JobBody> {
     loop {
         let read = shared.store.read(Scope::System("engine"), move |tx| {
             Box::pin(async move { tx.job_bodies(&[(start.tenant, start.job)], true).await })
@@ -62,7 +62,7 @@ async fn load(shared: &Shared, start: AttemptStart) -> Option<JobBody> {
 }
 
 /// The job's own retry policy.
-pub(super) fn own_policy(body: &JobBody) -> Option<Box<RetryPolicy>> {
+pub(crate) fn own_policy(body: &JobBody) -> Option<Box<RetryPolicy>> {
     let text = body.retry.as_deref()?;
     match serde_json::from_str(text) {
         Ok(policy) => Some(Box::new(policy)),

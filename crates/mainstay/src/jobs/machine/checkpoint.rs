@@ -166,8 +166,9 @@ impl Machine {
     }
 
     pub(super) fn checkpoint(&mut self, out: &mut Vec<Action>) {
-        let last =
-            self.phase == Phase::Stopping && self.dispatch.is_quiet() && self.settling.is_quiet();
+        let last = self.phase == Phase::Stopping
+            && self.dispatch.is_quiet(self.workers.in_hand())
+            && self.settling.is_quiet();
         let wanted = self.checkpoints.changed && !self.checkpoints.flying;
         let due = self.checkpoint_at().is_some_and(|at| at <= self.now);
         if !(due || last && wanted) {

@@ -168,6 +168,7 @@ impl Machine {
 
     fn cancel(&mut self, signal: &Signal, out: &mut Vec<Action>) {
         let Some(held) = self.held.get_mut(&signal.job) else {
+            self.lost_ended(signal.job, None);
             return;
         };
         match held.stage {

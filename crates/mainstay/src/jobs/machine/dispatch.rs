@@ -24,8 +24,11 @@ use super::{
 pub(super) struct Dispatch {
     outbound: Rotation,
     builtin: Rotation,
+    pub(super) worker: Rotation,
     /// Attempts that leave the process, from their start until their outcome is recorded.
     pub(super) outbound_open: usize,
+    /// The same of workers.
+    pub(super) worker_open: usize,
     /// The same of built-in jobs, where starts are recorded.
     pub(super) builtin_open: usize,
     /// Built-in jobs whose start is being recorded.
@@ -87,11 +90,26 @@ impl Dispatch {
             .note(queue, runnable && runs == Some(Runs::Outbound));
         self.builtin
             .note(queue, runnable && runs == Some(Runs::Builtin));
+        self.worker
+            .note(queue, runnable && runs == Some(Runs::Worker));
     }
 
-    /// Whether nothing runs.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.outbound_open == 0 && self.builtin_open == 0 && self.batches.is_empty()
+    /// An attempt of this kind is no longer open.
+    pub(super) fn closed(&mut self, runs: Option<Runs>) {
+        match runs {
+            None => {}
+            Some(Runs::Outbound) => self.outbound_open -= 1,
+            Some(Runs::Builtin) => self.builtin_open -= 1,
+            Some(Runs::Worker) => self.worker_open -= 1,
+        }
+    }
+
+    /// Whether nothing runs but what is in the hands of workers: that goes on under the next owner.
+    pub(super) fn is_quiet(&self, in_hand: usize) -> bool {
+        self.outbound_open == 0
+            && self.worker_open <= in_hand
+            && self.builtin_open == 0
+            && self.batches.is_empty()
     }
 }
 
@@ -101,6 +119,7 @@ impl Machine {
         if self.phase == Phase::Running {
             self.dispatch_suspect(out);
             self.dispatch_outbound(out);
+            self.dispatch_workers(out);
             self.record_builtin(out);
         }
         self.dispatch_builtin(out);
@@ -149,6 +168,7 @@ impl Machine {
     pub(super) fn start_next(&mut self, number: QueueNumber, pick: Pick) -> Option<AttemptStart> {
         let at = self.now;
         let job = self.pop(number, pick)?;
+        let lease_ms = self.promise(number, job);
         let held = self.held.get_mut(&job)?;
         let queue = self.queues.get_mut(&number)?;
         queue.in_flight += 1;
@@ -158,14 +178,19 @@ impl Machine {
             queue.breaker.started();
         }
         held.open = queue.runs();
-        if held.open == Some(Runs::Builtin) {
-            self.dispatch.builtin_open += 1;
-            self.dispatch.recording.insert(job);
-        } else {
-            self.dispatch.outbound_open += 1;
+        match held.open {
+            Some(Runs::Builtin) => {
+                self.dispatch.builtin_open += 1;
+                self.dispatch.recording.insert(job);
+            }
+            Some(Runs::Worker) => self.dispatch.worker_open += 1,
+            Some(Runs::Outbound) | None => self.dispatch.outbound_open += 1,
         }
         held.stage = Stage::Starting(Slot { at, probe });
-        Some(start_of(&held.job, at))
+        Some(AttemptStart {
+            lease_ms,
+            ..start_of(&held.job, at)
+        })
     }
 
     fn pop(&mut self, number: QueueNumber, pick: Pick) -> Option<JobId> {
@@ -227,10 +252,14 @@ impl Machine {
         let Some(held) = self.held.get_mut(&start.job) else {
             return;
         };
-        if held.open != Some(Runs::Builtin) {
-            held.stage = Stage::Running(slot);
-            out.push(Action::Run(start));
-            return;
+        match held.open {
+            Some(Runs::Builtin) => {}
+            Some(Runs::Worker) => return self.hand(start, slot, out),
+            Some(Runs::Outbound) | None => {
+                held.stage = Stage::Running(slot);
+                out.push(Action::Run(start));
+                return;
+            }
         }
         held.stage = Stage::Batched(Some(slot.at));
         if held.job.loss.is_suspect() {
@@ -262,6 +291,7 @@ impl Machine {
         let Some(number) = self.held.get(&job).map(|held| held.job.queue) else {
             return;
         };
+        self.promise_void(job);
         let queue = self.queue(number);
         queue.in_flight = queue.in_flight.saturating_sub(1);
         if slot.probe {
@@ -512,5 +542,6 @@ pub(super) fn start_of(job: &JobRef, at: Timestamp) -> AttemptStart {
         attempt: job.attempt + 1,
         tries: job.tries,
         at,
+        lease_ms: None,
     }
 }

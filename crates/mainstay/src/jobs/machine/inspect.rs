@@ -66,7 +66,7 @@ impl Machine {
             Ok(truths) => {
                 self.outage.answered();
                 for truth in truths {
-                    self.adopt(truth, out);
+                    self.believe(truth, out);
                 }
             }
             Err(Failed) => {
@@ -76,9 +76,10 @@ impl Machine {
         }
     }
 
-    fn adopt(&mut self, truth: Truth, out: &mut Vec<Action>) {
+    fn believe(&mut self, truth: Truth, out: &mut Vec<Action>) {
         let job = truth.at.job;
         let Some(held) = self.held.get_mut(&job) else {
+            self.lost_ended(job, truth.start.map(|start| start.attempt));
             self.admit_truth(&truth);
             return;
         };
@@ -94,7 +95,7 @@ impl Machine {
         }
         let unchanged = held.job.attempt == truth.attempt;
         match std::mem::replace(&mut held.stage, Stage::Waiting) {
-            Stage::Waiting if unchanged => {}
+            Stage::Waiting if unchanged => self.adopt_found(&truth),
             Stage::Waiting => {
                 self.drop_waiting(job);
                 self.admit_truth(&truth);
@@ -131,6 +132,10 @@ impl Machine {
             // A predecessor's, made while it was being replaced.
             Some(start) => {
                 self.vacate(job, slot);
+                if self.is_workers(start.queue) {
+                    self.adopt_started(start);
+                    return;
+                }
                 let slot = Slot {
                     at: start.at,
                     probe: false,

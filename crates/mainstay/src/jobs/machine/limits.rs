@@ -23,6 +23,8 @@ pub struct Limits {
     pub starts_max: usize,
     /// Attempts that leave the process, from their start until their outcome is recorded.
     pub outbound_max: usize,
+    /// Attempts of workers, from their start until their outcome is recorded.
+    pub workers_max: usize,
     /// Outcomes recorded in one transaction.
     pub settle_batch: usize,
     /// Transactions of outcomes under way at once.
@@ -59,6 +61,7 @@ impl Default for Limits {
             batches_max: 3,
             starts_max: 500,
             outbound_max: 1_024,
+            workers_max: 20_000,
             settle_batch: 500,
             settles_max: 2,
             inspect_batch: 100,

@@ -10,7 +10,7 @@ use super::{
     held::{Held, Origin, Stage, due_key},
     queue::Timetable,
     window::Offer,
-    words::{JobAt, Runs, WindowId},
+    words::{JobAt, WindowId},
 };
 
 impl Machine {
@@ -72,14 +72,11 @@ impl Machine {
     pub(super) fn release(&mut self, job: JobId) -> Option<JobRef> {
         let held = self.held.remove(&job)?;
         debug_assert!(!matches!(held.stage, Stage::Waiting));
-        if let Some(runs) = held.open {
-            let open = match runs {
-                Runs::Outbound => &mut self.dispatch.outbound_open,
-                Runs::Builtin => &mut self.dispatch.builtin_open,
-            };
-            *open -= 1;
+        self.dispatch.closed(held.open);
+        if held.open.is_some() {
             self.caution.released(job);
         }
+        self.workers.released(job);
         if held.recheck {
             self.inspect_later(JobAt {
                 tenant: held.job.tenant,

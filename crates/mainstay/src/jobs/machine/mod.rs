@@ -56,6 +56,7 @@ mod settle;
 mod snapshot;
 mod window;
 mod words;
+mod workers;
 
 #[cfg(test)]
 mod sim;
@@ -82,6 +83,7 @@ use recovery::Lost;
 use refill::Refills;
 use sequence::Sequences;
 use settle::Settling;
+use workers::Workers;
 
 type JobMap<T> = IdMap<JobId, T>;
 
@@ -121,6 +123,7 @@ pub struct Machine {
     outage: Outage,
     lost: Lost,
     caution: Caution,
+    workers: Workers,
 }
 
 impl Machine {
@@ -157,6 +160,7 @@ impl Machine {
             self.look_at(),
             self.checkpoint_at(),
             self.caution_at(),
+            self.workers.lease_ends_at(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -195,6 +199,8 @@ impl Machine {
                 result,
                 turns,
             } => self.settled(sequence, result, turns, out),
+            Input::Polled(poll) => self.polled(poll),
+            Input::PollClosed { poll } => self.poll_closed(poll),
             Input::Inspected(answer) => self.inspected(answer, out),
             Input::CheckpointSaved(result) => self.checkpoint_saved(result, out),
             Input::Stop => self.stop(),
@@ -203,6 +209,7 @@ impl Machine {
 
     fn decide(&mut self, out: &mut Vec<Action>) {
         self.bury_found();
+        self.end_leases(out);
         self.look_at_queues();
         if !self.outage.holds(self.now) {
             self.configure(out);
@@ -215,6 +222,7 @@ impl Machine {
             self.discover(out);
             self.checkpoint(out);
         }
+        self.answer_workers(out);
         self.finish(out);
     }
 
@@ -226,6 +234,7 @@ impl Machine {
             self.breakers_set_back(now);
             self.caution.clock_set_back(now, &self.limits);
         }
+        self.workers.tell_time(self.now, now);
         self.now = now;
         self.calm_down();
     }
@@ -269,6 +278,7 @@ impl Machine {
     fn stop(&mut self) {
         if self.phase == Phase::Running {
             self.phase = Phase::Stopping;
+            self.close_polls();
             // The last checkpoint says that this owner did not die, also when nothing else has changed.
             self.checkpoints.change();
         }
@@ -276,7 +286,7 @@ impl Machine {
 
     fn finish(&mut self, out: &mut Vec<Action>) {
         let quiet = self.phase == Phase::Stopping
-            && self.dispatch.is_quiet()
+            && self.dispatch.is_quiet(self.workers.in_hand())
             && self.settling.is_quiet()
             && self.sequences.is_quiet()
             && self.checkpoints.is_quiet();

@@ -37,6 +37,8 @@ pub(super) struct Queue {
     pub(super) retries: Window<DueKey>,
     /// Attempts under way.
     pub(super) in_flight: u32,
+    /// Jobs that somebody waits for, where workers take them.
+    pub(super) wanted: u32,
     /// The breaker of what its jobs depend on.
     pub(super) breaker: Breaker,
     /// What has been counted.
@@ -136,10 +138,15 @@ impl Queue {
             .breaker
             .and_then(|_| self.breaker.allowance(now))
             .unwrap_or(u32::MAX);
+        let wanted = match settings.runs {
+            Runs::Worker => self.wanted,
+            Runs::Builtin | Runs::Outbound => u32::MAX,
+        };
         settings
             .max_in_flight
             .min(of_breaker)
             .saturating_sub(self.in_flight)
+            .min(wanted)
     }
 
     /// Whether an attempt could begin now.

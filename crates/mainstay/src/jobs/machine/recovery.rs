@@ -163,6 +163,7 @@ impl Machine {
                 suspect: None,
             },
             caution,
+            workers: Default::default(),
         };
         machine.restore(body);
         for tally in recovered.tallies {
@@ -240,7 +241,7 @@ impl Machine {
         for unfinished in found {
             let job = unfinished.start.job;
             match self.held.get(&job).map(|held| (&held.stage, held.job)) {
-                None => drop(self.lost.starts.insert(job, unfinished)),
+                None => self.await_lost(unfinished),
                 Some((Stage::Waiting, of)) if of.attempt + 1 == unfinished.start.attempt => {
                     self.take_out(job);
                     self.bury(unfinished);
@@ -256,6 +257,7 @@ impl Machine {
         let Some(unfinished) = self.lost.starts.remove(&job.job) else {
             return false;
         };
+        self.free_reserved(unfinished.start.queue);
         if unfinished.start.attempt != job.attempt + 1 {
             return false;
         }
@@ -265,7 +267,57 @@ impl Machine {
         true
     }
 
+    /// Its job is not in memory yet. What a worker has in hand takes up a place of its queue meanwhile, so that its limit
+    /// holds under the new owner as well.
+    fn await_lost(&mut self, unfinished: Unfinished) {
+        let start = unfinished.start;
+        if self.lost.starts.insert(start.job, unfinished).is_none() && self.is_workers(start.queue)
+        {
+            self.queue(start.queue).in_flight += 1;
+            // It may have ended since it was found, and whoever has it is to be known soon.
+            self.inspect_later(JobAt {
+                tenant: start.tenant,
+                job: start.job,
+                queue: start.queue,
+            });
+        }
+    }
+
+    fn free_reserved(&mut self, number: QueueNumber) {
+        if self.is_workers(number) {
+            let queue = self.queue(number);
+            queue.in_flight = queue.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// How a job stands that is not in memory: nothing that it has left open but this.
+    pub(super) fn lost_ended(&mut self, job: JobId, open: Option<i32>) {
+        let left = self.lost.starts.get(&job);
+        if left.is_some_and(|left| Some(left.start.attempt) != open)
+            && let Some(unfinished) = self.lost.starts.remove(&job)
+        {
+            self.free_reserved(unfinished.start.queue);
+        }
+    }
+
+    /// Whether a predecessor may have left this attempt open, and its job is not in memory yet.
+    pub(super) fn may_be_left(&self, job: JobId, attempt: i32) -> bool {
+        let left = self.lost.starts.get(&job);
+        self.lost.search != Search::Done || left.is_some_and(|left| left.start.attempt == attempt)
+    }
+
+    /// Open attempts of a queue whose jobs are not in memory yet.
+    #[cfg(test)]
+    pub(super) fn left_in(&self, queue: QueueNumber) -> usize {
+        let left = self.lost.starts.values();
+        left.filter(|one| one.start.queue == queue).count()
+    }
+
     fn bury(&mut self, unfinished: Unfinished) {
+        if self.is_workers(unfinished.start.queue) {
+            self.adopt(unfinished.start);
+            return;
+        }
         let slot = Slot {
             at: unfinished.start.at,
             probe: false,

@@ -92,6 +92,11 @@ impl Machine {
                 self.failed_attempt(&job, slot, failure, policy)
             }
             End::Interrupted => self.interrupted_attempt(&job, slot),
+            End::Returned(returned) => self.returned_attempt(&job, slot, returned),
+            End::LeaseEnded { exchange } => Attempt {
+                exchange,
+                ..self.lease_ended_attempt(&job, slot, policy)
+            },
         };
         self.settle_later(attempt, slot);
     }
@@ -180,7 +185,7 @@ impl Machine {
         }
     }
 
-    fn attempt_of(&self, job: &JobRef, slot: Slot, outcome: Outcome) -> Attempt {
+    pub(super) fn attempt_of(&self, job: &JobRef, slot: Slot, outcome: Outcome) -> Attempt {
         Attempt {
             tenant: job.tenant,
             job: job.job,
@@ -200,7 +205,7 @@ impl Machine {
         }
     }
 
-    fn policy_of(&self, queue: QueueNumber) -> RetryPolicy {
+    pub(super) fn policy_of(&self, queue: QueueNumber) -> RetryPolicy {
         let queue = self.queues.get(&queue);
         let settings = queue.and_then(|queue| queue.settings.as_ref());
         settings
@@ -208,7 +213,7 @@ impl Machine {
             .unwrap_or_default()
     }
 
-    fn decide_next(
+    pub(super) fn decide_next(
         &self,
         policy: &RetryPolicy,
         attempt: &Attempt,
@@ -254,7 +259,10 @@ impl Machine {
             End::Reported(Report::Failure(failure)) if failure.status.is_some() => {
                 queue.breaker.succeeded()
             }
-            End::Reported(Report::Failure(_)) | End::Interrupted => None,
+            End::Reported(Report::Failure(_))
+            | End::Interrupted
+            | End::Returned(_)
+            | End::LeaseEnded { .. } => None,
         };
         let error = queue.breaker.last_error.clone().or(last_error);
         if queue.breaker != before {
@@ -426,6 +434,7 @@ impl Machine {
 
     fn attempt_committed(&mut self, attempt: &Attempt) {
         self.queue_tally(attempt);
+        self.workers.recorded(attempt.job);
         let Some(job) = self.release(attempt.job) else {
             return;
         };

@@ -80,6 +80,13 @@ pub enum Input {
         /// Whose turn has come.
         turns: Turns,
     },
+    /// Somebody waits for jobs of these queues.
+    Polled(Poll),
+    /// Whoever waited waits no more: gone, or for too long. [`Action::Answer`] follows.
+    PollClosed {
+        /// Which poll.
+        poll: PollId,
+    },
     /// The answer to [`Action::Inspect`].
     Inspected(Result<Vec<Truth>, Failed>),
     /// The answer to [`Action::SaveCheckpoint`].
@@ -126,6 +133,29 @@ pub enum Action {
     },
     /// Carry out an attempt whose start is recorded.
     Run(AttemptStart),
+    /// Put an attempt whose start is recorded with what a poll is answered.
+    Hand {
+        /// For which poll.
+        poll: PollId,
+        /// The attempt. Whoever gets it holds it under a lease.
+        start: AttemptStart,
+    },
+    /// Answer a poll with what was put there for it. It waits no more.
+    Answer {
+        /// Which poll.
+        poll: PollId,
+    },
+    /// What a worker reported of this attempt is committed, or counts for nothing since the attempt has another outcome.
+    Reported {
+        /// Which job.
+        job: JobId,
+        /// Which attempt.
+        attempt: i32,
+        /// Whether it is committed.
+        recorded: bool,
+    },
+    /// The lease of an attempt has run out: to be ended with [`End::LeaseEnded`].
+    LeaseEnded(AttemptStart),
     /// A person has stopped this job: end its attempt early if that is possible.
     Abort(JobId),
     /// Carry out built-in jobs and record their success, all in one transaction.
@@ -222,6 +252,39 @@ pub enum Runs {
     Builtin,
     /// Something outside of this process; every start is recorded before anything is sent.
     Outbound,
+    /// Workers that ask for jobs: a start is recorded only for somebody who waits, before the job is handed out.
+    Worker,
+}
+
+/// The number of a poll, unique in its process.
+pub type PollId = u64;
+
+/// Somebody waits for jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poll {
+    /// Its number.
+    pub poll: PollId,
+    /// The queues whose jobs it takes.
+    pub queues: Vec<QueueNumber>,
+    /// How many jobs it takes.
+    pub places: u32,
+    /// For how long a job is in hand without a sign of life, in milliseconds.
+    pub lease_ms: i32,
+    /// Whether it is answered at once where there is nothing.
+    pub at_once: bool,
+}
+
+/// How an attempt that a worker speaks of stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// In the worker's hands.
+    InHand,
+    /// In its hands, and a person has cancelled the job.
+    Cancelled,
+    /// It cannot be told yet: the owner has just taken over, or an outcome is being recorded. To be asked again.
+    NotYet,
+    /// Not in anybody's hands: it has an outcome, or its lease ran out.
+    Ended,
 }
 
 /// Whether a recorded start may go on.
@@ -242,6 +305,24 @@ pub enum End {
     Reported(Report),
     /// This process stopped it, on purpose.
     Interrupted,
+    /// The worker gave the job back: no try of the job's.
+    Returned(Returned),
+    /// The worker that had it gave no sign of life for as long as its lease.
+    LeaseEnded {
+        /// What is known of it, as [`Attempt::exchange`] has it.
+        exchange: Option<String>,
+    },
+}
+
+/// A job that a worker gave back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Returned {
+    /// Who gave it back.
+    pub by: String,
+    /// Why, if it said.
+    pub reason: Option<String>,
+    /// How long it is to wait, in milliseconds; `None`: for nothing.
+    pub delay_ms: Option<i64>,
 }
 
 /// What a handler says of its attempt.

@@ -8,4 +8,5 @@ mod lines;
 mod owners;
 mod poison;
 mod speed;
+mod workers;
 mod works;

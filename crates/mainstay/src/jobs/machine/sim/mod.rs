@@ -11,6 +11,7 @@ use line::Planted;
 use world::World;
 
 mod check;
+mod hands;
 mod line;
 mod model;
 mod plan;

@@ -400,6 +400,17 @@ impl Model {
 
     // What the checks ask.
 
+    /// Whether the start of this attempt is recorded.
+    pub(super) fn is_started(&self, job: JobId, attempt: i32) -> bool {
+        self.starts.contains_key(&(job, attempt))
+    }
+
+    /// The outcome of this attempt.
+    pub(super) fn outcome(&self, job: JobId, attempt: i32) -> Option<&Attempt> {
+        let row = self.jobs.get(&job)?;
+        row.attempts.iter().find(|one| one.attempt == attempt)
+    }
+
     fn last(&self, job: JobId) -> Option<&Attempt> {
         self.jobs[&job].last()
     }

@@ -18,23 +18,26 @@ use mainstay_domain::{
 
 use super::{
     super::{
-        Action, BatchResult, End, Failed, Failure, Input, Limits, Machine, QueueSettings, Report,
-        Runs, SettleResult, Started, Turns,
+        Action, BatchResult, End, Failed, Failure, Input, Limits, Machine, PollId, QueueSettings,
+        Report, Runs, SettleResult, Started, Turns,
     },
     check,
+    hands::{Deed, Hands},
     line::Order,
     model::{Model, tenant},
     plan::{Plan, Poison},
 };
 
-const MS: i64 = 1_000;
+pub(super) const MS: i64 = 1_000;
 /// Simulated microseconds in which faults, people and new jobs happen.
 const TROUBLE: i64 = 25_000 * MS;
 /// By then everything must have ended.
 const PATIENCE: i64 = TROUBLE + 4 * 3_600 * 1_000 * MS;
-const QUEUES: QueueNumber = 5;
+const QUEUES: QueueNumber = 6;
 /// This one's endpoint has been removed: nobody has settings for it.
 const ORPHANED: QueueNumber = 5;
+/// This one's jobs are taken by workers.
+pub(super) const WORKERS: QueueNumber = 6;
 
 /// One process that believes, or believed, that it owns the engine.
 pub(super) struct Owner {
@@ -42,11 +45,13 @@ pub(super) struct Owner {
     pub(super) epoch: i64,
     /// What it carries out, outside.
     pub(super) running: BTreeMap<JobId, AttemptStart>,
+    /// What it is about to answer polls with.
+    pub(super) handing: BTreeMap<PollId, Vec<AttemptStart>>,
     stop_sent: bool,
     pub(super) stopped: bool,
 }
 
-enum Event {
+pub(super) enum Event {
     /// The store carries out what an owner asked for, unless the owner's process died and took it along.
     Apply(u64),
     /// The owner hears of it.
@@ -69,6 +74,8 @@ enum Event {
     PowerCut,
     /// Somebody deals with the lines that are parked.
     Tidies,
+    /// Something about workers.
+    Worker(Deed),
 }
 
 struct Operation {
@@ -92,7 +99,7 @@ pub(super) struct World {
     pub(super) random: Arc<SeededRandom>,
     pub(super) model: Model,
     pub(super) owner: Owner,
-    zombie: Option<Owner>,
+    pub(super) zombie: Option<Owner>,
     time: i64,
     /// What the wall clock is ahead of time.
     skew: i64,
@@ -108,6 +115,7 @@ pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) poison: BTreeMap<JobId, Poison>,
     pub(super) starts_sent: BTreeSet<(JobId, i32)>,
+    pub(super) hands: Hands,
     pub(super) steps: u64,
 }
 
@@ -134,9 +142,11 @@ impl World {
             plan: Plan::of(seed),
             poison: BTreeMap::new(),
             starts_sent: BTreeSet::new(),
+            hands: Hands::default(),
             steps: 0,
         };
         world.later(0, Event::Whim);
+        world.later(0, Event::Worker(Deed::Poll));
         world.later(TROUBLE, Event::Tidies);
         if world.plan.power_cuts {
             world.later(world.power_lasts(), Event::PowerCut);
@@ -205,6 +215,7 @@ impl World {
             Event::Kills { epoch, job } => self.kills(epoch, job),
             Event::PowerCut => self.power_cut(),
             Event::Tidies => self.tidies(),
+            Event::Worker(deed) => self.worker_does(deed),
         }
     }
 
@@ -216,29 +227,29 @@ impl World {
         self.time <= TROUBLE
     }
 
-    fn chance(&self, percent: u64) -> bool {
+    pub(super) fn chance(&self, percent: u64) -> bool {
         self.random.below(100) < percent
     }
 
-    fn later(&mut self, micros: i64, event: Event) {
+    pub(super) fn later(&mut self, micros: i64, event: Event) {
         self.number += 1;
         self.events.insert((self.time + micros, self.number), event);
     }
 
-    fn between(&self, from: i64, to: i64) -> i64 {
+    pub(super) fn between(&self, from: i64, to: i64) -> i64 {
         from + self.random.below((to - from) as u64) as i64
     }
 
     // The owners.
 
-    fn owner_of(&mut self, epoch: i64) -> Option<&mut Owner> {
+    pub(super) fn owner_of(&mut self, epoch: i64) -> Option<&mut Owner> {
         if self.owner.epoch == epoch {
             return Some(&mut self.owner);
         }
         self.zombie.as_mut().filter(|zombie| zombie.epoch == epoch)
     }
 
-    fn step_owner(&mut self, epoch: i64, inputs: Vec<Input>) {
+    pub(super) fn step_owner(&mut self, epoch: i64, inputs: Vec<Input>) {
         let now = self.now();
         let mut actions = Vec::new();
         let Some(owner) = self.owner_of(epoch) else {
@@ -276,7 +287,10 @@ impl World {
         }
         match action {
             Action::Run(start) => {
-                let takes = if self.chance(3) {
+                // What kills late lets another suspect begin beside it, and blurs the evidence.
+                let late = self.chance(3);
+                let blurs = self.plan.strict && self.poison.contains_key(&start.job);
+                let takes = if late && !blurs {
                     15_000 * MS
                 } else {
                     self.between(MS, 800 * MS)
@@ -294,6 +308,17 @@ impl World {
                 self.later(takes, ends);
             }
             Action::Abort(_) => {}
+            Action::Hand { poll, start } => self.handed(epoch, poll, start),
+            Action::Answer { poll } => self.poll_answered(epoch, poll),
+            Action::Reported {
+                job,
+                attempt,
+                recorded,
+            } => self.report_answered(epoch, (job, attempt), recorded),
+            Action::LeaseEnded(start) => {
+                let takes = self.between(1, 50 * MS);
+                self.later(takes, Event::Worker(Deed::Expires { epoch, start }));
+            }
             Action::Stopped => {
                 if let Some(owner) = self.owner_of(epoch) {
                     assert!(owner.stop_sent, "nobody stops by itself");
@@ -425,7 +450,7 @@ impl World {
             Action::SaveCheckpoint(checkpoint) => {
                 Input::CheckpointSaved(self.model.checkpoint_save(checkpoint))
             }
-            Action::Run(_) | Action::Abort(_) | Action::Stopped | Action::Replaced => Input::Tick,
+            _ => Input::Tick,
         }
     }
 
@@ -480,7 +505,7 @@ impl World {
         }
     }
 
-    fn failure(&self, category: Category) -> Failure {
+    pub(super) fn failure(&self, category: Category) -> Failure {
         Failure {
             status: (category == Category::Validation).then_some(422),
             retry_after_ms: self.chance(10).then(|| self.between(0, 20_000)),
@@ -489,14 +514,15 @@ impl World {
     }
 
     fn settings(&self) -> Vec<(QueueNumber, QueueSettings)> {
-        (1..QUEUES)
+        (1..=QUEUES)
+            .filter(|queue| *queue != ORPHANED)
             .map(|queue| {
                 let outbound = queue <= 3;
                 let settings = QueueSettings {
-                    runs: if outbound {
-                        Runs::Outbound
-                    } else {
-                        Runs::Builtin
+                    runs: match queue {
+                        WORKERS => Runs::Worker,
+                        _ if outbound => Runs::Outbound,
+                        _ => Runs::Builtin,
                     },
                     enabled: !self.disabled.contains(&queue),
                     max_in_flight: 3,
@@ -572,7 +598,8 @@ impl World {
                 loss: Loss::None,
                 ordered: order.is_some(),
             };
-            if self.poison.len() < self.plan.poison && queue != ORPHANED as u64 && self.chance(5) {
+            let runs_here = queue < ORPHANED as u64;
+            if self.poison.len() < self.plan.poison && runs_here && self.chance(5) {
                 self.poison.insert(job.job, Poison::default());
             }
             let wait = if self.chance(20) {
@@ -736,6 +763,7 @@ fn take_over(model: &mut Model, random: &Arc<SeededRandom>, epoch: i64, now: Tim
         machine: machine.expect("what a predecessor wrote is readable"),
         epoch,
         running: BTreeMap::new(),
+        handing: BTreeMap::new(),
         stop_sent: false,
         stopped: false,
     }
@@ -754,6 +782,7 @@ pub(super) fn limits() -> Limits {
         batches_max: 3,
         starts_max: 3,
         outbound_max: 7,
+        workers_max: 5,
         settle_batch: 3,
         settles_max: 2,
         inspect_batch: 3,
@@ -789,7 +818,7 @@ fn failed(action: &Action) -> Input {
         },
         Action::Inspect(_) => Input::Inspected(Err(Failed)),
         Action::SaveCheckpoint(_) => Input::CheckpointSaved(SettleResult::Unavailable),
-        Action::Run(_) | Action::Abort(_) | Action::Stopped | Action::Replaced => Input::Tick,
+        _ => Input::Tick,
     }
 }
 

@@ -1,0 +1,113 @@
+//! Many jobs in one request: all are submitted in one commit, or none.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use mainstay_domain::{JobId, TenantId, access::AuditEntry, jobs::NewJob};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{NewJobInput, new_job, resolve};
+use crate::{
+    access::{
+        Caller,
+        idempotency::{Done, write},
+    },
+    http::{
+        Problem,
+        extract::{Checks, Input},
+    },
+    limits,
+    state::App,
+};
+
+/// Jobs to submit.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BulkInput {
+    #[schema(min_items = 1, max_items = 1000)]
+    jobs: Vec<NewJobInput>,
+}
+
+/// A job that was submitted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SubmittedJob {
+    #[schema(value_type = String)]
+    id: JobId,
+}
+
+/// The jobs that were submitted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BulkView {
+    /// In the order in which they were given.
+    items: Vec<SubmittedJob>,
+}
+
+/// Submit many jobs
+///
+/// All in one commit, or none of them.
+#[utoipa::path(post, path = "/v1/jobs/bulk", tag = "jobs", request_body = BulkInput,
+    responses((status = 201, body = BulkView)))]
+pub(super) async fn job_create_bulk(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    input: Input<BulkInput>,
+) -> Result<Response, Problem> {
+    let mut checks = Checks::default();
+    let (count, most) = (input.value.jobs.len(), limits::JOBS_AT_ONCE_MAX);
+    let fits = (1..=most).contains(&count);
+    checks.ensure(fits, "/jobs", &format!("must have 1 to {most} of them"));
+    checks.done()?;
+    let mut jobs = Vec::with_capacity(count);
+    let mut tenants = HashMap::new();
+    for (index, one) in input.value.jobs.into_iter().enumerate() {
+        let tenant = match tenants.get(&one.tenant_id) {
+            Some(tenant) => *tenant,
+            None => resolve::tenant_for_new(&app, &caller, one.tenant_id).await?,
+        };
+        tenants.insert(one.tenant_id, tenant);
+        jobs.push(new_job(&app, tenant, one, &format!("/jobs/{index}")).await?);
+    }
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let told = told(&app, &caller, &jobs);
+    let items = ids.iter().map(|id| SubmittedJob { id: *id }).collect();
+    let view = Arc::new(BulkView { items });
+    let jobs = Arc::new(jobs);
+    let done = write(&app, &caller, input.repeatable, move |tx| {
+        let (jobs, told, view) = (Arc::clone(&jobs), told.clone(), Arc::clone(&view));
+        Box::pin(async move {
+            tx.job_insert(&jobs).await?;
+            for entry in &told {
+                tx.audit_insert(entry).await?;
+            }
+            Done::json(StatusCode::CREATED, &*view).map(Ok)
+        })
+    })
+    .await?;
+    app.store.wake();
+    app.mainstay.samples.jobs_changed(&ids);
+    Ok(done)
+}
+
+/// An entry in the audit log for each tenant: how many, the first and the last.
+fn told(app: &App, caller: &Caller, jobs: &[NewJob]) -> Vec<AuditEntry> {
+    let tenants: BTreeSet<TenantId> = jobs.iter().map(|job| job.tenant).collect();
+    let entry = |tenant: TenantId| {
+        let own: Vec<JobId> = jobs
+            .iter()
+            .filter(|job| job.tenant == tenant)
+            .map(|job| job.id)
+            .collect();
+        let detail = serde_json::json!({
+            "jobs": own.len(),
+            "first": own.first().map(ToString::to_string),
+            "last": own.last().map(ToString::to_string),
+        });
+        let subject = own.first().map(ToString::to_string).unwrap_or_default();
+        caller.audit(app, "job.create_bulk", subject, Some(detail), Some(tenant))
+    };
+    tenants.into_iter().map(entry).collect()
+}

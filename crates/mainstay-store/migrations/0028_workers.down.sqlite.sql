@@ -1,0 +1,1 @@
+ALTER TABLE attempt_start DROP COLUMN lease_ms;
