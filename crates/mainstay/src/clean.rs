@@ -12,6 +12,7 @@ use mainstay_domain::{
         quarantine::Bounds,
         rhythm::{HOUR_MS, HOURS_KEPT, hour_of},
     },
+    jobs::unique::WINDOW_MS_MAX,
 };
 use tokio::sync::watch;
 
@@ -86,6 +87,7 @@ async fn clean(
         Kind::Replays,
         Kind::Rhythm,
         Kind::Expected,
+        Kind::Unique,
     ];
     for kind in kinds {
         let until = kind.until(clock.now(), retention);
@@ -120,6 +122,7 @@ enum Kind {
     Replays,
     Rhythm,
     Expected,
+    Unique,
 }
 
 impl Kind {
@@ -131,6 +134,7 @@ impl Kind {
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
             Self::Access => now,
+            Self::Unique => now.minus_ms(WINDOW_MS_MAX),
             Self::Rhythm => now.minus_ms(HOURS_KEPT * HOUR_MS),
         }
     }
@@ -150,6 +154,7 @@ async fn step(store: &dyn Store, kind: Kind, now: Timestamp, until: Timestamp) -
                     Kind::Drift => tx.drift_expire(until, STEP).await,
                     Kind::Rhythm => tx.rhythm_expire(hour_of(until), STEP).await,
                     Kind::Expected => tx.expect_expire(now, until, STEP).await,
+                    Kind::Unique => tx.unique_expire(until, STEP).await,
                     Kind::Replays => tx.replay_expire(until, STEP).await,
                 }
             })

@@ -103,6 +103,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     22 "0022_follow";
     23 "0023_small";
     26 "0026_workers";
+    25 "0025_unique";
 };
 
 /// What happens to the outcome of a run.
