@@ -27,6 +27,7 @@ const THINGS: &[(&str, &str)] = &[
     ("job", "job"),
     ("line", "line"),
     ("line_job", "line"),
+    ("unique_key", "key"),
     ("object_event", "index"),
     ("object_index", "index"),
     ("object_kind", "index"),

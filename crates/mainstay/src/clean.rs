@@ -13,6 +13,7 @@ use mainstay_domain::{
         quarantine::Bounds,
         rhythm::{HOUR_MS, HOURS_KEPT, hour_of},
     },
+    jobs::unique::WINDOW_MS_MAX,
 };
 use tokio::sync::watch;
 
@@ -88,6 +89,7 @@ async fn clean(
         Kind::Ticks,
         Kind::Rhythm,
         Kind::Expected,
+        Kind::Unique,
     ];
     for kind in kinds {
         let until = kind.until(clock.now(), retention);
@@ -123,6 +125,7 @@ enum Kind {
     Ticks,
     Rhythm,
     Expected,
+    Unique,
 }
 
 impl Kind {
@@ -137,6 +140,7 @@ impl Kind {
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
             Self::Access => now,
+            Self::Unique => now.minus_ms(WINDOW_MS_MAX),
             Self::Rhythm => now.minus_ms(HOURS_KEPT * HOUR_MS),
         }
     }
@@ -156,6 +160,7 @@ async fn step(store: &dyn Store, kind: Kind, now: Timestamp, until: Timestamp) -
                     Kind::Drift => tx.drift_expire(until, STEP).await,
                     Kind::Rhythm => tx.rhythm_expire(hour_of(until), STEP).await,
                     Kind::Expected => tx.expect_expire(now, until, STEP).await,
+                    Kind::Unique => tx.unique_expire(until, STEP).await,
                     Kind::Replays => tx.replay_expire(until, STEP).await,
                     Kind::Ticks => tx.tick_expire(until, STEP).await,
                 }

@@ -25,6 +25,7 @@ pub mod retry;
 pub mod secret;
 pub mod settings;
 mod store;
+pub mod unique;
 
 pub use line::{JobOrder, JobPlace, Line, LineEnd, LineFilter, OnDead, ParkedCount};
 pub use loss::Loss;

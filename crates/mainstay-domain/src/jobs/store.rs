@@ -8,6 +8,7 @@ use super::{
     Attempt, AttemptStart, DeadLetter, DeadLetterFilter, DeadLetterGroup, Endpoint, Job, JobBody,
     JobFilter, JobRef, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber,
     breaker::Breaker,
+    unique::{UniqueHolder, UniqueKey},
 };
 use crate::{
     error::StoreResult,
@@ -272,6 +273,19 @@ pub trait JobsTx: Send {
     async fn checkpoint_save(&mut self, checkpoint: &Checkpoint) -> StoreResult<()>;
     /// Tally records after `sequence`, in order.
     async fn tally_since(&mut self, sequence: i64) -> StoreResult<Vec<TallyRecord>>;
+
+    /// Gives a key to a job if nobody has it; else answers who has, and nobody else is answered until this transaction ends.
+    async fn unique_take(
+        &mut self,
+        key: UniqueKey<'_>,
+        job: JobId,
+        at: Timestamp,
+    ) -> StoreResult<Option<UniqueHolder>>;
+    /// Gives a key that this transaction was answered about to somebody else.
+    async fn unique_give(&mut self, key: UniqueKey<'_>, holder: &UniqueHolder) -> StoreResult<()>;
+    /// Forgets keys that were given before `until` and whose jobs have ended or are gone, at most `limit`. Answers how many.
+    /// System scope.
+    async fn unique_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
 
     /// The breakers that are not closed, or have failures counted.
     async fn breaker_list(&mut self) -> StoreResult<Vec<(QueueNumber, Breaker)>>;

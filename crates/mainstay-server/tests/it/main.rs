@@ -25,6 +25,7 @@ mod schemas;
 mod schemes;
 mod server;
 mod timeline;
+mod unique;
 mod vault;
 mod wire;
 mod workers;

@@ -6,6 +6,7 @@ pub(crate) mod letters;
 pub(crate) mod lines;
 pub(crate) mod list;
 pub(crate) mod queries;
+mod unique;
 
 use async_trait::async_trait;
 use mainstay_domain::{
@@ -16,6 +17,7 @@ use mainstay_domain::{
         Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line, LineEnd,
         LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, SignalKind, TallyRecord,
         breaker::Breaker,
+        unique::{UniqueHolder, UniqueKey},
     },
     vault::{Column, Place},
 };
@@ -362,6 +364,25 @@ impl JobsTx for SqlTx<'_> {
             })
         })
         .await
+    }
+
+    async fn unique_take(
+        &mut self,
+        key: UniqueKey<'_>,
+        job: JobId,
+        at: Timestamp,
+    ) -> StoreResult<Option<UniqueHolder>> {
+        self.unique_taken(key, job, at).await
+    }
+
+    async fn unique_give(&mut self, key: UniqueKey<'_>, holder: &UniqueHolder) -> StoreResult<()> {
+        self.unique_given(key, holder).await
+    }
+
+    async fn unique_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
+        self.system()?;
+        let params = values![until, bounded(limit)];
+        Ok(self.execute(&q::UNIQUE_EXPIRE, params).await? as i64)
     }
 
     async fn breaker_list(&mut self) -> StoreResult<Vec<(QueueNumber, Breaker)>> {

@@ -48,6 +48,24 @@ queries! {
     QUEUE_COUNT: Platform = "SELECT count(*) FROM queue";
     QUEUE_LIST: Platform = "SELECT number, name FROM queue ORDER BY number";
 
+    UNIQUE_TAKE: Tenant = "
+        INSERT INTO unique_key (tenant_id, queue, key, job_id, at, first_at) VALUES ($1, $2, $3, $4, $5, $5)
+        ON CONFLICT (tenant_id, queue, key) DO NOTHING";
+    /// An update, so that two that ask at once are answered one after the other.
+    UNIQUE_HOLD: Tenant = "
+        UPDATE unique_key SET at = at WHERE tenant_id = $1 AND queue = $2 AND key = $3
+        RETURNING job_id, at, first_at";
+    UNIQUE_GIVE: Tenant = "
+        UPDATE unique_key SET job_id = $4, at = $5, first_at = $6 WHERE tenant_id = $1 AND queue = $2 AND key = $3";
+    UNIQUE_EXPIRE: System = "
+        DELETE FROM unique_key WHERE (tenant_id, queue, key) IN (
+            SELECT u.tenant_id, u.queue, u.key FROM unique_key AS u
+            WHERE u.at < $1 AND NOT EXISTS (
+                SELECT 1 FROM job AS j WHERE j.tenant_id = u.tenant_id AND j.id = u.job_id
+                    AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id
+                        AND a.outcome IN (0, 2, 5, 7)))
+            ORDER BY u.at LIMIT $2)";
+
     ENDPOINT_TENANT: System = "SELECT tenant_id FROM endpoint WHERE id = $1";
     ENDPOINT_INSERT: Tenant = "
         INSERT INTO endpoint (tenant_id, id, name, url, queue, enabled, secrets, settings, created_at, updated_at, headers)

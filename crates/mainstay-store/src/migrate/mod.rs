@@ -107,6 +107,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     26 "0026_enqueue";
     27 "0027_schedules";
     28 "0028_workers";
+    29 "0029_unique";
 };
 
 /// What happens to the outcome of a run.

@@ -155,12 +155,12 @@ pub(super) async fn job_cancel(
 }
 
 /// The number that the next outcome is recorded under: an attempt that runs is fenced by taking its number.
-fn next(attempts: &[Attempt], running: Option<AttemptStart>) -> i32 {
+pub(super) fn next(attempts: &[Attempt], running: Option<AttemptStart>) -> i32 {
     let recorded = attempts.last().map_or(0, |last| last.attempt);
     running.map_or(recorded + 1, |start| start.attempt.max(recorded + 1))
 }
 
-fn cancelled(
+pub(super) fn cancelled(
     job: &Job,
     queue: QueueNumber,
     attempt: i32,

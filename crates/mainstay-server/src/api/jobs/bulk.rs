@@ -6,11 +6,16 @@ use std::{
 };
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use mainstay_domain::{JobId, TenantId, access::AuditEntry, jobs::NewJob};
+use mainstay_domain::{
+    JobId, StoreResult, TenantId, Timestamp, Tx, access::AuditEntry, jobs::NewJob,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{NewJobInput, new_job, resolve};
+use super::{
+    NewJobInput, new_job, resolve,
+    unique::{Submission, submit},
+};
 use crate::{
     access::{
         Caller,
@@ -37,6 +42,8 @@ pub(crate) struct BulkInput {
 pub(crate) struct SubmittedJob {
     #[schema(value_type = String)]
     id: JobId,
+    /// Whether it is one that was there before, with the key of the one that was given.
+    existing: bool,
 }
 
 /// The jobs that were submitted.
@@ -71,19 +78,18 @@ pub(super) async fn job_create_bulk(
         tenants.insert(one.tenant_id, tenant);
         jobs.push(new_job(&app, tenant, one, &format!("/jobs/{index}")).await?);
     }
-    let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    let ids: Vec<JobId> = jobs.iter().map(|one| one.job.id).collect();
     let told = told(&app, &caller, &jobs);
-    let items = ids.iter().map(|id| SubmittedJob { id: *id }).collect();
-    let view = Arc::new(BulkView { items });
     let jobs = Arc::new(jobs);
+    let (by, now) = (caller.actor(), app.clock.now());
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let (jobs, told, view) = (Arc::clone(&jobs), told.clone(), Arc::clone(&view));
+        let (jobs, told, by) = (Arc::clone(&jobs), told.clone(), by.clone());
         Box::pin(async move {
-            tx.job_insert(&jobs).await?;
+            let items = submit_all(tx, &jobs, &by, now).await?;
             for entry in &told {
                 tx.audit_insert(entry).await?;
             }
-            Done::json(StatusCode::CREATED, &*view).map(Ok)
+            Done::json(StatusCode::CREATED, &BulkView { items }).map(Ok)
         })
     })
     .await?;
@@ -92,12 +98,35 @@ pub(super) async fn job_create_bulk(
     Ok(done)
 }
 
+/// In the order in which they were given; those that there may be any number of together.
+async fn submit_all(
+    tx: &mut dyn Tx,
+    all: &[Submission],
+    by: &str,
+    now: Timestamp,
+) -> StoreResult<Vec<SubmittedJob>> {
+    let plain = all.iter().filter(|one| one.unique.is_none());
+    let plain: Vec<NewJob> = plain.map(|one| one.job.clone()).collect();
+    tx.job_insert(&plain).await?;
+    let mut items = Vec::with_capacity(all.len());
+    for one in all {
+        let (mut id, mut existing) = (one.job.id, false);
+        if one.unique.is_some() {
+            let submitted = submit(tx, one, by, now).await?;
+            (id, existing) = (submitted.id, submitted.existing);
+        }
+        items.push(SubmittedJob { id, existing });
+    }
+    Ok(items)
+}
+
 /// An entry in the audit log for each tenant: how many, the first and the last.
-fn told(app: &App, caller: &Caller, jobs: &[NewJob]) -> Vec<AuditEntry> {
-    let tenants: BTreeSet<TenantId> = jobs.iter().map(|job| job.tenant).collect();
+fn told(app: &App, caller: &Caller, jobs: &[Submission]) -> Vec<AuditEntry> {
+    let tenants: BTreeSet<TenantId> = jobs.iter().map(|one| one.job.tenant).collect();
     let entry = |tenant: TenantId| {
         let own: Vec<JobId> = jobs
             .iter()
+            .map(|one| &one.job)
             .filter(|job| job.tenant == tenant)
             .map(|job| job.id)
             .collect();

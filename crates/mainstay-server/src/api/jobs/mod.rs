@@ -17,6 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 mod act;
 mod bulk;
 mod counts;
+mod unique;
 mod view;
 
 use super::{
@@ -43,6 +44,7 @@ use crate::{
 };
 
 pub(crate) use counts::own_queues;
+use unique::{Submission, UniqueInput, submit};
 use view::JobView;
 pub(crate) use view::{JobStateName, JobWithAttempts, Policies, ProgressView};
 
@@ -168,7 +170,9 @@ async fn job_get(
         found.stands_in(names.view(line));
     }
     let workers = app.mainstay.engine.workers();
-    let held = found.running().and_then(|attempt| workers.holder(id, attempt));
+    let held = found
+        .running()
+        .and_then(|attempt| workers.holder(id, attempt));
     if let Some(held) = held {
         found.in_hand(held);
     }
@@ -209,30 +213,39 @@ pub(crate) struct NewJobInput {
     ordering_key: Option<String>,
     /// What becomes of the others with its key should it end as a dead letter. Left out: `park`.
     on_dead: Option<OnDeadName>,
+    /// There is to be one of it: what becomes of it when there is another with its key.
+    unique: Option<UniqueInput>,
 }
 
 /// Submit a job
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs", request_body = NewJobInput,
-    responses((status = 201, body = JobView)))]
+    responses((status = 201, body = JobView), (status = 200, description = "There is one with its key already", body = JobView)))]
 async fn job_create(
     State(app): State<Arc<App>>,
     caller: Caller,
     input: Input<NewJobInput>,
 ) -> Result<Response, Problem> {
     let tenant = resolve::tenant_for_new(&app, &caller, input.value.tenant_id).await?;
-    let job = new_job(&app, tenant, input.value, "").await?;
-    let told = caller.audit(&app, "job.create", job.id, None, Some(job.tenant));
-    let id = job.id;
+    let one = new_job(&app, tenant, input.value, "").await?;
+    let id = one.job.id;
+    let told = caller.audit(&app, "job.create", id, None, Some(tenant));
+    let (by, now) = (caller.actor(), app.clock.now());
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let (job, told) = (job.clone(), told.clone());
+        let (one, told, by) = (one.clone(), told.clone(), by.clone());
         Box::pin(async move {
-            tx.job_insert(std::slice::from_ref(&job)).await?;
-            tx.audit_insert(&told).await?;
-            let Some(job) = tx.job_get(job.id).await? else {
+            let submitted = submit(tx, &one, &by, now).await?;
+            if !submitted.existing {
+                tx.audit_insert(&told).await?;
+            }
+            let Some(job) = tx.job_get(submitted.id).await? else {
                 return Ok(Err(Problem::not_found("job")));
             };
             let policies = Policies::load(tx).await?;
-            Done::json(StatusCode::CREATED, &JobView::of(job, &policies)).map(Ok)
+            let status = match submitted.existing {
+                true => StatusCode::OK,
+                false => StatusCode::CREATED,
+            };
+            Done::json(status, &JobView::of(job, &policies)).map(Ok)
         })
     })
     .await?;
@@ -247,7 +260,7 @@ async fn new_job(
     tenant: TenantId,
     input: NewJobInput,
     at: &str,
-) -> Result<NewJob, Problem> {
+) -> Result<Submission, Problem> {
     let NewJobInput {
         kind,
         queue,
@@ -257,6 +270,7 @@ async fn new_job(
         retry,
         ordering_key,
         on_dead,
+        unique,
     } = input;
     let place = |field: &str| format!("{at}/{field}");
     let mut checks = Checks::default();
@@ -304,11 +318,19 @@ async fn new_job(
             "means something only with an ordering_key",
         );
     }
+    if let Some(unique) = &unique {
+        unique.check(
+            &mut checks,
+            &place("unique"),
+            ordering_key.is_some(),
+            run_at.is_some(),
+        );
+    }
     checks.done()?;
     let retry = match retry {
-        Some(retry) => {
-            Some(serde_json::to_string(&retry.policy(&place("retry"))?).map_err(Problem::internal)?)
-        }
+        Some(retry) => Some(
+            serde_json::to_string(&retry.policy(&place("retry"))?).map_err(Problem::internal)?,
+        ),
         None => None,
     };
     let queue = match queue {
@@ -324,7 +346,7 @@ async fn new_job(
         return Err(Problem::field(place("queue"), detail));
     }
     let now = app.clock.now();
-    Ok(NewJob {
+    let job = NewJob {
         id: JobId::new(now, &*app.random),
         tenant,
         queue,
@@ -342,14 +364,20 @@ async fn new_job(
             on_dead: on_dead.unwrap_or_default().into(),
         }),
         created_at: now,
+    };
+    Ok(Submission {
+        job,
+        unique: unique.map(Into::into),
     })
 }
 
 /// A name of the team's own for what is to be done.
 fn is_kind(kind: &str) -> bool {
-    let inside = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte)
-    };
-    let begins = kind.bytes().next().is_some_and(|byte| inside(byte) && byte.is_ascii_alphanumeric());
+    let inside =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    let begins = kind
+        .bytes()
+        .next()
+        .is_some_and(|byte| inside(byte) && byte.is_ascii_alphanumeric());
     begins && kind.len() <= 100 && kind.bytes().all(inside)
 }

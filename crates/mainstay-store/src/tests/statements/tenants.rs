@@ -45,6 +45,7 @@ const TENANT_TABLES: &[&str] = &[
     "job_state",
     "line",
     "line_job",
+    "unique_key",
     "object_kind",
     "object_note",
     "object_source",
