@@ -148,6 +148,7 @@ pub(crate) enum ChangeKind {
     Endpoint,
     Source,
     Binding,
+    Queue,
 }
 
 fn rates(live: &Live) -> Rates {

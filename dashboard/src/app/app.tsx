@@ -10,6 +10,7 @@ import { EndpointPage } from "../jobs/endpoint-page";
 import { EndpointsPage } from "../jobs/endpoints-page";
 import { JobPage } from "../jobs/job-page";
 import { JobsPage } from "../jobs/jobs-page";
+import { QueuesPage } from "../jobs/queues-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
 import { ReplaysPage } from "../intake/replays-page";
@@ -51,6 +52,7 @@ export function App() {
                 <Route path="/timeline" component={TimelinePage} />
                 <Route path="/replays" component={ReplaysPage} />
                 <Route path="/jobs" component={JobsPage} />
+                <Route path="/queues" component={QueuesPage} />
                 <Route path="/jobs/:id">{({ id }) => <JobPage key={id} id={id} />}</Route>
                 <Route path="/dead-letters" component={DeadLettersPage} />
                 <Route path="/sources" component={SourcesPage} />

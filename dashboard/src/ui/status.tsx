@@ -1,6 +1,6 @@
 // States in the words of the API, each with an icon, a word and a tone: never a colour alone.
 import type { ReactNode } from "react";
-import type { Breaker, EventStatus, JobState, Outcome, ReplayState } from "../api/types";
+import type { Breaker, EventStatus, JobState, Outcome, QueueFlow, ReplayState } from "../api/types";
 import { words } from "../lib/format";
 import { Icon, type IconName } from "./icon";
 import css from "./ui.module.css";
@@ -50,6 +50,12 @@ export const replayLooks: Record<ReplayState, Look> = {
   stopped: { tone: "warn", icon: "minus", label: "Stopped" },
 };
 
+export const flowLooks: Record<QueueFlow, Look> = {
+  running: { tone: "ok", icon: "play", label: "Running" },
+  paused: { tone: "idle", icon: "pause", label: "Paused" },
+  draining: { tone: "warn", icon: "clock", label: "Draining" },
+};
+
 export const breakerLooks: Record<Breaker["state"], Look> = {
   closed: { tone: "ok", icon: "check", label: "Healthy" },
   half_open: { tone: "warn", icon: "half", label: "Probing" },
@@ -72,6 +78,7 @@ export const EventStatusBadge = ({ status }: { status: EventStatus }) => (
 );
 export const JobStateBadge = ({ state }: { state: JobState }) => <Badge look={jobLooks[state] ?? unknownLook(state)} />;
 export const ReplayBadge = ({ state }: { state: ReplayState }) => <Badge look={replayLooks[state] ?? unknownLook(state)} />;
+export const QueueFlowBadge = ({ flow }: { flow: QueueFlow }) => <Badge look={flowLooks[flow] ?? unknownLook(flow)} />;
 export const OutcomeBadge = ({ outcome }: { outcome: Outcome }) => (
   <Badge look={outcomeLooks[outcome] ?? unknownLook(outcome)} />
 );

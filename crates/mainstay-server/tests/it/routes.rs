@@ -139,11 +139,13 @@ impl Operation {
             "jobs" => &world.job,
             "lines" => &world.line,
             "replays" => &world.replay,
+            "queues" => &world.queue(),
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
             _ => "",
         };
         self.path
             .replace("{id}", id)
+            .replace("{name}", id)
             .replace("{secret_id}", &world.source_secret)
             .replace("{link_id}", &world.link)
             .replace("{schema_id}", &world.schema)
@@ -189,6 +191,7 @@ impl Operation {
             } }),
             "job_create" => json!({ "kind": "noop", "payload": {} }),
             "job_cancel" => json!({}),
+            "queue_update" => json!({ "max_in_flight": 3 }),
             "replay_create" => json!({ "selection": { "event_ids": [world.event] }, "plan": false }),
             "dead_letter_retry" => json!({ "selection": { "job_ids": [world.job] }, "plan": false }),
             "dead_letter_discard" => {

@@ -102,6 +102,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     21 "0021_limits";
     22 "0022_follow";
     23 "0023_small";
+    25 "0025_queues";
 };
 
 /// What happens to the outcome of a run.

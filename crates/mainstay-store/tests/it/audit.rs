@@ -13,7 +13,7 @@ use mainstay_testkit::{TestDatabase, on_both};
 use crate::kit::{BEGIN, SYSTEM, World, run};
 
 /// Tables of whose every change by hand the log must hear.
-const WATCHED: [&str; 10] = [
+const WATCHED: [&str; 11] = [
     "tenant",
     "app_user",
     "api_key",
@@ -24,6 +24,7 @@ const WATCHED: [&str; 10] = [
     "event_schema",
     "endpoint",
     "binding",
+    "queue_rule",
 ];
 
 /// Runs a statement as somebody does who has a shell of the database's own. Answers whether the database let them.
@@ -325,7 +326,7 @@ on_both!(
             }
         };
         assert_eq!(
-            found, [3; 10],
+            found, [3; 11],
             "a migration that builds a table anew must make its triggers anew"
         );
     }

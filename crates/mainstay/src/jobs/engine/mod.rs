@@ -9,7 +9,9 @@ use std::{
 };
 
 use mainstay_domain::{
-    Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult, jobs::QueueTally, store::Lease,
+    Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
+    jobs::{Flow, QueueTally},
+    store::Lease,
 };
 use tokio::{
     sync::{Mutex, watch},
@@ -25,7 +27,7 @@ mod work;
 
 use super::{
     handler::{Announcer, Registry},
-    machine::{CheckpointBody, EngineSnapshot, Limits, QueueSnapshot},
+    machine::{CheckpointBody, EngineSnapshot, Limits, PaceSnapshot, QueueSnapshot},
 };
 use crate::watch::Samples;
 use owner::{Over, Owner};
@@ -258,5 +260,10 @@ fn written_down(queue: i32, tally: QueueTally) -> QueueSnapshot {
         oldest_waiting: None,
         tally,
         breaker: None,
+        pace: PaceSnapshot::default(),
+        flow: Flow::Running,
+        limited: 0,
+        drained: None,
+        tenants: Vec::new(),
     }
 }

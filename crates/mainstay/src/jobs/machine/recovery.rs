@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mainstay_domain::{
     JobId, Random, Timestamp,
-    jobs::{Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
+    jobs::{AttemptStart, Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
 };
 
 use super::{
@@ -135,6 +135,7 @@ impl Machine {
         legacy: Legacy,
     ) -> Result<Self, serde_json::Error> {
         let recovered = Recovered::read(&legacy)?;
+        let existed = legacy.checkpoint.is_some();
         let body = recovered.checkpoint;
         let caution = Caution::new(body.deaths, now, &limits);
         let mut machine = Self {
@@ -143,6 +144,7 @@ impl Machine {
             epoch,
             phase: Phase::Running,
             now,
+            since: existed.then_some(now),
             held: JobMap::default(),
             queues: Default::default(),
             touched: BTreeSet::new(),
@@ -237,6 +239,7 @@ impl Machine {
         };
         self.lost.suspect = last_suspect(&found, self.now);
         self.checkpoints.change();
+        self.inherit_places(&found);
         for unfinished in found {
             let job = unfinished.start.job;
             match self.held.get(&job).map(|held| (&held.stage, held.job)) {
@@ -248,6 +251,30 @@ impl Machine {
                 // By now it is our own, or was settled meanwhile.
                 Some(_) => {}
             }
+        }
+    }
+
+    /// What a predecessor has sent may still be worked on where it went: where a team has limited the places it counts for
+    /// as long as an attempt may last, from now on, since nobody knows when it was sent.
+    fn inherit_places(&mut self, found: &[Unfinished]) {
+        let now = self.now;
+        for AttemptStart {
+            queue, tenant, job, ..
+        } in found.iter().map(|unfinished| unfinished.start)
+        {
+            let queue = self.queue(queue);
+            let settings = queue.settings.as_ref();
+            let Some(settings) = settings.filter(|settings| settings.counts_over_restarts()) else {
+                continue;
+            };
+            let until = now.plus_ms(settings.attempt_ms);
+            if until > now {
+                queue.inherit(tenant, job, until, now);
+            }
+        }
+        for (number, queue) in &mut self.queues {
+            queue.inheriting = false;
+            self.touched.insert(*number);
         }
     }
 
