@@ -11,6 +11,7 @@ help:
 	@echo "make dashboard  the dashboard alone, into dashboard/dist"
 	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
 	@echo "make bench      every bar, measured on both databases: [DATABASE=…] [EVENTS=…] [MINUTES=…]"
+	@echo "make sim        the engine against a model with everything going wrong, from seeds: [SEEDS=100000]"
 	@echo "make fuzz       every fuzz target, led by coverage: [EXECUTIONS=10000000] [SECONDS=900] [TARGET=…] [INPUT=…]"
 	@echo "make paint      how soon the dashboard's pages show something, on the demo's data: [DATABASE=sqlite|postgres]"
 	@echo "make coverage   which lines the tests run"
@@ -52,6 +53,11 @@ crash: proofs
 bench: build
 	@tools/setup postgres
 	@tools/bench
+
+.PHONY: sim
+sim:
+	@tools/setup rust
+	MAINSTAY_SIM_SEEDS=$(or $(SEEDS),100000) cargo test --locked --release -p mainstay --lib whatever_goes_wrong
 
 .PHONY: fuzz
 fuzz:

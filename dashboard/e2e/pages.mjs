@@ -14,6 +14,7 @@ export const pages = [
   ["an event that failed", async (page) => `/events/${(await first(page, "/v1/events?status=error", "event with an error")).id}`],
   ["jobs", () => "/jobs"],
   ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
+  ["queues", () => "/queues"],
   ["dead letters", () => "/dead-letters"],
   ["replays", () => "/replays"],
   ["schedules", () => "/schedules"],

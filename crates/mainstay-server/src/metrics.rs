@@ -18,7 +18,7 @@ use mainstay::{
 };
 use mainstay_domain::{
     Scope, StoreError, StoreExt, Timestamp,
-    jobs::{ParkedCount, QueueNumber},
+    jobs::{Flow, ParkedCount, QueueNumber},
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -240,6 +240,32 @@ fn queues(text: &mut String, owner: bool, queues: &[Queue]) -> std::fmt::Result 
             writeln!(
                 text,
                 "mainstay_jobs_{name}_total{{queue=\"{}\"}} {}",
+                label(&queue.name),
+                value(queue)
+            )?;
+        }
+    }
+    let states: [(&str, &str, Value); 2] = [
+        (
+            "paused",
+            "1 while a queue is paused, or drained",
+            |queue| i64::from(queue.flow != Flow::Running),
+        ),
+        (
+            "tenants_limited",
+            "Tenants that a limit of the queue holds back",
+            |queue| queue.limited,
+        ),
+    ];
+    for (name, help, value) in states {
+        writeln!(
+            text,
+            "# HELP mainstay_queue_{name} {help}.\n# TYPE mainstay_queue_{name} gauge"
+        )?;
+        for queue in queues {
+            writeln!(
+                text,
+                "mainstay_queue_{name}{{queue=\"{}\"}} {}",
                 label(&queue.name),
                 value(queue)
             )?;

@@ -5,13 +5,16 @@ use std::{collections::HashMap, sync::Arc};
 
 use mainstay_domain::{
     EndpointId, Scope, StoreExt, StoreResult, Timestamp,
-    jobs::{QueueNumber, QueueTally},
+    jobs::{Flow, QueueNumber, QueueTally},
     watch::{Histogram, Sample, Series},
 };
 use tokio::{sync::Mutex, time::Instant};
 use uuid::Uuid;
 
-use mainstay::watch::hour;
+use mainstay::{
+    jobs::{PaceSnapshot, TenantUse},
+    watch::hour,
+};
 
 use crate::{limits, state::App};
 
@@ -136,6 +139,16 @@ pub(crate) struct Queue {
     pub(crate) tally: QueueTally,
     /// Its breaker.
     pub(crate) breaker: Option<mainstay_domain::jobs::breaker::Breaker>,
+    /// How fast it fills and empties.
+    pub(crate) pace: PaceSnapshot,
+    /// Whether its jobs are started.
+    pub(crate) flow: Flow,
+    /// Tenants that one of its limits holds back.
+    pub(crate) limited: i64,
+    /// While it is drained: whether nothing is left of what was made before.
+    pub(crate) drained: Option<bool>,
+    /// Who uses it, and who waits.
+    pub(crate) tenants: Vec<TenantUse>,
 }
 
 /// Everything, as of one moment.
@@ -228,6 +241,11 @@ impl Stats {
             oldest_waiting: queue.oldest_waiting,
             tally: queue.tally,
             breaker: queue.breaker.clone(),
+            pace: queue.pace,
+            flow: queue.flow,
+            limited: queue.limited,
+            drained: queue.drained,
+            tenants: queue.tenants.clone(),
         });
         Ok(queues.collect())
     }

@@ -149,6 +149,7 @@ pub(crate) enum ChangeKind {
     Source,
     Binding,
     Schedule,
+    Queue,
 }
 
 fn rates(live: &Live) -> Rates {

@@ -35,6 +35,7 @@ const THINGS: &[(&str, &str)] = &[
     ("object_note", "index"),
     ("object_source", "index"),
     ("queue", "queue"),
+    ("queue_rule", "queue"),
     ("receipt", "receipt"),
     ("replay", "replay"),
     ("rhythm_clock", "rhythm"),

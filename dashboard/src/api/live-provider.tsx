@@ -155,6 +155,9 @@ class Refresher {
         each("endpoint");
         invalidate("overview");
         break;
+      case "queue":
+        invalidate("queues");
+        break;
       case "source":
         invalidate("sources");
         each("source");

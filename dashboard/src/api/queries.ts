@@ -179,6 +179,13 @@ export const queries = {
       refetchInterval: 10_000,
     }),
   auditHead: () => queryOptions({ queryKey: ["audit", "head"], queryFn: () => unwrap(client.GET("/v1/audit/head")) }),
+  queues: () =>
+    queryOptions({
+      queryKey: ["queues"],
+      queryFn: () => unwrap(client.GET("/v1/queues", { params: { query: { limit: ALL_LIMIT } } })),
+      // Counted by the engine all the time; the stream does not say which queue a job is in.
+      refetchInterval: 2_000,
+    }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
 };

@@ -12,6 +12,7 @@ import { JobPage } from "../jobs/job-page";
 import { JobsPage } from "../jobs/jobs-page";
 import { SchedulePage } from "../jobs/schedule-page";
 import { SchedulesPage } from "../jobs/schedules-page";
+import { QueuesPage } from "../jobs/queues-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
 import { ReplaysPage } from "../intake/replays-page";
@@ -53,6 +54,7 @@ export function App() {
                 <Route path="/timeline" component={TimelinePage} />
                 <Route path="/replays" component={ReplaysPage} />
                 <Route path="/jobs" component={JobsPage} />
+                <Route path="/queues" component={QueuesPage} />
                 <Route path="/jobs/:id">{({ id }) => <JobPage key={id} id={id} />}</Route>
                 <Route path="/dead-letters" component={DeadLettersPage} />
                 <Route path="/schedules" component={SchedulesPage} />

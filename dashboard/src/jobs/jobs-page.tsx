@@ -8,7 +8,7 @@ import { commands } from "../lib/commands";
 import { shortId } from "../lib/format";
 import { endpointOfQueue, queueName } from "../lib/queue";
 import { given, oneOf, text, useFilters } from "../lib/search-params";
-import { Ago, Button, Empty, Id, PageHead, Panel, Segments } from "../ui/basics";
+import { Ago, Button, ButtonLink, Empty, Id, PageHead, Panel, Segments } from "../ui/basics";
 import { ChoiceFilter, FilterBar, Fresh, SearchBox, SecondBar } from "../ui/filters";
 import { LiveTable } from "../ui/live-table";
 import { JobStateBadge, jobLooks } from "../ui/status";
@@ -61,7 +61,11 @@ export function JobsPage() {
 
   return (
     <>
-      <PageHead title="Jobs" sub="Everything that happens in the background: pushes to endpoints, built-in work, the system's own upkeep." />
+      <PageHead
+        title="Jobs"
+        sub="Everything that happens in the background: pushes to endpoints, built-in work, the system's own upkeep."
+        actions={<ButtonLink href="/queues">Queues</ButtonLink>}
+      />
       <Queues
         queues={counts.data && queues}
         chosen={values.queue}

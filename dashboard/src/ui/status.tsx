@@ -1,6 +1,6 @@
 // States in the words of the API, each with an icon, a word and a tone: never a colour alone.
 import type { ReactNode } from "react";
-import type { Breaker, EventStatus, JobState, Outcome, ReplayState, TickOutcome } from "../api/types";
+import type { Breaker, EventStatus, JobState, Outcome, QueueFlow, ReplayState, TickOutcome } from "../api/types";
 import { words } from "../lib/format";
 import { Icon, type IconName } from "./icon";
 import css from "./ui.module.css";
@@ -57,6 +57,12 @@ export const tickLooks: Record<TickOutcome, Look> = {
   missed: { tone: "warn", icon: "question", label: "Missed" },
 };
 
+export const flowLooks: Record<QueueFlow, Look> = {
+  running: { tone: "ok", icon: "play", label: "Running" },
+  paused: { tone: "idle", icon: "pause", label: "Paused" },
+  draining: { tone: "warn", icon: "clock", label: "Draining" },
+};
+
 export const breakerLooks: Record<Breaker["state"], Look> = {
   closed: { tone: "ok", icon: "check", label: "Healthy" },
   half_open: { tone: "warn", icon: "half", label: "Probing" },
@@ -80,6 +86,7 @@ export const EventStatusBadge = ({ status }: { status: EventStatus }) => (
 export const JobStateBadge = ({ state }: { state: JobState }) => <Badge look={jobLooks[state] ?? unknownLook(state)} />;
 export const ReplayBadge = ({ state }: { state: ReplayState }) => <Badge look={replayLooks[state] ?? unknownLook(state)} />;
 export const TickBadge = ({ outcome }: { outcome: TickOutcome }) => <Badge look={tickLooks[outcome] ?? unknownLook(outcome)} />;
+export const QueueFlowBadge = ({ flow }: { flow: QueueFlow }) => <Badge look={flowLooks[flow] ?? unknownLook(flow)} />;
 export const OutcomeBadge = ({ outcome }: { outcome: Outcome }) => (
   <Badge look={outcomeLooks[outcome] ?? unknownLook(outcome)} />
 );

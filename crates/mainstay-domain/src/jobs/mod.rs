@@ -21,6 +21,8 @@ pub mod health;
 pub mod http_out;
 pub mod line;
 pub mod loss;
+pub mod queue;
+pub mod rate;
 pub mod retry;
 pub mod secret;
 pub mod settings;
@@ -29,6 +31,7 @@ pub mod unique;
 
 pub use line::{JobOrder, JobPlace, Line, LineEnd, LineFilter, OnDead, ParkedCount};
 pub use loss::Loss;
+pub use queue::{Flow, QueueLimits, QueueRules};
 pub use store::{
     Checkpoint, Cursor, Discovery, DueKey, JobsTx, Lane, QueueTally, Signal, SignalKind, Standing,
     TallyRecord,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Attempt, AttemptStart, DeadLetter, DeadLetterFilter, DeadLetterGroup, Endpoint, Job, JobBody,
     JobFilter, JobRef, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber,
-    breaker::Breaker,
+    QueueRules, breaker::Breaker,
     unique::{UniqueHolder, UniqueKey},
 };
 use crate::{
@@ -147,6 +147,13 @@ pub trait JobsTx: Send {
     async fn queue_ensure(&mut self, name: &str) -> StoreResult<QueueNumber>;
     /// All queues.
     async fn queue_list(&mut self) -> StoreResult<Vec<(QueueNumber, String)>>;
+
+    /// What was said of queues: of all in the system's scope, of its own endpoints' in a tenant's on PostgreSQL.
+    async fn queue_rules(&mut self) -> StoreResult<Vec<QueueRules>>;
+    /// What was said of one queue, if anything was.
+    async fn queue_rules_get(&mut self, queue: QueueNumber) -> StoreResult<Option<QueueRules>>;
+    /// Says it. Counts as a change of the configuration.
+    async fn queue_rules_set(&mut self, rules: &QueueRules) -> StoreResult<()>;
 
     /// Adds an endpoint. Conflict when the tenant has one of that name.
     async fn endpoint_insert(&mut self, endpoint: &Endpoint) -> StoreResult<()>;

@@ -23,6 +23,7 @@ pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod lines;
 pub(crate) mod page;
+mod queues;
 pub(crate) mod receipts;
 pub(crate) mod replays;
 pub(crate) mod resolve;
@@ -61,6 +62,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(timeline::router())
         .merge(jobs::router())
         .merge(dead_letters::router())
+        .merge(queues::router())
         .merge(lines::router())
         .merge(schedules::router())
         .merge(workers::router())

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 mod child;
 mod cluster;
 mod drain;
+mod fairness;
 mod intake;
 mod latency;
 mod line;
@@ -35,6 +36,8 @@ enum Which {
     Intake(intake::IntakeArgs),
     /// Jobs carried out in a second, with few and with many waiting
     Drain(drain::DrainArgs),
+    /// How long the jobs of many tenants take beside one that has a million
+    Fairness(fairness::FairnessArgs),
     /// From submitting a job into an idle queue until it starts
     Latency(latency::LatencyArgs),
     /// From starting the process until it takes webhooks
@@ -98,6 +101,7 @@ pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow:
     let line: Line = match &args.which {
         Which::Intake(args) => intake::run(&bench, args).await?,
         Which::Drain(args) => drain::run(&bench, args).await?,
+        Which::Fairness(args) => fairness::run(&bench, args).await?,
         Which::Latency(args) => latency::run(&bench, args).await?,
         Which::Ready(args) => ready::run(&bench, args).await?,
         Which::Memory(args) => memory::run(&bench, args).await?,

@@ -274,11 +274,16 @@ impl Ground {
 
     /// Starts the engine.
     pub(super) async fn start(&self) -> anyhow::Result<Mainstay> {
+        self.start_with(Arc::new(NoWayOut)).await
+    }
+
+    /// Starts the engine, with this as the way out.
+    pub(super) async fn start_with(&self, http_out: Arc<dyn HttpOut>) -> anyhow::Result<Mainstay> {
         let parts = Parts {
             store: Arc::clone(&self.store),
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
-            http_out: Arc::new(NoWayOut),
+            http_out,
             certificates: Arc::new(NoWayOut),
             retention: Retention::default(),
             quarantine: Bounds::default(),

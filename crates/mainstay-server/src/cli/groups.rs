@@ -21,6 +21,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
             "replay",
             "job",
             "dead-letter",
+            "queue",
             "line",
             "sql",
         ],

@@ -25,6 +25,7 @@ mod migrate_check;
 mod output;
 mod place;
 mod progress;
+mod queue;
 mod replay;
 mod schedule;
 mod send;
@@ -176,6 +177,9 @@ enum Command {
     /// Jobs that no further try would mend
     #[command(subcommand)]
     DeadLetter(dead_letter::DeadLetterCommand),
+    /// Named groups of jobs: how they stand, their limits, pause and drain
+    #[command(subcommand)]
+    Queue(queue::QueueCommand),
     /// Jobs that share an ordering key and run one at a time
     #[command(subcommand)]
     Line(line::LineCommand),
@@ -333,6 +337,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Timeline(args) => timeline::run(context, args).await,
         Command::Job(command) => job::run(context, command).await,
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
+        Command::Queue(command) => queue::run(context, command).await,
         Command::Line(command) => line::run(context, command).await,
         Command::Send(args) => send::run(context, *args).await,
         Command::Listen(args) => Box::pin(listen::run(context, *args)).await,

@@ -261,6 +261,17 @@ impl<T: FromStr + fmt::Debug> FromRequestParts<Arc<App>> for Id<T> {
     }
 }
 
+/// A name in the path.
+pub(crate) struct Named(pub(crate) String);
+
+impl FromRequestParts<Arc<App>> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        path_parameter(parts, app, "name").await.map(Self)
+    }
+}
+
 /// The second id in the path of a secret or a link.
 pub(crate) struct InnerId<T>(pub(crate) T);
 

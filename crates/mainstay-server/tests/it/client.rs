@@ -392,6 +392,11 @@ impl World {
         text(&lines.await, "/items/0/id")
     }
 
+    /// The queue of its endpoint.
+    pub(crate) fn queue(&self) -> String {
+        format!("endpoint:{}", self.endpoint)
+    }
+
     /// Everything that another tenant must never see.
     pub(crate) fn traces(&self) -> Vec<&str> {
         let all = [

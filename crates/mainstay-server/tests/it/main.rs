@@ -17,6 +17,7 @@ mod lines;
 mod links;
 mod listen;
 mod quarantine;
+mod queues;
 mod receiver;
 mod replays;
 mod routes;

@@ -144,11 +144,13 @@ impl Operation {
             "lines" => &world.line,
             "replays" => &world.replay,
             "schedules" => &world.schedule,
+            "queues" => &world.queue(),
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
             _ => "",
         };
         self.path
             .replace("{id}", id)
+            .replace("{name}", id)
             .replace("{secret_id}", &world.source_secret)
             .replace("{link_id}", &world.link)
             .replace("{schema_id}", &world.schema)
@@ -200,6 +202,7 @@ impl Operation {
                 "worker": "w", "outcomes": [{ "token": "A".repeat(48), "outcome": "completed" }],
             }),
             "job_cancel" => json!({}),
+            "queue_update" => json!({ "max_in_flight": 3 }),
             "replay_create" => json!({ "selection": { "event_ids": [world.event] }, "plan": false }),
             "schedule_create" => json!({ "name": "another", "cron": "@daily", "kind": "noop" }),
             "schedule_update" => json!({ "cron": "@hourly" }),

@@ -14,8 +14,8 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
-        Discovery, DueKey, Endpoint, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line, LineEnd,
-        LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, SignalKind, TallyRecord,
+        Discovery, DueKey, Endpoint, Flow, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line, LineEnd,
+        LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, QueueRules, SignalKind, TallyRecord,
         breaker::Breaker,
         unique::{UniqueHolder, UniqueKey},
     },
@@ -58,6 +58,29 @@ impl JobsTx for SqlTx<'_> {
     async fn queue_list(&mut self) -> StoreResult<Vec<(QueueNumber, String)>> {
         self.list(&q::QUEUE_LIST, &[], |row| Ok((row.get(0)?, row.get(1)?)))
             .await
+    }
+
+    async fn queue_rules(&mut self) -> StoreResult<Vec<QueueRules>> {
+        self.list(&q::QUEUE_RULES, &[], rules).await
+    }
+
+    async fn queue_rules_get(&mut self, queue: QueueNumber) -> StoreResult<Option<QueueRules>> {
+        self.first(&q::QUEUE_RULES_GET, values![queue], rules).await
+    }
+
+    async fn queue_rules_set(&mut self, rules: &QueueRules) -> StoreResult<()> {
+        self.config_bump().await?;
+        let limits = serde_json::to_string(&rules.limits);
+        let limits = limits.map_err(|error| StoreError::Bug(error.to_string()))?;
+        let flow = Flow::ALL.iter().position(|flow| *flow == rules.flow);
+        let params = values![
+            rules.queue,
+            flow.unwrap_or_default() as i64,
+            rules.flow_at,
+            limits,
+            rules.updated_at,
+        ];
+        reference(self.execute(&q::QUEUE_RULES_SET, params).await, "queue").map(|_| ())
     }
 
     async fn endpoint_insert(&mut self, endpoint: &Endpoint) -> StoreResult<()> {
@@ -412,6 +435,18 @@ impl JobsTx for SqlTx<'_> {
         )
         .map(|_| ())
     }
+}
+
+fn rules(row: &Row) -> StoreResult<QueueRules> {
+    let limits: String = row.get(3)?;
+    let broken = |error| StoreError::Corrupt(format!("a queue's limits cannot be read: {error}"));
+    Ok(QueueRules {
+        queue: row.get(0)?,
+        flow: numbered_cell(row, 1, &Flow::ALL)?,
+        flow_at: row.get(2)?,
+        limits: serde_json::from_str(&limits).map_err(broken)?,
+        updated_at: row.get(4)?,
+    })
 }
 
 impl SqlTx<'_> {

@@ -47,6 +47,12 @@ queries! {
         ON CONFLICT DO NOTHING";
     QUEUE_COUNT: Platform = "SELECT count(*) FROM queue";
     QUEUE_LIST: Platform = "SELECT number, name FROM queue ORDER BY number";
+    QUEUE_RULES: Platform = "SELECT queue, flow, flow_at, limits, updated_at FROM queue_rule ORDER BY queue";
+    QUEUE_RULES_GET: Platform = "SELECT queue, flow, flow_at, limits, updated_at FROM queue_rule WHERE queue = $1";
+    QUEUE_RULES_SET: Platform = "
+        INSERT INTO queue_rule (queue, flow, flow_at, limits, updated_at) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (queue) DO UPDATE SET flow = excluded.flow, flow_at = excluded.flow_at, limits = excluded.limits,
+            updated_at = excluded.updated_at";
 
     UNIQUE_TAKE: Tenant = "
         INSERT INTO unique_key (tenant_id, queue, key, job_id, at, first_at) VALUES ($1, $2, $3, $4, $5, $5)

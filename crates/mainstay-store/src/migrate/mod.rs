@@ -108,6 +108,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     27 "0027_schedules";
     28 "0028_workers";
     29 "0029_unique";
+    30 "0030_queues";
 };
 
 /// What happens to the outcome of a run.

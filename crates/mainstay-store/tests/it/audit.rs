@@ -25,6 +25,7 @@ const WATCHED: [&str; 11] = [
     "endpoint",
     "schedule",
     "binding",
+    "queue_rule",
 ];
 
 /// Runs a statement as somebody does who has a shell of the database's own. Answers whether the database let them.

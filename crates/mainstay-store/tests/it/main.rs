@@ -16,6 +16,7 @@ mod links;
 mod lists;
 mod looks;
 mod objects;
+mod queues;
 mod retention;
 mod schedules;
 mod schema;

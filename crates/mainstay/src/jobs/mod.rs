@@ -13,4 +13,4 @@ pub use handler::{
     Announcement, Announcer, AttemptInfo, BuiltinHandlers, Effect, Handler, HandlerError, NOOP,
     NOOP_QUEUE, Noop, Outbound, Registry,
 };
-pub use machine::{EngineSnapshot, Failure, QueueSnapshot, Report};
+pub use machine::{EngineSnapshot, Failure, PaceSnapshot, QueueSnapshot, Report, TenantUse};

@@ -4,7 +4,7 @@ use mainstay_domain::{
     EndpointId, TenantId,
     jobs::{
         Endpoint,
-        breaker::{Breaker, BreakerPolicy},
+        breaker::{Breaker, BreakerPolicy, BreakerState as State},
         health::{Health, Signs},
         settings::{EndpointSettings, Signing},
     },
@@ -72,15 +72,20 @@ pub(crate) struct BreakerView {
     last_error: Option<String>,
 }
 
+impl From<State> for BreakerState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Closed => Self::Closed,
+            State::Open => Self::Open,
+            State::HalfOpen => Self::HalfOpen,
+        }
+    }
+}
+
 impl From<Breaker> for BreakerView {
     fn from(breaker: Breaker) -> Self {
-        use mainstay_domain::jobs::breaker::BreakerState as State;
         Self {
-            state: match breaker.state {
-                State::Closed => BreakerState::Closed,
-                State::Open => BreakerState::Open,
-                State::HalfOpen => BreakerState::HalfOpen,
-            },
+            state: breaker.state.into(),
             failures: breaker.failures,
             opened_at: breaker.opened_at.map(Into::into),
             probe_at: breaker.probe_at.map(Into::into),

@@ -8,7 +8,7 @@ use std::{
 use mainstay_domain::{
     EndpointId, Scope, StoreExt, StoreResult,
     intake::Config,
-    jobs::{QueueNumber, retry::RetryPolicy, settings::EndpointSettings},
+    jobs::{QueueNumber, QueueRules, retry::RetryPolicy, settings::EndpointSettings},
 };
 
 use super::Shared;
@@ -79,23 +79,27 @@ impl Configured {
 
     /// Loads the settings.
     pub(super) async fn load(&self, shared: &Shared) -> StoreResult<Settings> {
-        let (config, names) = shared
+        let (config, names, rules) = shared
             .store
             .read(Scope::System("engine"), |tx| {
-                Box::pin(async move { Ok((tx.config_load().await?, tx.queue_list().await?)) })
+                Box::pin(async move {
+                    let config = tx.config_load().await?;
+                    Ok((config, tx.queue_list().await?, tx.queue_rules().await?))
+                })
             })
             .await?;
         let names: BTreeMap<String, QueueNumber> = names
             .into_iter()
             .map(|(number, name)| (name, number))
             .collect();
-        let mut queues: Vec<_> = shared
+        let mut queues: BTreeMap<QueueNumber, QueueSettings> = shared
             .registry
             .policies()
             .filter_map(|(name, retry)| Some((*names.get(name)?, builtin(retry))))
             .collect();
         queues.extend(endpoints(&config));
         queues.extend(workers(&names, &queues));
+        let queues = ruled(queues, &rules);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.version = Some(config.version);
         seen.endpoints = config
@@ -110,32 +114,41 @@ impl Configured {
     }
 }
 
+/// The settings with what a team says on top, also of queues that nobody has settings for.
+fn ruled(
+    mut queues: BTreeMap<QueueNumber, QueueSettings>,
+    rules: &[QueueRules],
+) -> Vec<(QueueNumber, QueueSettings)> {
+    for rules in rules {
+        let settings = queues.remove(&rules.queue);
+        let settings = settings.unwrap_or_else(QueueSettings::orphaned);
+        queues.insert(rules.queue, settings.with(rules));
+    }
+    queues.into_iter().collect()
+}
+
 fn builtin(retry: &RetryPolicy) -> QueueSettings {
     QueueSettings {
         runs: Runs::Builtin,
-        enabled: true,
         max_in_flight: BUILTIN_IN_FLIGHT,
         retry: retry.clone(),
-        breaker: None,
+        ..QueueSettings::orphaned()
     }
 }
 
 /// Every other queue that a person has named.
 fn workers(
     names: &BTreeMap<String, QueueNumber>,
-    others: &[(QueueNumber, QueueSettings)],
+    others: &BTreeMap<QueueNumber, QueueSettings>,
 ) -> Vec<(QueueNumber, QueueSettings)> {
-    let others: HashSet<QueueNumber> = others.iter().map(|(number, _)| *number).collect();
     let own = names
         .iter()
-        .filter(|(name, number)| is_workers(name) && !others.contains(number));
+        .filter(|(name, number)| is_workers(name) && !others.contains_key(number));
     own.map(|(_, number)| {
         let settings = QueueSettings {
             runs: Runs::Worker,
-            enabled: true,
             max_in_flight: WORKERS_IN_FLIGHT,
-            retry: RetryPolicy::default(),
-            breaker: None,
+            ..QueueSettings::orphaned()
         };
         (*number, settings)
     })
@@ -149,11 +162,12 @@ fn endpoints(config: &Config) -> impl Iterator<Item = (QueueNumber, QueueSetting
             EndpointSettings::default()
         });
         let queue = QueueSettings {
-            runs: Runs::Outbound,
             enabled: endpoint.enabled,
             max_in_flight: settings.max_in_flight,
+            attempt_ms: settings.timeout_ms.min(i64::MAX as u64) as i64,
             retry: settings.retry,
             breaker: Some(settings.breaker),
+            ..QueueSettings::orphaned()
         };
         (endpoint.queue, queue)
     })

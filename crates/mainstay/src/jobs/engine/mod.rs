@@ -9,7 +9,9 @@ use std::{
 };
 
 use mainstay_domain::{
-    Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult, jobs::QueueTally, store::Lease,
+    Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
+    jobs::{Flow, QueueTally},
+    store::Lease,
 };
 use tokio::{
     sync::{Mutex, watch},
@@ -26,7 +28,7 @@ mod workers;
 
 use super::{
     handler::{Announcer, Registry},
-    machine::{CheckpointBody, EngineSnapshot, Limits, QueueSnapshot},
+    machine::{CheckpointBody, EngineSnapshot, Limits, PaceSnapshot, QueueSnapshot},
     workers::Workers,
 };
 use crate::watch::Samples;
@@ -273,5 +275,10 @@ fn written_down(queue: i32, tally: QueueTally) -> QueueSnapshot {
         oldest_waiting: None,
         tally,
         breaker: None,
+        pace: PaceSnapshot::default(),
+        flow: Flow::Running,
+        limited: 0,
+        drained: None,
+        tenants: Vec::new(),
     }
 }

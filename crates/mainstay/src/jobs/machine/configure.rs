@@ -27,9 +27,10 @@ impl Machine {
     /// A queue, made when it is new. What it may do is unknown until an answer to a request made after now.
     pub(super) fn queue(&mut self, number: QueueNumber) -> &mut Queue {
         self.touched.insert(number);
+        let inheriting = !self.all_lost_are_known();
         self.queues.entry(number).or_insert_with(|| {
             self.configuring.wanted = true;
-            Queue::unknown(self.configuring.asked + 1)
+            Queue::unknown(self.configuring.asked + 1, self.since, inheriting)
         })
     }
 
@@ -72,14 +73,15 @@ impl Machine {
         let mut named = std::collections::BTreeSet::new();
         for (number, settings) in queues {
             named.insert(number);
-            self.queue(number).settings = Some(settings);
+            let now = self.now;
+            self.queue(number).set(settings, now);
         }
         for (number, queue) in &mut self.queues {
             if named.contains(number) {
                 continue;
             }
             if queue.settings_request <= request {
-                queue.settings = Some(QueueSettings::orphaned());
+                queue.set(QueueSettings::orphaned(), self.now);
             } else if queue.settings.is_none() {
                 self.configuring.wanted = true;
             }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mainstay_domain::{
-    JobId, Timestamp,
+    JobId, TenantId, Timestamp,
     jobs::{AttemptStart, JobRef, QueueNumber, breaker::BreakerState, retry::RetryPolicy},
 };
 
@@ -171,7 +171,6 @@ impl Machine {
         let lease_ms = self.promise(number, job);
         let held = self.held.get_mut(&job)?;
         let queue = self.queues.get_mut(&number)?;
-        queue.in_flight += 1;
         let guarded = queue.is_guarded();
         let probe = guarded && queue.breaker.state != BreakerState::Closed;
         if guarded {
@@ -288,12 +287,13 @@ impl Machine {
     /// The attempt gives its place back. A probe that told nothing makes room for another.
     pub(super) fn vacate(&mut self, job: JobId, slot: Slot) {
         let now = self.now;
-        let Some(number) = self.held.get(&job).map(|held| held.job.queue) else {
+        let Some(JobRef { queue, tenant, .. }) = self.held.get(&job).map(|held| held.job) else {
             return;
         };
         self.promise_void(job);
-        let queue = self.queue(number);
-        queue.in_flight = queue.in_flight.saturating_sub(1);
+        let queue = self.queue(queue);
+        let spent = now.micros().saturating_sub(slot.at.micros()).max(0);
+        queue.vacate(tenant, 1, Some(spent.unsigned_abs()), now);
         if slot.probe {
             queue.breaker.abandoned(now);
         }
@@ -384,7 +384,6 @@ impl Machine {
                 jobs.push(held.job);
             }
         }
-        self.queue(number).in_flight += jobs.len() as u32;
         self.look_at_queue(number);
         (!jobs.is_empty()).then_some(jobs)
     }
@@ -426,9 +425,9 @@ impl Machine {
 
     /// The job's place in its queue is free again.
     pub(super) fn unbatch(&mut self, job: JobId) {
-        if let Some(number) = self.held.get(&job).map(|held| held.job.queue) {
-            let queue = self.queue(number);
-            queue.in_flight = queue.in_flight.saturating_sub(1);
+        let now = self.now;
+        if let Some(JobRef { queue, tenant, .. }) = self.held.get(&job).map(|held| held.job) {
+            self.queue(queue).vacate(tenant, 1, None, now);
         }
     }
 
@@ -498,15 +497,33 @@ impl Machine {
         self.sequences.used(sequence);
         self.checkpoints.change();
         self.caution.builtin_ended(batch.jobs.len());
+        self.batch_vacated(batch);
         for job in &batch.jobs {
-            let queue = self.queue(job.queue);
-            queue.in_flight = queue.in_flight.saturating_sub(1);
-            queue.tally.done += 1;
             self.release(job.job);
         }
         self.turns_came(&batch.ends(batch.started_at), turns, |_| {
             batch.jobs.first().map(|job| job.queue)
         });
+    }
+
+    /// All jobs of a batch give their places back: each has taken its part of the time.
+    fn batch_vacated(&mut self, batch: &Batch) {
+        let now = self.now;
+        let Some(JobRef { queue, .. }) = batch.jobs.first() else {
+            return;
+        };
+        let took = now.micros().saturating_sub(batch.started_at.micros()).max(0);
+        let spent = took.unsigned_abs() / batch.jobs.len() as u64;
+        let mut counts: BTreeMap<TenantId, u32> = BTreeMap::new();
+        // Jobs of one tenant mostly stand together.
+        for jobs in batch.jobs.chunk_by(|one, next| one.tenant == next.tenant) {
+            *counts.entry(jobs[0].tenant).or_default() += jobs.len() as u32;
+        }
+        let queue = self.queue(*queue);
+        queue.tally.done += batch.jobs.len() as i64;
+        for (tenant, count) in counts {
+            queue.vacate(tenant, count, Some(spent), now);
+        }
     }
 
     /// Runs the jobs before and after the ones that are picked out as batches of their own. So a batch in which many

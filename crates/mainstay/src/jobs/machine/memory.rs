@@ -23,7 +23,8 @@ impl Machine {
         let held = Held::waiting(job);
         let (kept, evicted) = match held.origin {
             Origin::Lane => {
-                let offer = self.queue(job.queue).offer_fresh(&job, capacity);
+                let now = self.now;
+                let offer = self.queue(job.queue).offer_fresh(&job, capacity, now);
                 (offer != Offer::Left, evicted(offer))
             }
             Origin::Delayed => self.admit_due(&job, Timetable::Delayed, capacity),
@@ -64,7 +65,9 @@ impl Machine {
             return;
         };
         let (job, origin) = (held.job, held.origin);
-        self.queue(job.queue).remove(&job, origin, due_key(&job));
+        let now = self.now;
+        self.queue(job.queue)
+            .remove(&job, origin, due_key(&job), now);
         self.want(window_of(&job));
     }
 
@@ -95,7 +98,7 @@ impl Machine {
         for timetable in [Timetable::Delayed, Timetable::Retries] {
             while let Some(key) = queue.pop_due(timetable, self.now) {
                 if let Some(held) = self.held.get(&key.job) {
-                    queue.push_due(&held.job);
+                    queue.push_due(&held.job, self.now);
                 }
             }
         }

@@ -13,8 +13,8 @@
 //!    ([`sequence`]). An owner that was replaced has no number left to commit under.
 //! 4. *Counters are exact.* Jobs made and wishes of people are counted when discovery reports them, outcomes when their
 //!    transaction is known to be committed; a checkpoint names the cursor and the numbers that its counters include.
-//! 5. *A place is held from the start to the end of an attempt.* So limits hold, and an open breaker lets nothing
-//!    through but one probe.
+//! 5. *A place is held from the start to the end of an attempt*, of its queue's and of its tenant's ([`share`]). So limits
+//!    hold, and an open breaker lets nothing through but one probe.
 //! 6. *No job kills for ever.* One that kills the process is isolated after a bounded number of deaths; those that were
 //!    only there are not blamed for them ([`poison`]).
 //! 7. *What keeps an order is never seen before its turn.* Jobs that wait behind another are not reported to the
@@ -47,12 +47,15 @@ mod limits;
 mod lines;
 mod memory;
 mod outage;
+mod pace;
+mod planted;
 mod poison;
 mod queue;
 mod recovery;
 mod refill;
 mod sequence;
 mod settle;
+mod share;
 mod snapshot;
 mod window;
 mod words;
@@ -65,7 +68,8 @@ pub use checkpoint::{CheckpointBody, TallyBody};
 pub use limits::Limits;
 pub use recovery::Legacy;
 pub use sequence::IN_FLIGHT_MAX;
-pub use snapshot::{EngineSnapshot, QueueSnapshot};
+pub use pace::PaceSnapshot;
+pub use snapshot::{EngineSnapshot, QueueSnapshot, TenantUse};
 pub use window::Key;
 pub use words::*;
 
@@ -106,6 +110,8 @@ pub struct Machine {
     phase: Phase,
     /// The time of the last step.
     now: Timestamp,
+    /// When it took over, if there was an owner before it.
+    since: Option<Timestamp>,
     held: JobMap<Held>,
     queues: BTreeMap<QueueNumber, Queue>,
     /// Queues that something has happened to in this step.
@@ -231,7 +237,7 @@ impl Machine {
             self.outage.clock_set_back(now, &self.limits);
             self.news.clock_set_back(now, &self.limits);
             self.checkpoints.clock_set_back(now, &self.limits);
-            self.breakers_set_back(now);
+            self.queues_set_back(now);
             self.caution.clock_set_back(now, &self.limits);
         }
         self.workers.tell_time(self.now, now);
@@ -262,6 +268,8 @@ impl Machine {
         let Some(queue) = self.queues.get_mut(&number) else {
             return;
         };
+        queue.time_comes(self.now);
+        queue.pace.note(self.now, &queue.tally);
         let runnable = queue.runnable(self.now);
         let wake = queue.wake_at(self.now);
         if let Some(old) = std::mem::replace(&mut queue.wake, wake) {
@@ -303,9 +311,13 @@ impl Machine {
         }
     }
 
-    /// A probe that was to come after a pause must not wait for a clock that was set back to catch up.
-    fn breakers_set_back(&mut self, now: Timestamp) {
+    /// Neither a probe that was to come after a pause nor what waits for its rate must wait for a clock that was set back
+    /// to catch up.
+    fn queues_set_back(&mut self, now: Timestamp) {
+        self.since = self.since.map(|since| since.min(now));
         for (number, queue) in &mut self.queues {
+            queue.clock_set_back(now);
+            self.touched.insert(*number);
             let policy = queue
                 .settings
                 .as_ref()
@@ -315,7 +327,6 @@ impl Machine {
             }
             let latest = now.plus_ms(policy.unwrap_or_default().pause_max_ms);
             queue.breaker.probe_at = queue.breaker.probe_at.map(|at| at.min(latest));
-            self.touched.insert(*number);
         }
     }
 }

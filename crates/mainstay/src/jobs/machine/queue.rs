@@ -1,25 +1,30 @@
 //! A queue in memory: what is ready, by band and tenant, what is due later, and what may run.
 //!
-//! Order: bands strictly, lowest first; inside a band tenants take turns; inside a tenant what had a time of its own,
-//! then retries (while the budget lasts), then the rest, each by job id, that is by age. Suspects stand apart: they are
-//! started one at a time, of all queues.
+//! Order: bands strictly, lowest first; inside a band retries (while the budget lasts) before first tries, and of each the
+//! tenant that had the least of the queue's time by its weight ([`Shares`]); inside a tenant what had a time of its own,
+//! then the rest, each by job id, that is by age. Suspects stand apart: they are started one at a time, of all queues.
+//!
+//! Limits: a place is held from the pick to the end of an attempt, its own queue's and its tenant's; a pick takes from the
+//! buckets of both. Where a team has limited the places, a new owner waits until it knows which attempts its predecessor
+//! has left behind, and counts each as long as it may last.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
-        DueKey, JobRef, QueueTally,
+        DueKey, Flow, JobRef, QueueLimits, QueueTally,
         breaker::{Breaker, BreakerState},
+        rate::{Bucket, Rate},
     },
 };
 
 use super::{
     budget::Budget,
     held::Origin,
+    pace::Pace,
+    planted::{Fault, planted},
+    share::{Shares, Standing},
     window::{Offer, Window},
     words::{QueueSettings, Runs},
 };
@@ -45,11 +50,20 @@ pub(super) struct Queue {
     pub(super) tally: QueueTally,
     /// When it wants to be looked at, as it stands in the machine's timers.
     pub(super) wake: Option<Timestamp>,
+    /// How fast it fills and empties.
+    pub(super) pace: Pace,
+    /// What its tenants use.
+    pub(super) shares: Shares,
     bands: BTreeMap<i16, Band>,
     budget: Budget,
-    first_ready: usize,
-    again_ready: usize,
-    suspects_ready: usize,
+    /// Of its rate, once anything was taken from it.
+    bucket: Option<Bucket>,
+    /// When this owner took over, if there was another before: what that has taken from buckets is not known.
+    since: Option<Timestamp>,
+    /// What a predecessor's attempts may still take up, by when they have ended for certain.
+    inherited: BTreeSet<(Timestamp, JobId, TenantId)>,
+    /// Whether it is still to be found out what a predecessor has left.
+    pub(super) inheriting: bool,
     due_ready: usize,
 }
 
@@ -70,26 +84,57 @@ pub(super) struct Lane {
     timed: BTreeSet<JobId>,
     again: BTreeSet<JobId>,
     suspects: BTreeSet<JobId>,
+    /// The tags under which it takes part in the turns of first tries, retries and suspects.
+    turns: [Option<u64>; 3],
 }
 
-/// Those who have something take turns.
+/// Those who have something that may run, whoever had the least first.
 #[derive(Debug, Default)]
-struct Turns {
-    waiting: BTreeSet<TenantId>,
-    last: Option<TenantId>,
-}
+struct Turns(BTreeSet<(u64, TenantId)>);
 
 impl Turns {
-    fn next(&mut self) -> Option<TenantId> {
-        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self
-            .waiting
-            .range((after, Bound::Unbounded))
-            .next()
-            .or_else(|| self.waiting.first())
-            .copied();
-        self.last = next;
-        next
+    fn next(&self) -> Option<TenantId> {
+        self.0.first().map(|(_, tenant)| *tenant)
+    }
+
+    /// Moves a tenant from where it stands to where it should.
+    fn set(&mut self, tenant: TenantId, stands: &mut Option<u64>, should: Option<u64>) {
+        if *stands == should {
+            return;
+        }
+        if let Some(tag) = *stands {
+            self.0.remove(&(tag, tenant));
+        }
+        if let Some(tag) = should {
+            self.0.insert((tag, tenant));
+        }
+        *stands = should;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A queue's settings as far as limits go.
+#[derive(Debug, Clone, Copy)]
+struct Rules<'s> {
+    limits: Option<&'s QueueLimits>,
+    /// Jobs from this one on wait.
+    held_from: Option<JobId>,
+}
+
+impl<'s> Rules<'s> {
+    fn of(settings: Option<&'s QueueSettings>) -> Self {
+        let held_from = settings.and_then(|settings| settings.held_from);
+        Self {
+            limits: settings.map(|settings| &settings.limits),
+            held_from: held_from.filter(|_| !planted(Fault::DrainIgnored)),
+        }
+    }
+
+    fn lets(&self, job: Option<JobId>) -> bool {
+        job.is_some_and(|job| self.held_from.is_none_or(|from| job < from))
     }
 }
 
@@ -110,10 +155,14 @@ pub(super) enum Timetable {
 }
 
 impl Queue {
-    /// A queue of which nothing is known until this request for settings is answered.
-    pub(super) fn unknown(settings_request: u64) -> Self {
+    /// A queue of which nothing is known until this request for settings is answered, of an owner that took over at this
+    /// time, if there was another before.
+    pub(super) fn unknown(settings_request: u64, since: Option<Timestamp>, inheriting: bool) -> Self {
         Self {
             settings_request,
+            since: since.filter(|_| !planted(Fault::FullAfterRestart)),
+            shares: Shares::since(since),
+            inheriting,
             ..Self::default()
         }
     }
@@ -129,11 +178,37 @@ impl Queue {
         settings.is_some_and(|settings| settings.breaker.is_some())
     }
 
+    /// Takes other settings, and lets those who wait feel them.
+    pub(super) fn set(&mut self, settings: QueueSettings, now: Timestamp) {
+        let before = self.settings.replace(settings);
+        let rules = Rules::of(self.settings.as_ref());
+        let unchanged = before.as_ref().is_some_and(|before| {
+            Some(&before.limits) == rules.limits
+                && before.held_from == self.settings.as_ref().and_then(|new| new.held_from)
+        });
+        if unchanged || planted(Fault::SettingsUnheard) {
+            return;
+        }
+        let rate = rules.limits.and_then(|limits| limits.rate.as_ref());
+        self.bucket = self
+            .bucket
+            .zip(rate)
+            .map(|(bucket, rate)| bucket.adapted(rate, now));
+        self.shares.limits_changed(now, rules.limits);
+        self.note_all(now);
+    }
+
     /// How many more attempts may begin now.
     pub(super) fn allowance(&mut self, now: Timestamp) -> u32 {
         let Some(settings) = self.settings.as_ref().filter(|settings| settings.enabled) else {
             return 0;
         };
+        if settings.flow == Flow::Paused && !planted(Fault::PauseIgnored) {
+            return 0;
+        }
+        if self.inheriting && settings.counts_over_restarts() && !planted(Fault::HeirHurries) {
+            return 0;
+        }
         let of_breaker = settings
             .breaker
             .and_then(|_| self.breaker.allowance(now))
@@ -142,37 +217,186 @@ impl Queue {
             Runs::Worker => self.wanted,
             Runs::Builtin | Runs::Outbound => u32::MAX,
         };
-        settings
-            .max_in_flight
-            .min(of_breaker)
-            .saturating_sub(self.in_flight)
-            .min(wanted)
+        let most = settings.max_in_flight + u32::from(planted(Fault::PlaceTooMany));
+        let taken = self.in_flight + self.inherited.len() as u32;
+        let free = most.min(of_breaker).saturating_sub(taken).min(wanted);
+        match &settings.limits.rate {
+            Some(rate) if free > 0 => free.min(self.bucket(rate).available(rate, now)),
+            _ => free,
+        }
+    }
+
+    /// The bucket of its rate.
+    fn bucket(&self, rate: &Rate) -> Bucket {
+        let first = || {
+            self.since
+                .map_or(Bucket::FULL, |since| Bucket::spent(rate, since))
+        };
+        self.bucket.unwrap_or_else(first)
     }
 
     /// Whether an attempt could begin now.
     pub(super) fn runnable(&mut self, now: Timestamp) -> bool {
-        let ready = self.first_ready > 0 || (self.again_ready > 0 && self.budget.allows(now));
+        let ready = self.first_waits() || (self.again_waits() && self.budget.allows(now));
         ready && self.allowance(now) > 0
     }
 
     /// Whether a suspect could begin now, as far as the queue is concerned. One at a time needs no budget.
     pub(super) fn suspect_runnable(&mut self, now: Timestamp) -> bool {
-        self.suspects_ready > 0 && self.allowance(now) > 0
+        self.suspect_waits() && self.allowance(now) > 0
     }
 
-    /// Takes the job that is next.
+    fn first_waits(&self) -> bool {
+        self.bands.values().any(|band| !band.first.is_empty())
+    }
+
+    fn again_waits(&self) -> bool {
+        self.bands.values().any(|band| !band.again.is_empty())
+    }
+
+    fn suspect_waits(&self) -> bool {
+        self.bands.values().any(|band| !band.suspects.is_empty())
+    }
+
+    /// Takes the job that is next and gives it its place.
     pub(super) fn pop(&mut self, pick: Pick, now: Timestamp) -> Option<JobId> {
-        if pick == Pick::Suspect {
-            let job = self.bands.values_mut().find_map(Band::pop_suspect)?;
-            self.count(Class::Suspect, -1);
-            return Some(job);
+        let rules = Rules::of(self.settings.as_ref());
+        let again_allowed =
+            pick == Pick::Ordinary && self.again_waits() && self.budget.allows(now);
+        let mut bands = self.bands.values_mut();
+        let (tenant, job, class) = bands.find_map(|band| match pick {
+            Pick::Ordinary => band.pop(again_allowed, rules),
+            Pick::Suspect => band.pop_suspect(),
+        })?;
+        if class != Class::Fresh {
+            self.due_ready = self.due_ready.saturating_sub(1);
         }
-        let again_allowed = self.again_ready > 0 && self.budget.allows(now);
-        let bands = self.bands.values_mut();
-        let (job, class) = bands.filter_map(|band| band.pop(again_allowed)).next()?;
-        self.count(class, -1);
-        self.budget.spend(now, class == Class::Again);
+        if pick == Pick::Ordinary {
+            self.budget.spend(now, class == Class::Again);
+        }
+        self.occupy(tenant, now);
         Some(job)
+    }
+
+    /// An attempt of a tenant takes a place.
+    fn occupy(&mut self, tenant: TenantId, now: Timestamp) {
+        let rules = Rules::of(self.settings.as_ref());
+        let builtin = self.runs() == Some(Runs::Builtin);
+        self.in_flight += 1;
+        let rate = rules.limits.and_then(|limits| limits.rate.as_ref());
+        if let Some(rate) = rate.filter(|_| !(builtin && planted(Fault::BatchUnpaid))) {
+            let mut bucket = self.bucket(rate);
+            bucket.take(rate, now);
+            self.bucket = Some(bucket);
+        }
+        if !(builtin && planted(Fault::BatchUncounted)) {
+            self.shares.start(tenant, now, rules.limits);
+        }
+        self.note(tenant, now);
+    }
+
+    /// So many attempts of a tenant give their places back. `spent` is how long each took one, in microseconds, where it
+    /// is known.
+    pub(super) fn vacate(
+        &mut self,
+        tenant: TenantId,
+        count: u32,
+        spent: Option<u64>,
+        now: Timestamp,
+    ) {
+        self.in_flight = self.in_flight.saturating_sub(count);
+        let limits = Rules::of(self.settings.as_ref()).limits;
+        self.shares.end(tenant, count, spent, now, limits);
+        if !planted(Fault::TurnForgotten) {
+            self.note(tenant, now);
+        }
+        if self.in_flight == 0 && self.bands.is_empty() {
+            self.shares.idle();
+        }
+    }
+
+    /// An attempt that a predecessor began goes on, and takes a place. What it took of the rate it took then.
+    pub(super) fn adopt(&mut self, tenant: TenantId, now: Timestamp) {
+        let limits = Rules::of(self.settings.as_ref()).limits;
+        self.in_flight += 1;
+        self.shares.start(tenant, now, limits);
+        self.note(tenant, now);
+    }
+
+    /// An attempt that a predecessor began takes up a place until it has ended for certain.
+    pub(super) fn inherit(&mut self, tenant: TenantId, job: JobId, until: Timestamp, now: Timestamp) {
+        if planted(Fault::HeirForgets) {
+            return;
+        }
+        if self.inherited.insert((until, job, tenant)) {
+            let limits = Rules::of(self.settings.as_ref()).limits;
+            self.shares.inherit(tenant, now, limits);
+            self.note(tenant, now);
+        }
+    }
+
+    /// Lets those go on whose time has come.
+    pub(super) fn time_comes(&mut self, now: Timestamp) {
+        while let Some((until, job, tenant)) = self.inherited.first().copied() {
+            if until > now || planted(Fault::HeirKeeps) {
+                break;
+            }
+            self.inherited.remove(&(until, job, tenant));
+            let limits = Rules::of(self.settings.as_ref()).limits;
+            self.shares.disinherit(tenant, now, limits);
+            self.note(tenant, now);
+        }
+        loop {
+            let limits = Rules::of(self.settings.as_ref()).limits;
+            let Some(tenant) = self.shares.pop_due(now, limits) else {
+                break;
+            };
+            self.note(tenant, now);
+        }
+    }
+
+    /// No pause is longer than it should be.
+    pub(super) fn clock_set_back(&mut self, now: Timestamp) {
+        self.since = self.since.map(|since| since.min(now));
+        if let Some(bucket) = &mut self.bucket {
+            bucket.clock_set_back(now);
+        }
+        let settings = self.settings.as_ref();
+        if let Some(settings) = settings {
+            let latest = now.plus_ms(settings.attempt_ms);
+            let inherited = std::mem::take(&mut self.inherited);
+            let inherited = inherited.into_iter();
+            self.inherited = inherited
+                .map(|(until, job, tenant)| (until.min(latest), job, tenant))
+                .collect();
+        }
+        self.shares.clock_set_back(now, Rules::of(settings).limits);
+        self.note_all(now);
+    }
+
+    /// Brings the turns in line with where a tenant stands.
+    fn note(&mut self, tenant: TenantId, now: Timestamp) {
+        let rules = Rules::of(self.settings.as_ref());
+        let standing = self.shares.standing(tenant, now, rules.limits);
+        for band in self.bands.values_mut() {
+            band.note(tenant, standing, rules);
+        }
+    }
+
+    fn note_in(&mut self, band: i16, tenant: TenantId, now: Timestamp) {
+        let rules = Rules::of(self.settings.as_ref());
+        let standing = self.shares.standing(tenant, now, rules.limits);
+        if let Some(band) = self.bands.get_mut(&band) {
+            band.note(tenant, standing, rules);
+        }
+    }
+
+    fn note_all(&mut self, now: Timestamp) {
+        let tenants = self.bands.values().flat_map(|band| band.lanes.keys());
+        let tenants: BTreeSet<TenantId> = tenants.copied().collect();
+        for tenant in tenants {
+            self.note(tenant, now);
+        }
     }
 
     /// When it should be looked at again although nothing happens to it.
@@ -181,26 +405,35 @@ impl Queue {
             .into_iter()
             .flatten()
             .map(|key| key.due);
-        let probe = (self.breaker.state == BreakerState::Open
-            && self.first_ready + self.again_ready + self.suspects_ready > 0)
+        let (again, waits) = (self.again_waits(), self.first_waits() || self.suspect_waits());
+        let probe = (self.breaker.state == BreakerState::Open && (again || waits))
             .then_some(self.breaker.probe_at)
             .flatten()
             .filter(|at| *at > now);
-        let budget =
-            (self.again_ready > 0 && !self.budget.allows(now)).then(|| self.budget.next_at());
-        due.chain(probe).chain(budget).min()
+        let budget = (again && !self.budget.allows(now)).then(|| self.budget.next_at());
+        let limits = Rules::of(self.settings.as_ref()).limits;
+        let rate = limits.and_then(|limits| limits.rate.as_ref());
+        let rate = rate
+            .filter(|_| (again || waits) && !planted(Fault::QueueOverslept))
+            .and_then(|rate| self.bucket(rate).next_at(rate, now));
+        let inherited = self.inherited.first().map(|(until, ..)| *until);
+        let inherited = inherited.filter(|_| !planted(Fault::HeirKeeps));
+        let times = [probe, budget, rate, self.shares.next_at(), inherited];
+        due.chain(times.into_iter().flatten()).min()
     }
 
     /// Offers a never-tried job without a time of its own to its lane.
-    pub(super) fn offer_fresh(&mut self, job: &JobRef, capacity: usize) -> Offer<JobId> {
+    pub(super) fn offer_fresh(
+        &mut self,
+        job: &JobRef,
+        capacity: usize,
+        now: Timestamp,
+    ) -> Offer<JobId> {
         let band = self.bands.entry(job.band).or_default();
         let lane = band.lanes.entry(job.tenant).or_default();
         let room = lane.fresh.len() < capacity;
         let offer = lane.fresh.offer(job.job, room);
-        if offer == Offer::Kept {
-            self.first_ready += 1;
-        }
-        band.note(job.tenant);
+        self.note_in(job.band, job.tenant, now);
         offer
     }
 
@@ -225,25 +458,23 @@ impl Queue {
     }
 
     /// Puts a job whose time has come among the ready ones.
-    pub(super) fn push_due(&mut self, job: &JobRef) {
+    pub(super) fn push_due(&mut self, job: &JobRef, now: Timestamp) {
         let band = self.bands.entry(job.band).or_default();
         let lane = band.lanes.entry(job.tenant).or_default();
-        let class = if job.loss.is_suspect() {
-            lane.suspects.insert(job.job);
-            Class::Suspect
+        let ready = if job.loss.is_suspect() {
+            &mut lane.suspects
         } else if job.tries > 0 {
-            lane.again.insert(job.job);
-            Class::Again
+            &mut lane.again
         } else {
-            lane.timed.insert(job.job);
-            Class::Timed
+            &mut lane.timed
         };
-        band.note(job.tenant);
-        self.count(class, 1);
+        ready.insert(job.job);
+        self.due_ready += 1;
+        self.note_in(job.band, job.tenant, now);
     }
 
     /// Takes a waiting job out.
-    pub(super) fn remove(&mut self, job: &JobRef, origin: Origin, key: DueKey) {
+    pub(super) fn remove(&mut self, job: &JobRef, origin: Origin, key: DueKey, now: Timestamp) {
         let waited_for_its_time = match origin {
             Origin::Delayed => self.delayed.remove(key),
             Origin::Retry => self.retries.remove(key),
@@ -255,9 +486,10 @@ impl Queue {
         let Some(band) = self.bands.get_mut(&job.band) else {
             return;
         };
-        if let Some(class) = band.remove(job) {
-            self.count(class, -1);
+        if band.remove(job).is_some_and(|class| class != Class::Fresh) {
+            self.due_ready = self.due_ready.saturating_sub(1);
         }
+        self.note_in(job.band, job.tenant, now);
     }
 
     /// One of the timetables.
@@ -301,14 +533,57 @@ impl Queue {
     }
 
     /// Forgets a lane that holds nothing.
-    pub(super) fn lane_tidy(&mut self, band_number: i16, tenant: TenantId) {
-        let Some(band) = self.bands.get_mut(&band_number) else {
-            return;
-        };
-        band.note(tenant);
-        if band.lanes.is_empty() {
+    pub(super) fn lane_tidy(&mut self, band_number: i16, tenant: TenantId, now: Timestamp) {
+        self.note_in(band_number, tenant, now);
+        if self
+            .bands
+            .get(&band_number)
+            .is_some_and(|band| band.lanes.is_empty())
+        {
             self.bands.remove(&band_number);
         }
+    }
+
+    /// How many ready jobs of each tenant are in memory, band by band, and whether there are more.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (TenantId, usize, bool)> + '_ {
+        let lanes = self.bands.values().flat_map(|band| &band.lanes);
+        lanes.map(|(tenant, lane)| {
+            let due = lane.timed.len() + lane.again.len() + lane.suspects.len();
+            let more = lane.fresh.beyond().is_some();
+            (*tenant, lane.fresh.len() + due, more)
+        })
+    }
+
+    /// While it is drained: whether everything that was made before is done.
+    pub(super) fn drained(&self) -> Option<bool> {
+        let from = self.settings.as_ref()?.held_from?;
+        let before = |job: Option<JobId>| job.is_some_and(|job| job < from);
+        let mut lanes = self.bands.values().flat_map(|band| band.lanes.values());
+        let left = lanes.any(|lane| {
+            let due = [&lane.timed, &lane.again, &lane.suspects];
+            due.iter().any(|jobs| before(jobs.first().copied()))
+                || before(lane.fresh.first())
+                || before(lane.fresh.beyond())
+        });
+        // Of what is due later and stands in the store only it is not known when it was made.
+        let later = [&self.delayed, &self.retries].into_iter().any(|window| {
+            window.any(|key| key.job < from) || window.beyond().is_some()
+        });
+        Some(!(left || later || self.in_flight > 0))
+    }
+
+    /// How many places attempts of a predecessor's may take up.
+    #[cfg(test)]
+    pub(super) fn inherited_len(&self) -> u32 {
+        self.inherited.len() as u32
+    }
+
+    /// Whether its rate lets one begin.
+    #[cfg(test)]
+    pub(super) fn rate_lets(&self, now: Timestamp) -> bool {
+        let limits = Rules::of(self.settings.as_ref()).limits;
+        let rate = limits.and_then(|limits| limits.rate.as_ref());
+        rate.is_none_or(|rate| self.bucket(rate).next_at(rate, now).is_none())
     }
 
     /// Where the jobs of a lane that are only in the store begin.
@@ -325,18 +600,6 @@ impl Queue {
             })
         })
     }
-
-    fn count(&mut self, class: Class, by: isize) {
-        let ready = match class {
-            Class::Timed | Class::Fresh => &mut self.first_ready,
-            Class::Again => &mut self.again_ready,
-            Class::Suspect => &mut self.suspects_ready,
-        };
-        *ready = ready.saturating_add_signed(by);
-        if class != Class::Fresh {
-            self.due_ready = self.due_ready.saturating_add_signed(by);
-        }
-    }
 }
 
 /// Where a ready job stood.
@@ -349,45 +612,30 @@ enum Class {
 }
 
 impl Band {
-    fn pop(&mut self, again_allowed: bool) -> Option<(JobId, Class)> {
-        let of_again = again_allowed && !self.again.waiting.is_empty();
-        let turns = if of_again {
-            &mut self.again
-        } else {
-            &mut self.first
-        };
+    fn pop(&mut self, again_allowed: bool, rules: Rules<'_>) -> Option<(TenantId, JobId, Class)> {
+        let of_again = again_allowed && !self.again.is_empty();
+        let turns = if of_again { &self.again } else { &self.first };
         let tenant = turns.next()?;
         let lane = self.lanes.get_mut(&tenant)?;
-        let popped = if of_again {
-            lane.again.pop_first().map(|job| (job, Class::Again))
+        let (job, class) = if of_again {
+            (lane.again.pop_first(), Class::Again)
+        } else if rules.lets(lane.timed.first().copied()) {
+            (lane.timed.pop_first(), Class::Timed)
         } else {
-            let timed = lane.timed.pop_first().map(|job| (job, Class::Timed));
-            timed.or_else(|| lane.fresh.pop().map(|job| (job, Class::Fresh)))
+            (lane.fresh.pop(), Class::Fresh)
         };
-        // The lane stays until its owner has looked whether it wants a refill.
-        if lane.timed.is_empty() && lane.fresh.is_empty() {
-            self.first.waiting.remove(&tenant);
-        }
-        if lane.again.is_empty() {
-            self.again.waiting.remove(&tenant);
-        }
-        popped
+        Some((tenant, job?, class))
     }
 
-    fn pop_suspect(&mut self) -> Option<JobId> {
+    fn pop_suspect(&mut self) -> Option<(TenantId, JobId, Class)> {
         let tenant = self.suspects.next()?;
-        let lane = self.lanes.get_mut(&tenant)?;
-        let job = lane.suspects.pop_first();
-        // As above, the lane stays.
-        if lane.suspects.is_empty() {
-            self.suspects.waiting.remove(&tenant);
-        }
-        job
+        let job = self.lanes.get_mut(&tenant)?.suspects.pop_first()?;
+        Some((tenant, job, Class::Suspect))
     }
 
     fn remove(&mut self, job: &JobRef) -> Option<Class> {
         let lane = self.lanes.get_mut(&job.tenant)?;
-        let class = if lane.timed.remove(&job.job) {
+        if lane.timed.remove(&job.job) {
             Some(Class::Timed)
         } else if lane.again.remove(&job.job) {
             Some(Class::Again)
@@ -397,34 +645,25 @@ impl Band {
             Some(Class::Fresh)
         } else {
             None
-        };
-        self.note(job.tenant);
-        class
+        }
     }
 
-    /// Brings the turns in line with what a tenant has, and forgets a lane that holds nothing.
-    fn note(&mut self, tenant: TenantId) {
-        let Some(lane) = self.lanes.get(&tenant) else {
+    /// Brings the turns in line with what a tenant has and may, and forgets a lane that holds nothing.
+    fn note(&mut self, tenant: TenantId, standing: Standing, rules: Rules<'_>) {
+        let Some(lane) = self.lanes.get_mut(&tenant) else {
             return;
         };
-        if lane.timed.is_empty() && lane.fresh.is_empty() {
-            self.first.waiting.remove(&tenant);
-        } else {
-            self.first.waiting.insert(tenant);
-        }
-        if lane.again.is_empty() {
-            self.again.waiting.remove(&tenant);
-        } else {
-            self.again.waiting.insert(tenant);
-        }
-        if lane.suspects.is_empty() {
-            self.suspects.waiting.remove(&tenant);
-        } else {
-            self.suspects.waiting.insert(tenant);
-        }
+        let turn = |has: bool| (has && standing.may).then_some(standing.tag);
+        let oldest = |jobs: &BTreeSet<JobId>| jobs.first().copied();
+        let first = rules.lets(oldest(&lane.timed)) || rules.lets(lane.fresh.first());
+        let again = rules.lets(oldest(&lane.again));
+        let suspect = rules.lets(oldest(&lane.suspects));
+        let [of_first, of_again, of_suspects] = &mut lane.turns;
+        self.first.set(tenant, of_first, turn(first));
+        self.again.set(tenant, of_again, turn(again));
+        self.suspects.set(tenant, of_suspects, turn(suspect));
         let ready = [&lane.timed, &lane.again, &lane.suspects];
-        let idle = ready.iter().all(|jobs| jobs.is_empty()) && lane.fresh.is_idle();
-        if idle {
+        if ready.iter().all(|jobs| jobs.is_empty()) && lane.fresh.is_idle() {
             self.lanes.remove(&tenant);
         }
     }

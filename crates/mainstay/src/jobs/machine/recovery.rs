@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mainstay_domain::{
     JobId, Random, Timestamp,
-    jobs::{Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
+    jobs::{AttemptStart, Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
 };
 
 use super::{
@@ -135,6 +135,7 @@ impl Machine {
         legacy: Legacy,
     ) -> Result<Self, serde_json::Error> {
         let recovered = Recovered::read(&legacy)?;
+        let existed = legacy.checkpoint.is_some();
         let body = recovered.checkpoint;
         let caution = Caution::new(body.deaths, now, &limits);
         let mut machine = Self {
@@ -143,6 +144,7 @@ impl Machine {
             epoch,
             phase: Phase::Running,
             now,
+            since: existed.then_some(now),
             held: JobMap::default(),
             queues: Default::default(),
             touched: BTreeSet::new(),
@@ -238,6 +240,7 @@ impl Machine {
         };
         self.lost.suspect = last_suspect(&found, self.now);
         self.checkpoints.change();
+        self.inherit_places(&found);
         for unfinished in found {
             let job = unfinished.start.job;
             match self.held.get(&job).map(|held| (&held.stage, held.job)) {
@@ -252,12 +255,36 @@ impl Machine {
         }
     }
 
+    /// What a predecessor has sent may still be worked on where it went: where a team has limited the places it counts for
+    /// as long as an attempt may last, from now on, since nobody knows when it was sent.
+    fn inherit_places(&mut self, found: &[Unfinished]) {
+        let now = self.now;
+        for AttemptStart {
+            queue, tenant, job, ..
+        } in found.iter().map(|unfinished| unfinished.start)
+        {
+            let queue = self.queue(queue);
+            let settings = queue.settings.as_ref();
+            let Some(settings) = settings.filter(|settings| settings.counts_over_restarts()) else {
+                continue;
+            };
+            let until = now.plus_ms(settings.attempt_ms);
+            if until > now {
+                queue.inherit(tenant, job, until, now);
+            }
+        }
+        for (number, queue) in &mut self.queues {
+            queue.inheriting = false;
+            self.touched.insert(*number);
+        }
+    }
+
     /// Records the open attempt of a job that comes into memory as lost, if it has one.
     pub(super) fn bury_known(&mut self, job: &JobRef) -> bool {
         let Some(unfinished) = self.lost.starts.remove(&job.job) else {
             return false;
         };
-        self.free_reserved(unfinished.start.queue);
+        self.free_reserved(&unfinished.start);
         if unfinished.start.attempt != job.attempt + 1 {
             return false;
         }
@@ -273,7 +300,8 @@ impl Machine {
         let start = unfinished.start;
         if self.lost.starts.insert(start.job, unfinished).is_none() && self.is_workers(start.queue)
         {
-            self.queue(start.queue).in_flight += 1;
+            let now = self.now;
+            self.queue(start.queue).adopt(start.tenant, now);
             // It may have ended since it was found, and whoever has it is to be known soon.
             self.inspect_later(JobAt {
                 tenant: start.tenant,
@@ -283,10 +311,10 @@ impl Machine {
         }
     }
 
-    fn free_reserved(&mut self, number: QueueNumber) {
-        if self.is_workers(number) {
-            let queue = self.queue(number);
-            queue.in_flight = queue.in_flight.saturating_sub(1);
+    fn free_reserved(&mut self, start: &AttemptStart) {
+        if self.is_workers(start.queue) {
+            let now = self.now;
+            self.queue(start.queue).vacate(start.tenant, 1, None, now);
         }
     }
 
@@ -296,7 +324,7 @@ impl Machine {
         if left.is_some_and(|left| Some(left.start.attempt) != open)
             && let Some(unfinished) = self.lost.starts.remove(&job)
         {
-            self.free_reserved(unfinished.start.queue);
+            self.free_reserved(&unfinished.start);
         }
     }
 

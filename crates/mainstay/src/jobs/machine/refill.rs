@@ -59,7 +59,7 @@ impl Machine {
         if let WindowId::Lane(lane) = window
             && let Some(queue) = self.queues.get_mut(&lane.queue)
         {
-            queue.lane_tidy(lane.band, lane.tenant);
+            queue.lane_tidy(lane.band, lane.tenant, self.now);
         }
     }
 

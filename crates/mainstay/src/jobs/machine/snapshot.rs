@@ -1,12 +1,17 @@
 //! How everything stands, for pages and metrics. Never from a query.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use mainstay_domain::{
-    Timestamp,
-    jobs::{QueueNumber, QueueTally, breaker::Breaker},
+    TenantId, Timestamp,
+    jobs::{Flow, QueueNumber, QueueTally, breaker::Breaker},
 };
 use serde::Serialize;
 
-use super::{Machine, Phase, held::made_at, queue::Queue};
+use super::{Machine, Phase, held::made_at, pace::PaceSnapshot, queue::Queue};
+
+/// So many tenants are shown of those that use the most of a queue, and so many of those of whom the most waits.
+const SHOWN_MAX: usize = 10;
 
 /// How the engine stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -44,6 +49,33 @@ pub struct QueueSnapshot {
     pub tally: QueueTally,
     /// Its breaker; `None` when it has none.
     pub breaker: Option<Breaker>,
+    /// How fast it fills and empties.
+    pub pace: PaceSnapshot,
+    /// Whether its jobs are started.
+    pub flow: Flow,
+    /// Tenants that one of its limits holds back.
+    pub limited: i64,
+    /// While it is drained: whether nothing is left of what was made before.
+    pub drained: Option<bool>,
+    /// Who uses it, and who waits: those with the most of either.
+    pub tenants: Vec<TenantUse>,
+}
+
+/// What a tenant uses of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TenantUse {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its attempts under way.
+    pub running: u32,
+    /// Worker time that its attempts took in the last five minutes, in milliseconds: of those that have ended.
+    pub used_ms: i64,
+    /// Jobs of its that are ready.
+    pub waiting: i64,
+    /// Whether there are more of them than that, in the store.
+    pub more: bool,
+    /// Whether one of its own limits holds it back.
+    pub limited: bool,
 }
 
 impl EngineSnapshot {
@@ -73,13 +105,13 @@ impl Machine {
             queues: self
                 .queues
                 .iter()
-                .map(|(number, queue)| shown(*number, queue))
+                .map(|(number, queue)| shown(*number, queue, self.now))
                 .collect(),
         }
     }
 }
 
-fn shown(number: QueueNumber, queue: &Queue) -> QueueSnapshot {
+fn shown(number: QueueNumber, queue: &Queue, now: Timestamp) -> QueueSnapshot {
     let tally = queue.tally;
     let dead = tally.dead - tally.revived;
     let unfinished = tally.created - tally.done - tally.cancelled - dead;
@@ -96,5 +128,43 @@ fn shown(number: QueueNumber, queue: &Queue) -> QueueSnapshot {
         oldest_waiting: queue.oldest_ready().map(made_at),
         tally,
         breaker: queue.is_guarded().then(|| queue.breaker.clone()),
+        pace: queue.pace.shown(now),
+        flow: queue.settings.as_ref().map(|settings| settings.flow).unwrap_or_default(),
+        limited: queue.shares.limited(),
+        drained: queue.drained(),
+        tenants: tenants(queue, now),
     }
+}
+
+/// Those that use the most and those of whom the most waits.
+fn tenants(queue: &Queue, now: Timestamp) -> Vec<TenantUse> {
+    let mut all: BTreeMap<TenantId, TenantUse> = BTreeMap::new();
+    let none = |tenant| TenantUse {
+        tenant,
+        running: 0,
+        used_ms: 0,
+        waiting: 0,
+        more: false,
+        limited: false,
+    };
+    for (tenant, used) in queue.shares.uses(now) {
+        let one = all.entry(tenant).or_insert_with(|| none(tenant));
+        one.running = used.running;
+        one.used_ms = (used.used / 1_000) as i64;
+        one.limited = used.held;
+    }
+    for (tenant, waiting, more) in queue.waiting() {
+        let one = all.entry(tenant).or_insert_with(|| none(tenant));
+        one.waiting += waiting as i64;
+        one.more |= more;
+    }
+    let mut all: Vec<TenantUse> = all.into_values().collect();
+    all.retain(|one| one.running > 0 || one.used_ms > 0 || one.waiting > 0);
+    all.sort_by_key(|one| (Reverse((one.used_ms, one.running)), one.tenant));
+    let waiting = all.split_off(all.len().min(SHOWN_MAX));
+    let mut most = waiting;
+    most.sort_by_key(|one| (Reverse((one.more, one.waiting)), one.tenant));
+    most.truncate(SHOWN_MAX);
+    all.extend(most);
+    all
 }

@@ -151,11 +151,6 @@ impl<K: Key> Window<K> {
         self.waiting.len()
     }
 
-    /// Whether none waits in memory.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// The first that waits in memory.
     pub(super) fn first(&self) -> Option<K> {
         self.waiting.first().copied()
@@ -164,6 +159,11 @@ impl<K: Key> Window<K> {
     /// Takes the first that waits in memory.
     pub(super) fn pop(&mut self) -> Option<K> {
         self.waiting.pop_first()
+    }
+
+    /// Whether any that waits in memory is such.
+    pub(super) fn any(&self, such: impl Fn(K) -> bool) -> bool {
+        self.waiting.iter().any(|key| such(*key))
     }
 
     /// Takes this one out of memory.

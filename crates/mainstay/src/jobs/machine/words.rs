@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mainstay_domain::{
     Category, JobId, TenantId, Timestamp,
     jobs::{
-        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobRef, Lane, LineEnd, Loss,
-        QueueNumber, TallyRecord,
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, Flow, JobRef, Lane, LineEnd,
+        Loss, QueueLimits, QueueNumber, QueueRules, TallyRecord,
         breaker::{Breaker, BreakerPolicy, Turn},
         retry::RetryPolicy,
     },
@@ -226,6 +226,14 @@ pub struct QueueSettings {
     pub enabled: bool,
     /// How many may run at once.
     pub max_in_flight: u32,
+    /// Whether its jobs are started.
+    pub flow: Flow,
+    /// Jobs from this one on wait, although others run.
+    pub held_from: Option<JobId>,
+    /// How much may run, and who has which share. Its `max_in_flight` is part of the one above.
+    pub limits: QueueLimits,
+    /// For how long an attempt lasts at most, in milliseconds, whoever began it.
+    pub attempt_ms: i64,
     /// When its jobs are tried again, unless a report says otherwise.
     pub retry: RetryPolicy,
     /// When its breaker opens, if it has one.
@@ -239,9 +247,34 @@ impl QueueSettings {
             runs: Runs::Outbound,
             enabled: true,
             max_in_flight: 4,
+            flow: Flow::Running,
+            held_from: None,
+            limits: QueueLimits::default(),
+            attempt_ms: 0,
             retry: RetryPolicy::default(),
             breaker: None,
         }
+    }
+
+    /// The same, as a team wishes it.
+    #[must_use]
+    pub fn with(self, rules: &QueueRules) -> Self {
+        let most = rules.limits.max_in_flight.unwrap_or(u32::MAX);
+        Self {
+            max_in_flight: self.max_in_flight.min(most),
+            flow: rules.flow,
+            held_from: rules.held_from(),
+            limits: rules.limits.clone(),
+            ..self
+        }
+    }
+
+    /// Whether a team has limited its places, so that attempts of a predecessor's count. What is built in is undone
+    /// together with its process.
+    pub(super) fn counts_over_restarts(&self) -> bool {
+        let limits = &self.limits;
+        let places = limits.max_in_flight.or(limits.tenant_max_in_flight);
+        places.is_some() && self.runs == Runs::Outbound
     }
 }
 

@@ -463,7 +463,8 @@ impl Machine {
         held.stage = Stage::Running(Slot { at, probe: false });
         held.open = Some(Runs::Worker);
         self.dispatch.worker_open += 1;
-        self.queue(start.queue).in_flight += 1;
+        let now = self.now;
+        self.queue(start.queue).adopt(start.tenant, now);
         self.workers.lease(&start, self.now);
         self.checkpoints.change();
     }

@@ -1,15 +1,23 @@
 //! What must hold after every step, and at the end.
 
-use mainstay_domain::jobs::{DueKey, JobRef, Loss, Outcome, QueueNumber, loss::LOST_REPEATEDLY};
+use std::collections::BTreeMap;
+
+use mainstay_domain::{
+    JobId, TenantId,
+    jobs::{
+        DueKey, Flow, JobRef, Loss, Outcome, QueueNumber, breaker::BreakerState,
+        loss::LOST_REPEATEDLY,
+    },
+};
 
 use super::{
     super::{
-        Action, Runs,
+        Action, Phase, Runs,
         held::{Doubt, Slot, Stage, due_key},
     },
     model::{Row, position},
     plan::{BUILTIN, DEATHS_MAX},
-    world::{WORKERS, World, is_shut, limits},
+    world::{WORKERS, World, is_shut, limits, limits_of},
 };
 
 /// After each step of the owner.
@@ -24,6 +32,7 @@ pub(super) fn step(world: &World) {
         );
     }
     limits_hold(world);
+    what_may_run_runs(world);
     suspects_run_one_at_a_time(world);
     memory_is_bounded(world);
 }
@@ -56,6 +65,62 @@ pub(super) fn action(world: &World, epoch: i64, action: &Action) {
             }
         }
         _ => {}
+    }
+}
+
+/// When a job begins: its queue runs, and if that is drained, the job was there before.
+pub(super) fn begins(world: &World, job: JobId, queue: QueueNumber) {
+    let queue = world.owner.machine.queues.get(&queue);
+    let Some(settings) = queue.and_then(|queue| queue.settings.as_ref()) else {
+        panic!("{job} begins in a queue of which nothing is known");
+    };
+    assert!(settings.flow != Flow::Paused, "{job} begins in a paused queue");
+    assert!(
+        settings.held_from.is_none_or(|from| job < from),
+        "{job} begins in a queue that is drained"
+    );
+}
+
+/// When a job begins: in no window have more begun than the rates allow, over however many owners.
+pub(super) fn rates(world: &World, queue: QueueNumber, tenant: TenantId) {
+    let limits = limits_of(queue);
+    let Some((now, ..)) = world.begun.last().filter(|_| world.plan.exact) else {
+        return;
+    };
+    let of_queue = world.begun.iter().filter(|(_, other, _)| *other == queue);
+    let of_tenant = of_queue.clone().filter(|(.., other)| *other == tenant);
+    let queue_times: Vec<i64> = of_queue.map(|(at, ..)| *at).collect();
+    let tenant_times: Vec<i64> = of_tenant.map(|(at, ..)| *at).collect();
+    for (rate, times) in [(limits.rate, queue_times), (limits.tenant_rate, tenant_times)] {
+        let Some(rate) = rate else { continue };
+        for (at, first) in times.iter().enumerate() {
+            let began = (times.len() - at) as i64;
+            let more = (now - first) * i64::from(rate.count) / (rate.per_ms * 1_000);
+            assert!(
+                began <= i64::from(rate.burst) + more,
+                "{began} of queue {queue} began in {} µs, of {tenant}",
+                now - first
+            );
+        }
+    }
+}
+
+/// When an attempt is sent: wherever they are carried out, and whoever asked for it, there are not more than a team wants.
+pub(super) fn outside(world: &World, queue: QueueNumber) {
+    if !world.plan.exact {
+        return;
+    }
+    let limits = limits_of(queue);
+    let mut of: BTreeMap<TenantId, u32> = BTreeMap::new();
+    for start in world.outside.values().filter(|start| start.queue == queue) {
+        *of.entry(start.tenant).or_default() += 1;
+    }
+    let most = limits.max_in_flight.unwrap_or(u32::MAX);
+    let all: u32 = of.values().sum();
+    assert!(all <= most, "{all} of queue {queue} are under way outside");
+    let most = limits.tenant_max_in_flight.unwrap_or(u32::MAX);
+    for (tenant, count) in of {
+        assert!(count <= most, "{count} of {tenant} are under way outside");
     }
 }
 
@@ -201,6 +266,17 @@ fn limits_hold(world: &World) {
             queue.in_flight <= most || *number == WORKERS,
             "queue {number} keeps its limit"
         );
+        let most = limits_of(*number).tenant_max_in_flight;
+        for (tenant, count) in tenants_places(world, *number) {
+            assert!(
+                most.is_none_or(|most| count <= most),
+                "{count} of {tenant} in queue {number}"
+            );
+            assert!(
+                queue.shares.in_flight(tenant) == count || left > 0,
+                "the places of {tenant} in queue {number} are counted"
+            );
+        }
         let probes = places.iter().flatten().filter(|slot| slot.probe).count();
         assert!(probes <= 1, "one probe at a time");
         if queue.runs() == Some(Runs::Outbound) {
@@ -248,6 +324,72 @@ fn places(world: &World, queue: QueueNumber) -> Vec<Option<Slot>> {
             _ => None,
         })
         .collect()
+}
+
+/// How many places each tenant takes up.
+fn tenants_places(world: &World, queue: QueueNumber) -> BTreeMap<TenantId, u32> {
+    let mut of = BTreeMap::new();
+    let held = world.owner.machine.held.values();
+    for held in held.filter(|held| held.job.queue == queue && takes_a_place(&held.stage)) {
+        *of.entry(held.job.tenant).or_default() += 1;
+    }
+    of
+}
+
+fn takes_a_place(stage: &Stage) -> bool {
+    matches!(
+        stage,
+        Stage::Starting(_)
+            | Stage::Running(_)
+            | Stage::Batched(_)
+            | Stage::Inspecting(Doubt::Start(_) | Doubt::Batch(Some(_)))
+    )
+}
+
+/// Nothing that may run waits while there is room for it: whoever sleeps has nothing to do.
+fn what_may_run_runs(world: &World) {
+    let machine = &world.owner.machine;
+    let stages = || machine.held.values().map(|held| &held.stage);
+    let starting = stages().any(|stage| matches!(stage, Stage::Starting(_)));
+    let batched = stages().any(|stage| matches!(stage, Stage::Batched(_)));
+    let able = machine.phase == Phase::Running && machine.outage.until().is_none();
+    // What is under way makes it look again.
+    if !able || starting || batched || !machine.sequences.is_quiet() || machine.caution.records() {
+        return;
+    }
+    for (number, queue) in &machine.queues {
+        let Some(settings) = &queue.settings else {
+            continue;
+        };
+        let full = settings.runs == Runs::Outbound
+            && machine.dispatch.outbound_open >= limits().outbound_max;
+        let waits = queue.inheriting && settings.counts_over_restarts();
+        let shut = queue.is_guarded() && queue.breaker.state != BreakerState::Closed;
+        let runs = settings.enabled && settings.flow != Flow::Paused;
+        let room = queue.in_flight + queue.inherited_len() < settings.max_in_flight;
+        if full || waits || shut || !runs || !room || !queue.rate_lets(world.now()) {
+            continue;
+        }
+        let places = tenants_places(world, *number);
+        for held in machine.held.values() {
+            let job = &held.job;
+            let due = job.due.is_none_or(|due| due <= world.now());
+            let first = job.tries == 0 && !job.loss.is_suspect();
+            let waits = matches!(held.stage, Stage::Waiting) && job.queue == *number;
+            let held_back = settings.held_from.is_some_and(|from| job.job >= from);
+            let taken = places.get(&job.tenant).copied().unwrap_or_default()
+                + queue.shares.inherited(job.tenant);
+            let most = settings.limits.tenant_max_in_flight.unwrap_or(u32::MAX);
+            let may = taken < most
+                && queue
+                    .shares
+                    .rate_lets(job.tenant, world.now(), &settings.limits);
+            assert!(
+                !(waits && due && first && may && !held_back),
+                "{held:?} waits while there is room"
+            );
+        }
+    }
 }
 
 /// But for one that has run for long.

@@ -1,6 +1,6 @@
 //! The simulator: the machine against a model of the store, in simulated time, with everything going wrong, from a seed.
 //!
-//! `MAINSTAY_SIM_SEEDS=N` runs N seeds, `MAINSTAY_SIM_SEED=S` runs one again.
+//! `MAINSTAY_SIM_SEEDS=N` runs N seeds (`make sim SEEDS=N`), `MAINSTAY_SIM_SEED=S` runs one again.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -10,14 +10,19 @@ use std::{
 use line::Planted;
 use world::World;
 
+use super::planted::{self, Fault};
+
 mod check;
 mod hands;
+mod fair;
 mod line;
 mod model;
 mod plan;
 mod world;
 
 const SEEDS: u64 = 1_000;
+/// A planted fault is found within so many seeds.
+const SEEDS_TO_FIND: u64 = 60;
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -39,6 +44,59 @@ fn is_found(planted: Planted) -> bool {
         }));
         outcome.is_err()
     })
+}
+
+/// The first seed with which a fault is found.
+fn found_by(fault: Fault, run: impl Fn(u64)) -> Option<u64> {
+    (0..SEEDS_TO_FIND).find(|seed| {
+        let run = || planted::with(fault, || run(*seed));
+        std::panic::catch_unwind(AssertUnwindSafe(run)).is_err()
+    })
+}
+
+#[test]
+fn faults_of_limits_are_found() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let in_worlds = [
+        Fault::PlaceTooMany,
+        Fault::TenantPlaceTooMany,
+        Fault::PlaceKept,
+        Fault::BatchUncounted,
+        Fault::BatchUnpaid,
+        Fault::TenantUnpaid,
+        Fault::FullAfterRestart,
+        Fault::HeirForgets,
+        Fault::HeirHurries,
+        Fault::HeirKeeps,
+        Fault::TenantOverslept,
+        Fault::QueueOverslept,
+        Fault::TurnForgotten,
+        Fault::SettingsUnheard,
+        Fault::PauseIgnored,
+        Fault::DrainIgnored,
+    ];
+    let in_fairness = [
+        Fault::Free,
+        Fault::WeightUpsideDown,
+        Fault::NeverCorrected,
+        Fault::IdleSaves,
+    ];
+    let mut missed: Vec<Fault> = Vec::new();
+    missed.extend(
+        in_worlds
+            .into_iter()
+            .filter(|fault| found_by(*fault, |seed| assert!(run(seed) > 0)).is_none()),
+    );
+    missed.extend(in_fairness.into_iter().filter(|fault| {
+        let run = |seed| {
+            fair::of_backlogged(seed);
+            fair::of_returning(seed);
+        };
+        found_by(*fault, run).is_none()
+    }));
+    std::panic::set_hook(hook);
+    assert_eq!(missed, []);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(super) struct Plan {
     pub(super) power_cuts: bool,
     /// The clock is set.
     pub(super) clock_jumps: bool,
+    /// What teams have limited is never exceeded, whatever happens: processes die, and nobody who was replaced goes on.
+    pub(super) exact: bool,
     /// Nothing blurs the evidence: nobody innocent is isolated, and what kills is, after as many deaths as promised.
     pub(super) strict: bool,
 }
@@ -36,6 +38,7 @@ impl Plan {
             bad_luck: false,
             power_cuts: false,
             clock_jumps: false,
+            exact: false,
             strict: true,
         };
         let rough = Self {
@@ -44,10 +47,16 @@ impl Plan {
             strict: false,
             ..calm
         };
-        match seed % 5 {
+        match seed % 6 {
             0 | 1 => rough,
             2 => Self { poison: 2, ..rough },
             3 => Self { poison: 1, ..calm },
+            4 => Self {
+                bad_luck: true,
+                exact: true,
+                strict: false,
+                ..calm
+            },
             _ => Self {
                 power_cuts: true,
                 ..calm

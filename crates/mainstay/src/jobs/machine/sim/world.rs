@@ -7,10 +7,11 @@ use std::{
 };
 
 use mainstay_domain::{
-    Category, JobId, Random, Timestamp,
+    Category, JobId, Random, TenantId, Timestamp,
     jobs::{
-        AttemptStart, JobRef, Loss, Outcome, QueueNumber,
+        AttemptStart, Flow, JobRef, Loss, Outcome, QueueLimits, QueueNumber, QueueRules,
         breaker::{BreakerPolicy, BreakerState},
+        rate::Rate,
         retry::RetryPolicy,
     },
     time::SeededRandom,
@@ -25,7 +26,7 @@ use super::{
     hands::{Deed, Hands},
     line::Order,
     model::{Model, tenant},
-    plan::{Plan, Poison},
+    plan::{BUILTIN, Plan, Poison},
 };
 
 pub(super) const MS: i64 = 1_000;
@@ -34,6 +35,8 @@ const TROUBLE: i64 = 25_000 * MS;
 /// By then everything must have ended.
 const PATIENCE: i64 = TROUBLE + 4 * 3_600 * 1_000 * MS;
 const QUEUES: QueueNumber = 6;
+/// No attempt takes longer, in milliseconds.
+const ATTEMPT_MS: i64 = 15_000;
 /// This one's endpoint has been removed: nobody has settings for it.
 const ORPHANED: QueueNumber = 5;
 /// This one's jobs are taken by workers.
@@ -110,6 +113,12 @@ pub(super) struct World {
     epoch: i64,
     down: BTreeSet<QueueNumber>,
     disabled: BTreeSet<QueueNumber>,
+    /// Queues that do not simply run, and since when.
+    flows: BTreeMap<QueueNumber, (Flow, Timestamp)>,
+    /// What is carried out somewhere, whoever asked for it.
+    pub(super) outside: BTreeMap<(JobId, i32), AttemptStart>,
+    /// When jobs began, by the time that no clock shows.
+    pub(super) begun: Vec<(i64, QueueNumber, TenantId)>,
     /// Of the settings.
     version: i64,
     pub(super) plan: Plan,
@@ -138,6 +147,9 @@ impl World {
             epoch: 1,
             down: BTreeSet::new(),
             disabled: BTreeSet::new(),
+            flows: BTreeMap::new(),
+            outside: BTreeMap::new(),
+            begun: Vec::new(),
             version: 0,
             plan: Plan::of(seed),
             poison: BTreeMap::new(),
@@ -281,23 +293,22 @@ impl World {
 
     fn perform(&mut self, epoch: i64, action: Action) {
         check::action(self, epoch, &action);
-        if let Action::Start { starts, .. } = &action {
-            let sent = starts.iter().map(|start| (start.job, start.attempt));
-            self.starts_sent.extend(sent);
-        }
+        self.note_begun(epoch, &action);
         match action {
             Action::Run(start) => {
                 // What kills late lets another suspect begin beside it, and blurs the evidence.
                 let late = self.chance(3);
                 let blurs = self.plan.strict && self.poison.contains_key(&start.job);
                 let takes = if late && !blurs {
-                    15_000 * MS
+                    ATTEMPT_MS * MS
                 } else {
                     self.between(MS, 800 * MS)
                 };
                 if let Some(owner) = self.owner_of(epoch) {
                     owner.running.insert(start.job, start);
                 }
+                self.outside.insert((start.job, start.attempt), start);
+                check::outside(self, start.queue);
                 let ends = match self.poison.contains_key(&start.job) {
                     true => Event::Kills {
                         epoch,
@@ -333,6 +344,32 @@ impl World {
                 self.zombie = None;
             }
             action => self.send(epoch, action),
+        }
+    }
+
+    /// Takes note of jobs that begin, once for each attempt.
+    fn note_begun(&mut self, epoch: i64, action: &Action) {
+        let begun: Vec<(JobId, i32, QueueNumber, TenantId)> = match action {
+            Action::Start { starts, .. } => starts
+                .iter()
+                .map(|start| (start.job, start.attempt, start.queue, start.tenant))
+                .collect(),
+            Action::RunBatch { batch, .. } => batch
+                .jobs
+                .iter()
+                .map(|job| (job.job, job.attempt + 1, job.queue, job.tenant))
+                .collect(),
+            _ => return,
+        };
+        for (job, attempt, queue, tenant) in begun {
+            if !self.starts_sent.insert((job, attempt)) {
+                continue;
+            }
+            if epoch == self.owner.epoch {
+                check::begins(self, job, queue);
+                self.begun.push((self.time, queue, tenant));
+                check::rates(self, queue, tenant);
+            }
         }
     }
 
@@ -465,6 +502,11 @@ impl World {
                 !self.disabled.contains(&start.queue),
                 "nothing starts in a queue that is disabled"
             );
+            let paused = self.flows.get(&start.queue);
+            assert!(
+                paused.is_none_or(|(flow, _)| *flow != Flow::Paused),
+                "nothing starts in a queue that is paused"
+            );
             self.model.start(*start)
         };
         starts.iter().map(start).collect()
@@ -480,6 +522,7 @@ impl World {
     }
 
     fn ends(&mut self, epoch: i64, start: AttemptStart) {
+        self.outside.remove(&(start.job, start.attempt));
         let up = !self.down.contains(&start.queue);
         let luck = self.random.below(100);
         let report = match luck {
@@ -518,7 +561,12 @@ impl World {
             .filter(|queue| *queue != ORPHANED)
             .map(|queue| {
                 let outbound = queue <= 3;
+                let rules = self.rules(queue);
                 let settings = QueueSettings {
+                    attempt_ms: ATTEMPT_MS,
+                    flow: Flow::Running,
+                    held_from: None,
+                    limits: QueueLimits::default(),
                     runs: match queue {
                         WORKERS => Runs::Worker,
                         _ if outbound => Runs::Outbound,
@@ -537,9 +585,25 @@ impl World {
                         pause_max_ms: 10_000,
                     }),
                 };
-                (queue, settings)
+                (queue, settings.with(&rules))
             })
             .collect()
+    }
+
+    /// What teams say of a queue: of some they have limited this, of others that.
+    fn rules(&self, queue: QueueNumber) -> QueueRules {
+        let (flow, flow_at) = self
+            .flows
+            .get(&queue)
+            .copied()
+            .unwrap_or((Flow::Running, self.now()));
+        QueueRules {
+            queue,
+            flow,
+            flow_at,
+            limits: limits_of(queue),
+            updated_at: flow_at,
+        }
     }
 
     // Whims of the world.
@@ -548,6 +612,7 @@ impl World {
         if !self.in_trouble() {
             self.down.clear();
             self.disabled.clear();
+            self.flows.clear();
             self.version += 1;
             self.tell_settings();
             if self.zombie.is_some() {
@@ -560,9 +625,9 @@ impl World {
             50..62 => self.person_acts(),
             62..70 => self.endpoint_turns(),
             70..74 if self.plan.bad_luck => self.crash(),
-            74..77 if self.plan.bad_luck => self.lose_lease(),
+            74..77 if self.plan.bad_luck && !self.plan.exact => self.lose_lease(),
             77..80 if self.plan.clock_jumps => self.clock_jumps(),
-            80..83 => self.queue_turns(),
+            80..85 => self.queue_turns(),
             _ => {}
         }
         let wait = self.between(10 * MS, 900 * MS);
@@ -659,7 +724,10 @@ impl World {
 
     fn queue_turns(&mut self) {
         let queue = 1 + self.random.below(4) as QueueNumber;
-        if !self.disabled.remove(&queue) {
+        if self.chance(50) {
+            let flow = Flow::ALL[self.random.below(3) as usize];
+            self.flows.insert(queue, (flow, self.now()));
+        } else if !self.disabled.remove(&queue) {
             self.disabled.insert(queue);
         }
         self.version += 1;
@@ -699,6 +767,7 @@ impl World {
         if self.owner_of(epoch).is_none() {
             return;
         }
+        self.outside.retain(|(one, _), _| *one != job);
         if let Some(poison) = self.poison.get_mut(&job) {
             poison.deaths += 1;
         }
@@ -766,6 +835,36 @@ fn take_over(model: &mut Model, random: &Arc<SeededRandom>, epoch: i64, now: Tim
         handing: BTreeMap::new(),
         stop_sent: false,
         stopped: false,
+    }
+}
+
+/// What teams have limited of a queue.
+pub(super) fn limits_of(queue: QueueNumber) -> QueueLimits {
+    let rate = |count, per_ms, burst| {
+        Some(Rate {
+            count,
+            per_ms,
+            burst,
+        })
+    };
+    match queue {
+        1 => QueueLimits {
+            max_in_flight: Some(2),
+            rate: rate(4, 1_000, 2),
+            ..QueueLimits::default()
+        },
+        2 => QueueLimits {
+            tenant_max_in_flight: Some(1),
+            tenant_rate: rate(3, 1_000, 2),
+            ..QueueLimits::default()
+        },
+        BUILTIN => QueueLimits {
+            rate: rate(12, 1_000, 5),
+            tenant_max_in_flight: Some(2),
+            tenant_rate: rate(8, 1_000, 3),
+            ..QueueLimits::default()
+        },
+        _ => QueueLimits::default(),
     }
 }
 
