@@ -1,7 +1,7 @@
 //! The queues' settings: of built-in kinds from the registry, of endpoints from the configuration.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
 };
 
