@@ -53,6 +53,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     jobs: [],
     receipts: [],
     replays: [],
+    schedules: [],
     idempotency: new Map(),
     started: now - 3 * DAY - 4 * HOUR,
     second: { received: 0, done: 0, failed: 0 },
@@ -432,6 +433,36 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     { digest: "5d41402abc4b2a76", event_digest: "b9719d911017c592", receipt_id: id("rcp", again), first_at: iso(again), last_at: iso(again + MINUTE), times: 2, payload_bytes: conflicted.payload_bytes, differences: [{ pointer: "/data/object/amount", event: "1200", later: "1300" }, { pointer: "/data/object/note", event: null, later: '"changed"' }], more: false },
   ];
 
+  // Schedules, with runs on record. Every rule of the fake comes at two in the night.
+  const nextTick = (at) => Math.floor(at / DAY) * DAY + 2 * HOUR + (at % DAY >= 2 * HOUR ? DAY : 0);
+  world.addSchedule = ({ name, tenant_id, endpoint, kind, cron = "0 2 * * *", zone = "UTC", payload = null, misfire = "one", overlap = "allow", jitter_ms = 0, paused = false }, at = now) => {
+    const pushed = world.endpoints.find((each) => each.id === endpoint || each.name === endpoint);
+    const schedule = {
+      id: id("scd", at), tenant_id: tenant_id ?? acme.id, name, cron, zone, kind: pushed ? "endpoint.deliver" : kind, endpoint_id: pushed?.id ?? null, endpoint_name: pushed?.name ?? null,
+      queue: pushed ? `endpoint:${pushed.id}` : "default", payload, retry: null, misfire, grace_ms: 60_000, catch_up_max: 100, overlap, jitter_ms, paused,
+      next_tick: paused ? null : iso(nextTick(now)), next_run_at: paused ? null : iso(nextTick(now)), last_run: null, problem: null, created_at: iso(at), updated_at: iso(at), runs: [],
+    };
+    world.schedules.unshift(schedule);
+    return schedule;
+  };
+  world.runSchedule = (schedule, at, outcome = "run", job_state = "done") => {
+    const made = outcome === "run" || outcome === "by_hand";
+    const run = { tick: iso(at), local: new Date(at).toISOString().replace(".000Z", "+00:00"), outcome, job_id: made ? id("job", at) : null, job_state: made ? job_state : null, since: outcome === "missed" ? iso(at - 2 * DAY) : null, count: outcome === "missed" ? 3 : 1, decided_at: iso(at) };
+    schedule.runs.unshift(run);
+    if (made) {
+      schedule.last_run = { tick: run.tick, job_id: run.job_id, job_state };
+      world.jobs.push({ id: run.job_id, tenant_id: schedule.tenant_id, kind: schedule.kind, queue: schedule.queue, state: job_state, event_id: null, binding_id: null, replay_id: null, endpoint_id: schedule.endpoint_id, attempts: 1, max_attempts: 5, run_at: null, next_attempt_at: null, finished_at: iso(at + 400), last_error: null, payload: { schedule: schedule.name, scheduled_for: run.tick, payload: schedule.payload }, attempts_list: [], created_at: iso(at) });
+    }
+    return run;
+  };
+  world.ticks = (count) => Array.from({ length: count }, (_, each) => ({ at: iso(nextTick(Date.now()) + each * DAY), local: new Date(nextTick(Date.now()) + each * DAY).toISOString().replace(".000Z", "+00:00"), note: null }));
+  if (!empty) {
+    const nightly = world.addSchedule({ name: "daily-analytics", endpoint: world.endpoints[0]?.id, kind: "noop", payload: { report: "daily" } }, now - 40 * DAY);
+    const last = nextTick(now) - DAY;
+    world.runSchedule(nightly, last - 5 * DAY, "missed");
+    for (const ago of [4, 3, 2, 1, 0]) world.runSchedule(nightly, last - ago * DAY, ago === 2 ? "overlapped" : "run");
+    world.addSchedule({ name: "clean-up", kind: "noop", paused: true }, now - 20 * DAY);
+  }
   // One event was replayed, so that its page shows it.
   const replayed = world.events.filter((event) => event.source_id === stripe.id && event.jobs_list.length > 1 && Date.parse(event.received_at) < now - 30 * MINUTE).at(-2);
   world.replay = (events, { binding_id = null, endpoint_id = null, rate_per_second = 50, skip_done = false } = {}, by = "ada@example.com", at = now) => {
@@ -780,6 +811,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     for (const { category, code } of letters) groups.set(`${category} ${code}`, { category, code, count: (groups.get(`${category} ${code}`)?.count ?? 0) + 1 });
     return [...groups.values()].sort((a, b) => b.count - a.count);
   };
+  const scheduleOf = (id) => world.schedules.find((each) => each.id === id || each.name === id) ?? raise(missing("schedule"));
   const jobOf = (id) => world.jobs.find((job) => job.id === id) ?? raise(missing("job"));
   const raise = (error) => {
     throw error;
@@ -1028,6 +1060,23 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         (_, __, { id }) => Object.assign(world.replays.find((each) => each.id === id) ?? raise(missing("replay")), { state }),
       ]),
     ),
+
+    "GET /v1/schedules": (_, url) => page(world.schedules.map(({ runs, ...schedule }) => schedule), url),
+    "POST /v1/schedules/preview": ({ cron, zone, count = 10 }) => {
+      if (cron.trim().split(/\s+/).length < 5 && !cron.startsWith("@")) throw invalid("/cron", "must be five fields (minute hour day month weekday)");
+      return { zone: zone ?? "UTC", follows_clock: false, ticks: world.ticks(count), clock_changes: [] };
+    },
+    "POST /v1/schedules": (body) => {
+      if (!/^[a-z0-9][a-z0-9_-]*$/.test(body.name)) throw invalid("/name", "must be 1 to 63 lower-case letters, digits, '-' or '_'");
+      return world.addSchedule(body, Date.now());
+    },
+    "GET /v1/schedules/:id": (_, __, { id }) => ({ ...scheduleOf(id), follows_clock: false, next_ticks: world.ticks(10), clock_changes: [] }),
+    "GET /v1/schedules/:id/runs": (_, url, { id }) => page(scheduleOf(id).runs, url, "tick"),
+    "PATCH /v1/schedules/:id": (body, _, { id }) => Object.assign(scheduleOf(id), body, { updated_at: iso(Date.now()) }),
+    "DELETE /v1/schedules/:id": (_, __, { id }) => void (world.schedules = world.schedules.filter((each) => each.id !== id)),
+    "POST /v1/schedules/:id/pause": (_, __, { id }) => Object.assign(scheduleOf(id), { paused: true, next_tick: null, next_run_at: null }),
+    "POST /v1/schedules/:id/resume": (_, __, { id }) => Object.assign(scheduleOf(id), { paused: false, next_tick: world.ticks(1)[0].at, next_run_at: world.ticks(1)[0].at }),
+    "POST /v1/schedules/:id/run": (_, __, { id }) => world.runSchedule(scheduleOf(id), Date.now(), "by_hand"),
 
     "GET /v1/jobs": (_, url) => {
       const given = Object.fromEntries(url.searchParams);

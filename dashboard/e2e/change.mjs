@@ -41,6 +41,38 @@ await test("a replay is planned before it is run", () =>
     await page.getByText(/^Replayed by/).waitFor();
   }));
 
+await test("a schedule is made with its ticks in view, run, paused and deleted", () =>
+  withPage({}, async (page) => {
+    await go(page, "/schedules");
+    const name = `browser-${Date.now()}`;
+    await page.getByRole("button", { name: "New schedule" }).first().click();
+    const dialog = page.getByRole("dialog", { name: "New schedule" });
+    await dialog.getByLabel("Name").fill(name);
+    await dialog.getByLabel("Cron expression").fill("0 2 *");
+    await dialog.getByText(/must be five fields/).waitFor();
+    await dialog.getByLabel("Cron expression").fill("0 2 * * *");
+    await dialog.getByLabel("Time zone").fill("UTC");
+    await dialog.getByRole("list", { name: "Next ticks" }).getByText(/02:00:00\+00:00/).first().waitFor();
+    await dialog.getByLabel("What its jobs do").selectOption("noop");
+    await dialog.getByLabel("Payload").fill("{");
+    await dialog.getByRole("button", { name: "Create schedule" }).click();
+    await dialog.getByText("is not JSON").waitFor();
+    await dialog.getByLabel("Payload").fill('{ "of": "the browser" }');
+    await axe(page, "the form of a schedule");
+    await dialog.getByRole("button", { name: "Create schedule" }).click();
+    await page.getByRole("heading", { name: new RegExp(name) }).waitFor();
+    await page.getByText("It has not run yet").waitFor();
+    await page.getByRole("button", { name: "Run now" }).click();
+    await page.getByText("Run by hand").waitFor();
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByRole("button", { name: "Resume" }).waitFor();
+    await axe(page, "a schedule that is paused");
+    await page.getByRole("button", { name: "Delete schedule…" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Delete schedule" }).click();
+    await page.waitForURL((url) => url.pathname === "/schedules");
+    assert(!(await api(page, "/v1/schedules?limit=200")).items.some((each) => each.name === name), "it is still there");
+  }));
+
 await test("dead letters are run again in bulk: reasons, plan, confirmation", () =>
   withPage({}, async (page) => {
     await go(page, "/dead-letters");

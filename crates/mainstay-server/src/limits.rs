@@ -90,7 +90,7 @@ pub(crate) const DELAY_SECS_MAX: i64 = 30 * 24 * 60 * 60;
 pub(crate) const LINKS_AT_ONCE_MAX: usize = 1_000;
 /// Secrets that a source may have at the same time.
 pub(crate) const SOURCE_SECRETS_MAX: usize = 5;
-/// Sources, endpoints and bindings in one configuration: all are changed in one transaction.
+/// Sources, endpoints, bindings and schedules in one configuration: all are changed in one transaction.
 pub(crate) const CONFIGURATION_THINGS_MAX: usize = 1_000;
 /// Links that one configuration declares, and that its sources have before.
 pub(crate) const CONFIGURATION_LINKS_MAX: usize = 1_000;

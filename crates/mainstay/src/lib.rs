@@ -177,11 +177,7 @@ impl Mainstay {
             Arc::clone(&random),
             Arc::clone(&builtin),
         );
-        let schedules = Schedules::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
+        let schedules = Schedules::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&random));
         let objects = Arc::new(Objects::new(&intake));
         let rotations = Rotations::new(Arc::clone(&store), Arc::clone(&clock));
         let rotations = Arc::new(rotations);

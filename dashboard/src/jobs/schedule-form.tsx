@@ -159,7 +159,7 @@ export function ScheduleForm({ schedule, onClose }: { schedule?: Schedule; onClo
           <Field label="Cron expression" hint="minute hour day month weekday" error={form.errorAt("cron")}>
             <Input value={cron} onChange={setCron} autoComplete="off" style={{ fontFamily: "var(--mono, monospace)" }} />
           </Field>
-          <Field label="Time zone" error={form.errorAt("zone")}>
+          <Field label="Time zone" hint="e.g. Europe/Berlin, or UTC" error={form.errorAt("zone")}>
             <Input value={zone} onChange={setZone} autoComplete="off" placeholder="UTC" autoCapitalize="none" />
           </Field>
         </div>

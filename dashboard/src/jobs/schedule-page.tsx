@@ -10,7 +10,7 @@ import { Body } from "../ui/body";
 import detail from "../ui/detail.module.css";
 import { Confirm } from "../ui/dialog";
 import { JobStateBadge, TickBadge } from "../ui/status";
-import { type Column, sub, Table } from "../ui/table";
+import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
 import { ScheduleForm, Ticks } from "./schedule-form";
@@ -71,8 +71,8 @@ function Loaded({ schedule }: { schedule: ScheduleWithRuns }) {
       <PageHead
         back={back}
         documentTitle={schedule.name}
-        title={<span className={ui.actions}>{schedule.name} <NextRun schedule={schedule} /></span>}
-        sub={<><code>{schedule.cron}</code> in {schedule.zone}{tenants.many && <>, for {tenants.nameOf(schedule.tenant_id)}</>}</>}
+        title={<span className={ui.actions}>{schedule.name} {(schedule.paused || schedule.problem) && <NextRun schedule={schedule} />}</span>}
+        sub={<><code>{schedule.cron}</code> in {schedule.zone}{schedule.next_run_at && <>, next <Ago at={schedule.next_run_at} /></>}{tenants.many && <>, for {tenants.nameOf(schedule.tenant_id)}</>}</>}
         actions={
           <>
             {canWish && <Button icon="play" disabled={wish.isPending} onClick={() => wish.mutate("run")}>Run now</Button>}
@@ -158,14 +158,9 @@ export function Runs({ runs }: { runs: ScheduleRun[] }) {
       label: "Tick",
       primary: true,
       card: "title",
-      cell: ({ tick, local, count: ticks, since }) => (
-        <>
-          <span className="mono">{(local ?? tick).replace("T", " ")}</span>
-          {ticks > 1 && since && <span className={sub}>and {count(ticks - 1)} before it, since {absolute(since)}</span>}
-        </>
-      ),
+      cell: ({ tick, local }) => <span className="mono">{(local ?? tick).replace("T", " ")}</span>,
     },
-    { key: "outcome", label: "Outcome", width: "140px", card: "status", cell: ({ outcome }) => <TickBadge outcome={outcome} /> },
+    { key: "outcome", label: "Outcome", width: "140px", card: "status", cell: ({ outcome, count: ticks, since }) => <TickBadge outcome={outcome} ticks={ticks} since={since} /> },
     { key: "job", label: "Job", width: "150px", cell: ({ job_id, job_state }) => (job_id && job_state ? <Id value={job_id} href={`/jobs/${job_id}`} copy={false} /> : "—") },
     { key: "state", label: "Its state", width: "140px", cell: ({ job_id, job_state }) => (job_state ? <JobStateBadge state={job_state} /> : job_id ? "gone" : "—") },
     { key: "decided", label: "Decided", width: "110px", end: true, cell: ({ decided_at }) => <Ago at={decided_at} /> },

@@ -1,7 +1,7 @@
 // States in the words of the API, each with an icon, a word and a tone: never a colour alone.
 import type { ReactNode } from "react";
 import type { Breaker, EventStatus, JobState, Outcome, QueueFlow, ReplayState, TickOutcome } from "../api/types";
-import { words } from "../lib/format";
+import { count, exact, words } from "../lib/format";
 import { Icon, type IconName } from "./icon";
 import css from "./ui.module.css";
 
@@ -85,7 +85,12 @@ export const EventStatusBadge = ({ status }: { status: EventStatus }) => (
 );
 export const JobStateBadge = ({ state }: { state: JobState }) => <Badge look={jobLooks[state] ?? unknownLook(state)} />;
 export const ReplayBadge = ({ state }: { state: ReplayState }) => <Badge look={replayLooks[state] ?? unknownLook(state)} />;
-export const TickBadge = ({ outcome }: { outcome: TickOutcome }) => <Badge look={tickLooks[outcome] ?? unknownLook(outcome)} />;
+/** What became of a tick; of several that were missed together, how many they are. */
+export const TickBadge = ({ outcome, ticks, since }: { outcome: TickOutcome; ticks: number; since?: string | null }) => (
+  <Badge look={tickLooks[outcome] ?? unknownLook(outcome)} title={since ? `since ${exact(since)}` : undefined}>
+    {ticks > 1 ? `${count(ticks)} missed` : undefined}
+  </Badge>
+);
 export const QueueFlowBadge = ({ flow }: { flow: QueueFlow }) => <Badge look={flowLooks[flow] ?? unknownLook(flow)} />;
 export const OutcomeBadge = ({ outcome }: { outcome: Outcome }) => (
   <Badge look={outcomeLooks[outcome] ?? unknownLook(outcome)} />

@@ -82,14 +82,15 @@ pub fn due_at(rule: &Rule, jitter_ms: i64, schedule: ScheduleId, tick: Timestamp
 /// A number that looks like chance and is the same everywhere (the finalizer of SplitMix64 over both).
 fn spread(schedule: ScheduleId, tick: Timestamp) -> u64 {
     let (high, low) = schedule.uuid().as_u64_pair();
-    [high, low, tick.micros().cast_unsigned()]
-        .into_iter()
-        .fold(0x9e37_79b9_7f4a_7c15, |state, word| {
+    [high, low, tick.micros().cast_unsigned()].into_iter().fold(
+        0x9e37_79b9_7f4a_7c15,
+        |state, word| {
             let mut z = state ^ word;
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             z ^ (z >> 31)
-        })
+        },
+    )
 }
 
 /// What the policy wants of one tick, were it alone.

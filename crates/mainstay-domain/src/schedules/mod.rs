@@ -224,11 +224,8 @@ pub trait SchedulesTx: Send {
     /// How many schedules a tenant has.
     async fn schedule_count(&mut self, tenant: TenantId) -> StoreResult<i64>;
     /// All schedules after this one, by id. System scope.
-    async fn schedule_after(
-        &mut self,
-        after: ScheduleId,
-        limit: i64,
-    ) -> StoreResult<Vec<Schedule>>;
+    async fn schedule_after(&mut self, after: ScheduleId, limit: i64)
+    -> StoreResult<Vec<Schedule>>;
     /// Schedules to look at by now, the longest due first. System scope.
     async fn schedule_due(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<Schedule>>;
     /// When the next schedule is to be looked at. System scope.

@@ -236,9 +236,7 @@ impl Rule {
     /// What the clock shows then, with its offset: `2026-11-22T02:00:00+01:00`.
     pub fn local(&self, at: Timestamp) -> String {
         match instant(at) {
-            Some(at) => at
-                .display_with_offset(self.zone.to_offset(at))
-                .to_string(),
+            Some(at) => at.display_with_offset(self.zone.to_offset(at)).to_string(),
             None => String::new(),
         }
     }
@@ -308,10 +306,9 @@ impl Rule {
     fn moment(&self, named: DateTime) -> Option<Tick> {
         let (at, oddity) = match self.zone.to_ambiguous_timestamp(named).offset() {
             AmbiguousOffset::Unambiguous { offset } => (offset.to_timestamp(named).ok()?, None),
-            AmbiguousOffset::Fold { before, .. } => (
-                before.to_timestamp(named).ok()?,
-                Some(Oddity::FirstOfTwo),
-            ),
+            AmbiguousOffset::Fold { before, .. } => {
+                (before.to_timestamp(named).ok()?, Some(Oddity::FirstOfTwo))
+            }
             AmbiguousOffset::Gap { after, .. } => {
                 // Read with the later offset it is a moment before the change.
                 let early = after.to_timestamp(named).ok()?;

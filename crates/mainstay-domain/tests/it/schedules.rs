@@ -202,11 +202,23 @@ fn the_schedules_of_the_requirements_name_their_times() {
 fn what_is_no_rule_is_refused() {
     let read = |text: &str| Rule::new(text, TimeZone::UTC, at("2026-01-01T00:00:00Z"));
     for wrong in [
-        "", "@", "@often", "* * * *", "* * * * * * *", "60 * * * *", "* 24 * * *", "0 0 0 * *", "a b c d e",
-        "*/0 * * * *", "1-99 * * * *",
+        "",
+        "@",
+        "@often",
+        "* * * *",
+        "* * * * * * *",
+        "60 * * * *",
+        "* 24 * * *",
+        "0 0 0 * *",
+        "a b c d e",
+        "*/0 * * * *",
+        "1-99 * * * *",
     ] {
         let refused = read(wrong);
-        assert!(matches!(refused, Err(RuleError::Expression(_))), "{wrong}: {refused:?}");
+        assert!(
+            matches!(refused, Err(RuleError::Expression(_))),
+            "{wrong}: {refused:?}"
+        );
     }
     assert!(matches!(read("0 0 30 2 *"), Err(RuleError::Never)));
     assert!(matches!(read(&"* ".repeat(101)), Err(RuleError::TooLong)));
@@ -230,7 +242,10 @@ impl Named {
     }
 
     fn names(&self, shown: DateTime) -> bool {
-        let hour = self.hours.as_ref().is_none_or(|hours| hours.contains(&shown.hour()));
+        let hour = self
+            .hours
+            .as_ref()
+            .is_none_or(|hours| hours.contains(&shown.hour()));
         hour && self.minutes.contains(&shown.minute()) && shown.second() == 0
     }
 }
@@ -246,7 +261,11 @@ prop_compose! {
 
 /// A moment, near a clock change where the zone has one in these years.
 fn near_change(zone: &TimeZone, pick: u32) -> i64 {
-    let from = date(1990, 1, 1).at(0, 0, 0, 0).to_zoned(TimeZone::UTC).expect("it exists").timestamp();
+    let from = date(1990, 1, 1)
+        .at(0, 0, 0, 0)
+        .to_zoned(TimeZone::UTC)
+        .expect("it exists")
+        .timestamp();
     let until = from + (45 * 365 * 24).hours();
     let changes: Vec<i64> = zone
         .following(from)
@@ -267,7 +286,9 @@ fn by_every_minute(named: &Named, zone: &TimeZone, begin: i64, end: i64) -> BTre
     };
     if named.hours.is_none() {
         let minutes = (begin..=end).step_by(60);
-        return minutes.filter(|second| named.names(shows(*second))).collect();
+        return minutes
+            .filter(|second| named.names(shows(*second)))
+            .collect();
     }
     // A margin, so that times are seen whose moment is before or after.
     let (from, to) = (begin - 2 * DAY, end + 2 * DAY);
@@ -288,7 +309,10 @@ fn by_every_minute(named: &Named, zone: &TimeZone, begin: i64, end: i64) -> BTre
         if named.names(time) {
             // What is never shown comes when the clock first shows something later.
             let later = reached.partition_point(|(shown, _)| *shown < time);
-            let second = first_shown.get(&time).copied().or(reached.get(later).map(|(_, second)| *second));
+            let second = first_shown
+                .get(&time)
+                .copied()
+                .or(reached.get(later).map(|(_, second)| *second));
             found.extend(second.filter(|second| (begin..=end).contains(second)));
         }
         time = time.checked_add(1.minute()).expect("a time");
@@ -363,7 +387,9 @@ fn in_every_zone_each_day_has_its_run_and_no_day_two() {
     let (from, until) = (at("2019-01-01T00:00:00Z"), at("2030-01-01T00:00:00Z"));
     let (mut zones, mut changes) = (0, 0);
     for name in jiff::tz::db().available() {
-        let Ok(zone) = TimeZone::get(name.as_str()) else { continue };
+        let Ok(zone) = TimeZone::get(name.as_str()) else {
+            continue;
+        };
         zones += 1;
         let rule = Rule::read("20 2 * * *", zone.clone()).expect("an expression");
         let from = jiff::Timestamp::from_microsecond(from.micros()).expect("a time");
@@ -383,7 +409,10 @@ fn in_every_zone_each_day_has_its_run_and_no_day_two() {
             assert!((5..=7).contains(&found.len()), "{name}: {found:?}");
         }
     }
-    assert!(zones > 300 && changes > 1_000, "{zones} zones, {changes} changes");
+    assert!(
+        zones > 300 && changes > 1_000,
+        "{zones} zones, {changes} changes"
+    );
 }
 
 /// One schedule as the store would hold it, looked at by anybody.
@@ -399,13 +428,22 @@ struct Looked {
 impl Looked {
     fn new(rule: Rule, policy: Policy, start: Timestamp) -> Self {
         let next_tick = rule.next(start).map(|next| next.at);
-        Self { rule, policy, next_tick, rows: BTreeSet::new(), run: Vec::new(), missed: Vec::new() }
+        Self {
+            rule,
+            policy,
+            next_tick,
+            rows: BTreeSet::new(),
+            run: Vec::new(),
+            missed: Vec::new(),
+        }
     }
 
     /// Looks until nothing is due. Answers how many looks it took.
     fn look(&mut self, now: Timestamp, busy: bool) -> usize {
         for looks in 1..=100 {
-            let Some(next_tick) = self.next_tick.filter(|next| *next <= now) else { return looks };
+            let Some(next_tick) = self.next_tick.filter(|next| *next <= now) else {
+                return looks;
+            };
             let known: Vec<Timestamp> = self.rows.iter().copied().collect();
             let decision = Question {
                 rule: &self.rule,
@@ -443,7 +481,11 @@ impl Looked {
 }
 
 fn policy(misfire: Misfire, overlap: Overlap) -> Policy {
-    Policy { misfire, overlap, ..Policy::default() }
+    Policy {
+        misfire,
+        overlap,
+        ..Policy::default()
+    }
 }
 
 #[test]
@@ -452,7 +494,10 @@ fn after_days_of_outage_the_misfire_policy_decides() {
     let up_again = at("2026-11-04T12:10:00Z");
     let hours = 3 * 24 + 12;
     let outage = |misfire: Misfire, catch_up_max: i64| {
-        let policy = Policy { catch_up_max, ..policy(misfire, Overlap::Allow) };
+        let policy = Policy {
+            catch_up_max,
+            ..policy(misfire, Overlap::Allow)
+        };
         let mut looked = Looked::new(rule("0 * * * *", "UTC"), policy, start);
         looked.look(up_again, false);
         assert_eq!(looked.next_tick, Some(at("2026-11-04T13:00:00Z")));
@@ -464,21 +509,35 @@ fn after_days_of_outage_the_misfire_policy_decides() {
     let bounded = outage(Misfire::All, 5);
     assert_eq!(bounded.run.first(), Some(&at("2026-11-04T08:00:00Z")));
     assert_eq!(bounded.run.last(), Some(&at("2026-11-04T12:00:00Z")));
-    assert_eq!(bounded.missed, [(at("2026-11-01T01:00:00Z"), at("2026-11-04T07:00:00Z"))]);
+    assert_eq!(
+        bounded.missed,
+        [(at("2026-11-01T01:00:00Z"), at("2026-11-04T07:00:00Z"))]
+    );
 }
 
 #[test]
 fn a_tick_that_is_on_time_makes_up_for_those_before_it() {
-    let mut looked = Looked::new(rule("0 * * * *", "UTC"), Policy::default(), at("2026-11-01T00:30:00Z"));
+    let mut looked = Looked::new(
+        rule("0 * * * *", "UTC"),
+        Policy::default(),
+        at("2026-11-01T00:30:00Z"),
+    );
     looked.look(at("2026-11-01T05:00:20Z"), false);
     assert_eq!(looked.run, [at("2026-11-01T05:00:00Z")]);
-    assert_eq!(looked.missed, [(at("2026-11-01T01:00:00Z"), at("2026-11-01T04:00:00Z"))]);
+    assert_eq!(
+        looked.missed,
+        [(at("2026-11-01T01:00:00Z"), at("2026-11-01T04:00:00Z"))]
+    );
 }
 
 #[test]
 fn an_outage_of_a_rule_of_every_second_is_worked_off_in_bounded_looks() {
     for (misfire, runs) in [(Misfire::Skip, 61), (Misfire::One, 61), (Misfire::All, 161)] {
-        let mut looked = Looked::new(rule("* * * * * *", "UTC"), policy(misfire, Overlap::Allow), at("2026-11-01T00:00:00Z"));
+        let mut looked = Looked::new(
+            rule("* * * * * *", "UTC"),
+            policy(misfire, Overlap::Allow),
+            at("2026-11-01T00:00:00Z"),
+        );
         let looks = looked.look(at("2026-11-01T06:00:00Z"), false);
         assert_eq!(looked.run.len(), runs, "{misfire:?}");
         let ticks = 6 * 3_600;
@@ -490,7 +549,11 @@ fn an_outage_of_a_rule_of_every_second_is_worked_off_in_bounded_looks() {
 #[test]
 fn while_the_last_run_goes_on_the_overlap_policy_decides() {
     let start = at("2026-11-01T00:59:00Z");
-    let (one, two, three) = (at("2026-11-01T01:00:00Z"), at("2026-11-01T02:00:00Z"), at("2026-11-01T03:00:00Z"));
+    let (one, two, three) = (
+        at("2026-11-01T01:00:00Z"),
+        at("2026-11-01T02:00:00Z"),
+        at("2026-11-01T03:00:00Z"),
+    );
     let looked = |overlap: Overlap, misfire: Misfire| {
         let mut looked = Looked::new(rule("0 * * * *", "UTC"), policy(misfire, overlap), start);
         looked.look(one, false);

@@ -1,4 +1,4 @@
-//! `mainstay apply`, `diff` and `export`: sources, endpoints and bindings as a file.
+//! `mainstay apply`, `diff` and `export`: sources, endpoints, bindings and schedules as a file.
 //!
 //! The file is read and its variables are filled in here; what is to change is the server's to find out, and to change
 //! in one transaction.

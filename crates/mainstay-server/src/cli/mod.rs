@@ -157,11 +157,11 @@ enum Command {
     /// Cron rules that make jobs
     #[command(subcommand)]
     Schedule(Box<schedule::ScheduleCommand>),
-    /// Change sources, endpoints and bindings to what a file declares
+    /// Change sources, endpoints, bindings and schedules to what a file declares
     Apply(configuration::ApplyArgs),
     /// Show what `apply` would change
     Diff(configuration::DiffArgs),
-    /// Write sources, endpoints and bindings as a file that `apply` takes, without their secrets
+    /// Write sources, endpoints, bindings and schedules as a file that `apply` takes, without their secrets
     Export(configuration::ExportArgs),
     /// What came in, and what became of it
     #[command(subcommand)]

@@ -238,7 +238,9 @@ pub(super) async fn run(context: &Context, command: ScheduleCommand) -> Result<(
         ScheduleCommand::Resume { schedule } => wish(context, &api, &schedule, "resume").await,
         ScheduleCommand::Run { schedule } => {
             let path = path(&api, &schedule).await?;
-            let run = api.post_once(&format!("{path}/run"), &json!({}), None).await?;
+            let run = api
+                .post_once(&format!("{path}/run"), &json!({}), None)
+                .await?;
             context.show(&run, |out| {
                 out.line(&format!("{} was made", text(&run, "/job_id")))
             })

@@ -50,7 +50,10 @@ on_both_servers!(
             )
         );
         let (first, second) = (receiver.next(), receiver.next());
-        owner.post(&format!("{}/pause", path(&made)), &json!({})).await.ok();
+        owner
+            .post(&format!("{}/pause", path(&made)), &json!({}))
+            .await
+            .ok();
         let mut ticks = Vec::new();
         for push in [&first, &second] {
             let body: Value = serde_json::from_slice(&push.body).expect("it is JSON");
@@ -79,7 +82,9 @@ on_both_servers!(
             "SELECT count(*) FROM job WHERE kind = 'endpoint.deliver' AND event_id IS NULL HAVING count(*) <> {}",
             runs.len()
         );
-        let found = owner.post("/v1/sql", &json!({ "statement": made_twice })).await;
+        let found = owner
+            .post("/v1/sql", &json!({ "statement": made_twice }))
+            .await;
         assert_eq!(found.ok()["rows"], json!([]), "a job for each tick");
         assert!(shown["next_tick"].is_null() && shown["paused"] == true);
         assert_eq!(shown["next_ticks"].as_array().map(Vec::len), Some(10));
@@ -90,7 +95,10 @@ on_both_servers!(
             .ok();
         assert_eq!(job["payload"]["schedule_id"], made["id"]);
         assert_eq!(job["event_id"], Value::Null);
-        let page = owner.get(&format!("{}/runs?limit=1", path(&made))).await.ok();
+        let page = owner
+            .get(&format!("{}/runs?limit=1", path(&made)))
+            .await
+            .ok();
         assert_eq!(page["items"][0]["tick"], runs[0]["tick"]);
         let cursor = text(&page, "/next_cursor");
         let page = owner
@@ -140,10 +148,18 @@ on_both_servers!(
         );
         assert_ne!(changed["next_tick"], made["next_tick"]);
         for word in ["pause", "pause"] {
-            let held = owner.post(&format!("{}/{word}", path(&made)), &json!({})).await.ok();
-            assert_eq!((&held["paused"], &held["next_tick"]), (&json!(true), &Value::Null));
+            let held = owner
+                .post(&format!("{}/{word}", path(&made)), &json!({}))
+                .await
+                .ok();
+            assert_eq!(
+                (&held["paused"], &held["next_tick"]),
+                (&json!(true), &Value::Null)
+            );
         }
-        let ran = owner.post(&format!("{}/run", path(&made)), &json!({})).await;
+        let ran = owner
+            .post(&format!("{}/run", path(&made)), &json!({}))
+            .await;
         assert_eq!(ran.status, 201, "{}", ran.text);
         assert_eq!(ran.json()["outcome"], "by_hand");
         let job = format!("/v1/jobs/{}", text(&ran.json(), "/job_id"));
@@ -152,14 +168,23 @@ on_both_servers!(
             (&done["payload"]["by_hand"], &done["max_attempts"]),
             (&json!(true), &json!(2))
         );
-        let resumed = owner.post(&format!("{}/resume", path(&made)), &json!({})).await.ok();
+        let resumed = owner
+            .post(&format!("{}/resume", path(&made)), &json!({}))
+            .await
+            .ok();
         assert_eq!(resumed["next_tick"], changed["next_tick"]);
         let listed = owner.get("/v1/schedules?name=nightly").await.ok();
         assert_eq!(listed["items"][0]["last_run"]["job_state"], "done");
         assert_eq!(owner.delete(&path(&made)).await.status, 204);
-        assert_eq!(owner.get(&path(&made)).await.problem(), (404, "not_found".into()));
+        assert_eq!(
+            owner.get(&path(&made)).await.problem(),
+            (404, "not_found".into())
+        );
         let told = "SELECT action FROM audit WHERE action LIKE 'schedule.%' ORDER BY at, id";
-        let told = owner.post("/v1/sql", &json!({ "statement": told })).await.ok();
+        let told = owner
+            .post("/v1/sql", &json!({ "statement": told }))
+            .await
+            .ok();
         assert_eq!(
             told["rows"],
             json!([
@@ -216,7 +241,9 @@ on_both_servers!(
     Settings::default(),
     |server| async {
         let owner = Caller::owner(server);
-        let viewer = owner.key(json!({ "name": "looks", "role": "viewer" })).await;
+        let viewer = owner
+            .key(json!({ "name": "looks", "role": "viewer" }))
+            .await;
         let asked = json!({
             "cron": "30 2 * * *", "zone": "Europe/Berlin", "after": "2027-03-27T12:00:00Z", "count": 2,
         });
@@ -259,5 +286,128 @@ on_both_servers!(
         assert_eq!(refused.problem(), (409, "still_referenced".into()));
         owner.delete(&path(&made)).await.ok();
         owner.delete(&format!("/v1/endpoints/{id}")).await.ok();
+    }
+);
+
+/// A declaration of an endpoint and what is pushed to it.
+fn declared(schedules: &Value) -> Value {
+    json!({ "configuration": {
+        "endpoints": [{ "name": "app", "url": "http://127.0.0.1:9/" }],
+        "schedules": schedules,
+    } })
+}
+
+fn changes(plan: &Value) -> Vec<(String, String)> {
+    let changes = plan["changes"].as_array().cloned().unwrap_or_default();
+    let of = |change: &Value| (text(change, "/action"), text(change, "/name"));
+    changes.iter().map(of).collect()
+}
+
+fn one(action: &str, name: &str) -> (String, String) {
+    (action.to_owned(), name.to_owned())
+}
+
+on_both_servers!(
+    schedules_are_what_a_file_declares,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let apply = async |body: &Value| {
+            let answer = owner.post("/v1/configuration/apply", body).await;
+            answer.ok()
+        };
+        let mut body = declared(&json!([
+            { "name": "daily", "cron": "0 2 * * *", "zone": "Europe/Berlin", "endpoint": "app", "payload": { "a": 1 } },
+            { "name": "beat", "cron": "@hourly", "kind": "noop", "queue": "beats", "paused": true },
+        ]));
+        let made = apply(&body).await;
+        assert_eq!(
+            changes(&made),
+            [
+                one("create", "app"),
+                one("create", "daily"),
+                one("create", "beat")
+            ]
+        );
+        assert!(
+            changes(&apply(&body).await).is_empty(),
+            "it is as it is declared"
+        );
+        let exported = owner.get("/v1/configuration").await.ok();
+        let again = json!({ "configuration": exported["configuration"], "prune": true });
+        let again = apply(&again).await;
+        assert!(changes(&again).is_empty(), "{again}");
+        // What is left out has its default; what was changed by hand is changed back.
+        let listed = owner.get("/v1/schedules?name=beat").await.ok();
+        let beat = format!("/v1/schedules/{}", text(&listed, "/items/0/id"));
+        assert_eq!(listed["items"][0]["queue"], "beats");
+        owner
+            .patch(&beat, &json!({ "overlap": "skip", "jitter_ms": 5 }))
+            .await
+            .ok();
+        let back = apply(&body).await;
+        let fields = back["changes"][0]["fields"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let fields: Vec<String> = fields.iter().map(|field| text(field, "/field")).collect();
+        assert_eq!(fields, ["/jitter_ms", "/overlap"]);
+        // A version that is no longer the one of the plan is refused: by hand counts.
+        body["version"] = back["version"].clone();
+        let refused = owner.post("/v1/configuration/apply", &body).await;
+        assert_eq!(refused.problem(), (409, "state_conflict".into()));
+        body["configuration"]["schedules"] = json!([]);
+        (body["version"], body["prune"]) = (Value::Null, json!(true));
+        let pruned = apply(&body).await;
+        assert_eq!(changes(&pruned).len(), 2, "{pruned}");
+        assert_eq!(owner.get("/v1/schedules").await.ok()["items"], json!([]));
+    }
+);
+
+on_both_servers!(
+    what_is_wrong_with_a_declared_schedule_is_said_at_its_place,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let body = declared(&json!([
+            { "name": "a", "cron": "often", "kind": "noop" },
+            { "name": "b", "kind": "noop" },
+            { "name": "c", "cron": "@daily" },
+            { "name": "d", "cron": "@daily", "endpoint": "nobody" },
+            { "name": "a", "cron": "@daily", "kind": "noop" },
+        ]));
+        let refused = owner.post("/v1/configuration/apply", &body).await;
+        let errors = refused.json()["errors"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let at: Vec<String> = errors.iter().map(|error| text(error, "/pointer")).collect();
+        let at = |pointer: &str| {
+            at.iter()
+                .any(|found| found == &format!("/configuration/schedules/{pointer}"))
+        };
+        // The form is read first, and all that is wrong with it said.
+        assert!(
+            at("1/cron") && at("2/endpoint") && at("4/name"),
+            "{}",
+            refused.text
+        );
+        let body = declared(&json!([
+            { "name": "a", "cron": "often", "kind": "noop" },
+            { "name": "d", "cron": "@daily", "endpoint": "nobody" },
+        ]));
+        let refused = owner.post("/v1/configuration/apply", &body).await;
+        let errors = refused.json()["errors"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let at: Vec<String> = errors.iter().map(|error| text(error, "/pointer")).collect();
+        assert_eq!(
+            at,
+            [
+                "/configuration/schedules/0/cron",
+                "/configuration/schedules/1/endpoint"
+            ]
+        );
     }
 );

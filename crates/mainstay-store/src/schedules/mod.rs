@@ -30,6 +30,7 @@ const TICK: &str = "tick";
 impl SchedulesTx for SqlTx<'_> {
     async fn schedule_insert(&mut self, schedule: &Schedule) -> StoreResult<()> {
         self.scope.admit(schedule.tenant)?;
+        self.config_bump().await?;
         let mut params = key(schedule);
         params.extend(columns(schedule));
         params.extend(values![schedule.created_at, schedule.revision].to_vec());
@@ -38,6 +39,7 @@ impl SchedulesTx for SqlTx<'_> {
 
     async fn schedule_update(&mut self, schedule: &Schedule) -> StoreResult<()> {
         self.scope.admit(schedule.tenant)?;
+        self.config_bump().await?;
         let mut params = key(schedule);
         params.extend(columns(schedule));
         params.push(schedule.revision.into());
@@ -50,6 +52,7 @@ impl SchedulesTx for SqlTx<'_> {
 
     async fn schedule_delete(&mut self, tenant: TenantId, id: ScheduleId) -> StoreResult<bool> {
         self.scope.admit(tenant)?;
+        self.config_bump().await?;
         self.changed(&q::SCHEDULE_DELETE, values![tenant, id]).await
     }
 

@@ -3,8 +3,8 @@
 mod tenants;
 
 use mainstay_domain::{
-    AuditId, Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, ScheduleId, SourceId,
-    TenantId, Timestamp,
+    AuditId, Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, ScheduleId,
+    SourceId, TenantId, Timestamp,
     access::AuditFilter,
     intake::{
         EventFilter, EventStatus, Verdict,

@@ -5,8 +5,7 @@ use mainstay_domain::{
     JobId, ScheduleId, StoreError, StoreExt, StoreResult, Timestamp,
     jobs::{JobFilter, NewJob},
     schedules::{
-        Misfire, Overlap, Policy, Schedule, ScheduleFilter, ScheduleStep, ScheduleTick,
-        TickOutcome,
+        Misfire, Overlap, Policy, Schedule, ScheduleFilter, ScheduleStep, ScheduleTick, TickOutcome,
     },
 };
 use mainstay_testkit::on_both;
@@ -144,7 +143,8 @@ on_both!(lists_are_the_newest_first_and_go_on_by_id, |db| async {
     let list = |filter: ScheduleFilter, limit: i64| {
         let (store, scope) = (world.store.clone(), world.scope());
         async move {
-            let listed = run!(store, scope, [filter], |tx| tx.schedule_list(&filter, limit));
+            let listed = run!(store, scope, [filter], |tx| tx
+                .schedule_list(&filter, limit));
             listed.expect("they are listed")
         }
     };
@@ -170,31 +170,34 @@ on_both!(lists_are_the_newest_first_and_go_on_by_id, |db| async {
     assert_eq!(count.expect("it answers"), 3);
 });
 
-on_both!(what_is_due_comes_first_and_the_rest_not_at_all, |db| async {
-    let world = World::new(db).await;
-    let late = world.schedule("late");
-    let mut later = world.schedule("later");
-    (later.next_tick, later.next_at) = (Some(world.at(500)), Some(world.at(600)));
-    let mut paused = world.schedule("paused");
-    (paused.next_tick, paused.next_at) = (None, None);
-    for one in [&late, &later, &paused] {
-        world.add(one).await.expect("it is added");
-    }
-    let due = |ms: i64, limit: i64| {
-        let (store, now) = (world.store.clone(), world.at(ms));
-        async move {
-            let due = run!(store, SYSTEM, [], |tx| tx.schedule_due(now, limit));
-            let due = due.expect("it answers");
-            due.into_iter().map(|one| one.name).collect::<Vec<_>>()
+on_both!(
+    what_is_due_comes_first_and_the_rest_not_at_all,
+    |db| async {
+        let world = World::new(db).await;
+        let late = world.schedule("late");
+        let mut later = world.schedule("later");
+        (later.next_tick, later.next_at) = (Some(world.at(500)), Some(world.at(600)));
+        let mut paused = world.schedule("paused");
+        (paused.next_tick, paused.next_at) = (None, None);
+        for one in [&late, &later, &paused] {
+            world.add(one).await.expect("it is added");
         }
-    };
-    assert!(due(599, 10).await.is_empty());
-    assert_eq!(due(600, 10).await, ["later"]);
-    assert_eq!(due(5_000, 10).await, ["later", "late"]);
-    assert_eq!(due(5_000, 1).await, ["later"]);
-    let next = run!(world.store, SYSTEM, [], |tx| tx.schedule_next_at());
-    assert_eq!(next.expect("it answers"), Some(world.at(600)));
-});
+        let due = |ms: i64, limit: i64| {
+            let (store, now) = (world.store.clone(), world.at(ms));
+            async move {
+                let due = run!(store, SYSTEM, [], |tx| tx.schedule_due(now, limit));
+                let due = due.expect("it answers");
+                due.into_iter().map(|one| one.name).collect::<Vec<_>>()
+            }
+        };
+        assert!(due(599, 10).await.is_empty());
+        assert_eq!(due(600, 10).await, ["later"]);
+        assert_eq!(due(5_000, 10).await, ["later", "late"]);
+        assert_eq!(due(5_000, 1).await, ["later"]);
+        let next = run!(world.store, SYSTEM, [], |tx| tx.schedule_next_at());
+        assert_eq!(next.expect("it answers"), Some(world.at(600)));
+    }
+);
 
 on_both!(
     of_two_that_step_from_the_same_schedule_one_makes_the_job,
@@ -283,11 +286,12 @@ on_both!(ticks_go_with_time_and_with_their_schedule, |db| async {
     let until = world.at(3_000);
     let expire = |limit: i64| {
         let store = world.store.clone();
-        async move {
-            run!(store, SYSTEM, [], |tx| tx.tick_expire(until, limit)).expect("they go")
-        }
+        async move { run!(store, SYSTEM, [], |tx| tx.tick_expire(until, limit)).expect("they go") }
     };
-    assert_eq!((expire(1).await, expire(10).await, expire(10).await), (1, 1, 0));
+    assert_eq!(
+        (expire(1).await, expire(10).await, expire(10).await),
+        (1, 1, 0)
+    );
     let left = world.ticks(schedule.id).await;
     let times: Vec<_> = left.iter().map(|one| one.tick).collect();
     assert_eq!(times, [world.at(5_000), world.at(4_000), world.at(3_000)]);

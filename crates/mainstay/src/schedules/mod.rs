@@ -61,8 +61,7 @@ pub fn begin(schedule: &mut Schedule, rule: &Rule, now: Timestamp) {
         false => rule.next(now).map(|next| next.at),
     };
     schedule.next_tick = next;
-    schedule.next_at =
-        next.map(|tick| due_at(rule, schedule.policy.jitter_ms, schedule.id, tick));
+    schedule.next_at = next.map(|tick| due_at(rule, schedule.policy.jitter_ms, schedule.id, tick));
 }
 
 /// A run that a person asks for: whatever runs, and also while the schedule is paused.

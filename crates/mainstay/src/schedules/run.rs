@@ -127,7 +127,9 @@ impl Schedules {
         }
         let next = self
             .store
-            .read(SCOPE, |tx| Box::pin(async move { tx.schedule_next_at().await }))
+            .read(SCOPE, |tx| {
+                Box::pin(async move { tx.schedule_next_at().await })
+            })
             .await?;
         Ok(next.map_or(PAUSE, |at| {
             let ms = at.ms_since(self.clock.now()).max(0).unsigned_abs();
@@ -325,9 +327,15 @@ impl Schedules {
                 break;
             };
             after = last.id;
-            let mended: Vec<Planned> = page.into_iter().filter_map(|one| mended(one, now)).collect();
+            let mended: Vec<Planned> = page
+                .into_iter()
+                .filter_map(|one| mended(one, now))
+                .collect();
             if !mended.is_empty() {
-                tracing::info!(schedules = mended.len(), "the next ticks of schedules were reckoned anew");
+                tracing::info!(
+                    schedules = mended.len(),
+                    "the next ticks of schedules were reckoned anew"
+                );
                 match self.commit(&mended).await {
                     Ok(()) | Err(StoreError::Conflict { .. }) => {}
                     Err(error) => return Err(error),
@@ -367,8 +375,5 @@ fn mended(schedule: Schedule, now: Timestamp) -> Option<Planned> {
 }
 
 const fn ended(state: JobState) -> bool {
-    matches!(
-        state,
-        JobState::Done | JobState::Dead | JobState::Cancelled
-    )
+    matches!(state, JobState::Done | JobState::Dead | JobState::Cancelled)
 }

@@ -196,10 +196,7 @@ on_both!(
         all.after(TO_MINUTE_MS - 1).await;
         assert_eq!(all.jobs().await.len(), 0);
         let pause = all.schedules.round(|| true).await.expect("it looks");
-        assert!(
-            pause.as_millis() <= 10,
-            "it wakes for the tick: {pause:?}"
-        );
+        assert!(pause.as_millis() <= 10, "it wakes for the tick: {pause:?}");
         all.after(1).await;
         all.round().await;
         let jobs = all.jobs().await;
@@ -230,7 +227,9 @@ on_both!(
     killed_anywhere_each_tick_has_one_job_in_the_end,
     |db| async {
         let all = Ticking::new(db.store()).await;
-        let id = all.add("* * * * *", policy(Misfire::All, Overlap::Allow)).await;
+        let id = all
+            .add("* * * * *", policy(Misfire::All, Overlap::Allow))
+            .await;
         let failing = Arc::new(FailingStore::new(Arc::clone(&all.world.store)));
         let through = Arc::clone(&failing) as Arc<dyn Store>;
         for round in 0..8 {
@@ -256,9 +255,8 @@ on_both!(
 
 on_both!(two_nodes_at_once_make_one_job_for_a_tick, |db| async {
     let all = Ticking::new(db.store()).await;
-    let many = (0..30).map(|number| {
-        all.schedule(&format!("s{number}"), "* * * * *", Policy::default())
-    });
+    let many =
+        (0..30).map(|number| all.schedule(&format!("s{number}"), "* * * * *", Policy::default()));
     all.insert(many.collect()).await;
     let second = db.second().await;
     let other = Ticking::another(&all.world, &second);
@@ -276,7 +274,9 @@ on_both!(
     a_clock_that_jumps_makes_no_tick_run_twice_and_stops_no_schedule,
     |db| async {
         let all = Ticking::new(db.store()).await;
-        let id = all.add("*/10 * * * *", policy(Misfire::All, Overlap::Allow)).await;
+        let id = all
+            .add("*/10 * * * *", policy(Misfire::All, Overlap::Allow))
+            .await;
         // 17:50 comes; then the clock is two hours ahead, and everything in between is made up for.
         all.after(200_000).await;
         all.after(2 * HOUR_MS).await;
@@ -360,7 +360,12 @@ on_both!(
             all.after(MINUTE_MS).await;
         }
         assert_eq!(all.jobs().await.len(), 2, "of each the first");
-        let outcomes: Vec<_> = all.ticks(skips_id).await.iter().map(|one| one.outcome).collect();
+        let outcomes: Vec<_> = all
+            .ticks(skips_id)
+            .await
+            .iter()
+            .map(|one| one.outcome)
+            .collect();
         let left_out = TickOutcome::Overlapped;
         assert_eq!(outcomes, [left_out, left_out, left_out, TickOutcome::Run]);
         for job in all.jobs().await {
@@ -392,7 +397,10 @@ on_both!(
         let then = all.world.count(JOBS).await;
         all.after(25_000).await;
         assert_eq!(all.world.count(JOBS).await, 40);
-        assert!(at_once < 10 && (10..=30).contains(&then), "{at_once}, {then}");
+        assert!(
+            at_once < 10 && (10..=30).contains(&then),
+            "{at_once}, {then}"
+        );
         let tick = START.plus_ms(TO_MINUTE_MS).micros();
         let of_it = format!("SELECT count(*) FROM schedule_tick WHERE tick = {tick}");
         assert_eq!(all.world.count(&of_it).await, 40);
@@ -401,7 +409,9 @@ on_both!(
 
 on_both!(a_person_runs_one_now_whatever_its_rule_says, |db| async {
     let all = Ticking::new(db.store()).await;
-    let id = all.add("0 3 1 1 *", policy(Misfire::One, Overlap::Skip)).await;
+    let id = all
+        .add("0 3 1 1 *", policy(Misfire::One, Overlap::Skip))
+        .await;
     let schedule = all.get(id).await;
     let rule = schedules::rule(&schedule).expect("a rule");
     let now = all.world.clock.now();
@@ -430,7 +440,11 @@ on_both!(
         all.insert(vec![lost, well]).await;
         all.after(TO_MINUTE_MS).await;
         assert_eq!(all.ran(well_id).await.len(), 1);
-        let later = all.get(lost_id).await.next_at.expect("it is looked at again");
+        let later = all
+            .get(lost_id)
+            .await
+            .next_at
+            .expect("it is looked at again");
         assert!(later > all.world.clock.now());
     }
 );
@@ -442,7 +456,11 @@ on_both!(
         for thousand in 0..10 {
             // Three of a hundred come every minute, the others in the night.
             let of = (0..1_000).map(|number| {
-                let cron = if number % 100 < 3 { "* * * * *" } else { "0 3 * * *" };
+                let cron = if number % 100 < 3 {
+                    "* * * * *"
+                } else {
+                    "0 3 * * *"
+                };
                 all.schedule(&format!("s{thousand}-{number}"), cron, Policy::default())
             });
             all.insert(of.collect()).await;

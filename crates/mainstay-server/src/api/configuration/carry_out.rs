@@ -1,9 +1,9 @@
 //! One step of a plan, made and told to the audit log in the transaction of the plan.
 
-use mainstay_domain::{StoreResult, Tx, jobs::Endpoint};
+use mainstay_domain::{StoreResult, Tx, jobs::Endpoint, schedules::Schedule};
 use serde_json::{Value, json};
 
-use super::plan::{SourceUpdate, Step, Write};
+use super::plan::{ScheduleWrite, SourceUpdate, Step, Write};
 use crate::{access::Caller, api::endpoints::queue_name, state::App};
 
 /// Makes a step. Its audit entry is that of the single write, with the names of the fields and never their values.
@@ -40,6 +40,18 @@ pub(super) async fn step(
         Write::BindingInsert(binding) => tx.binding_insert(binding).await?,
         Write::BindingUpdate(binding) => tx.binding_update(binding).await.map(drop)?,
         Write::BindingDelete(id) => tx.binding_delete(tenant, *id).await.map(drop)?,
+        Write::ScheduleInsert(made) => {
+            let schedule = placed(tx, made).await?;
+            tx.schedule_insert(&schedule).await?;
+        }
+        Write::ScheduleUpdate(changed) => {
+            let mut schedule = placed(tx, changed).await?;
+            if let Some(known) = tx.schedule_get(schedule.id).await? {
+                standing_kept(&mut schedule, &known);
+            }
+            tx.schedule_update(&schedule).await?;
+        }
+        Write::ScheduleDelete(id) => tx.schedule_delete(tenant, *id).await.map(drop)?,
     }
     let fields: Vec<&str> = step
         .change
@@ -54,6 +66,28 @@ pub(super) async fn step(
         step.change.action.as_str()
     );
     told(tx, app, caller, step, &action, what).await
+}
+
+/// A schedule with the number of its queue, which may have been made a step before.
+async fn placed(tx: &mut dyn Tx, write: &ScheduleWrite) -> StoreResult<Schedule> {
+    let mut schedule = write.schedule.clone();
+    if let Some(id) = schedule.endpoint {
+        let endpoint = tx.endpoint_get(id).await?;
+        schedule.queue = endpoint.map_or(schedule.queue, |endpoint| endpoint.queue);
+    } else if let Some(name) = &write.queue {
+        schedule.queue = tx.queue_ensure(name).await?;
+    }
+    Ok(schedule)
+}
+
+/// A tick may have come since the plan was made: nothing of that is taken back.
+fn standing_kept(schedule: &mut Schedule, known: &Schedule) {
+    schedule.revision = known.revision;
+    (schedule.last_tick, schedule.last_job) = (known.last_tick, known.last_job);
+    let rule = |one: &Schedule| (one.cron.clone(), one.zone.clone(), one.paused);
+    if rule(schedule) == rule(known) {
+        (schedule.next_tick, schedule.next_at) = (known.next_tick, known.next_at);
+    }
 }
 
 async fn source_update(

@@ -28,6 +28,7 @@ use crate::{
     api::{
         bindings::{BindingChange, NewHandler},
         endpoints::EndpointChange,
+        schedules::ScheduleChange,
         sources::{Scheme, SourceChange, schemas},
     },
     http::{
@@ -104,6 +105,25 @@ struct BindingParts {
     endpoint: Option<String>,
 }
 
+/// What a schedule has beside what can be changed of it.
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "only described: it is read by hand, for its messages"
+)]
+struct ScheduleParts {
+    /// Unique in the tenant.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    name: String,
+    /// Five fields, six with seconds first, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+    #[schema(min_length = 1, max_length = 200)]
+    cron: String,
+    /// The slug of its tenant.
+    tenant: Option<Text<63>>,
+    /// Whether it makes no jobs until it is resumed. Left out: it makes them.
+    paused: Option<bool>,
+}
+
 macro_rules! described {
     ($($name:ident = $parts:ident + $change:ident, $what:literal;)*) => {$(
         #[doc = $what]
@@ -132,6 +152,7 @@ described! {
     DeclaredSource = SourceParts + SourceChange, "A source that is to be: what can be changed of one, and what makes it.";
     DeclaredEndpoint = EndpointParts + EndpointChange, "An endpoint that is to be.";
     DeclaredBinding = BindingParts + BindingChange, "A binding that is to be.";
+    DeclaredSchedule = ScheduleParts + ScheduleChange, "A schedule that is to be. Its jobs go to `endpoint` or `kind`.";
 }
 
 /// The change, with the parts in it.
@@ -154,6 +175,7 @@ pub(super) struct Wanted {
     pub(super) sources: Vec<WantedSource>,
     pub(super) endpoints: Vec<WantedEndpoint>,
     pub(super) bindings: Vec<WantedBinding>,
+    pub(super) schedules: Vec<WantedSchedule>,
 }
 
 /// A source that is wanted.
@@ -191,6 +213,16 @@ pub(super) struct WantedBinding {
     pub(super) change: BindingChange,
 }
 
+/// A schedule that is wanted.
+pub(super) struct WantedSchedule {
+    /// Where it is declared.
+    pub(super) at: String,
+    pub(super) name: String,
+    pub(super) tenant: Option<String>,
+    pub(super) paused: bool,
+    pub(super) change: ScheduleChange,
+}
+
 /// Where things are declared in a request.
 const ROOT: &str = "/configuration";
 
@@ -201,9 +233,10 @@ pub(super) fn read(configuration: Configuration) -> Result<Wanted, Problem> {
         sources,
         endpoints,
         bindings,
+        schedules,
     } = configuration;
     let mut checks = Checks::default();
-    let count = sources.len() + endpoints.len() + bindings.len();
+    let count = sources.len() + endpoints.len() + bindings.len() + schedules.len();
     checks.ensure(
         count <= limits::CONFIGURATION_THINGS_MAX,
         ROOT,
@@ -219,6 +252,7 @@ pub(super) fn read(configuration: Configuration) -> Result<Wanted, Problem> {
         sources: items("sources", sources, |item| source(item, &mut checks)),
         endpoints: items("endpoints", endpoints, |item| endpoint(item, &mut checks)),
         bindings: items("bindings", bindings, |item| binding(item, &mut checks)),
+        schedules: items("schedules", schedules, |item| schedule(item, &mut checks)),
     };
     twice(
         &mut checks,
@@ -237,6 +271,11 @@ pub(super) fn read(configuration: Configuration) -> Result<Wanted, Problem> {
     twice(
         &mut checks,
         endpoints.map(|one| (&one.at, one.tenant.as_deref(), &*one.name)),
+    );
+    let schedules = wanted.schedules.iter();
+    twice(
+        &mut checks,
+        schedules.map(|one| (&one.at, one.tenant.as_deref(), &*one.name)),
     );
     checks.done().map(|()| wanted)
 }
@@ -505,6 +544,37 @@ fn endpoint(mut item: Item, checks: &mut Checks) -> Option<WantedEndpoint> {
         name,
         tenant,
         secrets,
+        change,
+    })
+}
+
+fn schedule(mut item: Item, checks: &mut Checks) -> Option<WantedSchedule> {
+    let at = item.at.clone();
+    let name = item.needed("name", checks);
+    let tenant = item.text("tenant", checks);
+    let paused = match item.fields.remove("paused") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(paused)) => paused,
+        Some(_) => {
+            checks.fail(item.at("paused"), "must be true or false");
+            false
+        }
+    };
+    let cron = item.fields.get("cron").is_some_and(|cron| !cron.is_null());
+    checks.ensure(cron, &item.at("cron"), "is needed");
+    let mut change: ScheduleChange = item.change(checks)?;
+    checks.ensure(
+        change.names_target(),
+        &format!("{at}/endpoint"),
+        "give one of endpoint and kind",
+    );
+    let name = name?;
+    change.name = Some(name.clone());
+    cron.then_some(WantedSchedule {
+        at,
+        name,
+        tenant,
+        paused,
         change,
     })
 }

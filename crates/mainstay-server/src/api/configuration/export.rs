@@ -81,7 +81,19 @@ pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Pr
             |form: &Form| ["source", "name"].map(|field| form.get(field).map(Value::to_string));
         key(a).cmp(&key(b))
     });
-    let count = sources.len() + endpoints.len() + bindings.len();
+    let names = known.schedule_names();
+    let mut schedules: Vec<_> = known
+        .schedules
+        .iter()
+        .filter(|one| wanted(one.tenant))
+        .map(|one| {
+            let form = form::schedule(one, &names);
+            of_tenant(form, &known.slug(one.tenant), &whole)
+        })
+        .collect();
+    schedules
+        .sort_by_key(|form| ["tenant", "name"].map(|field| form.get(field).map(Value::to_string)));
+    let count = sources.len() + endpoints.len() + bindings.len() + schedules.len();
     if count > limits::CONFIGURATION_THINGS_MAX {
         return Err(too_many(count, limits::CONFIGURATION_THINGS_MAX));
     }
@@ -91,6 +103,7 @@ pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Pr
             sources,
             endpoints,
             bindings,
+            schedules,
         },
         variables: variables.list,
     })

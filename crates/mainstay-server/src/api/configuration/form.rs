@@ -11,6 +11,7 @@ use std::{
 use mainstay_domain::{
     intake::{Binding, Source, schemas::EventSchema},
     jobs::Endpoint,
+    schedules::Schedule,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -24,6 +25,7 @@ use crate::{
     api::{
         bindings::{BindingChange, HandlerView, Names},
         endpoints::{EndpointChange, EndpointView},
+        schedules::{self, ScheduleChange},
         sources::{SourceChange, SourceView, schemas},
     },
     stats::Figures,
@@ -39,6 +41,7 @@ pub(super) fn fields<T: PartialSchema>() -> BTreeSet<String> {
 
 static SOURCE: LazyLock<BTreeSet<String>> = LazyLock::new(fields::<SourceChange>);
 static ENDPOINT: LazyLock<BTreeSet<String>> = LazyLock::new(fields::<EndpointChange>);
+static SCHEDULE: LazyLock<BTreeSet<String>> = LazyLock::new(fields::<ScheduleChange>);
 static BINDING: LazyLock<BTreeSet<String>> = LazyLock::new(fields::<BindingChange>);
 
 /// A source without its tenant and secrets, with these schemas.
@@ -77,6 +80,22 @@ pub(super) fn binding(binding: &Binding, names: &Names) -> Form {
     if let HandlerView::Endpoint { endpoint_name, .. } = view.handler {
         form.remove("handler");
         form.insert("endpoint".into(), endpoint_name.into());
+    }
+    form
+}
+
+/// A schedule without its tenant, with the name of its endpoint.
+pub(super) fn schedule(schedule: &Schedule, names: &schedules::Names) -> Form {
+    let view = names.view(schedule.clone());
+    let mut form = shown(&SCHEDULE, &view);
+    if let Some(endpoint) = view.endpoint_name {
+        // An endpoint has a queue of its own.
+        form.remove("kind");
+        form.remove("queue");
+        form.insert("endpoint".into(), endpoint.into());
+    }
+    if schedule.paused {
+        form.insert("paused".into(), true.into());
     }
     form
 }

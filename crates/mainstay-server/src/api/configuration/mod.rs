@@ -1,4 +1,4 @@
-//! The configuration as a whole: sources, endpoints and bindings as a file declares them, compared with what there is,
+//! The configuration as a whole: sources, endpoints, bindings and schedules as a file declares them, compared with what there is,
 //! and changed to it in one transaction.
 //!
 //! A thing is what its change makes of a fresh one, so a field that the declaration leaves out has its default. Only
@@ -39,7 +39,7 @@ use crate::{
     state::App,
 };
 
-use declared::{DeclaredBinding, DeclaredEndpoint, DeclaredSource, Wanted};
+use declared::{DeclaredBinding, DeclaredEndpoint, DeclaredSchedule, DeclaredSource, Wanted};
 use plan::{Known, Plan, Planner};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
@@ -51,7 +51,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 /// One thing as it is written down.
 type Form = Map<String, Value>;
 
-/// Sources, endpoints and bindings as they are declared.
+/// Sources, endpoints, bindings and schedules as they are declared.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Configuration {
@@ -71,6 +71,10 @@ pub(crate) struct Configuration {
     #[serde(default)]
     #[schema(value_type = Vec<DeclaredBinding>, max_items = 1000)]
     bindings: Vec<Form>,
+    /// The schedules, each by its tenant and name.
+    #[serde(default)]
+    #[schema(value_type = Vec<DeclaredSchedule>, max_items = 1000)]
+    schedules: Vec<Form>,
 }
 
 /// A configuration to apply.
@@ -122,6 +126,8 @@ pub(crate) enum Kind {
     Endpoint,
     /// A binding.
     Binding,
+    /// A schedule.
+    Schedule,
 }
 
 impl Kind {
@@ -130,6 +136,7 @@ impl Kind {
             Self::Source => "source",
             Self::Endpoint => "endpoint",
             Self::Binding => "binding",
+            Self::Schedule => "schedule",
         }
     }
 }
@@ -266,6 +273,7 @@ async fn configuration_apply(
     let (changed, linked) =
         std::mem::take(&mut *changed.lock().unwrap_or_else(PoisonError::into_inner));
     app.configured_all(&changed).await;
+    app.mainstay.schedules.soon();
     if linked {
         app.mainstay.intake.assign_soon();
     }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use mainstay_domain::{
-    BindingId, EndpointId, SchemaId, SecretId, SourceId, StoreResult, TenantId, Timestamp, Tx,
+    BindingId, EndpointId, ScheduleId, SchemaId, SecretId, SourceId, StoreResult, TenantId,
+    Timestamp, Tx,
     access::Tenant,
     intake::{
         Binding, OWN_SOURCE, Source, SourceSecret,
@@ -15,13 +16,14 @@ use mainstay_domain::{
         schemas::EventSchema,
         scheme::Secret,
     },
-    jobs::Endpoint,
+    jobs::{Endpoint, QueueNumber},
+    schedules::{SCHEDULES_MAX, Schedule, ScheduleFilter},
 };
 
 use super::{Action, ChangeView, FieldChange, Form, Kind, ThingView, declared::Wanted};
 use crate::{
     access::Caller,
-    api::{bindings::Names, resolve, sources::rule_removable},
+    api::{self, bindings::Names, resolve, sources::rule_removable},
     http::{Code, Problem, extract::Checks},
     limits,
     state::App,
@@ -29,6 +31,7 @@ use crate::{
 
 mod bindings;
 mod endpoints;
+mod schedules;
 mod sources;
 
 /// What there is, within the caller's reach.
@@ -40,6 +43,9 @@ pub(super) struct Known {
     pub(super) own: Vec<Source>,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) bindings: Vec<Binding>,
+    pub(super) schedules: Vec<Schedule>,
+    /// All queues, by their numbers.
+    pub(super) queues: Vec<(QueueNumber, String)>,
     /// In force.
     pub(super) schemas: Vec<EventSchema>,
     /// Of the sources whose links were asked for.
@@ -64,6 +70,10 @@ impl Known {
             own,
             endpoints: tx.endpoint_list().await?,
             bindings,
+            schedules: tx
+                .schedule_list(&ScheduleFilter::default(), SCHEDULES_MAX)
+                .await?,
+            queues: tx.queue_list().await?,
             schemas: tx.schema_list(None).await?,
             links: HashMap::new(),
         })
@@ -109,6 +119,14 @@ impl Known {
         found.map_or_else(|| id.to_string(), |tenant| tenant.slug.clone())
     }
 
+    /// The names that forms of schedules show.
+    pub(super) fn schedule_names(&self) -> api::schedules::Names {
+        api::schedules::Names::of(
+            self.queues.iter().cloned(),
+            self.endpoints.iter().map(|one| (one.id, one.name.clone())),
+        )
+    }
+
     /// The names that forms of bindings show.
     pub(super) fn names(&self) -> Names {
         let sources = self.sources.iter().chain(&self.own);
@@ -149,6 +167,19 @@ pub(super) enum Write {
     BindingUpdate(Box<Binding>),
     /// Removes a binding.
     BindingDelete(BindingId),
+    /// Adds a schedule.
+    ScheduleInsert(Box<ScheduleWrite>),
+    /// Changes a schedule.
+    ScheduleUpdate(Box<ScheduleWrite>),
+    /// Removes a schedule.
+    ScheduleDelete(ScheduleId),
+}
+
+/// A schedule as it is to be.
+pub(super) struct ScheduleWrite {
+    pub(super) schedule: Schedule,
+    /// The queue that was named, which may be yet to be made.
+    pub(super) queue: Option<String>,
 }
 
 /// How a source changes.
@@ -253,6 +284,11 @@ impl<'p> Planner<'p> {
             }
         }
         self.bindings(&wanted.bindings);
+        for schedule in &wanted.schedules {
+            if let Some(tenant) = self.tenant_of(&schedule.at, schedule.tenant.as_deref(), whole) {
+                self.schedule(schedule, tenant);
+            }
+        }
         if let Some(problem) = self.refused {
             return Err(problem);
         }
@@ -371,8 +407,20 @@ impl<'p> Planner<'p> {
                 write,
             )
         });
+        let schedules = known.schedules.iter().map(|one| {
+            let write = Write::ScheduleDelete(one.id);
+            (
+                Kind::Schedule,
+                one.tenant,
+                &one.name,
+                one.id.to_string(),
+                write,
+            )
+        });
         let mut listed = Vec::new();
-        for (kind, tenant, name, id, write) in bindings.chain(sources).chain(endpoints) {
+        // What refers to an endpoint goes before it.
+        let all = schedules.chain(bindings).chain(sources).chain(endpoints);
+        for (kind, tenant, name, id, write) in all {
             if !self.about.contains(&tenant) || self.kept.contains(&id) {
                 continue;
             }

@@ -10,8 +10,7 @@ use mainstay_domain::{
     EndpointId, ScheduleId, TenantId, Timestamp,
     jobs::QueueNumber,
     schedules::{
-        CATCH_UP_MAX, GRACE_MS, JITTER_MS_MAX, Misfire, Overlap, Policy, Schedule,
-        due::due_at,
+        CATCH_UP_MAX, GRACE_MS, JITTER_MS_MAX, Misfire, Overlap, Policy, Schedule, due::due_at,
         rule::Rule,
     },
 };
@@ -25,6 +24,9 @@ use crate::{
     limits,
     state::App,
 };
+
+/// The zone of a schedule that names none.
+const UTC: &str = "UTC";
 
 /// What becomes of ticks that nobody was there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -143,7 +145,7 @@ pub(crate) struct NewSchedule {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ScheduleChange {
     #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     #[schema(min_length = 1, max_length = 200)]
     cron: Option<String>,
     zone: Option<Text<64>>,
@@ -176,7 +178,7 @@ fn also_null<'de, D: Deserializer<'de>>(
 }
 
 /// Where jobs are to go.
-pub(super) enum Target {
+pub(crate) enum Target {
     /// Pushed to an endpoint.
     Endpoint { id: EndpointId, queue: QueueNumber },
     /// A built-in kind.
@@ -194,14 +196,14 @@ pub(super) struct CheckedNew {
 }
 
 /// A change, checked.
-pub(super) struct Checked {
+pub(crate) struct Checked {
     name: Option<String>,
     cron: Option<String>,
     zone: Option<String>,
-    pub(super) endpoint: Option<Text<100>>,
+    pub(crate) endpoint: Option<Text<100>>,
     /// With the queue of its own.
-    pub(super) kind: Option<(String, QueueNumber)>,
-    pub(super) queue: Option<String>,
+    pub(crate) kind: Option<(String, QueueNumber)>,
+    pub(crate) queue: Option<String>,
     /// Inside: none any more.
     payload: Option<Option<String>>,
     retry: Option<String>,
@@ -245,34 +247,48 @@ impl NewSchedule {
 }
 
 impl CheckedNew {
-    /// With every default, still without a rule and without a place where its jobs go.
+    /// Still without a rule and without a place where its jobs go.
     pub(super) fn fresh(&self, id: ScheduleId, tenant: TenantId, now: Timestamp) -> Schedule {
         Schedule {
-            id,
-            tenant,
             name: self.name.clone(),
-            cron: String::new(),
-            zone: "UTC".into(),
-            kind: String::new(),
-            endpoint: None,
-            queue: 0,
-            payload: None,
-            retry: None,
-            policy: Policy::default(),
             paused: self.paused,
-            next_tick: None,
-            next_at: None,
-            last_tick: None,
-            last_job: None,
-            created_at: now,
-            updated_at: now,
-            revision: 0,
+            ..fresh(id, tenant, now)
         }
     }
 }
 
+/// A schedule that says nothing yet, with every default.
+pub(crate) fn fresh(id: ScheduleId, tenant: TenantId, now: Timestamp) -> Schedule {
+    Schedule {
+        id,
+        tenant,
+        name: String::new(),
+        cron: String::new(),
+        zone: UTC.into(),
+        kind: String::new(),
+        endpoint: None,
+        queue: 0,
+        payload: None,
+        retry: None,
+        policy: Policy::default(),
+        paused: false,
+        next_tick: None,
+        next_at: None,
+        last_tick: None,
+        last_job: None,
+        created_at: now,
+        updated_at: now,
+        revision: 0,
+    }
+}
+
 impl ScheduleChange {
-    pub(super) fn checked(self, app: &App, checks: &mut Checks) -> Checked {
+    /// Whether it says where jobs go, in one way.
+    pub(crate) const fn names_target(&self) -> bool {
+        self.endpoint.is_some() != self.kind.is_some()
+    }
+
+    pub(crate) fn checked(&self, app: &App, checks: &mut Checks) -> Checked {
         if let Some(name) = &self.name {
             checks.slug("/name", name);
         }
@@ -283,7 +299,11 @@ impl ScheduleChange {
             "is no time zone such as Europe/Berlin or UTC",
         );
         let both = self.endpoint.is_some() && self.kind.is_some();
-        checks.ensure(!both, "/endpoint", "stands beside kind: give one of the two");
+        checks.ensure(
+            !both,
+            "/endpoint",
+            "stands beside kind: give one of the two",
+        );
         if let Some(queue) = &self.queue {
             checks.slug("/queue", queue);
             checks.ensure(
@@ -300,10 +320,18 @@ impl ScheduleChange {
                 &format!("must be between {least} and {most}"),
             );
         };
-        number("/grace_ms", self.grace_ms, *GRACE_MS.start(), *GRACE_MS.end());
+        number(
+            "/grace_ms",
+            self.grace_ms,
+            *GRACE_MS.start(),
+            *GRACE_MS.end(),
+        );
         number("/catch_up_max", self.catch_up_max, 1, CATCH_UP_MAX);
         number("/jitter_ms", self.jitter_ms, 0, JITTER_MS_MAX);
-        let payload = self.payload.map(|payload| payload.get().to_owned());
+        let payload = self
+            .payload
+            .as_ref()
+            .map(|payload| payload.get().to_owned());
         let most = limits::SCHEDULE_PAYLOAD_BYTES_MAX;
         checks.ensure(
             payload.as_ref().is_none_or(|text| text.len() <= most),
@@ -311,14 +339,20 @@ impl ScheduleChange {
             &format!("must have at most {most} bytes"),
         );
         Checked {
-            name: self.name,
-            cron: self.cron,
+            name: self.name.clone(),
+            cron: self.cron.clone(),
             zone: zone.flatten().map(|(_, name)| name),
-            endpoint: self.endpoint,
-            kind: self.kind.and_then(|kind| own_kind(app, &kind, checks)),
-            queue: self.queue,
+            endpoint: self.endpoint.clone(),
+            kind: self
+                .kind
+                .as_deref()
+                .and_then(|kind| own_kind(app, kind, checks)),
+            queue: self.queue.clone(),
             payload: payload.map(|text| (text != "null").then_some(text)),
-            retry: self.retry.and_then(|retry| own_retry(&retry, checks)),
+            retry: self
+                .retry
+                .as_ref()
+                .and_then(|retry| own_retry(retry, checks)),
             misfire: self.misfire.map(Into::into),
             grace_ms: self.grace_ms,
             catch_up_max: self.catch_up_max,
@@ -354,8 +388,15 @@ fn own_retry(retry: &Retry, checks: &mut Checks) -> Option<String> {
 }
 
 impl Checked {
+    /// The same as a declaration: what it leaves out is the default also of a schedule that had another.
+    pub(crate) fn declared(mut self) -> Self {
+        self.zone.get_or_insert_with(|| UTC.into());
+        self.jitter_ms.get_or_insert(0);
+        self
+    }
+
     /// Makes the change, and reckons the next tick anew where that is another one now.
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &self,
         schedule: &mut Schedule,
         target: Option<Target>,

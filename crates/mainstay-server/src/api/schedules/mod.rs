@@ -32,9 +32,9 @@ use crate::{
     },
     state::App,
 };
-pub(crate) use change::{NewSchedule, ScheduleChange};
-use change::{Checked, Target};
-use view::{Names, PreviewRequest, SchedulePreview, ScheduleRun, ScheduleView, ScheduleWithRuns};
+pub(crate) use change::{Checked, NewSchedule, ScheduleChange, Target, fresh};
+pub(crate) use view::Names;
+use view::{PreviewRequest, SchedulePreview, ScheduleRun, ScheduleView, ScheduleWithRuns};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -142,7 +142,7 @@ async fn schedule_create(
         })
     })
     .await?;
-    changed(&app, id);
+    changed(&app, id).await;
     Ok(done)
 }
 
@@ -284,7 +284,7 @@ async fn schedule_delete(
         })
     })
     .await?;
-    changed(&app, id);
+    changed(&app, id).await;
     Ok(done)
 }
 
@@ -323,7 +323,11 @@ async fn hold(
     input: NoInput,
     paused: bool,
 ) -> Result<Response, Problem> {
-    let action = if paused { "schedule.pause" } else { "schedule.resume" };
+    let action = if paused {
+        "schedule.pause"
+    } else {
+        "schedule.resume"
+    };
     let told = caller.audit(app, action, id, None, None);
     let now = app.clock.now();
     again(app, id, || {
@@ -348,7 +352,12 @@ async fn hold(
     .await
 }
 
-fn hold_one(schedule: &mut Schedule, paused: bool, now: Timestamp) -> Result<(), Problem> {
+/// Pauses or resumes it.
+pub(crate) fn hold_one(
+    schedule: &mut Schedule,
+    paused: bool,
+    now: Timestamp,
+) -> Result<(), Problem> {
     (schedule.paused, schedule.updated_at) = (paused, now);
     if paused {
         // Also one whose rule cannot be used.
@@ -420,17 +429,15 @@ where
         match change().await {
             Err(problem) if problem.code() == Code::AlreadyExists && tries < TRIES => tries += 1,
             done => {
-                changed(app, id);
+                changed(app, id).await;
                 return done;
             }
         }
     }
 }
 
-fn changed(app: &App, id: ScheduleId) {
-    app.mainstay
-        .samples
-        .changed("schedule", &[id.to_string()]);
+async fn changed(app: &App, id: ScheduleId) {
+    app.configured("schedule", id).await;
     app.mainstay.schedules.soon();
 }
 
@@ -456,13 +463,10 @@ async fn queue_of(app: &App, change: &Checked) -> StoreResult<Option<i32>> {
         return Ok(None);
     };
     app.store
-        .transact(
-            mainstay_domain::Scope::System("queue"),
-            move |tx| {
-                let name = name.clone();
-                Box::pin(async move { tx.queue_ensure(&name).await })
-            },
-        )
+        .transact(mainstay_domain::Scope::System("queue"), move |tx| {
+            let name = name.clone();
+            Box::pin(async move { tx.queue_ensure(&name).await })
+        })
         .await
         .map(Some)
 }

@@ -49,7 +49,7 @@ pub(crate) struct ScheduleView {
     kind: String,
     #[schema(value_type = Option<String>)]
     endpoint_id: Option<EndpointId>,
-    endpoint_name: Option<String>,
+    pub(crate) endpoint_name: Option<String>,
     queue: String,
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
@@ -219,7 +219,11 @@ pub(super) async fn run(
     tick: ScheduleTick,
 ) -> StoreResult<ScheduleRun> {
     let asked: Vec<_> = tick.job.map(|job| (tick.tenant, job)).into_iter().collect();
-    let state = tx.job_states(&asked).await?.first().map(|(_, state)| *state);
+    let state = tx
+        .job_states(&asked)
+        .await?
+        .first()
+        .map(|(_, state)| *state);
     Ok(ScheduleRun::of(tick, Some(rule), state))
 }
 
@@ -329,7 +333,7 @@ impl PreviewRequest {
 }
 
 /// What views show beside what a schedule says of itself.
-pub(super) struct Names {
+pub(crate) struct Names {
     queues: HashMap<QueueNumber, String>,
     endpoints: HashMap<EndpointId, String>,
     states: HashMap<JobId, JobState>,
@@ -345,13 +349,38 @@ impl Names {
         let endpoints = tx.endpoint_list().await?;
         Ok(Self {
             queues: tx.queue_list().await?.into_iter().collect(),
-            endpoints: endpoints.into_iter().map(|one| (one.id, one.name)).collect(),
+            endpoints: endpoints
+                .into_iter()
+                .map(|one| (one.id, one.name))
+                .collect(),
             states: tx.job_states(&asked).await?.into_iter().collect(),
         })
     }
 
+    /// Of these alone: without how runs went.
+    pub(crate) fn of(
+        queues: impl Iterator<Item = (QueueNumber, String)>,
+        endpoints: impl Iterator<Item = (EndpointId, String)>,
+    ) -> Self {
+        Self {
+            queues: queues.collect(),
+            endpoints: endpoints.collect(),
+            states: HashMap::new(),
+        }
+    }
+
+    /// One more queue, which may be yet to be made.
+    pub(crate) fn queue_add(&mut self, number: QueueNumber, name: String) {
+        self.queues.insert(number, name);
+    }
+
+    /// One more endpoint.
+    pub(crate) fn endpoint_add(&mut self, id: EndpointId, name: String) {
+        self.endpoints.insert(id, name);
+    }
+
     /// The schedule with its names.
-    pub(super) fn view(&self, schedule: Schedule) -> ScheduleView {
+    pub(crate) fn view(&self, schedule: Schedule) -> ScheduleView {
         let problem = rule(&schedule).err().map(|error| error.to_string());
         let last_run = schedule.last_tick.zip(schedule.last_job);
         let policy = schedule.policy;
@@ -366,7 +395,11 @@ impl Names {
                 .endpoint
                 .and_then(|id| self.endpoints.get(&id).cloned()),
             endpoint_id: schedule.endpoint,
-            queue: self.queues.get(&schedule.queue).cloned().unwrap_or_default(),
+            queue: self
+                .queues
+                .get(&schedule.queue)
+                .cloned()
+                .unwrap_or_default(),
             payload: schedule
                 .payload
                 .and_then(|text| RawValue::from_string(text).ok()),

@@ -17,7 +17,7 @@ const VALUES_MAX: usize = 200_000;
 const WRONG_MAX: usize = 50;
 
 /// What a declaration has lists of.
-const GROUPS: [&str; 3] = ["sources", "endpoints", "bindings"];
+const GROUPS: [&str; 4] = ["sources", "endpoints", "bindings", "schedules"];
 
 /// What is wrong, each with its place.
 pub(super) type Wrong = Vec<(String, String)>;
@@ -88,7 +88,7 @@ pub(super) fn read(
         }),
         _ => Err(vec![(
             place(1, ""),
-            "is no map with sources, endpoints and bindings".into(),
+            "is no map with sources, endpoints, bindings and schedules".into(),
         )]),
     }
 }

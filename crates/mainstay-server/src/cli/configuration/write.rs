@@ -10,17 +10,20 @@ use crate::cli::{
 };
 
 const HEAD: &str = "\
-# Sources, endpoints and bindings, written by `mainstay export`. `mainstay apply -f FILE` makes it so again,
+# Sources, endpoints, bindings and schedules, written by `mainstay export`. `mainstay apply -f FILE` makes it so again,
 # `mainstay diff -f FILE` shows what would change.
 ";
 
 /// The fields that come first, in this order.
-const FIRST: [&str; 12] = [
+const FIRST: [&str; 15] = [
     "tenant",
     "sources",
     "endpoints",
     "bindings",
+    "schedules",
     "name",
+    "cron",
+    "zone",
     "scheme",
     "source",
     "type_pattern",

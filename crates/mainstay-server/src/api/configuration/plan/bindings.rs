@@ -70,7 +70,7 @@ impl Planner<'_> {
                 HandlerRef::Builtin(name.clone())
             }
             NewHandler::Endpoint { endpoint_id } => {
-                HandlerRef::Endpoint(self.endpoint_named(wanted, tenant, endpoint_id)?)
+                HandlerRef::Endpoint(self.endpoint_named(&wanted.at, tenant, endpoint_id)?)
             }
         };
         let name = wanted.change.name.clone();
@@ -102,22 +102,23 @@ impl Planner<'_> {
         Some((source.id, source.tenant))
     }
 
-    fn endpoint_named(
+    /// The endpoint of this name or id in the tenant, declared or there.
+    pub(super) fn endpoint_named(
         &mut self,
-        wanted: &WantedBinding,
+        at: &str,
         tenant: TenantId,
         asked: &str,
     ) -> Option<EndpointId> {
         if let Some(found) = self.endpoints.get(&(tenant, asked.to_owned())) {
             return Some(*found);
         }
-        let at = format!("{}/endpoint", wanted.at);
+        let at = format!("{at}/endpoint");
         let id = asked.parse::<EndpointId>().ok();
         let found = self.known.endpoints.iter().find(|one| {
             one.tenant == tenant && (id == Some(one.id) || id.is_none() && one.name == asked)
         });
         let Some(endpoint) = found else {
-            let detail = "is no endpoint of the source's tenant, neither declared nor there";
+            let detail = "is no endpoint of this tenant, neither declared nor there";
             self.checks.fail(at, detail);
             return None;
         };
