@@ -39,6 +39,7 @@ mod user;
 mod vault;
 mod verify;
 mod waiting;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -175,6 +176,9 @@ enum Command {
     /// Jobs that share an ordering key and run one at a time
     #[command(subcommand)]
     Line(line::LineCommand),
+    /// Processes that take jobs: who they are, and one that runs a command for each job
+    #[command(subcommand)]
+    Worker(worker::WorkerCommand),
     /// Sign and send a test webhook
     Send(Box<send::SendArgs>),
     /// Follow a server's events, and send them to your own machine
@@ -329,6 +333,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Job(command) => job::run(context, command).await,
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
         Command::Line(command) => line::run(context, command).await,
+        Command::Worker(command) => worker::run(context, command).await,
         Command::Send(args) => send::run(context, *args).await,
         Command::Listen(args) => Box::pin(listen::run(context, *args)).await,
         Command::Simulate(args) => Box::pin(simulate::run(context, *args)).await,
