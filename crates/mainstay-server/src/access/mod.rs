@@ -183,7 +183,7 @@ async fn pass(
             let look = Look::new(&caller, action, path, request.uri());
             (caller.tenant, Some(look))
         }
-        Kind::Look | Kind::Change | Kind::Work | Kind::Ask => (None, None),
+        Kind::Look | Kind::Change | Kind::Handle | Kind::Ask => (None, None),
     };
     request.extensions_mut().insert(caller);
     let response = next.run(request).await;

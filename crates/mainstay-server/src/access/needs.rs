@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Change,
     /// What a worker does with the jobs in its hands: told in their histories, under its name and its key's, and not in the log.
     /// It is safe to repeat by itself.
-    Work,
+    Handle,
     /// A write by its method that changes nothing of the installation's: signing in and out, a statement that reads.
     Ask,
 }
@@ -43,7 +43,7 @@ const fn route(method: Method, path: &'static str, role: Option<Role>, kind: Kin
     let class = match kind {
         Look | Read(_) => RateClass::Reads,
         Change | Ask => RateClass::Writes,
-        Work => RateClass::Work,
+        Handle => RateClass::Work,
     };
     Route {
         method,
@@ -69,7 +69,8 @@ const VIEWER: Option<Role> = Some(Role::Viewer);
 const OPERATOR: Option<Role> = Some(Role::Operator);
 const ADMIN: Option<Role> = Some(Role::Admin);
 const OWNER: Option<Role> = Some(Role::Owner);
-use Kind::{Ask, Change, Look, Read, Work};
+use Kind::{Ask, Change, Handle, Look, Read};
+use RateClass::Work;
 
 #[rustfmt::skip]
 static ROUTES: &[Route] = &[
@@ -80,7 +81,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/session", VIEWER, Look),
     route(DELETE, "/v1/session", VIEWER, Ask),
     route(GET, "/v1/overview", VIEWER, Look),
-    route(GET, "/v1/stream", VIEWER, Look).counts_as(RateClass::Work),
+    route(GET, "/v1/stream", VIEWER, Look).counts_as(Work),
     route(POST, "/v1/sql", OWNER, Ask),
 
     route(GET, "/v1/audit", VIEWER, Look),
@@ -144,7 +145,7 @@ static ROUTES: &[Route] = &[
     route(POST, "/v1/configuration/apply", ADMIN, Change),
 
     route(GET, "/v1/events", VIEWER, Look),
-    route(GET, "/v1/events/follow", VIEWER, Read("event.follow")).counts_as(RateClass::Work),
+    route(GET, "/v1/events/follow", VIEWER, Read("event.follow")).counts_as(Work),
     route(GET, "/v1/events/{id}", VIEWER, Read("event.read")),
     route(GET, "/v1/events/{id}/filter", VIEWER, Read("event.filter")),
     route(GET, "/v1/events/{id}/payload", VIEWER, Read("event.read")),
@@ -163,15 +164,15 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/job-counts", VIEWER, Look),
     route(GET, "/v1/storage", VIEWER, Look),
     route(GET, "/v1/jobs", VIEWER, Look),
-    route(POST, "/v1/jobs", OPERATOR, Change).counts_as(RateClass::Work),
+    route(POST, "/v1/jobs", OPERATOR, Change).counts_as(Work),
     route(GET, "/v1/jobs/{id}", VIEWER, Read("job.read")),
     route(POST, "/v1/jobs/{id}/cancel", OPERATOR, Change),
     route(POST, "/v1/jobs/{id}/retry", OPERATOR, Change),
-    route(POST, "/v1/jobs/bulk", OPERATOR, Change).counts_as(RateClass::Work),
+    route(POST, "/v1/jobs/bulk", OPERATOR, Change).counts_as(Work),
     route(GET, "/v1/workers", VIEWER, Look),
-    route(POST, "/v1/workers/heartbeat", OPERATOR, Work),
-    route(POST, "/v1/workers/pull", OPERATOR, Work),
-    route(POST, "/v1/workers/report", OPERATOR, Work),
+    route(POST, "/v1/workers/heartbeat", OPERATOR, Handle),
+    route(POST, "/v1/workers/pull", OPERATOR, Handle),
+    route(POST, "/v1/workers/report", OPERATOR, Handle),
     route(GET, "/v1/queues", VIEWER, Look),
     route(GET, "/v1/queues/{name}", VIEWER, Look),
     route(PATCH, "/v1/queues/{name}", ADMIN, Change),
@@ -248,7 +249,7 @@ mod tests {
             let write = !route.method.is_safe();
             let fits = match route.need.kind {
                 Look | Read(_) => !write,
-                Change | Work => write && route.need.role > VIEWER,
+                Change | Handle => write && route.need.role > VIEWER,
                 Ask => write,
             };
             assert!(fits, "{} {}", route.method, route.path);

@@ -23,6 +23,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
             "dead-letter",
             "queue",
             "line",
+            "worker",
             "sql",
         ],
     ),

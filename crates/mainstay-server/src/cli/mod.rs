@@ -41,6 +41,7 @@ mod user;
 mod vault;
 mod verify;
 mod waiting;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -183,6 +184,9 @@ enum Command {
     /// Jobs that share an ordering key and run one at a time
     #[command(subcommand)]
     Line(line::LineCommand),
+    /// Processes that take jobs: who they are, and one that runs a command for each job
+    #[command(subcommand)]
+    Worker(worker::WorkerCommand),
     /// Sign and send a test webhook
     Send(Box<send::SendArgs>),
     /// Follow a server's events, and send them to your own machine
@@ -339,6 +343,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
         Command::Queue(command) => queue::run(context, command).await,
         Command::Line(command) => line::run(context, command).await,
+        Command::Worker(command) => worker::run(context, command).await,
         Command::Send(args) => send::run(context, *args).await,
         Command::Listen(args) => Box::pin(listen::run(context, *args)).await,
         Command::Simulate(args) => Box::pin(simulate::run(context, *args)).await,

@@ -178,7 +178,8 @@ impl World {
             return;
         }
         holding.beats -= 1;
-        let (epoch, now) = (self.reached(), self.now());
+        let epoch = self.reached();
+        let now = self.now_of(epoch);
         let lost = self.in_trouble() && self.chance(10);
         if !lost && let Some(owner) = self.owner_of(epoch) {
             let standing = owner.machine.beat(now, token.0, token.1);
@@ -212,7 +213,7 @@ impl World {
     }
 
     fn report(&mut self, epoch: i64, token: Token, end: End) -> Option<Standing> {
-        let now = self.now();
+        let now = self.now_of(epoch);
         let owner = self.owner_of(epoch).filter(|owner| !owner.stopped)?;
         let standing = owner.machine.report(now, token.0, token.1, end, None);
         self.step_owner(epoch, vec![]);
