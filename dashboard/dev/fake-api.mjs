@@ -812,6 +812,54 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     return [...groups.values()].sort((a, b) => b.count - a.count);
   };
   const scheduleOf = (id) => world.schedules.find((each) => each.id === id || each.name === id) ?? raise(missing("schedule"));
+  const queuesOf = () => {
+    const names = [...new Set(world.jobs.map(({ queue }) => queue))].sort();
+    return names.map((name) => {
+      const own = world.jobs.filter(({ queue }) => queue === name);
+      const in_state = (state) => own.filter((job) => job.state === state);
+      const endpoint = world.endpoints.find(({ id }) => name === `endpoint:${id}`);
+      const waiting = in_state("waiting");
+      const ended = own.filter(({ finished_at }) => finished_at && Date.parse(finished_at) > Date.now() - 60_000).length;
+      const made = own.filter(({ created_at }) => Date.parse(created_at) > Date.now() - 60_000).length;
+      const { flow = "running", flow_at = null } = world.flows?.[name] ?? {};
+      const tenants = [...new Set(own.map(({ tenant_id }) => tenant_id))].map((tenant_id, at) => ({
+        tenant_id,
+        running: in_state("running").filter((job) => job.tenant_id === tenant_id).length,
+        used_ms: own.filter((job) => job.tenant_id === tenant_id && job.state === "done").length * 140,
+        waiting: waiting.filter((job) => job.tenant_id === tenant_id).length,
+        more: false,
+        limited: endpoint !== undefined && at === 0,
+      }));
+      return {
+        name,
+        endpoint_id: endpoint?.id ?? null,
+        endpoint_name: endpoint?.name ?? null,
+        flow,
+        flow_at,
+        drained: flow === "draining" ? waiting.length === 0 : null,
+        limits: {
+          max_in_flight: null,
+          rate: endpoint ? { count: 100, per_ms: 60_000, burst: 10 } : null,
+          tenant_max_in_flight: endpoint ? 2 : null,
+          tenant_rate: null,
+          weights: {},
+        },
+        waiting: waiting.length,
+        running: in_state("running").length,
+        retrying: in_state("retrying").length,
+        scheduled: in_state("scheduled").length,
+        dead: in_state("dead").length,
+        oldest_waiting_at: waiting.map(({ created_at }) => created_at).sort()[0] ?? null,
+        in_per_sec: Math.round(made / 6) / 10,
+        out_per_sec: Math.round(ended / 6) / 10,
+        drain_secs: flow !== "paused" && ended > 0 ? Math.ceil((waiting.length * 60) / ended) : null,
+        breaker: endpoint?.breaker?.state ?? null,
+        live: true,
+        tenants: tenants.filter(({ used_ms, waiting, running }) => used_ms + waiting + running > 0),
+      };
+    });
+  };
+
   const jobOf = (id) => world.jobs.find((job) => job.id === id) ?? raise(missing("job"));
   const raise = (error) => {
     throw error;
@@ -1110,6 +1158,18 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       world.record("line.release", id, {});
       return { id, passed_job_id: line.head_job_id };
     },
+    "GET /v1/queues": (_, url) => page(queuesOf(), url, "name"),
+    "GET /v1/queues/:name": (_, __, { name }) => queuesOf().find((each) => each.name === name) ?? raise(missing("queue")),
+    ...Object.fromEntries(
+      Object.entries({ pause: "paused", resume: "running", drain: "draining" }).map(([wish, flow]) => [
+        `POST /v1/queues/:name/${wish}`,
+        (_, __, { name }) => {
+          (world.flows ??= {})[name] = { flow, flow_at: iso(Date.now()) };
+          world.record(`queue.${wish}`, name, {});
+          return queuesOf().find((each) => each.name === name) ?? raise(missing("queue"));
+        },
+      ]),
+    ),
     "GET /v1/job-counts": () => {
       const queues = {};
       for (const { queue, state } of world.jobs) {

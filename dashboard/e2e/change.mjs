@@ -23,6 +23,21 @@ await test("an event is told from its request to its answers", () =>
     assert(copied === event.id, `copied ${copied}`);
   }));
 
+await test("a queue is paused and let run again", () =>
+  withPage({}, async (page) => {
+    await go(page, "/queues");
+    const name = (await api(page, "/v1/queues")).items.find(({ flow }) => flow === "running");
+    const called = name.endpoint_name ?? name.name;
+    await page.getByRole("button", { name: called, exact: false }).first().click();
+    await page.getByRole("heading", { name: `${called}: limits, and who uses it` }).waitFor();
+    await axe(page, "a queue");
+    await page.getByRole("button", { name: `Pause ${called}` }).click();
+    await page.getByRole("button", { name: `Resume ${called}` }).waitFor();
+    assert((await api(page, `/v1/queues/${encodeURIComponent(name.name)}`)).flow === "paused", "it is not paused");
+    await page.getByRole("button", { name: `Resume ${called}` }).click();
+    await page.getByRole("button", { name: `Pause ${called}` }).waitFor();
+  }));
+
 await test("a replay is planned before it is run", () =>
   withPage({}, async (page) => {
     await go(page, "/events");

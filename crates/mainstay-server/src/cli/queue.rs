@@ -14,6 +14,8 @@ use super::{
 };
 
 const QUEUES: &str = "/v1/queues";
+/// Queues that are looked through at once for a name.
+const PAGE: usize = 200;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueCommand {
@@ -197,7 +199,7 @@ async fn flow(context: &Context, api: &Api, queue: &str, verb: &str) -> Result<(
 async fn path(api: &Api, asked: &str) -> Result<String, Failure> {
     let mut cursor = None;
     loop {
-        let page = api.list(QUEUES, &[], cursor, None).await?;
+        let page = api.list(QUEUES, &[], cursor, PAGE).await?;
         let is = |queue: &&Value| {
             let names = ["/name", "/endpoint_id", "/endpoint_name"];
             names.iter().any(|name| text(queue, name) == asked)

@@ -38,6 +38,22 @@ pub struct CheckpointBody {
     /// The deaths of owners in a row that a successor must reckon with.
     #[serde(default)]
     pub deaths: u32,
+    /// Places that attempts of predecessors may still take up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<Inherited>,
+}
+
+/// A place that an attempt of a predecessor may still take up, although it is recorded as lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inherited {
+    /// The queue.
+    pub queue: QueueNumber,
+    /// Whose job.
+    pub tenant: TenantId,
+    /// Which job.
+    pub job: JobId,
+    /// When it has ended for certain.
+    pub until: Timestamp,
 }
 
 /// A queue in a checkpoint.
@@ -64,6 +80,9 @@ pub struct TallyBody {
     /// The earliest time of a next try or a turn that was given, by queue.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retries: BTreeMap<QueueNumber, Timestamp>,
+    /// Places that attempts of predecessors may still take up, of the queues that are counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<Inherited>,
 }
 
 impl TallyBody {
@@ -249,6 +268,11 @@ impl Machine {
             deaths: self
                 .caution
                 .deaths_for_successor(self.phase == Phase::Stopping),
+            inherited: self
+                .queues
+                .iter()
+                .flat_map(|(number, queue)| queue.inherited(*number))
+                .collect(),
         }
     }
 }

@@ -64,7 +64,7 @@ mod workers;
 #[cfg(test)]
 mod sim;
 
-pub use checkpoint::{CheckpointBody, TallyBody};
+pub use checkpoint::{CheckpointBody, Inherited, TallyBody};
 pub use limits::Limits;
 pub use recovery::Legacy;
 pub use sequence::IN_FLIGHT_MAX;

@@ -2,7 +2,6 @@
 
 /// A fault that tests can plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests plant them"))]
 pub(super) enum Fault {
     /// One more may run of a queue than its limit says.
     PlaceTooMany,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
-        DueKey, Flow, JobRef, QueueLimits, QueueTally,
+        DueKey, Flow, JobRef, QueueLimits, QueueNumber, QueueTally,
         breaker::{Breaker, BreakerState},
         rate::{Bucket, Rate},
     },
@@ -21,6 +21,7 @@ use mainstay_domain::{
 
 use super::{
     budget::Budget,
+    checkpoint::Inherited,
     held::Origin,
     pace::Pace,
     planted::{Fault, planted},
@@ -181,6 +182,7 @@ impl Queue {
     /// Takes other settings, and lets those who wait feel them.
     pub(super) fn set(&mut self, settings: QueueSettings, now: Timestamp) {
         let before = self.settings.replace(settings);
+        self.inherited_cut(now);
         let rules = Rules::of(self.settings.as_ref());
         let unchanged = before.as_ref().is_some_and(|before| {
             Some(&before.limits) == rules.limits
@@ -310,7 +312,8 @@ impl Queue {
         if !planted(Fault::TurnForgotten) {
             self.note(tenant, now);
         }
-        if self.in_flight == 0 && self.bands.is_empty() {
+        let waits = self.bands.values().any(|band| !band.lanes.is_empty());
+        if self.in_flight == 0 && !waits {
             self.shares.idle();
         }
     }
@@ -325,7 +328,8 @@ impl Queue {
 
     /// An attempt that a predecessor began takes up a place until it has ended for certain.
     pub(super) fn inherit(&mut self, tenant: TenantId, job: JobId, until: Timestamp, now: Timestamp) {
-        if planted(Fault::HeirForgets) {
+        let known = self.inherited.iter().any(|(_, other, _)| *other == job);
+        if known || planted(Fault::HeirForgets) {
             return;
         }
         if self.inherited.insert((until, job, tenant)) {
@@ -333,6 +337,17 @@ impl Queue {
             self.shares.inherit(tenant, now, limits);
             self.note(tenant, now);
         }
+    }
+
+    /// The places that attempts of predecessors may still take up.
+    pub(super) fn inherited(&self, queue: QueueNumber) -> impl Iterator<Item = Inherited> + '_ {
+        let all = self.inherited.iter();
+        all.map(move |(until, job, tenant)| Inherited {
+            queue,
+            tenant: *tenant,
+            job: *job,
+            until: *until,
+        })
     }
 
     /// Lets those go on whose time has come.
@@ -361,17 +376,24 @@ impl Queue {
         if let Some(bucket) = &mut self.bucket {
             bucket.clock_set_back(now);
         }
-        let settings = self.settings.as_ref();
-        if let Some(settings) = settings {
-            let latest = now.plus_ms(settings.attempt_ms);
-            let inherited = std::mem::take(&mut self.inherited);
-            let inherited = inherited.into_iter();
+        self.inherited_cut(now);
+        self.shares
+            .clock_set_back(now, Rules::of(self.settings.as_ref()).limits);
+        self.note_all(now);
+    }
+
+    /// No attempt lasts longer than it may, whatever the clock said when it was written down.
+    fn inherited_cut(&mut self, now: Timestamp) {
+        let Some(settings) = self.settings.as_ref() else {
+            return;
+        };
+        let latest = now.plus_ms(settings.attempt_ms);
+        if self.inherited.last().is_some_and(|(until, ..)| *until > latest) {
+            let inherited = std::mem::take(&mut self.inherited).into_iter();
             self.inherited = inherited
                 .map(|(until, job, tenant)| (until.min(latest), job, tenant))
                 .collect();
         }
-        self.shares.clock_set_back(now, Rules::of(settings).limits);
-        self.note_all(now);
     }
 
     /// Brings the turns in line with where a tenant stands.

@@ -9,7 +9,7 @@ use mainstay_domain::{
 
 use super::{
     JobMap, Machine, Phase,
-    checkpoint::{CheckpointBody, Checkpoints, TallyBody, encode},
+    checkpoint::{CheckpointBody, Checkpoints, Inherited, TallyBody, encode},
     discovery::News,
     held::{Held, Slot, Stage},
     limits::Limits,
@@ -197,6 +197,15 @@ impl Machine {
         for (tenant, job, queue) in body.inspect {
             self.inspect_later(JobAt { tenant, job, queue });
         }
+        self.restore_inherited(body.inherited);
+    }
+
+    fn restore_inherited(&mut self, inherited: Vec<Inherited>) {
+        let now = self.now;
+        for one in inherited.into_iter().filter(|one| one.until > now) {
+            self.queue(one.queue)
+                .inherit(one.tenant, one.job, one.until, now);
+        }
     }
 
     fn restore_tally(&mut self, body: TallyBody) {
@@ -208,6 +217,7 @@ impl Machine {
             let key = DueKey { due, ..DueKey::MIN };
             self.queue(number).timetable(Timetable::Retries).leave(key);
         }
+        self.restore_inherited(body.inherited);
     }
 
     pub(super) fn find_unfinished(&mut self, out: &mut Vec<Action>) {

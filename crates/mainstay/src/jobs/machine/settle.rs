@@ -350,6 +350,13 @@ impl Machine {
         {
             body.retry_at(attempt.queue, attempt.finished_at);
         }
+        // Who takes over finds no start without an outcome any more.
+        let queues: Vec<QueueNumber> = body.queues.keys().copied().collect();
+        for number in queues {
+            let queue = self.queues.get(&number);
+            body.inherited
+                .extend(queue.iter().flat_map(|queue| queue.inherited(number)));
+        }
         let breakers = breakers.iter().filter_map(|number| {
             self.settling.breakers.remove(number);
             let queue = self.queues.get(number)?;

@@ -467,6 +467,8 @@ fn slot(minute: i64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use mainstay_domain::time::SeededRandom;
+
     use super::*;
 
     #[test]
@@ -490,8 +492,9 @@ mod tests {
     fn tenants_that_come_and_go_are_forgotten() {
         let mut shares = Shares::default();
         let mut now = Timestamp::from_secs(1_000_000);
-        for number in 0..50_000_u128 {
-            let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(number + 1));
+        let random = SeededRandom::new(1);
+        for _ in 0..50_000 {
+            let tenant = TenantId::new(now, &random);
             shares.start(tenant, now, None);
             shares.end(tenant, 1, Some(1_000), now.plus_ms(1), None);
             now = now.plus_ms(10);
@@ -513,16 +516,19 @@ mod tests {
         };
         let mut shares = Shares::default();
         let now = Timestamp::from_secs(1_000_000);
-        let tenant = |number: u128| TenantId::from_uuid(uuid::Uuid::from_u128(number + 1));
-        for number in 0..3 * IDLE_MAX as u128 {
-            assert!(shares.standing(tenant(number), now, Some(&limits)).may || number > 100);
-            shares.start(tenant(number), now, Some(&limits));
-            shares.end(tenant(number), 1, Some(1_000), now, Some(&limits));
+        let random = SeededRandom::new(1);
+        let tenants: Vec<TenantId> = (0..3 * IDLE_MAX)
+            .map(|_| TenantId::new(now, &random))
+            .collect();
+        assert!(shares.standing(tenants[0], now, Some(&limits)).may);
+        for tenant in &tenants {
+            shares.start(*tenant, now, Some(&limits));
+            shares.end(*tenant, 1, Some(1_000), now, Some(&limits));
             assert!(shares.len() <= 2 * (IDLE_MAX + SWEEP_MIN) + 1);
         }
-        for number in 0..3 * IDLE_MAX as u128 {
-            let standing = shares.standing(tenant(number), now.plus_ms(60_000), Some(&limits));
-            assert!(!standing.may, "{number} was let in a second time");
+        for tenant in tenants {
+            let standing = shares.standing(tenant, now.plus_ms(60_000), Some(&limits));
+            assert!(!standing.may, "{tenant} was let in a second time");
         }
     }
 }

@@ -83,12 +83,12 @@ impl Bench {
     }
 
     /// Starts what may start.
-    fn start(&mut self, cost: &mut impl FnMut(u64) -> u64) {
+    fn start(&mut self, cost: &mut impl FnMut(u64, i64) -> u64) {
         while self.queue.runnable(self.time()) {
             let job = self.queue.pop(Pick::Ordinary, self.time());
             let job = job.expect("what is runnable has a job");
             let of = self.whose.remove(&job).expect("it was offered");
-            let takes = cost(of) as i64;
+            let takes = cost(of, self.now) as i64;
             self.running.push(Reverse((self.now + takes, of, takes)));
         }
     }
@@ -118,7 +118,13 @@ pub(super) fn of_backlogged(seed: u64) {
         .map(|_| 1_000 + random.below(COST_MAX / 2))
         .collect();
     let mut bench = Bench::new(places, &weights);
-    let mut cost = |of: u64| {
+    let in_phases = random.below(2) == 0;
+    let mut cost = |of: u64, now: i64| {
+        if in_phases {
+            // Now short ones, now long ones, and no two tenants alike.
+            let long = (now / 4_000_000 + of as i64) % 2 == 0;
+            return if long { COST_MAX } else { 1_000 };
+        }
         let mean = means[of as usize];
         (mean / 2 + random.below(mean)).min(COST_MAX)
     };
@@ -143,7 +149,7 @@ pub(super) fn of_returning(seed: u64) {
     let places = 1 + random.below(8) as u32;
     let weights = [(0, 1), (1, 1)];
     let mut bench = Bench::new(places, &weights);
-    let mut cost = |_| 1_000 + random.below(20_000);
+    let mut cost = |_, _| 1_000 + random.below(20_000);
     for _ in 0..=places {
         bench.job(0);
     }
@@ -195,7 +201,7 @@ fn assert_fair(
 /// When the last of the small ones' jobs has ended, after they came, in microseconds.
 fn small_ones_take(big: usize) -> i64 {
     let mut bench = Bench::new(50, &[]);
-    let mut cost = |_| 20_000;
+    let mut cost = |_, _| 20_000;
     for _ in 0..big {
         bench.job(0);
     }
@@ -242,7 +248,7 @@ fn a_tenant_that_takes_turns_with_none_keeps_nothing_in_memory() {
     let mut bench = Bench::new(4, &[]);
     for number in 0..5_000 {
         bench.job(number);
-        bench.start(&mut |_| 1_000);
+        bench.start(&mut |_, _| 1_000);
         bench.end();
     }
     assert!(bench.queue.shares.len() < 1_000);

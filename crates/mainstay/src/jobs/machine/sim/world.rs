@@ -702,6 +702,8 @@ impl World {
                 _ => Outcome::Requeued,
             };
             self.model.wish(job, wish, self.now());
+            // Whoever is told to stop stops.
+            self.outside.retain(|(one, _), _| *one != job);
         }
         self.step_owner(self.owner.epoch, vec![Input::Woken]);
     }
@@ -861,6 +863,12 @@ pub(super) fn limits_of(queue: QueueNumber) -> QueueLimits {
         2 => QueueLimits {
             tenant_max_in_flight: Some(1),
             tenant_rate: rate(3, 1_000, 2),
+            ..QueueLimits::default()
+        },
+        // Without a rate, which would keep a new owner from beginning too much at once.
+        3 => QueueLimits {
+            max_in_flight: Some(2),
+            tenant_max_in_flight: Some(1),
             ..QueueLimits::default()
         },
         BUILTIN => QueueLimits {
