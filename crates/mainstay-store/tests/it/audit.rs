@@ -13,7 +13,7 @@ use mainstay_testkit::{TestDatabase, on_both};
 use crate::kit::{BEGIN, SYSTEM, World, run};
 
 /// Tables of whose every change by hand the log must hear.
-const WATCHED: [&str; 11] = [
+const WATCHED: [&str; 12] = [
     "tenant",
     "app_user",
     "api_key",

@@ -363,7 +363,12 @@ fn what_may_run_runs(world: &World) {
         };
         let full = settings.runs == Runs::Outbound
             && machine.dispatch.outbound_open >= limits().outbound_max;
-        let waits = queue.inheriting && settings.counts_over_restarts();
+        // Nothing of workers is started that nobody waits for, nor before it is known what is in hand.
+        let unwanted = settings.runs == Runs::Worker
+            && (queue.wanted == 0
+                || machine.dispatch.worker_open >= limits().workers_max
+                || !machine.all_lost_are_known());
+        let waits = unwanted || (queue.inheriting && settings.counts_over_restarts());
         let shut = queue.is_guarded() && queue.breaker.state != BreakerState::Closed;
         let runs = settings.enabled && settings.flow != Flow::Paused;
         let room = queue.in_flight + queue.inherited_len() < settings.max_in_flight;
