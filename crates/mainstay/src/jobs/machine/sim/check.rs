@@ -397,7 +397,7 @@ fn what_may_run_runs(world: &World) {
     }
 }
 
-/// But for one that has run for long.
+/// But for one that has run for long. What a worker has in hand cannot take this process down.
 fn suspects_run_one_at_a_time(world: &World) {
     if world.plan.clock_jumps {
         return;
@@ -405,7 +405,8 @@ fn suspects_run_one_at_a_time(world: &World) {
     let machine = &world.owner.machine;
     let long_ago = world.now().plus_ms(-limits().suspect_ms);
     let running = machine.held.values().filter(|held| {
-        let open = held.open.is_some() && held.job.loss.is_suspect();
+        let here = held.open.is_some_and(|runs| runs != Runs::Worker);
+        let open = here && held.job.loss.is_suspect();
         open && held.open_start().is_some_and(|at| at > long_ago)
     });
     assert!(running.count() <= 1, "suspects run one at a time");
