@@ -14,7 +14,7 @@ import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
 import { ScheduleForm, Ticks } from "./schedule-form";
-import { NextRun, target } from "./schedules-page";
+import { Next, NextRun, target } from "./schedules-page";
 
 const back = { href: "/schedules", label: "Schedules" };
 
@@ -72,7 +72,7 @@ function Loaded({ schedule }: { schedule: ScheduleWithRuns }) {
         back={back}
         documentTitle={schedule.name}
         title={<span className={ui.actions}>{schedule.name} {(schedule.paused || schedule.problem) && <NextRun schedule={schedule} />}</span>}
-        sub={<><code>{schedule.cron}</code> in {schedule.zone}{schedule.next_run_at && <>, next <Ago at={schedule.next_run_at} /></>}{tenants.many && <>, for {tenants.nameOf(schedule.tenant_id)}</>}</>}
+        sub={<><code>{schedule.cron}</code> in {schedule.zone}{schedule.next_run_at && <>, next <Next at={schedule.next_run_at} /></>}{tenants.many && <>, for {tenants.nameOf(schedule.tenant_id)}</>}</>}
         actions={
           <>
             {canWish && <Button icon="play" disabled={wish.isPending} onClick={() => wish.mutate("run")}>Run now</Button>}

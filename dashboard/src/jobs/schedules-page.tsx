@@ -3,6 +3,7 @@ import { useState } from "react";
 import { queries, useCanWrite, useTenants } from "../api/queries";
 import type { Schedule } from "../api/types";
 import { commands } from "../lib/commands";
+import { useNow } from "../lib/now";
 import { Ago, Button, Empty, PageHead, Panel, ProblemCard } from "../ui/basics";
 import { Badge, JobStateBadge } from "../ui/status";
 import { type Column, sub, Table } from "../ui/table";
@@ -15,7 +16,13 @@ export const target = ({ endpoint_name, kind }: Schedule): string => (endpoint_n
 export function NextRun({ schedule }: { schedule: Schedule }) {
   if (schedule.problem) return <Badge look={{ tone: "bad", icon: "warning", label: "Unusable" }} title={schedule.problem} />;
   if (schedule.paused) return <Badge look={{ tone: "idle", icon: "pause", label: "Paused" }} />;
-  return <Ago at={schedule.next_run_at} never="never again" />;
+  return <Next at={schedule.next_run_at} />;
+}
+
+/** When the next run is: what is due is made now, and the page hears of it a moment later. */
+export function Next({ at }: { at: string | null | undefined }) {
+  const due = at != null && Date.parse(at) <= useNow();
+  return due ? <>now</> : <Ago at={at} never="never again" />;
 }
 
 export function SchedulesPage() {

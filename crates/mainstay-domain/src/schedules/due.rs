@@ -175,7 +175,8 @@ impl Question<'_> {
             Misfire::One if last => Wanted::Run,
             Misfire::One => Wanted::Miss,
             Misfire::All if from_end > self.policy.catch_up_max => Wanted::Miss,
-            Misfire::All if due.more => Wanted::Later,
+            // Late ones may follow those that were looked at.
+            Misfire::All if due.more && due.late == due.ticks.len() => Wanted::Later,
             Misfire::All => Wanted::Run,
         }
     }

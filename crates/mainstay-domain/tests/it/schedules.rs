@@ -547,6 +547,20 @@ fn an_outage_of_a_rule_of_every_second_is_worked_off_in_bounded_looks() {
 }
 
 #[test]
+fn what_is_late_is_made_up_for_also_where_more_is_on_time_than_one_look_takes_in() {
+    let patient = Policy {
+        grace_ms: 3_600_000,
+        ..policy(Misfire::All, Overlap::Allow)
+    };
+    let start = at("2026-11-01T00:00:00Z");
+    let mut looked = Looked::new(rule("* * * * * *", "UTC"), patient, start);
+    // An hour and five seconds: five are late, and more are on time than one look takes in.
+    looked.look(start.plus_ms(3_606_000), false);
+    assert_eq!(looked.run.len(), 3_606);
+    assert!(looked.missed.is_empty());
+}
+
+#[test]
 fn while_the_last_run_goes_on_the_overlap_policy_decides() {
     let start = at("2026-11-01T00:59:00Z");
     let (one, two, three) = (

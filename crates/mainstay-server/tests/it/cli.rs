@@ -27,6 +27,7 @@ fn session(server: &mut Server) {
     let event = one_event(server, &receiver);
     a_dead_letter_runs_again(server, &receiver, &event);
     an_event_is_replayed(server, &receiver, &event);
+    a_schedule_is_made_and_run(server);
     a_duplicate_is_counted(server, &event);
     a_forged_request_is_refused(server, &receiver);
     what_was_refused_comes_in_once_the_secret_is_there(server, &receiver);
@@ -140,6 +141,62 @@ fn a_dead_letter_runs_again(server: &Server, receiver: &Receiver, event: &Value)
     assert!(receiver.is_quiet(), "one try for one order");
     let none = server.run(&["dead-letter", "list"]);
     assert_eq!((none.code, none.out.as_str()), (0, "no dead letters\n"));
+}
+
+fn a_schedule_is_made_and_run(server: &Server) {
+    let told = server.json(&[
+        "schedule",
+        "preview",
+        "30 2 * * *",
+        "--zone",
+        "Europe/Berlin",
+        "--count",
+        "3",
+    ]);
+    assert_eq!(told["ticks"].as_array().map(Vec::len), Some(3));
+    let made = server.json(&[
+        "schedule",
+        "create",
+        "nightly",
+        "--cron",
+        "0 2 * * *",
+        "--kind",
+        "noop",
+        "--payload",
+        r#"{"a":1}"#,
+        "--jitter-secs",
+        "5",
+    ]);
+    assert_eq!(
+        (&made["payload"], &made["jitter_ms"]),
+        (&json!({ "a": 1 }), &json!(5_000))
+    );
+    let changed = server.json(&[
+        "schedule",
+        "update",
+        "nightly",
+        "--zone",
+        "Europe/Berlin",
+        "--overlap",
+        "wait",
+    ]);
+    assert_eq!(changed["overlap"], "wait");
+    let run = server.json(&["schedule", "run", "nightly"]);
+    assert_eq!(run["outcome"], "by_hand");
+    let paused = server.json(&["schedule", "pause", "nightly"]);
+    assert_eq!(paused["next_tick"], Value::Null);
+    let resumed = server.json(&["schedule", "resume", "nightly"]);
+    assert!(resumed["next_tick"].is_string(), "{resumed}");
+    let shown = server.run(&["schedule", "show", "nightly"]);
+    for part in ["next ticks", "clock changes", "by_hand", "Europe/Berlin"] {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
+    let listed = server.run(&["schedule", "list"]);
+    assert!(listed.out.contains("nightly"), "{}", listed.out);
+    let wrong = server.run(&["schedule", "preview", "often"]);
+    assert!(wrong.err.contains("five fields"), "{}", wrong.err);
+    server.json(&["schedule", "delete", "nightly", "--yes"]);
+    assert_eq!(server.json(&["schedule", "list"])["items"], json!([]));
 }
 
 fn an_event_is_replayed(server: &Server, receiver: &Receiver, event: &Value) {
