@@ -43,7 +43,7 @@ const fn route(method: Method, path: &'static str, role: Option<Role>, kind: Kin
     let class = match kind {
         Look | Read(_) => RateClass::Reads,
         Change | Ask => RateClass::Writes,
-        Handle => RateClass::Work,
+        Handle => Work,
     };
     Route {
         method,
