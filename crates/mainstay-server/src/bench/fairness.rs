@@ -104,7 +104,10 @@ struct Field {
 
 /// Measures, tells people, and answers with the line.
 pub(crate) async fn run(bench: &Bench, args: &FairnessArgs) -> anyhow::Result<Line> {
-    ensure!(args.runs > 0 && args.many >= 10_000, "--many is at least 10000, --runs at least 1");
+    ensure!(
+        args.runs > 0 && args.many >= 10_000,
+        "--many is at least 10000, --runs at least 1"
+    );
     let field = Field::prepare(bench).await?;
     let alone = field.measure(args.runs, WARM as usize).await?;
     note(&format!("alone   {alone} ms, median of {} runs", args.runs));
