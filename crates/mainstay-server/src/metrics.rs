@@ -246,11 +246,9 @@ fn queues(text: &mut String, owner: bool, queues: &[Queue]) -> std::fmt::Result 
         }
     }
     let states: [(&str, &str, Value); 2] = [
-        (
-            "paused",
-            "1 while a queue is paused, or drained",
-            |queue| i64::from(queue.flow != Flow::Running),
-        ),
+        ("paused", "1 while a queue is paused, or drained", |queue| {
+            i64::from(queue.flow != Flow::Running)
+        }),
         (
             "tenants_limited",
             "Tenants that a limit of the queue holds back",

@@ -51,8 +51,11 @@ function Wishes({ queue }: { queue: QueueView }) {
   );
 }
 
-const rateWords = (rate: QueueRate | null | undefined): string =>
-  rate ? `${count(rate.count)} in ${setting(rate.per_ms)}${rate.burst > 1 ? `, ${count(rate.burst)} at once` : ""}` : "no limit";
+function rateWords(rate: QueueRate | null | undefined): string {
+  if (!rate) return "no limit";
+  const { count: many, per_ms = 1_000, burst = 1 } = rate;
+  return `${count(many)} in ${setting(per_ms)}${burst > 1 ? `, ${count(burst)} at once` : ""}`;
+}
 
 const placesWords = (places: number | null | undefined): string => (places ? `${count(places)} at once` : "no limit");
 

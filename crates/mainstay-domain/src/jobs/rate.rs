@@ -168,10 +168,7 @@ mod tests {
         let mut taken = Vec::new();
         for gap in gaps {
             now += gap;
-            while bucket
-                .next_at(rate, Timestamp::from_micros(now))
-                .is_none()
-            {
+            while bucket.next_at(rate, Timestamp::from_micros(now)).is_none() {
                 bucket.take(rate, Timestamp::from_micros(now));
                 taken.push(now);
             }

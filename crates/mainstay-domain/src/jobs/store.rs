@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attempt, AttemptStart, DeadLetter, DeadLetterFilter, DeadLetterGroup, Endpoint, Job, JobBody,
-    JobFilter, JobRef, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber,
-    QueueRules, breaker::Breaker,
+    JobFilter, JobRef, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber, QueueRules,
+    breaker::Breaker,
     unique::{UniqueHolder, UniqueKey},
 };
 use crate::{

@@ -104,7 +104,10 @@ struct Field {
 
 /// Measures, tells people, and answers with the line.
 pub(crate) async fn run(bench: &Bench, args: &FairnessArgs) -> anyhow::Result<Line> {
-    ensure!(args.runs > 0 && args.many >= 10_000, "--many is at least 10000, --runs at least 1");
+    ensure!(
+        args.runs > 0 && args.many >= 10_000,
+        "--many is at least 10000, --runs at least 1"
+    );
     let field = Field::prepare(bench).await?;
     let alone = field.measure(args.runs, WARM as usize).await?;
     note(&format!("alone   {alone} ms, median of {} runs", args.runs));
@@ -199,9 +202,16 @@ impl Field {
         }
         let slow = Arc::new(Slow::default());
         let node = self.ground.start_with(Arc::clone(&slow) as _).await?;
-        self.until(|| slow.answered.load(Ordering::Relaxed) >= WARM)
-            .await
-            .context("the large tenant's jobs are carried out")?;
+        // What a new engine has not found yet, it does not know to be waiting.
+        let found = |created: i64| created >= self.ground.inserted();
+        self.until(|| {
+            let snapshot = node.engine.snapshot();
+            let queue = snapshot.queue(self.queue);
+            let all = queue.is_some_and(|queue| found(queue.tally.created));
+            all && slow.answered.load(Ordering::Relaxed) >= WARM
+        })
+        .await
+        .context("the large tenant's jobs are found and carried out")?;
         let mut times = Vec::with_capacity(runs);
         for _ in 0..runs {
             times.push(self.once(&slow).await?);

@@ -83,7 +83,10 @@ impl<T: FromStr<Err: ToString>> FromStr for Limit<T> {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self::None),
-            text => text.parse().map(Self::Some).map_err(|error: T::Err| error.to_string()),
+            text => text
+                .parse()
+                .map(Self::Some)
+                .map_err(|error: T::Err| error.to_string()),
         }
     }
 }
@@ -165,7 +168,11 @@ pub(super) async fn run(context: &Context, command: QueueCommand) -> Result<(), 
     match command {
         QueueCommand::List(page) => {
             let found = api.list(QUEUES, &[], page.cursor, page.limit).await?;
-            context.list(&found, table(&found.items), "no queues: no job was made yet")
+            context.list(
+                &found,
+                table(&found.items),
+                "no queues: no job was made yet",
+            )
         }
         QueueCommand::Show { queue } => {
             let found = api.get(&path(&api, &queue).await?, &[]).await?;
@@ -176,9 +183,7 @@ pub(super) async fn run(context: &Context, command: QueueCommand) -> Result<(), 
             if body.is_empty() {
                 return Err(Failure::usage("nothing to change"));
             }
-            let changed = api
-                .patch(&path(&api, &queue).await?, &body.value())
-                .await?;
+            let changed = api.patch(&path(&api, &queue).await?, &body.value()).await?;
             context.show(&changed, |_| show(context, &changed))
         }
         QueueCommand::Pause { queue } => flow(context, &api, &queue, "pause").await,
@@ -191,7 +196,11 @@ async fn flow(context: &Context, api: &Api, queue: &str, verb: &str) -> Result<(
     let path = path(api, queue).await?;
     let changed = api.post(&format!("{path}/{verb}"), &json!({})).await?;
     context.show(&changed, |out| {
-        out.line(&format!("{} is {}", label(&changed), text(&changed, "/flow")))
+        out.line(&format!(
+            "{} is {}",
+            label(&changed),
+            text(&changed, "/flow")
+        ))
     })
 }
 
@@ -271,7 +280,13 @@ fn rate(rate: &Value) -> String {
         return String::new();
     }
     let per_ms = rate["per_ms"].as_i64().unwrap_or_default();
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+        (1, "ms"),
+    ];
     let unit = units.iter().find(|(ms, _)| per_ms % ms == 0);
     let per = match unit {
         Some((ms, unit)) if per_ms == *ms => (*unit).to_owned(),
@@ -296,7 +311,10 @@ fn show(context: &Context, queue: &Value) -> Result<(), Failure> {
         .add("breaker", text(queue, "/breaker"))
         .add("at once", text(queue, "/limits/max_in_flight"))
         .add("rate", rate(&queue["limits"]["rate"]))
-        .add("at once, each tenant", text(queue, "/limits/tenant_max_in_flight"))
+        .add(
+            "at once, each tenant",
+            text(queue, "/limits/tenant_max_in_flight"),
+        )
         .add("rate, each tenant", rate(&queue["limits"]["tenant_rate"]))
         .add("waiting", text(queue, "/waiting"))
         .add("running", text(queue, "/running"))
@@ -326,7 +344,12 @@ fn show(context: &Context, queue: &Value) -> Result<(), Failure> {
             text(tenant, "/used_ms").into(),
             text(tenant, "/running").into(),
             format!("{}{more}", text(tenant, "/waiting")).into(),
-            if weight.is_empty() { "1".to_owned() } else { weight }.into(),
+            if weight.is_empty() {
+                "1".to_owned()
+            } else {
+                weight
+            }
+            .into(),
             if tenant["limited"] == true { "yes" } else { "" }
                 .to_owned()
                 .into(),

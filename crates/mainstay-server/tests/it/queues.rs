@@ -37,16 +37,29 @@ on_both_servers!(
         let changed = owner.patch(&path, &less).await.ok();
         assert_eq!(changed["limits"]["rate"], Value::Null);
         assert_eq!(changed["limits"]["weights"], json!({}));
-        assert_eq!(changed["limits"]["max_in_flight"], 4, "what is not named stays");
+        assert_eq!(
+            changed["limits"]["max_in_flight"], 4,
+            "what is not named stays"
+        );
         for (wrong, place) in [
             (json!({ "max_in_flight": 0 }), "/max_in_flight"),
             (json!({ "rate": { "count": 0 } }), "/rate"),
-            (json!({ "tenant_rate": { "count": 5_000, "per_ms": 1 } }), "/tenant_rate"),
-            (json!({ "weights": { world.tenant.as_str(): 1_001 } }), "/weights"),
+            (
+                json!({ "tenant_rate": { "count": 5_000, "per_ms": 1 } }),
+                "/tenant_rate",
+            ),
+            (
+                json!({ "weights": { world.tenant.as_str(): 1_001 } }),
+                "/weights",
+            ),
             (json!({ "speed": 1 }), "/speed"),
         ] {
             let answer = owner.patch(&path, &wrong).await;
-            assert_eq!(answer.problem(), (400, "validation_failed".into()), "{wrong}");
+            assert_eq!(
+                answer.problem(),
+                (400, "validation_failed".into()),
+                "{wrong}"
+            );
             assert!(answer.text.contains(place), "{}", answer.text);
         }
         let nowhere = owner.patch("/v1/queues/nowhere", &json!({})).await;
@@ -82,7 +95,10 @@ on_both_servers!(
         owner.until(queue, |queue| queue["waiting"] == 1).await;
         assert_eq!(owner.get(&waits).await.ok()["state"], "waiting");
 
-        owner.post(&format!("{queue}/resume"), &json!({})).await.ok();
+        owner
+            .post(&format!("{queue}/resume"), &json!({}))
+            .await
+            .ok();
         owner.until(&waits, is("done")).await;
         let audit = owner.get("/v1/audit").await;
         for action in ["queue.pause", "queue.resume"] {
@@ -121,8 +137,14 @@ on_both_servers!(
         let comes_later = submit().await;
         owner.until(queue, |queue| queue["waiting"] == 1).await;
         let shown = owner.get(queue).await.ok();
-        assert_eq!((&shown["drained"], &shown["running"]), (&json!(true), &json!(0)));
-        owner.post(&format!("{queue}/resume"), &json!({})).await.ok();
+        assert_eq!(
+            (&shown["drained"], &shown["running"]),
+            (&json!(true), &json!(0))
+        );
+        owner
+            .post(&format!("{queue}/resume"), &json!({}))
+            .await
+            .ok();
         owner.until(&comes_later, is("done")).await;
     }
 );
@@ -147,7 +169,10 @@ on_both_servers!(
             .collect();
         assert_eq!(names, [&json!(own.queue())]);
         let path = format!("/v1/queues/{}", own.queue());
-        bound.patch(&path, &json!({ "max_in_flight": 2 })).await.ok();
+        bound
+            .patch(&path, &json!({ "max_in_flight": 2 }))
+            .await
+            .ok();
         assert_eq!(bound.get(&path).await.ok()["limits"]["max_in_flight"], 2);
         let path = format!("/v1/queues/{}", other.queue());
         for answer in [

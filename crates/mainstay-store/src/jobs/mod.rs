@@ -14,8 +14,9 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
-        Discovery, DueKey, Endpoint, Flow, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line, LineEnd,
-        LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, QueueRules, SignalKind, TallyRecord,
+        Discovery, DueKey, Endpoint, Flow, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line,
+        LineEnd, LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, QueueRules, SignalKind,
+        TallyRecord,
         breaker::Breaker,
         unique::{UniqueHolder, UniqueKey},
     },

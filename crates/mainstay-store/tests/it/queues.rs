@@ -61,20 +61,23 @@ on_both!(nothing_is_said_of_a_queue_that_there_is_not, |db| async {
     );
 });
 
-on_both!(a_tenant_says_what_it_wants_of_its_endpoints_queues, |db| async {
-    let world = World::new(db).await;
-    let endpoint = world.endpoint("app");
-    run!(world.store, world.scope(), [endpoint], |tx| tx
-        .endpoint_insert(&endpoint))
-    .expect("it is added");
-    let own = QueueRules {
-        queue: endpoint.queue,
-        ..rules(&world, 1)
-    };
-    run!(world.store, world.scope(), [own], |tx| tx
-        .queue_rules_set(&own))
-    .expect("it is kept");
-    let kept = run!(world.store, world.scope(), [], |tx| tx.queue_rules());
-    assert_eq!(kept.expect("it answers"), [own]);
-    assert_ne!(world.tenant, TenantId::NIL);
-});
+on_both!(
+    a_tenant_says_what_it_wants_of_its_endpoints_queues,
+    |db| async {
+        let world = World::new(db).await;
+        let endpoint = world.endpoint("app");
+        run!(world.store, world.scope(), [endpoint], |tx| tx
+            .endpoint_insert(&endpoint))
+        .expect("it is added");
+        let own = QueueRules {
+            queue: endpoint.queue,
+            ..rules(&world, 1)
+        };
+        run!(world.store, world.scope(), [own], |tx| tx
+            .queue_rules_set(&own))
+        .expect("it is kept");
+        let kept = run!(world.store, world.scope(), [], |tx| tx.queue_rules());
+        assert_eq!(kept.expect("it answers"), [own]);
+        assert_ne!(world.tenant, TenantId::NIL);
+    }
+);

@@ -512,7 +512,10 @@ impl Machine {
         let Some(JobRef { queue, .. }) = batch.jobs.first() else {
             return;
         };
-        let took = now.micros().saturating_sub(batch.started_at.micros()).max(0);
+        let took = now
+            .micros()
+            .saturating_sub(batch.started_at.micros())
+            .max(0);
         let spent = took.unsigned_abs() / batch.jobs.len() as u64;
         let mut counts: BTreeMap<TenantId, u32> = BTreeMap::new();
         // Jobs of one tenant mostly stand together.

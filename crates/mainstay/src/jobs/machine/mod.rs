@@ -35,6 +35,7 @@ use mainstay_domain::{
     jobs::{QueueNumber, breaker::BreakerState},
 };
 
+mod band;
 mod budget;
 mod checkpoint;
 mod configure;
@@ -66,9 +67,9 @@ mod sim;
 
 pub use checkpoint::{CheckpointBody, Inherited, TallyBody};
 pub use limits::Limits;
+pub use pace::PaceSnapshot;
 pub use recovery::Legacy;
 pub use sequence::IN_FLIGHT_MAX;
-pub use pace::PaceSnapshot;
 pub use snapshot::{EngineSnapshot, QueueSnapshot, TenantUse};
 pub use window::Key;
 pub use words::*;

@@ -13,19 +13,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
-        DueKey, Flow, JobRef, QueueLimits, QueueNumber, QueueTally,
+        DueKey, Flow, JobRef, QueueNumber, QueueTally,
         breaker::{Breaker, BreakerState},
         rate::{Bucket, Rate},
     },
 };
 
 use super::{
+    band::{Band, Class, Lane, Rules},
     budget::Budget,
     checkpoint::Inherited,
     held::Origin,
     pace::Pace,
     planted::{Fault, planted},
-    share::{Shares, Standing},
+    share::Shares,
     window::{Offer, Window},
     words::{QueueSettings, Runs},
 };
@@ -68,77 +69,6 @@ pub(super) struct Queue {
     due_ready: usize,
 }
 
-/// The tenants of one band.
-#[derive(Debug, Default)]
-struct Band {
-    lanes: BTreeMap<TenantId, Lane>,
-    first: Turns,
-    again: Turns,
-    suspects: Turns,
-}
-
-/// The ready jobs of a tenant in a band.
-#[derive(Debug, Default)]
-pub(super) struct Lane {
-    /// Never tried, without a time of their own.
-    pub(super) fresh: Window<JobId>,
-    timed: BTreeSet<JobId>,
-    again: BTreeSet<JobId>,
-    suspects: BTreeSet<JobId>,
-    /// The tags under which it takes part in the turns of first tries, retries and suspects.
-    turns: [Option<u64>; 3],
-}
-
-/// Those who have something that may run, whoever had the least first.
-#[derive(Debug, Default)]
-struct Turns(BTreeSet<(u64, TenantId)>);
-
-impl Turns {
-    fn next(&self) -> Option<TenantId> {
-        self.0.first().map(|(_, tenant)| *tenant)
-    }
-
-    /// Moves a tenant from where it stands to where it should.
-    fn set(&mut self, tenant: TenantId, stands: &mut Option<u64>, should: Option<u64>) {
-        if *stands == should {
-            return;
-        }
-        if let Some(tag) = *stands {
-            self.0.remove(&(tag, tenant));
-        }
-        if let Some(tag) = should {
-            self.0.insert((tag, tenant));
-        }
-        *stands = should;
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// A queue's settings as far as limits go.
-#[derive(Debug, Clone, Copy)]
-struct Rules<'s> {
-    limits: Option<&'s QueueLimits>,
-    /// Jobs from this one on wait.
-    held_from: Option<JobId>,
-}
-
-impl<'s> Rules<'s> {
-    fn of(settings: Option<&'s QueueSettings>) -> Self {
-        let held_from = settings.and_then(|settings| settings.held_from);
-        Self {
-            limits: settings.map(|settings| &settings.limits),
-            held_from: held_from.filter(|_| !planted(Fault::DrainIgnored)),
-        }
-    }
-
-    fn lets(&self, job: Option<JobId>) -> bool {
-        job.is_some_and(|job| self.held_from.is_none_or(|from| job < from))
-    }
-}
-
 /// Which of the ready jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pick {
@@ -158,7 +88,11 @@ pub(super) enum Timetable {
 impl Queue {
     /// A queue of which nothing is known until this request for settings is answered, of an owner that took over at this
     /// time, if there was another before.
-    pub(super) fn unknown(settings_request: u64, since: Option<Timestamp>, inheriting: bool) -> Self {
+    pub(super) fn unknown(
+        settings_request: u64,
+        since: Option<Timestamp>,
+        inheriting: bool,
+    ) -> Self {
         Self {
             settings_request,
             since: since.filter(|_| !planted(Fault::FullAfterRestart)),
@@ -263,8 +197,7 @@ impl Queue {
     /// Takes the job that is next and gives it its place.
     pub(super) fn pop(&mut self, pick: Pick, now: Timestamp) -> Option<JobId> {
         let rules = Rules::of(self.settings.as_ref());
-        let again_allowed =
-            pick == Pick::Ordinary && self.again_waits() && self.budget.allows(now);
+        let again_allowed = pick == Pick::Ordinary && self.again_waits() && self.budget.allows(now);
         let mut bands = self.bands.values_mut();
         let (tenant, job, class) = bands.find_map(|band| match pick {
             Pick::Ordinary => band.pop(again_allowed, rules),
@@ -327,7 +260,13 @@ impl Queue {
     }
 
     /// An attempt that a predecessor began takes up a place until it has ended for certain.
-    pub(super) fn inherit(&mut self, tenant: TenantId, job: JobId, until: Timestamp, now: Timestamp) {
+    pub(super) fn inherit(
+        &mut self,
+        tenant: TenantId,
+        job: JobId,
+        until: Timestamp,
+        now: Timestamp,
+    ) {
         let known = self.inherited.iter().any(|(_, other, _)| *other == job);
         if known || planted(Fault::HeirForgets) {
             return;
@@ -388,7 +327,11 @@ impl Queue {
             return;
         };
         let latest = now.plus_ms(settings.attempt_ms);
-        if self.inherited.last().is_some_and(|(until, ..)| *until > latest) {
+        if self
+            .inherited
+            .last()
+            .is_some_and(|(until, ..)| *until > latest)
+        {
             let inherited = std::mem::take(&mut self.inherited).into_iter();
             self.inherited = inherited
                 .map(|(until, job, tenant)| (until.min(latest), job, tenant))
@@ -427,7 +370,10 @@ impl Queue {
             .into_iter()
             .flatten()
             .map(|key| key.due);
-        let (again, waits) = (self.again_waits(), self.first_waits() || self.suspect_waits());
+        let (again, waits) = (
+            self.again_waits(),
+            self.first_waits() || self.suspect_waits(),
+        );
         let probe = (self.breaker.state == BreakerState::Open && (again || waits))
             .then_some(self.breaker.probe_at)
             .flatten()
@@ -588,9 +534,9 @@ impl Queue {
                 || before(lane.fresh.beyond())
         });
         // Of what is due later and stands in the store only it is not known when it was made.
-        let later = [&self.delayed, &self.retries].into_iter().any(|window| {
-            window.any(|key| key.job < from) || window.beyond().is_some()
-        });
+        let later = [&self.delayed, &self.retries]
+            .into_iter()
+            .any(|window| window.any(|key| key.job < from) || window.beyond().is_some());
         Some(!(left || later || self.in_flight > 0))
     }
 
@@ -621,72 +567,5 @@ impl Queue {
                 lane.fresh.beyond().map(|beyond| (*number, *tenant, beyond))
             })
         })
-    }
-}
-
-/// Where a ready job stood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Timed,
-    Again,
-    Suspect,
-    Fresh,
-}
-
-impl Band {
-    fn pop(&mut self, again_allowed: bool, rules: Rules<'_>) -> Option<(TenantId, JobId, Class)> {
-        let of_again = again_allowed && !self.again.is_empty();
-        let turns = if of_again { &self.again } else { &self.first };
-        let tenant = turns.next()?;
-        let lane = self.lanes.get_mut(&tenant)?;
-        let (job, class) = if of_again {
-            (lane.again.pop_first(), Class::Again)
-        } else if rules.lets(lane.timed.first().copied()) {
-            (lane.timed.pop_first(), Class::Timed)
-        } else {
-            (lane.fresh.pop(), Class::Fresh)
-        };
-        Some((tenant, job?, class))
-    }
-
-    fn pop_suspect(&mut self) -> Option<(TenantId, JobId, Class)> {
-        let tenant = self.suspects.next()?;
-        let job = self.lanes.get_mut(&tenant)?.suspects.pop_first()?;
-        Some((tenant, job, Class::Suspect))
-    }
-
-    fn remove(&mut self, job: &JobRef) -> Option<Class> {
-        let lane = self.lanes.get_mut(&job.tenant)?;
-        if lane.timed.remove(&job.job) {
-            Some(Class::Timed)
-        } else if lane.again.remove(&job.job) {
-            Some(Class::Again)
-        } else if lane.suspects.remove(&job.job) {
-            Some(Class::Suspect)
-        } else if lane.fresh.remove(job.job) {
-            Some(Class::Fresh)
-        } else {
-            None
-        }
-    }
-
-    /// Brings the turns in line with what a tenant has and may, and forgets a lane that holds nothing.
-    fn note(&mut self, tenant: TenantId, standing: Standing, rules: Rules<'_>) {
-        let Some(lane) = self.lanes.get_mut(&tenant) else {
-            return;
-        };
-        let turn = |has: bool| (has && standing.may).then_some(standing.tag);
-        let oldest = |jobs: &BTreeSet<JobId>| jobs.first().copied();
-        let first = rules.lets(oldest(&lane.timed)) || rules.lets(lane.fresh.first());
-        let again = rules.lets(oldest(&lane.again));
-        let suspect = rules.lets(oldest(&lane.suspects));
-        let [of_first, of_again, of_suspects] = &mut lane.turns;
-        self.first.set(tenant, of_first, turn(first));
-        self.again.set(tenant, of_again, turn(again));
-        self.suspects.set(tenant, of_suspects, turn(suspect));
-        let ready = [&lane.timed, &lane.again, &lane.suspects];
-        if ready.iter().all(|jobs| jobs.is_empty()) && lane.fresh.is_idle() {
-            self.lanes.remove(&tenant);
-        }
     }
 }

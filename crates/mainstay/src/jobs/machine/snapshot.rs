@@ -129,7 +129,11 @@ fn shown(number: QueueNumber, queue: &Queue, now: Timestamp) -> QueueSnapshot {
         tally,
         breaker: queue.is_guarded().then(|| queue.breaker.clone()),
         pace: queue.pace.shown(now),
-        flow: queue.settings.as_ref().map(|settings| settings.flow).unwrap_or_default(),
+        flow: queue
+            .settings
+            .as_ref()
+            .map(|settings| settings.flow)
+            .unwrap_or_default(),
         limited: queue.shares.limited(),
         drained: queue.drained(),
         tenants: tenants(queue, now),

@@ -74,7 +74,10 @@ pub(super) fn begins(world: &World, job: JobId, queue: QueueNumber) {
     let Some(settings) = queue.and_then(|queue| queue.settings.as_ref()) else {
         panic!("{job} begins in a queue of which nothing is known");
     };
-    assert!(settings.flow != Flow::Paused, "{job} begins in a paused queue");
+    assert!(
+        settings.flow != Flow::Paused,
+        "{job} begins in a paused queue"
+    );
     assert!(
         settings.held_from.is_none_or(|from| job < from),
         "{job} begins in a queue that is drained"
@@ -91,7 +94,10 @@ pub(super) fn rates(world: &World, queue: QueueNumber, tenant: TenantId) {
     let of_tenant = of_queue.clone().filter(|(.., other)| *other == tenant);
     let queue_times: Vec<i64> = of_queue.map(|(at, ..)| *at).collect();
     let tenant_times: Vec<i64> = of_tenant.map(|(at, ..)| *at).collect();
-    for (rate, times) in [(limits.rate, queue_times), (limits.tenant_rate, tenant_times)] {
+    for (rate, times) in [
+        (limits.rate, queue_times),
+        (limits.tenant_rate, tenant_times),
+    ] {
         let Some(rate) = rate else { continue };
         for (at, first) in times.iter().enumerate() {
             let began = (times.len() - at) as i64;

@@ -385,7 +385,9 @@ impl World {
             3..6 => Fault::AnswerLost,
             _ => Fault::None,
         };
-        let takes = if self.in_trouble() && self.chance(3) {
+        let looks_back = self.plan.exact && matches!(action, Action::FindUnfinished { .. });
+        let slow = self.chance(if looks_back { 50 } else { 3 });
+        let takes = if self.in_trouble() && slow {
             self.between(500 * MS, 4_000 * MS)
         } else {
             self.between(MS / 2, 20 * MS)
@@ -630,7 +632,8 @@ impl World {
             50..62 => self.person_acts(),
             62..70 => self.endpoint_turns(),
             70..74 if self.plan.bad_luck => self.crash(),
-            74..77 if self.plan.bad_luck && !self.plan.exact => self.lose_lease(),
+            74..77 if self.plan.exact => self.crash(),
+            74..77 if self.plan.bad_luck => self.lose_lease(),
             77..80 if self.plan.clock_jumps => self.clock_jumps(),
             80..85 => self.queue_turns(),
             _ => {}

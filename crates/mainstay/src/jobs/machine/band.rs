@@ -1,0 +1,164 @@
+//! The ready jobs of one band of a queue, tenant by tenant, and whose turn it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mainstay_domain::{
+    JobId, TenantId,
+    jobs::{JobRef, QueueLimits},
+};
+
+use super::{
+    planted::{Fault, planted},
+    share::Standing,
+    window::Window,
+    words::QueueSettings,
+};
+
+/// The tenants of one band.
+#[derive(Debug, Default)]
+pub(super) struct Band {
+    pub(super) lanes: BTreeMap<TenantId, Lane>,
+    pub(super) first: Turns,
+    pub(super) again: Turns,
+    pub(super) suspects: Turns,
+}
+
+/// The ready jobs of a tenant in a band.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// Never tried, without a time of their own.
+    pub(super) fresh: Window<JobId>,
+    /// Those whose own time has come.
+    pub(super) timed: BTreeSet<JobId>,
+    /// Those to be tried again now.
+    pub(super) again: BTreeSet<JobId>,
+    /// Those that may be what kills the process.
+    pub(super) suspects: BTreeSet<JobId>,
+    /// The tags under which it takes part in the turns of first tries, retries and suspects.
+    turns: [Option<u64>; 3],
+}
+
+/// Those who have something that may run, whoever had the least first.
+#[derive(Debug, Default)]
+pub(super) struct Turns(BTreeSet<(u64, TenantId)>);
+
+impl Turns {
+    fn next(&self) -> Option<TenantId> {
+        self.0.first().map(|(_, tenant)| *tenant)
+    }
+
+    /// Moves a tenant from where it stands to where it should.
+    fn set(&mut self, tenant: TenantId, stands: &mut Option<u64>, should: Option<u64>) {
+        if *stands == should {
+            return;
+        }
+        if let Some(tag) = *stands {
+            self.0.remove(&(tag, tenant));
+        }
+        if let Some(tag) = should {
+            self.0.insert((tag, tenant));
+        }
+        *stands = should;
+    }
+
+    /// Whether nobody's turn can come.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A queue's settings as far as limits go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'s> {
+    pub(super) limits: Option<&'s QueueLimits>,
+    /// Jobs from this one on wait.
+    held_from: Option<JobId>,
+}
+
+impl<'s> Rules<'s> {
+    pub(super) fn of(settings: Option<&'s QueueSettings>) -> Self {
+        let held_from = settings.and_then(|settings| settings.held_from);
+        Self {
+            limits: settings.map(|settings| &settings.limits),
+            held_from: held_from.filter(|_| !planted(Fault::DrainIgnored)),
+        }
+    }
+
+    fn lets(&self, job: Option<JobId>) -> bool {
+        job.is_some_and(|job| self.held_from.is_none_or(|from| job < from))
+    }
+}
+
+/// Where a ready job stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Timed,
+    Again,
+    Suspect,
+    Fresh,
+}
+
+impl Band {
+    /// Takes the job that is next.
+    pub(super) fn pop(
+        &mut self,
+        again_allowed: bool,
+        rules: Rules<'_>,
+    ) -> Option<(TenantId, JobId, Class)> {
+        let of_again = again_allowed && !self.again.is_empty();
+        let turns = if of_again { &self.again } else { &self.first };
+        let tenant = turns.next()?;
+        let lane = self.lanes.get_mut(&tenant)?;
+        let (job, class) = if of_again {
+            (lane.again.pop_first(), Class::Again)
+        } else if rules.lets(lane.timed.first().copied()) {
+            (lane.timed.pop_first(), Class::Timed)
+        } else {
+            (lane.fresh.pop(), Class::Fresh)
+        };
+        Some((tenant, job?, class))
+    }
+
+    /// Takes the suspect that is next.
+    pub(super) fn pop_suspect(&mut self) -> Option<(TenantId, JobId, Class)> {
+        let tenant = self.suspects.next()?;
+        let job = self.lanes.get_mut(&tenant)?.suspects.pop_first()?;
+        Some((tenant, job, Class::Suspect))
+    }
+
+    /// Takes a job out.
+    pub(super) fn remove(&mut self, job: &JobRef) -> Option<Class> {
+        let lane = self.lanes.get_mut(&job.tenant)?;
+        if lane.timed.remove(&job.job) {
+            Some(Class::Timed)
+        } else if lane.again.remove(&job.job) {
+            Some(Class::Again)
+        } else if lane.suspects.remove(&job.job) {
+            Some(Class::Suspect)
+        } else if lane.fresh.remove(job.job) {
+            Some(Class::Fresh)
+        } else {
+            None
+        }
+    }
+
+    /// Brings the turns in line with what a tenant has and may, and forgets a lane that holds nothing.
+    pub(super) fn note(&mut self, tenant: TenantId, standing: Standing, rules: Rules<'_>) {
+        let Some(lane) = self.lanes.get_mut(&tenant) else {
+            return;
+        };
+        let turn = |has: bool| (has && standing.may).then_some(standing.tag);
+        let oldest = |jobs: &BTreeSet<JobId>| jobs.first().copied();
+        let first = rules.lets(oldest(&lane.timed)) || rules.lets(lane.fresh.first());
+        let again = rules.lets(oldest(&lane.again));
+        let suspect = rules.lets(oldest(&lane.suspects));
+        let [of_first, of_again, of_suspects] = &mut lane.turns;
+        self.first.set(tenant, of_first, turn(first));
+        self.again.set(tenant, of_again, turn(again));
+        self.suspects.set(tenant, of_suspects, turn(suspect));
+        let ready = [&lane.timed, &lane.again, &lane.suspects];
+        if ready.iter().all(|jobs| jobs.is_empty()) && lane.fresh.is_idle() {
+            self.lanes.remove(&tenant);
+        }
+    }
+}
