@@ -67,29 +67,29 @@ CREATE TRIGGER schedule_update_by_hand AFTER UPDATE ON schedule BEGIN
     VALUES (randomblob(16), CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), 'database', 'sql.update',
         lower(substr(hex(NEW.id), 1, 8) || '-' || substr(hex(NEW.id), 9, 4) || '-' || substr(hex(NEW.id), 13, 4) || '-' || substr(hex(NEW.id), 17, 4) || '-' || substr(hex(NEW.id), 21, 12)),
         json_object('table', 'schedule', 'columns', json('[' || substr(
-        iif(OLD.tenant_id IS NOT NEW.tenant_id, ',"tenant_id"', '') ||
-        iif(OLD.id IS NOT NEW.id, ',"id"', '') ||
-        iif(OLD.name IS NOT NEW.name, ',"name"', '') ||
-        iif(OLD.cron IS NOT NEW.cron, ',"cron"', '') ||
-        iif(OLD.zone IS NOT NEW.zone, ',"zone"', '') ||
-        iif(OLD.kind IS NOT NEW.kind, ',"kind"', '') ||
-        iif(OLD.endpoint_id IS NOT NEW.endpoint_id, ',"endpoint_id"', '') ||
-        iif(OLD.queue IS NOT NEW.queue, ',"queue"', '') ||
-        iif(OLD.payload IS NOT NEW.payload, ',"payload"', '') ||
-        iif(OLD.retry IS NOT NEW.retry, ',"retry"', '') ||
-        iif(OLD.misfire IS NOT NEW.misfire, ',"misfire"', '') ||
-        iif(OLD.grace_ms IS NOT NEW.grace_ms, ',"grace_ms"', '') ||
-        iif(OLD.catch_up_max IS NOT NEW.catch_up_max, ',"catch_up_max"', '') ||
-        iif(OLD.overlap IS NOT NEW.overlap, ',"overlap"', '') ||
-        iif(OLD.jitter_ms IS NOT NEW.jitter_ms, ',"jitter_ms"', '') ||
-        iif(OLD.paused IS NOT NEW.paused, ',"paused"', '') ||
-        iif(OLD.next_tick IS NOT NEW.next_tick, ',"next_tick"', '') ||
-        iif(OLD.next_at IS NOT NEW.next_at, ',"next_at"', '') ||
-        iif(OLD.last_tick IS NOT NEW.last_tick, ',"last_tick"', '') ||
-        iif(OLD.last_job_id IS NOT NEW.last_job_id, ',"last_job_id"', '') ||
-        iif(OLD.created_at IS NOT NEW.created_at, ',"created_at"', '') ||
-        iif(OLD.updated_at IS NOT NEW.updated_at, ',"updated_at"', '') ||
-        iif(OLD.revision IS NOT NEW.revision, ',"revision"', ''), 2) || ']')), NEW.tenant_id);
+        iif(OLD.tenant_id IS DISTINCT FROM NEW.tenant_id, ',"tenant_id"', '') ||
+        iif(OLD.id IS DISTINCT FROM NEW.id, ',"id"', '') ||
+        iif(OLD.name IS DISTINCT FROM NEW.name, ',"name"', '') ||
+        iif(OLD.cron IS DISTINCT FROM NEW.cron, ',"cron"', '') ||
+        iif(OLD.zone IS DISTINCT FROM NEW.zone, ',"zone"', '') ||
+        iif(OLD.kind IS DISTINCT FROM NEW.kind, ',"kind"', '') ||
+        iif(OLD.endpoint_id IS DISTINCT FROM NEW.endpoint_id, ',"endpoint_id"', '') ||
+        iif(OLD.queue IS DISTINCT FROM NEW.queue, ',"queue"', '') ||
+        iif(OLD.payload IS DISTINCT FROM NEW.payload, ',"payload"', '') ||
+        iif(OLD.retry IS DISTINCT FROM NEW.retry, ',"retry"', '') ||
+        iif(OLD.misfire IS DISTINCT FROM NEW.misfire, ',"misfire"', '') ||
+        iif(OLD.grace_ms IS DISTINCT FROM NEW.grace_ms, ',"grace_ms"', '') ||
+        iif(OLD.catch_up_max IS DISTINCT FROM NEW.catch_up_max, ',"catch_up_max"', '') ||
+        iif(OLD.overlap IS DISTINCT FROM NEW.overlap, ',"overlap"', '') ||
+        iif(OLD.jitter_ms IS DISTINCT FROM NEW.jitter_ms, ',"jitter_ms"', '') ||
+        iif(OLD.paused IS DISTINCT FROM NEW.paused, ',"paused"', '') ||
+        iif(OLD.next_tick IS DISTINCT FROM NEW.next_tick, ',"next_tick"', '') ||
+        iif(OLD.next_at IS DISTINCT FROM NEW.next_at, ',"next_at"', '') ||
+        iif(OLD.last_tick IS DISTINCT FROM NEW.last_tick, ',"last_tick"', '') ||
+        iif(OLD.last_job_id IS DISTINCT FROM NEW.last_job_id, ',"last_job_id"', '') ||
+        iif(OLD.created_at IS DISTINCT FROM NEW.created_at, ',"created_at"', '') ||
+        iif(OLD.updated_at IS DISTINCT FROM NEW.updated_at, ',"updated_at"', '') ||
+        iif(OLD.revision IS DISTINCT FROM NEW.revision, ',"revision"', ''), 2) || ']')), NEW.tenant_id);
 END;
 
 CREATE TRIGGER schedule_delete_by_hand AFTER DELETE ON schedule BEGIN

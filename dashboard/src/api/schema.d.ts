@@ -2204,12 +2204,14 @@ export interface components {
          * @enum {string}
          */
         ClockEffect: "moved" | "first_of_two" | "left_out" | "twice";
-        /** @description Sources, endpoints and bindings as they are declared. */
+        /** @description Sources, endpoints, bindings and schedules as they are declared. */
         Configuration: {
             /** @description The bindings, each by its source and name; where several share these, by their handlers. */
             bindings?: components["schemas"]["DeclaredBinding"][];
             /** @description The endpoints, each by its tenant and name. */
             endpoints?: components["schemas"]["DeclaredEndpoint"][];
+            /** @description The schedules, each by its tenant and name. */
+            schedules?: components["schemas"]["DeclaredSchedule"][];
             /** @description The sources, each by its name. */
             sources?: components["schemas"]["DeclaredSource"][];
             tenant?: components["schemas"]["Text63"] | null;
@@ -2253,7 +2255,7 @@ export interface components {
          * @description What kind of thing it is.
          * @enum {string}
          */
-        ConfigurationKind: "source" | "endpoint" | "binding";
+        ConfigurationKind: "source" | "endpoint" | "binding" | "schedule";
         /** @description What a configuration changes. */
         ConfigurationPlan: {
             /** @description Whether it was done; else only planned. */
@@ -2512,6 +2514,47 @@ export interface components {
              * @description `http` or `https`. Private addresses are refused unless an administrator allows them.
              */
             url: string;
+        };
+        /** @description A schedule that is to be. Its jobs go to `endpoint` or `kind`. */
+        DeclaredSchedule: {
+            /**
+             * Format: int64
+             * @default null
+             */
+            catch_up_max?: number | null;
+            /** @description Five fields, six with seconds first, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. */
+            cron: string;
+            /** @default null */
+            endpoint?: components["schemas"]["Text100"] | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            grace_ms?: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            jitter_ms?: number | null;
+            /** @default null */
+            kind?: components["schemas"]["Text100"] | null;
+            /** @default null */
+            misfire?: components["schemas"]["Misfire"] | null;
+            /** @description Unique in the tenant. */
+            name: string;
+            /** @default null */
+            overlap?: components["schemas"]["Overlap"] | null;
+            /** @description Whether it makes no jobs until it is resumed. Left out: it makes them. */
+            paused?: boolean | null;
+            /** @description Null: none any more. */
+            payload?: unknown;
+            /** @default null */
+            queue?: string | null;
+            /** @default null */
+            retry?: components["schemas"]["RetryPolicy"] | null;
+            tenant?: components["schemas"]["Text63"] | null;
+            /** @default null */
+            zone?: components["schemas"]["Text64"] | null;
         };
         /** @description A source that is to be: what can be changed of one, and what makes it. */
         DeclaredSource: {
