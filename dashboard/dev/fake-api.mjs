@@ -162,7 +162,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     ["grafana", "viewer", null, 12 * SECOND],
     ["northwind integration", "viewer", north.id, 2 * DAY],
   ]) {
-    world.keys.push({ id: id("key"), name, role, tenant_id, created_at: iso(now - 90 * DAY), last_used_at: iso(now - used), expires_at: tenant_id ? iso(now + 80 * DAY) : null });
+    world.keys.push({ id: id("key"), name, role, tenant_id, created_at: iso(now - 90 * DAY), last_used_at: iso(now - used), expires_at: tenant_id ? iso(now + 80 * DAY) : null, limits: tenant_id ? [{ class: "writes", per_minute: 600, until: iso(now + 3 * DAY), reason: "the yearly import", by: "user:ada@example.com", at: iso(now - DAY) }] : [] });
   }
 
   const stripe = world.addSource({ name: "stripe", scheme: "stripe" }, now - 200 * DAY);
@@ -916,10 +916,15 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "DELETE /v1/users/:id": (_, __, { id }) => void (world.users = world.users.filter((each) => each.id !== id)),
     "GET /v1/keys": (_, url) => page(world.keys, url),
     "POST /v1/keys": (body) => {
-      const key = { id: world.id("key"), name: body.name, role: body.role, tenant_id: body.tenant_id ?? null, created_at: iso(Date.now()), last_used_at: null, expires_at: null };
+      const key = { id: world.id("key"), name: body.name, role: body.role, tenant_id: body.tenant_id ?? null, created_at: iso(Date.now()), last_used_at: null, expires_at: null, limits: [] };
       world.keys.push(key);
       world.record("key.create", key.id, { name: key.name });
       return { key, secret: world.newKeySecret() };
+    },
+    "PATCH /v1/keys/:id": ({ limits }, _, { id }) => {
+      const key = world.keys.find((each) => each.id === id);
+      key.limits = limits.map((limit) => ({ until: null, ...limit, by: "user:ada@example.com", at: iso(Date.now()) }));
+      return key;
     },
     "DELETE /v1/keys/:id": (_, __, { id }) => void (world.keys = world.keys.filter((each) => each.id !== id)),
     "GET /v1/audit": (_, url) => {

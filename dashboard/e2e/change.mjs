@@ -210,6 +210,18 @@ await test("an API key is shown once, with a copy button, and can be deleted", (
     await dialog.getByRole("button", { name: "Copied" }).waitFor();
     assert(/^msk_/.test(await page.evaluate(() => navigator.clipboard.readText())), "what was copied is no key");
     await dialog.getByRole("button", { name: "I have kept it" }).click();
+    // A limit of its own is said, shown, and taken back.
+    const limits = page.getByRole("button", { name: `Requests of e2e ${stamp}` });
+    const row = page.getByRole("row", { name: new RegExp(`e2e ${stamp}`) });
+    await limits.click();
+    await page.getByLabel("In a minute").fill("600");
+    await page.getByLabel("Why").fill("the yearly import");
+    await page.getByRole("button", { name: "Save limit" }).click();
+    await row.getByText("600 writes").waitFor();
+    await limits.click();
+    await page.getByRole("dialog").getByText(/the yearly import/).waitFor();
+    await page.getByRole("button", { name: "As all keys" }).click();
+    await row.getByText("as all keys").waitFor();
     await page.getByRole("button", { name: `Delete e2e ${stamp}` }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Delete API key" }).click();
     await page.getByRole("button", { name: `Delete e2e ${stamp}` }).waitFor({ state: "detached" });

@@ -10,7 +10,7 @@ mod master_key;
 pub(crate) use layer::{ConfigError, Layer};
 pub(crate) use master_key::MasterKeys;
 
-use mainstay_domain::{Cidr, intake::quarantine::Bounds};
+use mainstay_domain::{Cidr, access::RateClass, intake::quarantine::Bounds};
 
 use crate::limits;
 
@@ -80,7 +80,7 @@ pub(crate) struct Limits {
     /// Connections at the same time from one address.
     pub(crate) connections_per_address: usize,
     /// Requests to the API that one key or person may make in a minute.
-    pub(crate) requests_per_minute: u32,
+    pub(crate) requests: RequestLimits,
     /// Webhooks of one address that may fail in a minute before it is distrusted; 0: as many as like.
     pub(crate) failures_per_minute: u32,
     /// Bound on a request's headers.
@@ -89,6 +89,34 @@ pub(crate) struct Limits {
     pub(crate) body_timeout: Duration,
     /// Bound on the rest of a request.
     pub(crate) request_timeout: Duration,
+}
+
+/// Requests to the API in a minute, on each node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestLimits {
+    /// Of one person; and of one key that submits jobs or follows events.
+    pub(crate) all: u32,
+    /// Of one key that look at something.
+    pub(crate) reads: u32,
+    /// Of one key that change something.
+    pub(crate) writes: u32,
+    /// Of one key that buy something.
+    pub(crate) purchases: u32,
+    /// Of one key that buy credits.
+    pub(crate) credit_purchases: u32,
+}
+
+impl RequestLimits {
+    /// What a key may make of a class, unless an override says otherwise.
+    pub(crate) const fn of_key(&self, class: RateClass) -> u32 {
+        match class {
+            RateClass::Reads => self.reads,
+            RateClass::Writes => self.writes,
+            RateClass::Purchases => self.purchases,
+            RateClass::CreditPurchases => self.credit_purchases,
+            RateClass::Work => self.all,
+        }
+    }
 }
 
 /// How long each kind of data is kept, in days.

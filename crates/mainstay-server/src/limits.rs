@@ -122,8 +122,16 @@ pub(crate) const SIGN_IN_REFILL: Duration = Duration::from_secs(30);
 /// Addresses and users whose failures are remembered.
 pub(crate) const SIGN_IN_TRACKED_MAX: usize = 10_000;
 
-/// Requests to the API that one key or person may make in a minute, on each node.
+/// Requests to the API that one person, or one key that submits work, may make in a minute, on each node.
 pub(crate) const REQUESTS_PER_MINUTE: usize = 60_000;
+/// Requests of one key that look at something, in a minute, on each node (RLM-02).
+pub(crate) const READS_PER_MINUTE: usize = 100;
+/// Requests of one key that change something.
+pub(crate) const WRITES_PER_MINUTE: usize = 30;
+/// Requests of one key that buy something.
+pub(crate) const PURCHASES_PER_MINUTE: usize = 10;
+/// Requests of one key that buy credits.
+pub(crate) const CREDIT_PURCHASES_PER_MINUTE: usize = 5;
 /// The minute in which they are counted.
 pub(crate) const RATE_WINDOW: Duration = Duration::from_secs(60);
 /// Callers whose requests are counted.

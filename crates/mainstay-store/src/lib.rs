@@ -8,6 +8,7 @@ mod access;
 pub mod backup;
 mod billing;
 mod built;
+pub mod enqueue;
 pub mod examine;
 mod hex;
 mod intake;

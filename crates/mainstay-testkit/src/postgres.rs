@@ -152,7 +152,9 @@ impl ScratchDatabase {
 
     /// A plain connection of the superuser's, for looking and meddling.
     pub async fn client(&self) -> Client {
-        client(&self.url_as("postgres")).await
+        let client = client(&self.url_as("postgres")).await;
+        execute(&client, "SET search_path = mainstay").await;
+        client
     }
 }
 

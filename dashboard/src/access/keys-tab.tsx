@@ -8,6 +8,7 @@ import { Confirm, Dialog, SecretDialog, shownOnce } from "../ui/dialog";
 import { Field, formClass, Input, Select, useSubmit } from "../ui/form";
 import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
+import { KeyLimits, limitsText } from "./key-limits";
 import { roleOptions } from "./users-tab";
 
 export function KeysTab() {
@@ -15,19 +16,22 @@ export function KeysTab() {
   const keys = useQuery(queries.keys());
   const tenants = useTenants();
   const canWrite = useCanWrite("owner");
+  const canLimit = useCanWrite("admin");
   const say = useToast();
   const [creating, setCreating] = useState(false);
   const [made, setMade] = useState<{ key: Key; secret: string } | null>(null);
   const [removing, setRemoving] = useState<Key | null>(null);
+  const [limiting, setLimiting] = useState<Key | null>(null);
   const reload = () => queryClient.invalidateQueries({ queryKey: ["keys"] });
   const columns: Column<Key>[] = [
     { key: "name", label: "Name", card: "title", cell: (key) => <strong>{key.name}</strong> },
     { key: "role", label: "Role", width: "90px", card: "status", cell: (key) => key.role },
     { key: "tenant", label: "Reaches", width: "18%", cell: (key) => (key.tenant_id ? tenants.nameOf(key.tenant_id) : "all tenants") },
+    { key: "limits", label: "Requests", width: "16%", cell: limitsText },
     { key: "used", label: "Last used", width: "116px", end: true, cell: (key) => <Ago at={key.last_used_at} /> },
     { key: "expires", label: "Expires", width: "110px", end: true, cell: (key) => <Ago at={key.expires_at} /> },
     { key: "created", label: "Created", width: "110px", end: true, cell: (key) => <Ago at={key.created_at} /> },
-    ...(canWrite
+    ...(canLimit
       ? [
           {
             key: "actions",
@@ -36,7 +40,10 @@ export function KeysTab() {
             end: true,
             cardLabel: false,
             cell: (key: Key) => (
-              <Button small variant="quiet" icon="trash" aria-label={`Delete ${key.name}`} title="Delete" onClick={() => setRemoving(key)} />
+              <>
+                <Button small variant="quiet" icon="settings" aria-label={`Requests of ${key.name}`} title="How many requests" onClick={() => setLimiting(key)} />
+                {canWrite && <Button small variant="quiet" icon="trash" aria-label={`Delete ${key.name}`} title="Delete" onClick={() => setRemoving(key)} />}
+              </>
             ),
           },
         ]
@@ -73,6 +80,17 @@ export function KeysTab() {
         >
           <Command text={`curl -H "Authorization: Bearer ${made.secret}" \\\n  "${location.origin}/v1/overview?window=1h"`} label="Copy command" wrap />
         </SecretDialog>
+      )}
+      {limiting && (
+        <KeyLimits
+          of={limiting}
+          onClose={() => setLimiting(null)}
+          onSaid={(said) => {
+            setLimiting(null);
+            say(said);
+            void reload();
+          }}
+        />
       )}
       {removing && (
         <Confirm

@@ -1,6 +1,7 @@
 //! Access: tenants, users, keys, sessions, the audit log, and writes that are safe to repeat.
 
 pub mod chain;
+mod rate;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::{
 };
 
 pub use chain::{Head, Sealed, Unsealed};
+pub use rate::{RateClass, RateOverride};
 
 /// What somebody may do. Each may do everything that the one before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,6 +107,8 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<Timestamp>,
+    /// How many requests it may make, where that differs from what all keys may.
+    pub limits: Vec<RateOverride>,
 }
 
 /// A browser session, or a sign-in link that has not been used yet.
@@ -208,6 +212,13 @@ pub trait AccessTx: Send {
     async fn key_list(&mut self) -> StoreResult<Vec<ApiKey>>;
     /// One key.
     async fn key_get(&mut self, id: KeyId) -> StoreResult<Option<ApiKey>>;
+    /// Says how many requests a key may make, if `old` is what was said before. False: it is not, or there is no such key.
+    async fn key_limit(
+        &mut self,
+        id: KeyId,
+        old: &[RateOverride],
+        new: &[RateOverride],
+    ) -> StoreResult<bool>;
     /// Notes that a key was used.
     async fn key_touch(&mut self, id: KeyId, at: Timestamp) -> StoreResult<()>;
 

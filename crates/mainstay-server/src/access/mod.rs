@@ -11,7 +11,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use mainstay_domain::{KeyId, Scope, StoreExt, TenantId, UserId, access::Role};
+use mainstay_domain::{
+    KeyId, Scope, StoreExt, TenantId, UserId,
+    access::{ApiKey, RateClass, Role},
+};
 
 pub(crate) mod audit;
 pub(crate) mod export;
@@ -151,9 +154,9 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
     match authenticate(&app, &headers, client).await {
         Ok(known) => {
             let write = !request.method().is_safe();
-            let standing = app
-                .rate
-                .count(&known.caller.id(), app.limits.requests_per_minute);
+            let class = need.map_or(RateClass::Writes, |need| need.class);
+            let quota = rate::quota(&known, class, &app.limits.requests, app.clock.now());
+            let standing = app.rate.count(&known.caller.id(), quota);
             let allowed = standing.admit().and_then(|()| known.may(write, need));
             let mut response = match allowed {
                 Ok(need) => pass(&app, need, known.caller, request, next).await,
@@ -201,6 +204,8 @@ pub(crate) struct Known {
     pub(crate) caller: Caller,
     /// For a browser: which page caused the request.
     pub(crate) origin: Option<Origin>,
+    /// For a program: its key.
+    key: Option<Arc<ApiKey>>,
 }
 
 impl Known {
@@ -264,10 +269,11 @@ pub(crate) async fn authenticate(
     client: Option<Client>,
 ) -> Result<Known, Problem> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let caller = by_key(app, value.to_str().unwrap_or_default()).await?;
+        let key = by_key(app, value.to_str().unwrap_or_default()).await?;
         return Ok(Known {
-            caller,
+            caller: caller_of(&key),
             origin: None,
+            key: Some(key),
         });
     }
     let caller = by_session(app, headers).await?;
@@ -276,6 +282,7 @@ pub(crate) async fn authenticate(
     Ok(Known {
         caller,
         origin: Some(origin),
+        key: None,
     })
 }
 
@@ -286,7 +293,7 @@ fn unauthenticated() -> Problem {
     )
 }
 
-async fn by_key(app: &App, value: &str) -> Result<Caller, Problem> {
+async fn by_key(app: &App, value: &str) -> Result<Arc<ApiKey>, Problem> {
     let refused = || {
         Problem::new(
             Code::Unauthenticated,
@@ -297,19 +304,18 @@ async fn by_key(app: &App, value: &str) -> Result<Caller, Problem> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(refused());
     }
-    let key = app
-        .keys
-        .find(app, token.trim())
-        .await?
-        .ok_or_else(refused)?;
-    Ok(Caller {
+    app.keys.find(app, token.trim()).await?.ok_or_else(refused)
+}
+
+fn caller_of(key: &ApiKey) -> Caller {
+    Caller {
         who: Who::Key {
             id: key.id,
             name: key.name.clone(),
         },
         role: key.role,
         tenant: key.tenant,
-    })
+    }
 }
 
 async fn by_session(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -372,6 +378,7 @@ mod tests {
         Known {
             caller: caller(role, None),
             origin,
+            key: None,
         }
     }
 
@@ -379,6 +386,7 @@ mod tests {
         Some(Need {
             role: Some(role),
             kind: Kind::Change,
+            class: RateClass::Writes,
         })
     }
 

@@ -4,7 +4,7 @@
 //! `docs/access.md` says the same for people. The OpenAPI document gets it from here, as `x-role` of each operation.
 
 use axum::http::Method;
-use mainstay_domain::access::Role;
+use mainstay_domain::access::{RateClass, Role};
 
 /// What calling a route is, for the audit log and for repetitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct Need {
     pub(crate) role: Option<Role>,
     /// What calling it is.
     pub(crate) kind: Kind,
+    /// What it counts as.
+    pub(crate) class: RateClass,
 }
 
 struct Route {
@@ -35,10 +37,22 @@ struct Route {
 }
 
 const fn route(method: Method, path: &'static str, role: Option<Role>, kind: Kind) -> Route {
+    let class = match kind {
+        Look | Read(_) => RateClass::Reads,
+        Change | Ask => RateClass::Writes,
+    };
     Route {
         method,
         path,
-        need: Need { role, kind },
+        need: Need { role, kind, class },
+    }
+}
+
+impl Route {
+    /// The same, counted as another class.
+    const fn counts_as(mut self, class: RateClass) -> Self {
+        self.need.class = class;
+        self
     }
 }
 
@@ -52,6 +66,7 @@ const OPERATOR: Option<Role> = Some(Role::Operator);
 const ADMIN: Option<Role> = Some(Role::Admin);
 const OWNER: Option<Role> = Some(Role::Owner);
 use Kind::{Ask, Change, Look, Read};
+use RateClass::Work;
 
 #[rustfmt::skip]
 static ROUTES: &[Route] = &[
@@ -62,7 +77,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/session", VIEWER, Look),
     route(DELETE, "/v1/session", VIEWER, Ask),
     route(GET, "/v1/overview", VIEWER, Look),
-    route(GET, "/v1/stream", VIEWER, Look),
+    route(GET, "/v1/stream", VIEWER, Look).counts_as(Work),
     route(POST, "/v1/sql", OWNER, Ask),
 
     route(GET, "/v1/audit", VIEWER, Look),
@@ -83,6 +98,7 @@ static ROUTES: &[Route] = &[
     route(POST, "/v1/users/{id}/link", OWNER, Change),
     route(GET, "/v1/keys", VIEWER, Look),
     route(POST, "/v1/keys", OWNER, Change),
+    route(PATCH, "/v1/keys/{id}", ADMIN, Change),
     route(DELETE, "/v1/keys/{id}", OWNER, Change),
 
     route(GET, "/v1/sources", VIEWER, Look),
@@ -125,7 +141,7 @@ static ROUTES: &[Route] = &[
     route(POST, "/v1/configuration/apply", ADMIN, Change),
 
     route(GET, "/v1/events", VIEWER, Look),
-    route(GET, "/v1/events/follow", VIEWER, Read("event.follow")),
+    route(GET, "/v1/events/follow", VIEWER, Read("event.follow")).counts_as(Work),
     route(GET, "/v1/events/{id}", VIEWER, Read("event.read")),
     route(GET, "/v1/events/{id}/filter", VIEWER, Read("event.filter")),
     route(GET, "/v1/events/{id}/payload", VIEWER, Read("event.read")),
@@ -144,7 +160,7 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/job-counts", VIEWER, Look),
     route(GET, "/v1/storage", VIEWER, Look),
     route(GET, "/v1/jobs", VIEWER, Look),
-    route(POST, "/v1/jobs", OPERATOR, Change),
+    route(POST, "/v1/jobs", OPERATOR, Change).counts_as(Work),
     route(GET, "/v1/jobs/{id}", VIEWER, Read("job.read")),
     route(POST, "/v1/jobs/{id}/cancel", OPERATOR, Change),
     route(POST, "/v1/jobs/{id}/retry", OPERATOR, Change),

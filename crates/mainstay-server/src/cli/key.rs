@@ -1,7 +1,7 @@
 //! `mainstay key`: API keys.
 
-use clap::Subcommand;
-use serde_json::Value;
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
 use super::{
     Context,
@@ -27,6 +27,26 @@ pub(crate) enum KeyCommand {
     /// List keys
     #[command(visible_alias = "ls")]
     List(PageArgs),
+    /// Say how many requests a key may make, in the place of what all keys may
+    Limit {
+        /// Its id or name
+        key: String,
+        /// Which requests
+        #[arg(value_enum)]
+        class: LimitClass,
+        /// How many in a minute, on each node
+        #[arg(required_unless_present = "usual", conflicts_with = "usual")]
+        per_minute: Option<u32>,
+        /// Until when: 2026-12-01T00:00:00Z. Left out: until it is changed
+        #[arg(long, conflicts_with = "usual")]
+        until: Option<String>,
+        /// Why, for whoever comes across it
+        #[arg(long, required_unless_present = "usual")]
+        reason: Option<String>,
+        /// What all keys may, from now on
+        #[arg(long)]
+        usual: bool,
+    },
     /// Revoke a key
     #[command(visible_alias = "rm")]
     Revoke {
@@ -35,6 +55,34 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         consent: Consent,
     },
+}
+
+/// Which requests are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LimitClass {
+    /// That look at something
+    Reads,
+    /// That change something
+    Writes,
+    /// That buy something
+    Purchases,
+    /// That buy credits
+    #[value(name = "credit_purchases")]
+    CreditPurchases,
+    /// That submit jobs or follow events
+    Work,
+}
+
+impl LimitClass {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Writes => "writes",
+            Self::Purchases => "purchases",
+            Self::CreditPurchases => "credit_purchases",
+            Self::Work => "work",
+        }
+    }
 }
 
 pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<(), Failure> {
@@ -54,6 +102,24 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
             let found = api.list(KEYS.path, &[], page.cursor, page.limit).await?;
             context.list(&found, table(&found.items), "no keys")
         }
+        KeyCommand::Limit {
+            key,
+            class,
+            per_minute,
+            until,
+            reason,
+            usual: _,
+        } => {
+            let found = api.find(KEYS, &key).await?;
+            let word = per_minute.map(|per_minute| {
+                json!({ "class": class.as_str(), "per_minute": per_minute, "until": until, "reason": reason })
+            });
+            let body = json!({ "limits": limits_with(&found, class, word) });
+            let path = format!("{}/{}", KEYS.path, text(&found, "/id"));
+            let changed = api.patch(&path, &body).await?;
+            let shown = table(std::slice::from_ref(&changed));
+            context.show(&changed, |out| out.table(&shown, ""))
+        }
         KeyCommand::Revoke { key, consent } => {
             let found = api.find(KEYS, &key).await?;
             consent.ask(&format!("Revoke the key {}?", text(&found, "/name")))?;
@@ -64,6 +130,32 @@ pub(super) async fn run(context: &Context, command: KeyCommand) -> Result<(), Fa
     }
 }
 
+/// What is said of a key's limits already, with this word on one class.
+fn limits_with(key: &Value, class: LimitClass, word: Option<Value>) -> Vec<Value> {
+    let said = key["limits"].as_array().into_iter().flatten();
+    let others = said.filter(|limit| limit["class"] != class.as_str());
+    // Who said it and when is the server's to say.
+    let kept = others.map(|limit| {
+        json!({ "class": limit["class"], "per_minute": limit["per_minute"], "until": limit["until"], "reason": limit["reason"] })
+    });
+    kept.chain(word).collect()
+}
+
+/// `writes 600 until 2026-12-01 00:00`, of each class.
+fn limits_text(key: &Value) -> String {
+    let said = key["limits"].as_array().into_iter().flatten();
+    let one = |limit: &Value| {
+        let until = time_short(&text(limit, "/until"));
+        let end = if until.is_empty() {
+            until
+        } else {
+            format!(" until {until}")
+        };
+        format!("{} {}{end}", text(limit, "/class"), limit["per_minute"])
+    };
+    said.map(one).collect::<Vec<_>>().join(", ")
+}
+
 fn table(keys: &[Value]) -> Table {
     let mut table = Table::new(&[
         Column::Whole("ID"),
@@ -72,6 +164,7 @@ fn table(keys: &[Value]) -> Table {
         Column::Whole("TENANT"),
         Column::Whole("LAST USED"),
         Column::Whole("EXPIRES"),
+        Column::Text("LIMITS"),
     ]);
     for key in keys {
         table.row([
@@ -81,6 +174,7 @@ fn table(keys: &[Value]) -> Table {
             text(key, "/tenant_id").into(),
             time_short(&text(key, "/last_used_at")).into(),
             time_short(&text(key, "/expires_at")).into(),
+            limits_text(key).into(),
         ]);
     }
     table

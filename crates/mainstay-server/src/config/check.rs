@@ -12,7 +12,7 @@ use mainstay_domain::{
 };
 
 use super::{
-    Config, Limits, Log, MasterKeys, Retention, Secret, SpoolConfig, Tls,
+    Config, Limits, Log, MasterKeys, RequestLimits, Retention, Secret, SpoolConfig, Tls,
     layer::{
         ConfigError, Layer, LimitsLayer, MasterKeyLayer, QuarantineLayer, RetentionLayer,
         SpoolLayer, TlsLayer,
@@ -128,6 +128,39 @@ fn ranges(key: &'static str, list: Option<Vec<String>>) -> Result<Vec<Cidr>, Con
         .map_err(|error| wrong(key, &error.to_string()))
 }
 
+fn requests(layer: &LimitsLayer) -> Result<RequestLimits, ConfigError> {
+    let count = |key, given: Option<u64>, default: usize| {
+        within(key, given.unwrap_or(default as u64), 1, 100_000_000).map(|value| value as u32)
+    };
+    Ok(RequestLimits {
+        all: count(
+            "limits.requests_per_minute",
+            layer.requests_per_minute,
+            limits::REQUESTS_PER_MINUTE,
+        )?,
+        reads: count(
+            "limits.reads_per_minute",
+            layer.reads_per_minute,
+            limits::READS_PER_MINUTE,
+        )?,
+        writes: count(
+            "limits.writes_per_minute",
+            layer.writes_per_minute,
+            limits::WRITES_PER_MINUTE,
+        )?,
+        purchases: count(
+            "limits.purchases_per_minute",
+            layer.purchases_per_minute,
+            limits::PURCHASES_PER_MINUTE,
+        )?,
+        credit_purchases: count(
+            "limits.credit_purchases_per_minute",
+            layer.credit_purchases_per_minute,
+            limits::CREDIT_PURCHASES_PER_MINUTE,
+        )?,
+    })
+}
+
 fn bounds(layer: LimitsLayer) -> Result<Limits, ConfigError> {
     let count = |key, given: Option<u64>, default: usize, max: usize| match given {
         None => Ok(default),
@@ -156,12 +189,7 @@ fn bounds(layer: LimitsLayer) -> Result<Limits, ConfigError> {
             limits::CONNECTIONS_PER_ADDRESS,
             1_000_000,
         )?,
-        requests_per_minute: count(
-            "limits.requests_per_minute",
-            layer.requests_per_minute,
-            limits::REQUESTS_PER_MINUTE,
-            100_000_000,
-        )? as u32,
+        requests: requests(&layer)?,
         failures_per_minute: match layer.failures_per_minute {
             None => FAILURES_PER_MINUTE,
             Some(count) => within("limits.failures_per_minute", count, 0, 1_000_000)? as u32,

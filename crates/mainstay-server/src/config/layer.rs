@@ -166,8 +166,16 @@ pub(crate) struct LimitsLayer {
     pub(crate) connections: Option<u64>,
     /// Connections from one address.
     pub(crate) connections_per_address: Option<u64>,
-    /// Requests of one key or person.
+    /// Requests of one person, or of a key's work.
     pub(crate) requests_per_minute: Option<u64>,
+    /// Requests of one key that look at something.
+    pub(crate) reads_per_minute: Option<u64>,
+    /// Requests of one key that change something.
+    pub(crate) writes_per_minute: Option<u64>,
+    /// Requests of one key that buy something.
+    pub(crate) purchases_per_minute: Option<u64>,
+    /// Requests of one key that buy credits.
+    pub(crate) credit_purchases_per_minute: Option<u64>,
     /// Webhooks of one address that may fail.
     pub(crate) failures_per_minute: Option<u64>,
     /// Bound on headers.
@@ -285,6 +293,11 @@ impl Layer {
                 connections_per_address: variables
                     .number("MAINSTAY_LIMITS_CONNECTIONS_PER_ADDRESS")?,
                 requests_per_minute: variables.number("MAINSTAY_LIMITS_REQUESTS_PER_MINUTE")?,
+                reads_per_minute: variables.number("MAINSTAY_LIMITS_READS_PER_MINUTE")?,
+                writes_per_minute: variables.number("MAINSTAY_LIMITS_WRITES_PER_MINUTE")?,
+                purchases_per_minute: variables.number("MAINSTAY_LIMITS_PURCHASES_PER_MINUTE")?,
+                credit_purchases_per_minute: variables
+                    .number("MAINSTAY_LIMITS_CREDIT_PURCHASES_PER_MINUTE")?,
                 failures_per_minute: variables.number("MAINSTAY_LIMITS_FAILURES_PER_MINUTE")?,
                 header_timeout_secs: variables.number("MAINSTAY_LIMITS_HEADER_TIMEOUT_SECS")?,
                 body_timeout_secs: variables.number("MAINSTAY_LIMITS_BODY_TIMEOUT_SECS")?,
@@ -355,6 +368,12 @@ impl LimitsLayer {
                 .connections_per_address
                 .or(self.connections_per_address),
             requests_per_minute: upper.requests_per_minute.or(self.requests_per_minute),
+            reads_per_minute: upper.reads_per_minute.or(self.reads_per_minute),
+            writes_per_minute: upper.writes_per_minute.or(self.writes_per_minute),
+            purchases_per_minute: upper.purchases_per_minute.or(self.purchases_per_minute),
+            credit_purchases_per_minute: upper
+                .credit_purchases_per_minute
+                .or(self.credit_purchases_per_minute),
             failures_per_minute: upper.failures_per_minute.or(self.failures_per_minute),
             header_timeout_secs: upper.header_timeout_secs.or(self.header_timeout_secs),
             body_timeout_secs: upper.body_timeout_secs.or(self.body_timeout_secs),

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 use mainstay_domain::{
-    KeyId, Scope, StoreExt,
-    access::{ApiKey, AuditEntry, Role},
+    KeyId, Scope, StoreExt, Timestamp,
+    access::{ApiKey, AuditEntry, RateClass, RateOverride, Role},
 };
 
 use crate::{
@@ -43,6 +43,7 @@ pub(super) async fn key(app: &App, directory: &Path) -> anyhow::Result<String> {
         created_at: now,
         expires_at: None,
         last_used_at: None,
+        limits: unhindered(app),
     };
     let shown = token(key.id, &secret);
     let told = told(app, "key.create", key.id);
@@ -62,6 +63,20 @@ pub(super) async fn key(app: &App, directory: &Path) -> anyhow::Result<String> {
         })
         .await?;
     Ok(shown)
+}
+
+/// The key is a person's at this machine: it may do as much of everything as a person.
+fn unhindered(app: &App) -> Vec<RateOverride> {
+    let at: Timestamp = app.clock.now();
+    let as_a_person = |class| RateOverride {
+        class,
+        per_minute: app.limits.requests.all,
+        until: None,
+        reason: "the command line on this machine".into(),
+        by: ACTOR.into(),
+        at,
+    };
+    RateClass::ALL.into_iter().map(as_a_person).collect()
 }
 
 fn told(app: &App, action: &str, key: KeyId) -> AuditEntry {

@@ -454,20 +454,23 @@ fn the_local_key_is_new_at_every_start() {
 on_both_servers!(
     a_key_that_asks_too_often_is_told_when_to_go_on_and_no_other_key_is_held_up,
     Settings {
-        env: vec![("MAINSTAY_LIMITS_REQUESTS_PER_MINUTE", "20".into())],
+        env: vec![
+            ("MAINSTAY_LIMITS_READS_PER_MINUTE", "20".into()),
+            ("MAINSTAY_LIMITS_WRITES_PER_MINUTE", "2".into()),
+        ],
         ..Settings::default()
     },
     |server| async {
         let owner = Caller::owner(server);
-        let busy = owner.key(json!({ "name": "busy", "role": "viewer" })).await;
+        let busy = owner
+            .key(json!({ "name": "busy", "role": "operator" }))
+            .await;
         let first = busy.get("/v1/tenants").await;
         assert_eq!(first.status, 200);
-        assert_eq!(first.header("ratelimit-policy"), r#""caller";q=20;w=60"#);
-        assert_eq!(first.header("ratelimit"), r#""caller";r=19;t=60"#);
-        // What is refused is counted as well.
-        assert_eq!(busy.delete("/v1/tenants/none").await.status, 403);
+        assert_eq!(first.header("ratelimit-policy"), r#""reads";q=20;w=60"#);
+        assert_eq!(first.header("ratelimit"), r#""reads";r=19;t=60"#);
         let mut answers = Vec::new();
-        for _ in 0..19 {
+        for _ in 0..20 {
             answers.push(busy.get("/v1/tenants").await);
         }
         let refused = answers.pop().expect("the last");
@@ -477,12 +480,101 @@ on_both_servers!(
         assert!((1..=60).contains(&wait), "{wait}");
         assert_eq!(
             refused.header("ratelimit"),
-            format!(r#""caller";r=0;t={wait}"#)
+            format!(r#""reads";r=0;t={wait}"#)
         );
+        // Each class has room of its own, and what is refused for another reason is counted as well.
+        for left in [1, 0] {
+            let forbidden = busy.delete("/v1/tenants/none").await;
+            assert_eq!(forbidden.status, 403);
+            let standing = forbidden.header("ratelimit");
+            assert!(
+                standing.starts_with(&format!(r#""writes";r={left};"#)),
+                "{standing}"
+            );
+        }
+        let refused = busy.delete("/v1/tenants/none").await;
+        assert_eq!(refused.problem(), (429, "rate_limited".into()));
+        let job = json!({ "kind": "noop" });
+        let work = busy.post("/v1/jobs", &job).await;
+        assert_eq!(work.status, 201);
+        assert_eq!(work.header("ratelimit-policy"), r#""work";q=60000;w=60"#);
+        // The key of the command line on this machine may do as much as a person.
         assert_eq!(owner.get("/v1/tenants").await.status, 200);
         // Nobody is counted where nobody has to say who they are.
         let open = Caller::nobody(server).get("/v1/health").await;
         assert_eq!((open.status, open.header("ratelimit")), (200, ""));
+    }
+);
+
+on_both_servers!(
+    what_an_administrator_says_of_a_key_holds_in_the_place_of_what_all_may,
+    Settings {
+        env: vec![("MAINSTAY_LIMITS_WRITES_PER_MINUTE", "1".into())],
+        ..Settings::default()
+    },
+    |server| async {
+        let owner = Caller::owner(server);
+        let made = owner
+            .post("/v1/keys", &json!({ "name": "import", "role": "operator" }))
+            .await
+            .ok();
+        let importer = owner.with(&text(&made, "/secret"));
+        let path = format!("/v1/keys/{}", text(&made, "/key/id"));
+        let admin = owner.key(json!({ "name": "ops", "role": "admin" })).await;
+        let more = json!({ "limits": [{ "class": "writes", "per_minute": 3, "until": "2999-01-01T00:00:00Z",
+            "reason": "the yearly import" }] });
+        // Those who keep things going do not widen their own door.
+        let forbidden = importer.patch(&path, &more).await;
+        assert_eq!(forbidden.problem(), (403, "role_forbidden".into()));
+        let said = admin.patch(&path, &more).await.ok();
+        assert_eq!(said["limits"][0]["by"], "key:ops");
+        assert_eq!(said["limits"][0]["reason"], "the yearly import");
+        // Said once more it is the same word, by whoever said it first.
+        assert_eq!(owner.patch(&path, &more).await.ok(), said);
+        let log = owner.get("/v1/audit?action=key.update").await.ok();
+        assert_eq!(log["items"][1]["actor"], "key:ops", "{log}");
+        assert_eq!(
+            log["items"][1]["detail"]["limits"][0]["per_minute"], 3,
+            "{log}"
+        );
+        // Two more than all may: the refused attempt above was the first of three.
+        for _ in 0..2 {
+            assert_eq!(importer.delete("/v1/tenants/none").await.status, 403);
+        }
+        let refused = importer.delete("/v1/tenants/none").await;
+        assert_eq!(refused.problem(), (429, "rate_limited".into()));
+        // Nothing said any more: what all may make holds.
+        let none = owner.patch(&path, &json!({ "limits": [] })).await.ok();
+        assert_eq!(none["limits"], json!([]));
+        let policy = importer.delete("/v1/tenants/none").await;
+        assert_eq!(policy.header("ratelimit-policy"), r#""writes";q=1;w=60"#);
+        // What could never hold is refused, field by field.
+        for (limit, field) in [
+            (
+                json!({ "class": "writes", "per_minute": 0, "reason": "x" }),
+                "/limits/0/per_minute",
+            ),
+            (
+                json!({ "class": "writes", "per_minute": 1, "reason": "" }),
+                "/limits/0/reason",
+            ),
+            (
+                json!({ "class": "writes", "per_minute": 1, "reason": "x", "until": "2001-01-01T00:00:00Z" }),
+                "/limits/0/until",
+            ),
+        ] {
+            let refused = owner.patch(&path, &json!({ "limits": [limit] })).await;
+            assert_eq!(refused.problem(), (400, "validation_failed".into()));
+            assert_eq!(text(&refused.json(), "/errors/0/pointer"), field);
+        }
+        let twice = json!({ "class": "reads", "per_minute": 1, "reason": "x" });
+        let refused = owner
+            .patch(&path, &json!({ "limits": [twice, twice] }))
+            .await;
+        assert_eq!(
+            text(&refused.json(), "/errors/0/pointer"),
+            "/limits/1/class"
+        );
     }
 );
 

@@ -217,6 +217,9 @@ fn spawn(
         .arg(folder.path().join("data"))
         .args(&settings.args)
         .env("MAINSTAY_LOG", "warn")
+        // A test does in seconds what a program does in hours.
+        .env("MAINSTAY_LIMITS_READS_PER_MINUTE", "60000")
+        .env("MAINSTAY_LIMITS_WRITES_PER_MINUTE", "60000")
         .envs(settings.env.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped());
     if let Some(scratch) = database {

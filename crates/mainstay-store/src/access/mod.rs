@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use mainstay_domain::{
     KeyId, StoreError, StoreResult, TenantId, Timestamp, UserId,
     access::{
-        AccessTx, ApiKey, AuditEntry, AuditFilter, Head, IdempotentWrite, Role, Sealed, Session,
-        Tenant, Unsealed, User,
+        AccessTx, ApiKey, AuditEntry, AuditFilter, Head, IdempotentWrite, RateOverride, Role,
+        Sealed, Session, Tenant, Unsealed, User,
     },
     vault::{Column, Place},
 };
@@ -105,6 +105,7 @@ impl AccessTx for SqlTx<'_> {
             key.created_at,
             key.expires_at,
             key.last_used_at,
+            limits_text(&key.limits)?,
         ];
         reference(self.execute(&q::KEY_INSERT, params).await, "key").map(|_| ())
     }
@@ -122,6 +123,17 @@ impl AccessTx for SqlTx<'_> {
     async fn key_get(&mut self, id: KeyId) -> StoreResult<Option<ApiKey>> {
         self.system()?;
         self.first(&q::KEY_GET, values![id], key).await
+    }
+
+    async fn key_limit(
+        &mut self,
+        id: KeyId,
+        old: &[RateOverride],
+        new: &[RateOverride],
+    ) -> StoreResult<bool> {
+        self.system()?;
+        let params = values![id, limits_text(old)?, limits_text(new)?];
+        self.changed(&q::KEY_LIMIT, params).await
     }
 
     async fn key_touch(&mut self, id: KeyId, at: Timestamp) -> StoreResult<()> {
@@ -339,6 +351,14 @@ fn bytes<const N: usize>(row: &Row, column: usize) -> StoreResult<[u8; N]> {
         .map_err(|_| unknown(column))
 }
 
+fn limits_text(limits: &[RateOverride]) -> StoreResult<String> {
+    serde_json::to_string(limits).map_err(|error| StoreError::Bug(error.to_string()))
+}
+
+fn limits(row: &Row, column: usize) -> StoreResult<Vec<RateOverride>> {
+    serde_json::from_str(&row.get::<String>(column)?).map_err(|_| unknown(column))
+}
+
 fn key(row: &Row) -> StoreResult<ApiKey> {
     Ok(ApiKey {
         id: row.get(0)?,
@@ -349,6 +369,7 @@ fn key(row: &Row) -> StoreResult<ApiKey> {
         created_at: row.get(5)?,
         expires_at: row.get(6)?,
         last_used_at: row.get(7)?,
+        limits: limits(row, 8)?,
     })
 }
 

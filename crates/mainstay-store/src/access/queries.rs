@@ -21,14 +21,15 @@ queries! {
         UPDATE app_user SET last_seen_at = $2 WHERE id = $1 AND (last_seen_at IS NULL OR last_seen_at < $2)";
 
     KEY_INSERT: System = "
-        INSERT INTO api_key (id, name, role, tenant_id, digest, created_at, expires_at, last_used_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        INSERT INTO api_key (id, name, role, tenant_id, digest, created_at, expires_at, last_used_at, limits)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     KEY_DELETE: System = "DELETE FROM api_key WHERE id = $1";
     KEY_LIST: System = "
-        SELECT id, name, role, tenant_id, digest, created_at, expires_at, last_used_at FROM api_key
+        SELECT id, name, role, tenant_id, digest, created_at, expires_at, last_used_at, limits FROM api_key
         ORDER BY created_at DESC, id DESC";
     KEY_GET: System = "
-        SELECT id, name, role, tenant_id, digest, created_at, expires_at, last_used_at FROM api_key WHERE id = $1";
+        SELECT id, name, role, tenant_id, digest, created_at, expires_at, last_used_at, limits FROM api_key WHERE id = $1";
+    KEY_LIMIT: System = "UPDATE api_key SET limits = $3 WHERE id = $1 AND limits = $2";
     KEY_TOUCH: System = "
         UPDATE api_key SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 

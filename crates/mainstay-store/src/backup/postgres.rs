@@ -12,11 +12,22 @@ use tokio_postgres::Client;
 
 use super::{Counts, OnProgress, Progress};
 use crate::{
-    migrate::roles_ensure,
-    postgres::{PostgresUrl, connect_plain, map_error},
+    migrate::{DEFINERS, SCHEMA_MAKE, roles_ensure},
+    postgres::{PostgresUrl, SCHEMA, SCHEMA_BEFORE, connect_plain, map_error, schema_of},
     setup::{SetupError, SetupResult},
 };
 
+/// Before a backup of a version that kept everything in `public` is put there: nothing of anybody else's may be in it,
+/// for it becomes our schema as a whole.
+const PUBLIC_IS_EMPTY: &str = "
+    DO $do$
+    BEGIN
+        IF EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = 'public'::regnamespace) THEN
+            RAISE EXCEPTION 'the backup is of a version that had a database of its own, and the schema public of this one '
+                'holds something else: restore it into an empty database';
+        END IF;
+    END
+    $do$";
 /// How often progress is reported.
 const REPORT: Duration = Duration::from_millis(250);
 /// Where Debian keeps the programs of each version.
@@ -46,10 +57,12 @@ pub(super) async fn dump(
     }
     let snapshot = client.query_one("SELECT pg_export_snapshot()", &[]).await;
     let snapshot: String = snapshot.map_err(failed)?.get(0);
-    let counts = counts(&client).await?;
+    let schema = schema_of(&client).await?.unwrap_or(SCHEMA);
+    let counts = counts(&client, schema).await?;
     let mut command = Command::new(pg_dump);
     command
-        .args(["--format=custom", "--no-password", "--schema=public"])
+        .args(["--format=custom", "--no-password"])
+        .arg(format!("--schema={schema}"))
         .arg(format!("--snapshot={snapshot}"))
         .arg("--file")
         .arg(target);
@@ -63,6 +76,11 @@ pub(super) async fn dump(
 
 /// Whether the file is an archive whose contents can be listed.
 pub(super) async fn check(path: &Path) -> SetupResult<()> {
+    listed(path).await.map(|_| ())
+}
+
+/// What is in an archive.
+async fn listed(path: &Path) -> SetupResult<String> {
     let pg_restore = newest("pg_restore").await?;
     let mut command = Command::new(pg_restore);
     command.arg("--list").arg(path);
@@ -82,10 +100,19 @@ pub(super) async fn put(
     let client = connect_plain(url).await?;
     let pg_restore = program(&client, "pg_restore").await?;
     roles_ensure(&client).await?;
-    let empty = "SET client_min_messages = warning; SET lock_timeout = '1min';
-        DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC";
+    let schema = schema_in(source).await?;
     // One message, so one transaction: on failure the old contents stay.
-    batch(&client, empty).await?;
+    let empty = format!(
+        "SET client_min_messages = warning; SET lock_timeout = '1min';
+        {SCHEMA_MAKE};
+        DROP SCHEMA {SCHEMA} CASCADE;
+        {}",
+        match schema {
+            SCHEMA_BEFORE => PUBLIC_IS_EMPTY,
+            _ => "CREATE SCHEMA mainstay; GRANT USAGE ON SCHEMA mainstay TO mainstay_app, mainstay_system",
+        }
+    );
+    batch(&client, &empty).await?;
     let mut command = Command::new(pg_restore);
     command
         .args([
@@ -95,7 +122,7 @@ pub(super) async fn put(
             "--no-password",
         ])
         // The schema itself is there already.
-        .args(["--schema=public"])
+        .arg(format!("--schema={schema}"))
         .arg("--dbname")
         .arg(url.database())
         .arg(source);
@@ -104,28 +131,38 @@ pub(super) async fn put(
         total: None,
     });
     run("pg_restore", command, Some(url), None).await?;
+    batch(&client, SCHEMA_MAKE).await?;
+    batch(&client, DEFINERS).await?;
     // As the role that sees every row, whoever owns the tables.
     batch(&client, "SET ROLE mainstay_system").await?;
-    Ok(counts(&client).await?)
+    Ok(counts(&client, SCHEMA).await?)
+}
+
+/// The schema that an archive was made of.
+async fn schema_in(archive: &Path) -> SetupResult<&'static str> {
+    let before = format!(" TABLE {SCHEMA_BEFORE} schema_migration ");
+    Ok(match listed(archive).await?.contains(&before) {
+        true => SCHEMA_BEFORE,
+        false => SCHEMA,
+    })
 }
 
 /// The rows of the database as far as this user can see any.
 pub(super) async fn counts_at(url: &PostgresUrl) -> SetupResult<Counts> {
     let client = connect_plain(url).await?;
-    let migrated = "SELECT to_regclass('public.schema_migration') IS NOT NULL";
-    let migrated = client.query_one(migrated, &[]).await.map_err(failed)?;
-    if migrated.get::<_, bool>(0) {
-        batch(&client, "SET ROLE mainstay_system").await?;
-    }
-    Ok(counts(&client).await?)
+    let Some(schema) = schema_of(&client).await? else {
+        return Ok(Counts::new());
+    };
+    batch(&client, "SET ROLE mainstay_system").await?;
+    Ok(counts(&client, schema).await?)
 }
 
-async fn counts(client: &Client) -> StoreResult<Counts> {
+async fn counts(client: &Client, schema: &str) -> StoreResult<Counts> {
     let tables = "SELECT quote_ident(relname), relname::text FROM pg_catalog.pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition";
+        WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'p') AND NOT relispartition";
     let mut counts = Counts::new();
-    for table in client.query(tables, &[]).await.map_err(failed)? {
-        let count = format!("SELECT count(*) FROM public.{}", table.get::<_, &str>(0));
+    for table in client.query(tables, &[&schema]).await.map_err(failed)? {
+        let count = format!("SELECT count(*) FROM {schema}.{}", table.get::<_, &str>(0));
         let rows = client.query_one(&count, &[]).await.map_err(failed)?;
         counts.insert(table.get(1), rows.get(0));
     }
@@ -187,12 +224,13 @@ async fn version(program: &Path) -> Option<u32> {
     number.split(['.', ' ', '\n']).next()?.parse().ok()
 }
 
+/// Runs a program; answers what it said.
 async fn run(
     name: &'static str,
     mut command: Command,
     url: Option<&PostgresUrl>,
     watched: Option<(&Path, &OnProgress)>,
-) -> SetupResult<()> {
+) -> SetupResult<String> {
     for variable in ["PGSERVICE", "PGOPTIONS", "PGHOSTADDR"] {
         command.env_remove(variable);
     }
@@ -201,7 +239,7 @@ async fn run(
     }
     command
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let problem = |problem: String| SetupError::Tool {
@@ -221,7 +259,7 @@ async fn run(
     };
     report(watched);
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let mut complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     complaint.truncate(complaint.floor_char_boundary(COMPLAINT_MAX));

@@ -10,7 +10,7 @@ mod sqlite;
 
 use mainstay_domain::Timestamp;
 
-pub(crate) use postgres::roles_make as roles_ensure;
+pub(crate) use postgres::{DEFINERS, SCHEMA_MAKE, roles_make as roles_ensure};
 pub use schema::schema_dump;
 
 use crate::{
@@ -102,7 +102,10 @@ static MIGRATIONS: &[Migration] = migrations! {
     21 "0021_limits";
     22 "0022_follow";
     23 "0023_small";
-    25 "0025_queues";
+    24 "0024_key_limits";
+    25 "0025_schema";
+    26 "0026_enqueue";
+    30 "0030_queues";
 };
 
 /// What happens to the outcome of a run.

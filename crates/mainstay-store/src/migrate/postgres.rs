@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 
 use super::{Applied, Direction, Migration, Mode, Run, Script, Step, step};
 use crate::{
-    postgres::{PostgresUrl, connect_plain, map_error},
+    postgres::{PostgresUrl, connect_plain, map_error, schema_of},
     setup::{SetupError, SetupResult},
 };
 
@@ -23,8 +23,45 @@ const SESSION: &str = "
 
 /// Backups read as the system's role when the owner is held to row-level security.
 pub(super) const READABLE: &str = "
-    GRANT SELECT ON ALL TABLES IN SCHEMA public TO mainstay_system;
-    GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO mainstay_system";
+    GRANT SELECT ON ALL TABLES IN SCHEMA mainstay TO mainstay_system;
+    GRANT SELECT ON ALL SEQUENCES IN SCHEMA mainstay TO mainstay_system";
+
+/// What runs with more than its caller may do runs as the system's role, whoever made it: an owner is held to row-level
+/// security and has no policy.
+pub(crate) const DEFINERS: &str = "
+    DO $do$
+    DECLARE
+        definer regprocedure;
+    BEGIN
+        FOR definer IN
+            SELECT p.oid::regprocedure FROM pg_catalog.pg_proc AS p
+            WHERE p.pronamespace = 'mainstay'::regnamespace AND p.prosecdef AND p.proowner <> 'mainstay_system'::regrole
+        LOOP
+            GRANT CREATE ON SCHEMA mainstay TO mainstay_system;
+            EXECUTE 'ALTER FUNCTION ' || definer || ' OWNER TO mainstay_system';
+            REVOKE CREATE ON SCHEMA mainstay FROM mainstay_system;
+        END LOOP;
+    END
+    $do$";
+
+/// The schema is made, or taken over from a version that had a database of its own and kept everything in `public`.
+pub(crate) const SCHEMA_MAKE: &str = "
+    DO $do$
+    BEGIN
+        IF to_regnamespace('mainstay') IS NOT NULL THEN
+            RETURN;
+        END IF;
+        IF to_regclass('public.schema_migration') IS NOT NULL THEN
+            ALTER SCHEMA public RENAME TO mainstay;
+            REVOKE ALL ON SCHEMA mainstay FROM PUBLIC;
+            CREATE SCHEMA public;
+            GRANT USAGE ON SCHEMA public TO PUBLIC;
+        ELSE
+            CREATE SCHEMA mainstay;
+        END IF;
+        GRANT USAGE ON SCHEMA mainstay TO mainstay_app, mainstay_system;
+    END
+    $do$";
 
 const TABLE: &str = "
     CREATE TABLE IF NOT EXISTS schema_migration (
@@ -45,18 +82,13 @@ pub(super) async fn applied_on(client: &Client) -> SetupResult<Vec<Applied>> {
 }
 
 async fn read(client: &Client) -> StoreResult<Vec<Applied>> {
-    let there = client
-        .query_one("SELECT to_regclass('schema_migration') IS NOT NULL", &[])
-        .await;
-    if !there.map_err(failed)?.get::<_, bool>(0) {
+    let Some(schema) = schema_of(client).await? else {
         return Ok(Vec::new());
-    }
-    let rows = client
-        .query(
-            "SELECT version, name, checksum, applied_at FROM schema_migration ORDER BY version",
-            &[],
-        )
-        .await;
+    };
+    let all = format!(
+        "SELECT version, name, checksum, applied_at FROM {schema}.schema_migration ORDER BY version"
+    );
+    let rows = client.query(&all, &[]).await;
     let applied = rows.map_err(failed)?.into_iter().map(|row| Applied {
         version: u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX),
         name: row.get(1),
@@ -71,7 +103,7 @@ pub(super) async fn run(url: &PostgresUrl, run: Run) -> SetupResult<Vec<Step>> {
     let client = connect_plain(url).await?;
     batch(&client, SESSION).await?;
     batch(&client, &format!("SELECT pg_advisory_lock({LOCK})")).await?;
-    roles(&client, run.mode).await?;
+    prepare(&client, run.mode).await?;
     // The lock goes with the session.
     steps(&client, run).await
 }
@@ -98,6 +130,7 @@ async fn steps(client: &Client, run: Run) -> SetupResult<Vec<Step>> {
 async fn next(client: &Client, run: Run) -> SetupResult<Option<&'static Migration>> {
     if run.mode == Mode::DryRun {
         roles_make(client).await?;
+        batch(client, SCHEMA_MAKE).await?;
     }
     batch(client, TABLE).await?;
     let Some(migration) = run.next(&read(client).await?, script)? else {
@@ -123,6 +156,7 @@ async fn one(client: &Client, run: Run, migration: &Migration) -> StoreResult<()
         Direction::Up => {
             batch(client, script.up).await?;
             batch(client, READABLE).await?;
+            batch(client, DEFINERS).await?;
             let mark = "INSERT INTO schema_migration (version, name, checksum, applied_at) VALUES ($1, $2, $3, $4)";
             let (checksum, at) = (script.checksum(), run.now.micros());
             client
@@ -138,13 +172,14 @@ async fn one(client: &Client, run: Run, migration: &Migration) -> StoreResult<()
     marked.map(|_| ()).map_err(failed)
 }
 
-/// The roles outlive every migration: they belong to the server and not to one database. A dry run makes them inside
-/// its transaction instead.
-async fn roles(client: &Client, mode: Mode) -> SetupResult<()> {
-    match mode {
-        Mode::Apply => roles_make(client).await,
-        Mode::DryRun => Ok(()),
+/// The roles outlive every migration: they belong to the server and not to one database. So does the schema, which may hold
+/// what a team granted. A dry run makes both inside its transaction instead.
+async fn prepare(client: &Client, mode: Mode) -> SetupResult<()> {
+    if mode == Mode::Apply {
+        roles_make(client).await?;
+        batch(client, SCHEMA_MAKE).await?;
     }
+    Ok(())
 }
 
 /// Makes the two roles and lets this user become them. Another database's runner may be doing the same right now,

@@ -18,7 +18,7 @@ const POSTGRES: &str = "
     WITH own AS (
         SELECT c.oid, c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl, c.reloptions
         FROM pg_catalog.pg_class c
-        WHERE c.relnamespace = 'public'::regnamespace
+        WHERE c.relnamespace = to_regnamespace('mainstay')
     )
     SELECT line FROM (
         SELECT 'relation ' || relname || ' ' || relkind::text || ' rls ' || relrowsecurity || ' ' || relforcerowsecurity
@@ -37,18 +37,18 @@ const POSTGRES: &str = "
         UNION ALL
         SELECT 'policy ' || tablename || '.' || policyname || ' ' || permissive || ' ' || roles::text || ' ' || cmd
             || ' using ' || coalesce(qual, '') || ' check ' || coalesce(with_check, '')
-        FROM pg_catalog.pg_policies WHERE schemaname = 'public'
+        FROM pg_catalog.pg_policies WHERE schemaname = 'mainstay'
         UNION ALL
         SELECT 'view ' || relname || ' ' || pg_get_viewdef(own.oid) FROM own WHERE relkind IN ('v', 'm')
         UNION ALL
         SELECT 'function ' || pg_get_functiondef(p.oid) || ' acl ' || coalesce(p.proacl::text, '')
-        FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prokind IN ('f', 'p')
+        FROM pg_catalog.pg_proc p WHERE p.pronamespace = to_regnamespace('mainstay') AND p.prokind IN ('f', 'p')
         UNION ALL
         SELECT 'trigger ' || relname || ' ' || pg_get_triggerdef(t.oid)
         FROM own JOIN pg_catalog.pg_trigger t ON tgrelid = own.oid WHERE NOT tgisinternal
         UNION ALL
         SELECT 'type ' || typname || ' ' || typtype::text FROM pg_catalog.pg_type
-        WHERE typnamespace = 'public'::regnamespace AND typtype IN ('d', 'e')
+        WHERE typnamespace = to_regnamespace('mainstay') AND typtype IN ('d', 'e')
     ) AS lines (line)
     ORDER BY line";
 

@@ -9,6 +9,28 @@ use crate::setup::{SetupError, SetupResult};
 /// The oldest server that works: `security_invoker` views came with it.
 const VERSION_MIN: i32 = 15_00_00;
 
+/// The schema that everything of ours is in, so that a database can be shared with the team's own tables.
+pub(crate) const SCHEMA: &str = "mainstay";
+/// Where versions up to migration 24 kept everything, in a database of their own.
+pub(crate) const SCHEMA_BEFORE: &str = "public";
+
+/// Finds our tables, and nobody else's.
+pub(crate) fn search_path() -> String {
+    format!("SET search_path = {SCHEMA}")
+}
+
+/// Which schema our tables are in now; `None` where there are none.
+pub(crate) async fn schema_of(client: &Client) -> Result<Option<&'static str>, StoreError> {
+    for schema in [SCHEMA, SCHEMA_BEFORE] {
+        let there = format!("SELECT to_regclass('{schema}.schema_migration') IS NOT NULL");
+        let there = client.query_one(&there, &[]).await;
+        if there.map_err(|error| super::map_error(&error).error)?.get(0) {
+            return Ok(Some(schema));
+        }
+    }
+    Ok(None)
+}
+
 /// Connects as the URL says, without a role of the application's. The connection ends when the client is dropped.
 pub(crate) async fn connect_plain(url: &PostgresUrl) -> SetupResult<Client> {
     let connected = url.config.connect(connector(url)?).await;
@@ -18,6 +40,8 @@ pub(crate) async fn connect_plain(url: &PostgresUrl) -> SetupResult<Client> {
             tracing::debug!(error = chain(&error), "a connection ended");
         }
     });
+    let set = client.batch_execute(&search_path()).await;
+    set.map_err(|error| unreachable(url, &error))?;
     Ok(client)
 }
 

@@ -17,7 +17,7 @@ mod value;
 mod wake;
 
 pub(crate) use conn::PgConn;
-pub(crate) use connect::{check_server, connect_plain};
+pub(crate) use connect::{SCHEMA, SCHEMA_BEFORE, check_server, connect_plain, schema_of};
 pub(crate) use error::map_error;
 pub use store::{PostgresOptions, PostgresStore};
 pub use url::PostgresUrl;

@@ -9,7 +9,7 @@ use deadpool_postgres::{
 };
 use mainstay_domain::{StoreError, StoreResult};
 
-use super::{error::chain, store::PostgresOptions, tls::connector};
+use super::{connect::search_path, error::chain, store::PostgresOptions, tls::connector};
 use crate::setup::{SetupError, SetupResult};
 
 /// The role of transactions in a tenant's scope.
@@ -69,6 +69,7 @@ fn session(options: &PostgresOptions, role: &str) -> String {
          SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = {};
          SET timezone = 'UTC';
+         {};
          SET enable_seqscan = off;
          SET jit = off;
          SET mainstay.writer = 'server';
@@ -77,6 +78,7 @@ fn session(options: &PostgresOptions, role: &str) -> String {
         options.statement_timeout.as_millis(),
         options.lock_timeout.as_millis(),
         options.idle_in_transaction_timeout.as_millis(),
+        search_path(),
     )
 }
 

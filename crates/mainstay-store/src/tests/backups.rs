@@ -260,3 +260,73 @@ fn an_owner_who_is_held_to_row_level_security_still_gets_every_row() {
             .expect("the owner is removed");
     });
 }
+
+/// What versions up to migration 24 left: everything in `public`, in a database of their own.
+const AS_BEFORE: &str = "DROP SCHEMA public; ALTER SCHEMA mainstay RENAME TO public";
+const TEAMS_OWN: &str = "CREATE TABLE public.orders (id bigint); INSERT INTO public.orders VALUES (7)";
+
+#[test]
+fn a_restore_leaves_the_teams_own_tables_in_the_same_database_alone() {
+    mainstay_testkit::run(async {
+        let Bare::Postgres(url, _scratch) = Bare::postgres().await else {
+            unreachable!("it is PostgreSQL");
+        };
+        let place = Place::Postgres(&url);
+        let migrated = Migrator::new(TINY).up(place, Mode::Apply, NOW).await;
+        migrated.expect("it is migrated");
+        let admin = crate::postgres::connect_plain(&url).await;
+        let admin = admin.expect("connects");
+        admin.batch_execute(TEAMS_OWN).await.expect("their table");
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("one.backup");
+        let made = backup(place, &file, NOW, quiet()).await;
+        let counts = made.expect("it is written").counts;
+        assert!(!counts.contains_key("orders"), "{counts:?}");
+        let restored = restore_at(Migrator::new(TINY), place, &file, true, quiet()).await;
+        assert_eq!(restored.expect("it is restored").counts, counts);
+        let kept = admin.query_one("SELECT id FROM public.orders", &[]).await;
+        assert_eq!(kept.expect("it is there").get::<_, i64>(0), 7);
+    });
+}
+
+#[test]
+fn what_a_version_before_kept_in_public_is_backed_up_moved_and_restored() {
+    mainstay_testkit::run(async {
+        let Bare::Postgres(url, _scratch) = Bare::postgres().await else {
+            unreachable!("it is PostgreSQL");
+        };
+        let place = Place::Postgres(&url);
+        let migrator = Migrator::new(TINY);
+        migrator
+            .up(place, Mode::Apply, NOW)
+            .await
+            .expect("it is migrated");
+        let admin = crate::postgres::connect_plain(&url).await;
+        let admin = admin.expect("connects");
+        let fill = "INSERT INTO note (tenant_id, id, text) VALUES (gen_random_uuid(), 1, 'a')";
+        admin.batch_execute(fill).await.expect("a row");
+        admin.batch_execute(AS_BEFORE).await.expect("as before");
+        let known = migrator.status(place).await.expect("it answers");
+        assert!(known.pending.is_empty() && !known.applied.is_empty());
+        let folder = tempfile::tempdir().expect("a directory");
+        let file = folder.path().join("before.backup");
+        let made = backup(place, &file, NOW, quiet()).await;
+        assert_eq!(made.expect("it is written").counts["note"], 1);
+        // A runner takes it over, once.
+        for _ in 0..2 {
+            let steps = migrator.up(place, Mode::Apply, NOW).await;
+            assert!(steps.expect("it moves").is_empty());
+        }
+        let there = admin.query_one("SELECT count(*) FROM mainstay.note", &[]);
+        assert_eq!(there.await.expect("it moved").get::<_, i64>(0), 1);
+        // And the backup of it comes back, in the new place; nobody else's tables become ours by it.
+        let restored = restore_at(Migrator::new(TINY), place, &file, true, quiet()).await;
+        assert_eq!(restored.expect("it is restored").counts["note"], 1);
+        admin.batch_execute(TEAMS_OWN).await.expect("their table");
+        let refused = restore_at(Migrator::new(TINY), place, &file, true, quiet()).await;
+        let refused = refused.expect_err("public is somebody's").to_string();
+        assert!(refused.contains("holds something else"), "{refused}");
+        let kept = admin.query_one("SELECT count(*) FROM mainstay.note", &[]);
+        assert_eq!(kept.await.expect("nothing changed").get::<_, i64>(0), 1);
+    });
+}

@@ -231,7 +231,10 @@ fn a_user_who_may_not_make_the_roles_is_told_what_to_do() {
         let admin = crate::postgres::connect_plain(&url)
             .await
             .expect("connects");
-        let grant = format!("CREATE ROLE {name} LOGIN; GRANT ALL ON SCHEMA public TO {name}");
+        let grant = format!(
+            "CREATE ROLE {name} LOGIN; GRANT CREATE ON DATABASE {} TO {name}",
+            url.database()
+        );
         admin.batch_execute(&grant).await.expect("the user is made");
         let powerless: PostgresUrl = scratch.url_as(&name).parse().expect("a good URL");
         let place = Place::Postgres(&powerless);

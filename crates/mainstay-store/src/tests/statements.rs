@@ -491,7 +491,8 @@ fn sqlite_prepares_every_statement() {
         let connection = rusqlite::Connection::open(file).expect("it opens");
         let hot = crate::sqlite::hot_intake::TEXTS
             .iter()
-            .chain(crate::sqlite::hot_jobs::TEXTS);
+            .chain(crate::sqlite::hot_jobs::TEXTS)
+            .chain(crate::enqueue::TEXTS);
         let hot = hot.map(|text| ("hot path".to_owned(), (*text).to_owned()));
         let common = common()
             .into_iter()

@@ -2,7 +2,10 @@
 
 use mainstay_domain::{
     AuditId, EndpointId, KeyId, SessionId, StoreError, StoreExt, TenantId, UserId,
-    access::{ApiKey, AuditEntry, AuditFilter, IdempotentWrite, Role, Session, Tenant, User},
+    access::{
+        ApiKey, AuditEntry, AuditFilter, IdempotentWrite, RateClass, RateOverride, Role, Session,
+        Tenant, User,
+    },
     billing::BillingEvent,
     intake::{HandlerRef, SourceSecret},
     watch::{DurationCount, Histogram, Sample, Series},
@@ -149,6 +152,7 @@ on_both!(
     |db| async {
         let world = World::new(db).await;
         let mut key = ApiKey {
+            limits: Vec::new(),
             id: KeyId::new(BEGIN, &*world.random),
             name: "deploy".into(),
             role: Role::Owner,
@@ -168,8 +172,24 @@ on_both!(
         );
         assert_eq!(
             run!(world.store, SYSTEM, [], |tx| tx.key_list()).expect("it answers"),
-            [key]
+            [key.clone()]
         );
+        let says = RateOverride {
+            class: RateClass::Writes,
+            per_minute: 300,
+            until: Some(world.at(900)),
+            reason: "the yearly import".into(),
+            by: "user:ada".into(),
+            at: used,
+        };
+        // Whoever comes second, from the same words before, is told so.
+        for first in [true, false] {
+            let new = vec![says.clone()];
+            let held = run!(world.store, SYSTEM, [new], |tx| tx.key_limit(id, &[], &new));
+            assert_eq!(held.expect("it answers"), first);
+        }
+        let limited = run!(world.store, SYSTEM, [], |tx| tx.key_get(id)).expect("it answers");
+        assert_eq!(limited.map(|key| key.limits), Some(vec![says]));
         let (tenant, source) = (world.tenant, world.source.id);
         run!(world.store, SYSTEM, [], |tx| async {
             tx.source_delete(tenant, source).await?;

@@ -91,7 +91,7 @@ fn the_application_owns_nothing_and_every_table_of_its_is_under_a_forced_policy(
         assert_eq!(owned.get::<_, i64>(0), 0);
         // Tenant data: whatever names a tenant, the tenants themselves, and what is a tenant's through another row.
         let open = "SELECT relname::text FROM pg_class c
-            WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+            WHERE relnamespace = 'mainstay'::regnamespace AND relkind IN ('r', 'p')
                 AND (relname IN ('tenant', 'receipt', 'dedup', 'object_event', 'object_mention') OR EXISTS (SELECT FROM pg_attribute a
                     WHERE a.attrelid = c.oid AND attname = 'tenant_id' AND NOT attisdropped))
                 AND NOT (relrowsecurity AND relforcerowsecurity
@@ -126,7 +126,7 @@ fn every_reference_is_indexed_on_postgres() {
         let client = scratch.client().await;
         // An index serves when its first columns are the reference's, in any order.
         let bare = "SELECT conname::text FROM pg_constraint con
-            WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND NOT EXISTS (
+            WHERE contype = 'f' AND connamespace = 'mainstay'::regnamespace AND NOT EXISTS (
                 SELECT FROM pg_index i WHERE i.indrelid = con.conrelid AND i.indpred IS NULL
                     AND (i.indkey::int2[])[0:cardinality(con.conkey) - 1] @> con.conkey)";
         let bare = client.query(bare, &[]).await.expect("it answers");

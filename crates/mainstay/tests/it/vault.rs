@@ -42,7 +42,7 @@ async fn found(db: &TestDatabase, text: &str) -> usize {
         let scratch = db.scratch().expect("a database on a server");
         let client = scratch.client().await;
         let tables = "SELECT table_name::text FROM information_schema.tables
-            WHERE table_schema = 'public' AND table_type = 'BASE TABLE'";
+            WHERE table_schema = 'mainstay' AND table_type = 'BASE TABLE'";
         let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
         let mut count = 0;
         for table in client.query(tables, &[]).await.expect("it answers") {

@@ -259,7 +259,7 @@ fn key(name: &ObjectName) -> String {
         .map(|part| part.as_ident().map_or_else(|| part.to_string(), plain))
         .collect();
     match parts.as_slice() {
-        [schema, table] if schema == "public" || schema == "main" => table.clone(),
+        [schema, table] if ["public", "mainstay", "main"].contains(&schema.as_str()) => table.clone(),
         _ => parts.join("."),
     }
 }

@@ -275,7 +275,7 @@ fn every_table_with_a_tenant_is_known_here() {
         let scratch = mainstay_testkit::Cluster::of_this_run().migrated().await;
         let client = scratch.client().await;
         let named = "SELECT DISTINCT table_name::text FROM information_schema.columns
-            WHERE table_schema = 'public' AND (column_name = 'tenant_id' OR table_name = 'tenant') ORDER BY 1";
+            WHERE table_schema = 'mainstay' AND (column_name = 'tenant_id' OR table_name = 'tenant') ORDER BY 1";
         let rows = client.query(named, &[]).await.expect("it answers");
         let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(found, TENANT_TABLES);

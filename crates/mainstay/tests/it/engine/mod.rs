@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod ends;
+mod enqueue;
 mod faults;
 mod lines;
 mod owners;

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode, response::Response};
-use mainstay_domain::{KeyId, StoreExt, TenantId, access::ApiKey};
+use mainstay_domain::{KeyId, StoreExt, TenantId, Timestamp, access::ApiKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
+
+mod limits;
+
+use limits::KeyLimit;
 
 use super::{
     page::{Page, PageQuery, page_of_all},
@@ -30,7 +34,7 @@ use crate::{
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(key_list, key_create))
-        .routes(routes!(key_delete))
+        .routes(routes!(limits::key_update, key_delete))
 }
 
 /// An API key, without its secret.
@@ -50,11 +54,15 @@ pub(crate) struct KeyView {
     last_used_at: Option<Time>,
     /// When it stops working.
     expires_at: Option<Time>,
+    /// How many requests it may make, where that differs from what all keys may.
+    limits: Vec<KeyLimit>,
 }
 
-impl From<&ApiKey> for KeyView {
-    fn from(key: &ApiKey) -> Self {
+impl KeyView {
+    fn of(key: &ApiKey, now: Timestamp) -> Self {
+        let limits = key.limits.iter().filter(|limit| limit.holds(now));
         Self {
+            limits: limits.map(KeyLimit::from).collect(),
             id: key.id,
             name: key.name.clone(),
             role: key.role.into(),
@@ -98,13 +106,20 @@ async fn key_list(
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<KeyView>>, Problem> {
     caller.everywhere()?;
+    let now = app.clock.now();
     let all = app
         .store
         .read(caller.scope(), |tx| {
             Box::pin(async move { tx.key_list().await })
         })
         .await?;
-    page_of_all(all, &query, |key| key.id.uuid(), |key| KeyView::from(&key)).map(Json)
+    page_of_all(
+        all,
+        &query,
+        |key| key.id.uuid(),
+        |key| KeyView::of(&key, now),
+    )
+    .map(Json)
 }
 
 /// Make a key
@@ -139,6 +154,7 @@ async fn key_create(
         created_at: now,
         expires_at: expires_at.map(|time| time.0),
         last_used_at: None,
+        limits: Vec::new(),
     };
     let what = serde_json::json!({ "name": key.name, "role": role });
     let told = caller.audit(&app, "key.create", key.id, Some(what), tenant_id);
@@ -164,7 +180,7 @@ async fn key_create(
                 Done::json(
                     StatusCode::CREATED,
                     &CreatedKey {
-                        key: KeyView::from(&key),
+                        key: KeyView::of(&key, now),
                         secret: Some(secret),
                     },
                 )

@@ -1,0 +1,1 @@
+-- There is one schema in a file: nothing to do.

@@ -1,0 +1,1 @@
+-- On SQLite the library inserts the row: nothing to do.
