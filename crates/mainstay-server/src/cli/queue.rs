@@ -91,7 +91,7 @@ impl<T: FromStr<Err: ToString>> FromStr for Limit<T> {
     }
 }
 
-impl<T: Into<Value>> From<Limit<T>> for Value {
+impl<T: Into<Self>> From<Limit<T>> for Value {
     fn from(limit: Limit<T>) -> Self {
         match limit {
             Limit::None => Self::Null,
