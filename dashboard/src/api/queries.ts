@@ -161,6 +161,8 @@ export const queries = {
   auditHead: () => queryOptions({ queryKey: ["audit", "head"], queryFn: () => unwrap(client.GET("/v1/audit/head")) }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
+  workers: () =>
+    queryOptions({ queryKey: ["workers"], queryFn: () => unwrap(client.GET("/v1/workers")), refetchInterval: 5_000 }),
 };
 
 export function useSession() {

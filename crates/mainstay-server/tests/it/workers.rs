@@ -51,9 +51,17 @@ on_both_servers!(
         let job = &jobs[0];
         assert_eq!(
             (&job["id"], &job["kind"], &job["queue"], &job["payload"]),
-            (&json!(id), &json!("letter.print"), &json!("letters"), &json!({ "to": "you" }))
+            (
+                &json!(id),
+                &json!("letter.print"),
+                &json!("letters"),
+                &json!({ "to": "you" })
+            )
         );
-        assert_eq!((&job["attempt"], &job["tries"], &job["lease_secs"]), (&json!(1), &json!(1), &json!(30)));
+        assert_eq!(
+            (&job["attempt"], &job["tries"], &job["lease_secs"]),
+            (&json!(1), &json!(1), &json!(30))
+        );
         assert_eq!(beat(&owner, "press-1", &job["token"]).await, "held");
         let path = format!("/v1/jobs/{id}");
         let shown = owner.get(&path).await.ok();
@@ -70,17 +78,32 @@ on_both_servers!(
             (&json!("press-1"), &json!(["letters"]), &json!([id]))
         );
 
-        let done = json!({ "token": job["token"], "outcome": "completed", "result": { "pages": 3 } });
+        let done =
+            json!({ "token": job["token"], "outcome": "completed", "result": { "pages": 3 } });
         let told = tell(&owner, "press-1", done.clone()).await.ok();
         assert_eq!(told["outcomes"][0]["recorded"], true);
         let again = tell(&owner, "press-1", done).await.ok();
-        assert_eq!(again["outcomes"][0]["recorded"], true, "it may be told again");
+        assert_eq!(
+            again["outcomes"][0]["recorded"], true,
+            "it may be told again"
+        );
         let shown = owner.get(&path).await.ok();
         let attempt = &shown["attempts_list"][0];
-        assert_eq!((&shown["state"], &shown["attempts"]), (&json!("done"), &json!(1)));
         assert_eq!(
-            (&attempt["worker"], &attempt["result"], &attempt["progress"]["note"]),
-            (&json!("press-1"), &json!({ "pages": 3 }), &json!("printing"))
+            (&shown["state"], &shown["attempts"]),
+            (&json!("done"), &json!(1))
+        );
+        assert_eq!(
+            (
+                &attempt["worker"],
+                &attempt["result"],
+                &attempt["progress"]["note"]
+            ),
+            (
+                &json!("press-1"),
+                &json!({ "pages": 3 }),
+                &json!("printing")
+            )
         );
         let failed = json!({
             "token": job["token"], "outcome": "failed", "failure": { "message": "no" },
@@ -98,7 +121,10 @@ on_both_servers!(
         let owner = Caller::owner(server);
         let new = |n: u32| json!({ "kind": "letter.print", "queue": "letters", "payload": n });
         let jobs: Vec<Value> = (0..30).map(new).collect();
-        let made = owner.post("/v1/jobs/bulk", &json!({ "jobs": jobs })).await.ok();
+        let made = owner
+            .post("/v1/jobs/bulk", &json!({ "jobs": jobs }))
+            .await
+            .ok();
         assert_eq!(made["items"].as_array().map(Vec::len), Some(30));
         let mut held = Vec::new();
         while held.is_empty() {
@@ -119,8 +145,9 @@ on_both_servers!(
             done += told.len();
             held = answer["jobs"].as_array().expect("a list").clone();
         }
-        let counts = owner.get("/v1/job-counts").await.ok();
-        assert_eq!(counts["queues"]["letters"]["completed"], 30);
+        // Counted a moment later.
+        let counted = |counts: &Value| counts["queues"]["letters"]["completed"] == 30;
+        owner.until("/v1/job-counts", counted).await;
         let log = owner.get("/v1/audit").await;
         assert!(log.text.contains("job.create_bulk"), "{}", log.text);
     }
@@ -143,9 +170,15 @@ on_both_servers!(
         let shown = owner.get(&format!("/v1/jobs/{id}")).await.ok();
         let attempt = &shown["attempts_list"][0];
         assert_eq!(shown["state"], "dead");
-        assert_eq!((&attempt["code"], &attempt["worker"]), (&json!("jam"), &json!("press-1")));
+        assert_eq!(
+            (&attempt["code"], &attempt["worker"]),
+            (&json!("jam"), &json!("press-1"))
+        );
 
-        owner.post(&format!("/v1/jobs/{id}/retry"), &json!({})).await.ok();
+        owner
+            .post(&format!("/v1/jobs/{id}/retry"), &json!({}))
+            .await
+            .ok();
         let job = pull(&owner, "press-1", 1).await.remove(0);
         assert_eq!((&job["attempt"], &job["tries"]), (&json!(3), &json!(1)));
         let later = json!({
@@ -156,7 +189,11 @@ on_both_servers!(
         let attempt = &shown["attempts_list"][2];
         assert_eq!(
             (&attempt["code"], &attempt["error"], &attempt["by"]),
-            (&json!("snoozed"), &json!("no paper"), &json!("worker:press-1"))
+            (
+                &json!("snoozed"),
+                &json!("no paper"),
+                &json!("worker:press-1")
+            )
         );
     }
 );
@@ -168,7 +205,10 @@ on_both_servers!(
         let owner = Caller::owner(server);
         let id = submit(&owner, json!(1)).await;
         let job = pull(&owner, "press-1", 1).await.remove(0);
-        owner.post(&format!("/v1/jobs/{id}/cancel"), &json!({})).await.ok();
+        owner
+            .post(&format!("/v1/jobs/{id}/cancel"), &json!({}))
+            .await
+            .ok();
         loop {
             match beat(&owner, "press-1", &job["token"]).await.as_str() {
                 "cancelled" => break,
@@ -189,22 +229,62 @@ on_both_servers!(
         let token = "A".repeat(48);
         for (path, body, pointer) in [
             ("/v1/jobs", json!({ "kind": "letter.print" }), "/queue"),
-            ("/v1/jobs", json!({ "kind": "Not A Kind", "queue": "letters" }), "/kind"),
-            ("/v1/jobs", json!({ "kind": "endpoint.deliver", "queue": "letters" }), "/kind"),
-            ("/v1/jobs", json!({ "kind": "letter.print", "queue": "default" }), "/queue"),
-            ("/v1/jobs", json!({ "kind": "noop", "queue": "letters" }), "/queue"),
+            (
+                "/v1/jobs",
+                json!({ "kind": "Not A Kind", "queue": "letters" }),
+                "/kind",
+            ),
+            (
+                "/v1/jobs",
+                json!({ "kind": "endpoint.deliver", "queue": "letters" }),
+                "/kind",
+            ),
+            (
+                "/v1/jobs",
+                json!({ "kind": "letter.print", "queue": "default" }),
+                "/queue",
+            ),
+            (
+                "/v1/jobs",
+                json!({ "kind": "noop", "queue": "letters" }),
+                "/queue",
+            ),
             (
                 "/v1/jobs/bulk",
                 json!({ "jobs": [{ "kind": "noop" }, { "kind": "letter.print" }] }),
                 "/jobs/1/queue",
             ),
             ("/v1/jobs/bulk", json!({ "jobs": [] }), "/jobs"),
-            ("/v1/workers/pull", json!({ "worker": "w", "queues": ["default"] }), "/queues/0"),
-            ("/v1/workers/pull", json!({ "worker": "w", "queues": ["a:b"] }), "/queues/0"),
-            ("/v1/workers/pull", json!({ "worker": "w", "queues": [] }), "/queues"),
-            ("/v1/workers/pull", json!({ "worker": "w", "queues": ["a"], "wait_secs": 31 }), "/wait_secs"),
-            ("/v1/workers/pull", json!({ "worker": "w", "queues": ["a"], "lease_secs": 1 }), "/lease_secs"),
-            ("/v1/workers/heartbeat", json!({ "worker": "w", "beats": [{ "token": "?" }] }), "/beats/0/token"),
+            (
+                "/v1/workers/pull",
+                json!({ "worker": "w", "queues": ["default"] }),
+                "/queues/0",
+            ),
+            (
+                "/v1/workers/pull",
+                json!({ "worker": "w", "queues": ["a:b"] }),
+                "/queues/0",
+            ),
+            (
+                "/v1/workers/pull",
+                json!({ "worker": "w", "queues": [] }),
+                "/queues",
+            ),
+            (
+                "/v1/workers/pull",
+                json!({ "worker": "w", "queues": ["a"], "wait_secs": 31 }),
+                "/wait_secs",
+            ),
+            (
+                "/v1/workers/pull",
+                json!({ "worker": "w", "queues": ["a"], "lease_secs": 1 }),
+                "/lease_secs",
+            ),
+            (
+                "/v1/workers/heartbeat",
+                json!({ "worker": "w", "beats": [{ "token": "?" }] }),
+                "/beats/0/token",
+            ),
             (
                 "/v1/workers/report",
                 json!({ "worker": "w", "outcomes": [{ "token": token, "outcome": "failed" }] }),
@@ -224,7 +304,11 @@ on_both_servers!(
             ),
         ] {
             let answer = owner.post(path, &body).await;
-            assert_eq!(answer.problem(), (400, "validation_failed".into()), "{body}");
+            assert_eq!(
+                answer.problem(),
+                (400, "validation_failed".into()),
+                "{body}"
+            );
             let pointers = answer.json()["errors"].clone();
             let named = |one: &Value| one["pointer"] == pointer;
             let found = pointers.as_array().is_some_and(|all| all.iter().any(named));
@@ -241,7 +325,10 @@ on_both_servers!(
 
 async fn survives(server: &mut Server) {
     let owner = Caller::owner(server);
-    let ids = [submit(&owner, json!(1)).await, submit(&owner, json!(2)).await];
+    let ids = [
+        submit(&owner, json!(1)).await,
+        submit(&owner, json!(2)).await,
+    ];
     let mut jobs = Vec::new();
     while jobs.len() < 2 {
         jobs.extend(pull(&owner, "press-1", 2).await);
@@ -256,12 +343,16 @@ async fn survives(server: &mut Server) {
         }
     }
     for job in &jobs {
-        let done = json!({ "token": job["token"], "outcome": "completed", "result": job["payload"] });
+        let done =
+            json!({ "token": job["token"], "outcome": "completed", "result": job["payload"] });
         tell(&owner, "press-1", done).await.ok();
     }
     for id in ids {
         let shown = owner.get(&format!("/v1/jobs/{id}")).await.ok();
-        assert_eq!((&shown["state"], &shown["attempts"]), (&json!("done"), &json!(1)));
+        assert_eq!(
+            (&shown["state"], &shown["attempts"]),
+            (&json!("done"), &json!(1))
+        );
     }
 }
 

@@ -283,11 +283,7 @@ struct LastSeen {
 }
 
 impl Workers {
-    pub(crate) fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        samples: Arc<Samples>,
-    ) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, samples: Arc<Samples>) -> Self {
         Self {
             store,
             clock,
@@ -443,7 +439,9 @@ impl Workers {
 
     /// Forgets attempts that are in hand no more.
     pub(super) fn retain(&self, in_hand: impl Fn(JobId, i32) -> bool) {
-        self.seen().in_hand.retain(|job, held| in_hand(*job, held.attempt));
+        self.seen()
+            .in_hand
+            .retain(|job, held| in_hand(*job, held.attempt));
     }
 
     /// What is kept with an attempt of a worker's, sealed.

@@ -168,7 +168,9 @@ async fn job_get(
         found.stands_in(names.view(line));
     }
     let workers = app.mainstay.engine.workers();
-    let held = found.running().and_then(|attempt| workers.holder(id, attempt));
+    let held = found
+        .running()
+        .and_then(|attempt| workers.holder(id, attempt));
     if let Some(held) = held {
         found.in_hand(held);
     }
@@ -306,9 +308,9 @@ async fn new_job(
     }
     checks.done()?;
     let retry = match retry {
-        Some(retry) => {
-            Some(serde_json::to_string(&retry.policy(&place("retry"))?).map_err(Problem::internal)?)
-        }
+        Some(retry) => Some(
+            serde_json::to_string(&retry.policy(&place("retry"))?).map_err(Problem::internal)?,
+        ),
         None => None,
     };
     let queue = match queue {
@@ -347,9 +349,11 @@ async fn new_job(
 
 /// A name of the team's own for what is to be done.
 fn is_kind(kind: &str) -> bool {
-    let inside = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte)
-    };
-    let begins = kind.bytes().next().is_some_and(|byte| inside(byte) && byte.is_ascii_alphanumeric());
+    let inside =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
+    let begins = kind
+        .bytes()
+        .next()
+        .is_some_and(|byte| inside(byte) && byte.is_ascii_alphanumeric());
     begins && kind.len() <= 100 && kind.bytes().all(inside)
 }

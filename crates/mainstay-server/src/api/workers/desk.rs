@@ -82,7 +82,9 @@ impl Desk {
     ) -> StoreResult<HashMap<QueueNumber, String>> {
         let named = |numbers: &HashMap<String, QueueNumber>| -> HashMap<QueueNumber, String> {
             let found = numbers.iter().filter(|(_, number)| wanted.contains(number));
-            found.map(|(name, number)| (*number, name.clone())).collect()
+            found
+                .map(|(name, number)| (*number, name.clone()))
+                .collect()
         };
         let known = named(&self.numbers.lock().unwrap_or_else(PoisonError::into_inner));
         if known.len() == wanted.len() {

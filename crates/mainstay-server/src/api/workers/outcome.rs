@@ -121,7 +121,11 @@ pub(super) async fn worker_report(
     let input = input.value;
     let mut checks = Checks::default();
     let worker = worker(&caller, input.worker, &mut checks);
-    checks.ensure(!input.outcomes.is_empty(), "/outcomes", "must have at least one");
+    checks.ensure(
+        !input.outcomes.is_empty(),
+        "/outcomes",
+        "must have at least one",
+    );
     let outcomes = checked(input.outcomes, &mut checks);
     checks.done()?;
     let outcomes = tell(&app, &worker, outcomes).await?;
@@ -155,7 +159,11 @@ pub(super) struct Outcome {
 pub(super) fn checked(outcomes: Vec<OutcomeInput>, checks: &mut Checks) -> Vec<Outcome> {
     let most = limits::OUTCOMES_MAX;
     let fits = outcomes.len() <= most;
-    checks.ensure(fits, "/outcomes", &format!("must have at most {most} of them"));
+    checks.ensure(
+        fits,
+        "/outcomes",
+        &format!("must have at most {most} of them"),
+    );
     let mut read = Vec::with_capacity(outcomes.len().min(most));
     for (index, one) in outcomes.into_iter().enumerate().take(most) {
         let at = format!("/outcomes/{index}");
@@ -181,9 +189,24 @@ fn how(input: OutcomeInput, at: &str, checks: &mut Checks) -> Option<How> {
             checks.ensure(!given, &place, "means nothing for this outcome");
         }
     };
-    only(input.result.is_some(), "result", OutcomeWord::Completed, false);
-    only(input.failure.is_some(), "failure", OutcomeWord::Failed, true);
-    only(input.delay_secs.is_some(), "delay_secs", OutcomeWord::Snoozed, true);
+    only(
+        input.result.is_some(),
+        "result",
+        OutcomeWord::Completed,
+        false,
+    );
+    only(
+        input.failure.is_some(),
+        "failure",
+        OutcomeWord::Failed,
+        true,
+    );
+    only(
+        input.delay_secs.is_some(),
+        "delay_secs",
+        OutcomeWord::Snoozed,
+        true,
+    );
     if let Some(reason) = &input.reason {
         checks.text(&format!("{at}/reason"), reason, 500);
         let back = matches!(word, OutcomeWord::Released | OutcomeWord::Snoozed);
@@ -195,7 +218,11 @@ fn how(input: OutcomeInput, at: &str, checks: &mut Checks) -> Option<How> {
             let bytes = input.result.as_ref().map_or(0, |result| result.get().len());
             let most = limits::RESULT_BYTES_MAX;
             let place = format!("{at}/result");
-            checks.ensure(bytes <= most, &place, &format!("must have at most {most} bytes"));
+            checks.ensure(
+                bytes <= most,
+                &place,
+                &format!("must have at most {most} bytes"),
+            );
             Some(How::Done {
                 result: input.result,
             })
@@ -207,7 +234,12 @@ fn how(input: OutcomeInput, at: &str, checks: &mut Checks) -> Option<How> {
         }),
         OutcomeWord::Snoozed => Some(How::Returned {
             reason: input.reason,
-            delay_ms: Some(secs(input.delay_secs?, 1, &format!("{at}/delay_secs"), checks)),
+            delay_ms: Some(secs(
+                input.delay_secs?,
+                1,
+                &format!("{at}/delay_secs"),
+                checks,
+            )),
         }),
     }
 }
@@ -231,7 +263,9 @@ fn failed(input: FailureInput, at: &str, checks: &mut Checks) -> Option<How> {
         checks.text(&format!("{at}/code"), code, 100);
     }
     let place = format!("{at}/retry_after_secs");
-    let retry_after_ms = input.retry_after_secs.map(|given| secs(given, 0, &place, checks));
+    let retry_after_ms = input
+        .retry_after_secs
+        .map(|given| secs(given, 0, &place, checks));
     let code = input.code.unwrap_or_else(|| "worker_failed".to_owned());
     let mut failure = Failure::new(category, code, input.message);
     failure.retry_after_ms = retry_after_ms;

@@ -108,7 +108,11 @@ pub(super) async fn worker_pull(
     let mut checks = Checks::default();
     let worker = worker(&caller, input.worker, &mut checks);
     let count = input.queues.len();
-    checks.ensure((1..=10).contains(&count), "/queues", "must have 1 to 10 names");
+    checks.ensure(
+        (1..=10).contains(&count),
+        "/queues",
+        "must have 1 to 10 names",
+    );
     for (index, queue) in input.queues.iter().enumerate().take(10) {
         checks.slug(&format!("/queues/{index}"), queue);
     }
@@ -142,7 +146,8 @@ pub(super) async fn worker_pull(
     let jobs = taken.map_err(problem)?.take();
     let named = |number: QueueNumber| {
         let mut all = queues.iter().zip(&input.queues);
-        all.find(|(own, _)| **own == number).map(|(_, name)| name.clone())
+        all.find(|(own, _)| **own == number)
+            .map(|(_, name)| name.clone())
     };
     let jobs = jobs.into_iter().map(|job| {
         let name = named(job.queue).unwrap_or_default();

@@ -112,11 +112,7 @@ impl Engine {
     ) -> EngineHandle {
         let (snapshot, seen) = watch::channel(Arc::default());
         let (stop, stopped) = watch::channel(false);
-        let workers = Workers::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&samples),
-        );
+        let workers = Workers::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&samples));
         let workers = Arc::new(workers);
         let shared = Arc::new(Shared {
             store,

@@ -402,7 +402,12 @@ impl Machine {
         if self.phase == Phase::Ended {
             return Standing::NotYet;
         }
-        if self.workers.leases.get(&job).is_some_and(|lease| lease.attempt == attempt) {
+        if self
+            .workers
+            .leases
+            .get(&job)
+            .is_some_and(|lease| lease.attempt == attempt)
+        {
             let cancelled = self.held.get(&job).is_some_and(|held| held.cancelled);
             return match cancelled {
                 true => Standing::Cancelled,
@@ -412,7 +417,11 @@ impl Machine {
         if self.workers.reported.get(&job) == Some(&attempt) || self.may_be_left(job, attempt) {
             return Standing::NotYet;
         }
-        let Some(held) = self.held.get(&job).filter(|held| held.job.attempt + 1 == attempt) else {
+        let Some(held) = self
+            .held
+            .get(&job)
+            .filter(|held| held.job.attempt + 1 == attempt)
+        else {
             return Standing::Ended;
         };
         match held.stage {
@@ -461,7 +470,10 @@ impl Machine {
 
     /// The same where our own start was refused because of the predecessor's.
     pub(super) fn adopt_started(&mut self, start: AttemptStart) {
-        let open = self.held.get_mut(&start.job).and_then(|held| held.open.take());
+        let open = self
+            .held
+            .get_mut(&start.job)
+            .and_then(|held| held.open.take());
         self.dispatch.closed(open);
         self.adopt(start);
     }

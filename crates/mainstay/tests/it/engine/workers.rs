@@ -129,7 +129,10 @@ on_both!(
         assert_eq!(jobs.len(), 2);
         assert_eq!(works.count(starts).await, 2);
         let job = &jobs[0];
-        assert_eq!((job.attempt, job.tries, job.kind.as_str()), (1, 1, "letter.print"));
+        assert_eq!(
+            (job.attempt, job.tries, job.kind.as_str()),
+            (1, 1, "letter.print")
+        );
         assert_eq!(job.payload.as_deref(), Some(&br#"{"to":"you"}"#[..]));
         assert_eq!(beat(&engine, "one", job).await, Standing::InHand);
         let held = engine.workers().holder(job.job, 1).expect("it is in hand");
@@ -148,14 +151,24 @@ on_both!(
         assert_eq!(told(&engine, said).await, Told::Recorded, "said again");
         assert_eq!(works.attempts(job.job).await.len(), 1);
         let failed = How::Failed {
-            failure: Box::new(Failure::new(Category::Provider, "jam", "the paper is stuck")),
+            failure: Box::new(Failure::new(
+                Category::Provider,
+                "jam",
+                "the paper is stuck",
+            )),
             last: true,
         };
-        assert_eq!(told(&engine, report("one", &jobs[1], failed)).await, Told::Recorded);
+        assert_eq!(
+            told(&engine, report("one", &jobs[1], failed)).await,
+            Told::Recorded
+        );
         assert_eq!(works.letters().await[0].code, "jam");
         let third = pulled(&engine, pull("two", queue, 5)).await;
         assert_eq!(third.len(), 1);
-        assert_eq!(told(&engine, report("two", &third[0], done("null"))).await, Told::Recorded);
+        assert_eq!(
+            told(&engine, report("two", &third[0], done("null"))).await,
+            Told::Recorded
+        );
         until_done(&engine, queue, 2).await;
         engine.stop().await;
     }
@@ -178,7 +191,10 @@ on_both!(
         let ticking = works.let_time_pass(200);
         let second = pulled(&engine, pull("other", queue, 1)).await.remove(0);
         drop(ticking);
-        assert_eq!((second.job, second.attempt, second.tries), (first.job, 2, 2));
+        assert_eq!(
+            (second.job, second.attempt, second.tries),
+            (first.job, 2, 2)
+        );
         assert_eq!(beat(&engine, "silent", &first).await, Standing::Ended);
         let late = told(&engine, report("silent", &first, done("1"))).await;
         assert_eq!(late, Told::Ended, "what comes late changes nothing");
@@ -194,7 +210,10 @@ on_both!(
             failure: Box::new(Failure::new(Category::Network, "away", "nobody is there")),
             last: false,
         };
-        assert_eq!(told(&engine, report("other", &second, failed)).await, Told::Recorded);
+        assert_eq!(
+            told(&engine, report("other", &second, failed)).await,
+            Told::Recorded
+        );
         assert_eq!(
             works.outcomes(first.job).await,
             [Outcome::Lost, Outcome::Dead],
@@ -216,7 +235,10 @@ on_both!(
         works.clock.advance_ms(1);
         let engine = works.engine_on(db.second().await);
         until(&engine, "it owns", |seen| seen.owner).await;
-        assert_eq!(told(&engine, report("one", &jobs[0], done("1"))).await, Told::Recorded);
+        assert_eq!(
+            told(&engine, report("one", &jobs[0], done("1"))).await,
+            Told::Recorded
+        );
         let wait = async {
             loop {
                 match beat(&engine, "one", &jobs[1]).await {
@@ -250,7 +272,10 @@ on_both!(
         assert!(matches!(away, Err(WorkerError::NotTheOwner)));
         let engine = works.engine();
         until(&engine, "it owns", |seen| seen.owner).await;
-        assert_eq!(told(&engine, report("one", &job, done("1"))).await, Told::Recorded);
+        assert_eq!(
+            told(&engine, report("one", &job, done("1"))).await,
+            Told::Recorded
+        );
         assert_eq!(works.outcomes(job.job).await, [Outcome::Succeeded]);
         engine.stop().await;
     }
@@ -274,7 +299,10 @@ on_both!(
             reason: Some("no paper".into()),
             delay_ms: Some(60_000),
         };
-        assert_eq!(told(&engine, report("here", &job, back)).await, Told::Recorded);
+        assert_eq!(
+            told(&engine, report("here", &job, back)).await,
+            Told::Recorded
+        );
         let attempts = works.attempts(job.job).await;
         assert_eq!(
             (attempts[1].code.as_deref(), attempts[1].tries),
@@ -287,32 +315,30 @@ on_both!(
     }
 );
 
-on_both!(
-    a_worker_hears_that_its_job_was_cancelled,
-    |db| async {
-        let works = Works::new(db.store()).await;
-        let engine = works.engine();
-        let queue = queue(&works).await;
-        let jobs = letters(&works, queue, 1);
-        works.insert(&jobs).await;
-        let job = pulled(&engine, pull("one", queue, 1)).await.remove(0);
-        assert!(works.cancel(&jobs[0]).await);
-        until(&engine, "it is heard of", |seen| {
-            seen.queue(queue).is_some_and(|queue| queue.tally.cancelled == 1)
-        })
-        .await;
-        assert_eq!(beat(&engine, "one", &job).await, Standing::Cancelled);
-        let said = report("one", &job, done("1"));
-        assert_eq!(told(&engine, said.clone()).await, Told::Cancelled);
-        assert_eq!(told(&engine, said).await, Told::Cancelled);
-        until(&engine, "its place is free", |seen| {
-            seen.queue(queue).is_some_and(|queue| queue.running == 0)
-        })
-        .await;
-        assert_eq!(works.outcomes(job.job).await, [Outcome::Cancelled]);
-        engine.stop().await;
-    }
-);
+on_both!(a_worker_hears_that_its_job_was_cancelled, |db| async {
+    let works = Works::new(db.store()).await;
+    let engine = works.engine();
+    let queue = queue(&works).await;
+    let jobs = letters(&works, queue, 1);
+    works.insert(&jobs).await;
+    let job = pulled(&engine, pull("one", queue, 1)).await.remove(0);
+    assert!(works.cancel(&jobs[0]).await);
+    until(&engine, "it is heard of", |seen| {
+        seen.queue(queue)
+            .is_some_and(|queue| queue.tally.cancelled == 1)
+    })
+    .await;
+    assert_eq!(beat(&engine, "one", &job).await, Standing::Cancelled);
+    let said = report("one", &job, done("1"));
+    assert_eq!(told(&engine, said.clone()).await, Told::Cancelled);
+    assert_eq!(told(&engine, said).await, Told::Cancelled);
+    until(&engine, "its place is free", |seen| {
+        seen.queue(queue).is_some_and(|queue| queue.running == 0)
+    })
+    .await;
+    assert_eq!(works.outcomes(job.job).await, [Outcome::Cancelled]);
+    engine.stop().await;
+});
 
 on_both!(
     whenever_the_owner_dies_each_job_is_recorded_once,

@@ -228,7 +228,11 @@ impl World {
         let row = row.expect("what is said to be recorded is");
         let told = matches!(
             row.outcome,
-            Outcome::Succeeded | Outcome::Failed | Outcome::Dead | Outcome::Requeued | Outcome::Lost
+            Outcome::Succeeded
+                | Outcome::Failed
+                | Outcome::Dead
+                | Outcome::Requeued
+                | Outcome::Lost
         );
         assert!(told, "it is what a worker can tell: {row:?}");
         assert!(
