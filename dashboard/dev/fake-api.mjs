@@ -415,6 +415,14 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
 
   const extra = (state, kind, queue, given) => world.jobs.push({ id: id("job", Date.parse(given.created_at)), tenant_id: acme.id, kind, queue, state, event_id: null, binding_id: null, replay_id: null, endpoint_id: null, attempts: 0, max_attempts: 3, run_at: null, next_attempt_at: null, finished_at: null, last_error: null, payload: { of: "demo" }, attempts_list: [], ...given });
   for (let n = 0; n < 7; n++) extra("scheduled", "vault.backup", "maintenance", { created_at: iso(now - n * HOUR), run_at: iso(now + (n + 1) * HOUR), payload: { target: "s3", full: n === 0 } });
+  const tried = (given) => ({ finished_at: null, duration_ms: null, category: null, code: null, error: null, status: null, request: null, response_excerpt: null, next_attempt_at: null, by: null, worker: "press-1", progress: null, result: null, ...given });
+  extra("running", "letter.print", "letters", { created_at: iso(now - 3 * MINUTE), attempts: 1, attempts_list: [
+    tried({ attempt: 1, outcome: "lost", started_at: iso(now - 3 * MINUTE), finished_at: iso(now - 2 * MINUTE), duration_ms: MINUTE, category: "timeout", code: "lease_ended", error: "the worker that had it gave no sign of life", progress: { percent: 10, note: null } }),
+    tried({ attempt: 2, outcome: "running", started_at: iso(now - MINUTE), progress: { percent: 40, note: "page 12 of 30" } }),
+  ] });
+  extra("done", "letter.print", "letters", { created_at: iso(now - 9 * MINUTE), finished_at: iso(now - 8 * MINUTE), attempts: 1, attempts_list: [
+    tried({ attempt: 1, outcome: "succeeded", started_at: iso(now - 9 * MINUTE), finished_at: iso(now - 8 * MINUTE), duration_ms: MINUTE, progress: { percent: 100, note: "printed" }, result: { pages: 30, paper: "A4" } }),
+  ] });
   extra("cancelled", "mail.send", "default", { created_at: iso(now - 5 * HOUR), finished_at: iso(now - 4 * HOUR), attempts: 1, attempts_list: [{ attempt: 1, outcome: "cancelled", started_at: iso(now - 4 * HOUR), finished_at: iso(now - 4 * HOUR), duration_ms: null, category: null, code: null, error: "the campaign was stopped", status: null, request: null, response_excerpt: null, next_attempt_at: null, by: "grace@example.com" }] });
   world.jobs.sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
 
@@ -1170,6 +1178,12 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         },
       ]),
     ),
+    "GET /v1/workers": () => ({
+      items: [
+        { name: "press-1", by: "key:printing", queues: ["letters"], last_seen_at: iso(Date.now() - 2 * SECOND), job_ids: world.jobs.filter(({ kind, state }) => kind === "letter.print" && state === "running").map((job) => job.id) },
+        { name: "press-2-with-a-name-that-is-rather-long-for-a-line", by: "key:printing", queues: ["letters", "invoices"], last_seen_at: iso(Date.now() - 40 * SECOND), job_ids: [] },
+      ],
+    }),
     "GET /v1/job-counts": () => {
       const queues = {};
       for (const { queue, state } of world.jobs) {

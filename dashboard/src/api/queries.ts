@@ -188,6 +188,8 @@ export const queries = {
     }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
+  workers: () =>
+    queryOptions({ queryKey: ["workers"], queryFn: () => unwrap(client.GET("/v1/workers")), refetchInterval: 5_000 }),
 };
 
 export function useSession() {

@@ -1,4 +1,4 @@
-import type { Attempt, JobWithAttempts } from "../api/types";
+import type { Attempt, JobWithAttempts, Progress } from "../api/types";
 import { clock, duration, exact } from "../lib/format";
 import { Ago, cx } from "../ui/basics";
 import { Body } from "../ui/body";
@@ -23,7 +23,8 @@ export function Attempts({ job }: { job: JobWithAttempts }) {
 function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: boolean }) {
   // No try: the job waited behind another with its ordering key.
   const itsTurn = attempt.outcome === "requeued" && attempt.code === "turn_came";
-  const opens = attempt.request != null || !!attempt.response_excerpt;
+  const pushed = attempt.request != null || !!attempt.response_excerpt;
+  const opens = pushed || attempt.result != null;
   const head = (
     <>
       {opens ? <Icon name="chevron" className={css.chevron} /> : <span className={css.noChevron} />}
@@ -32,6 +33,8 @@ function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: b
       {attempt.status != null && <span className={css.status}>HTTP {attempt.status}</span>}
       {!itsTurn && <Reason category={attempt.category} code={attempt.code} />}
       {attempt.by && <span className="secondary">by {attempt.by}</span>}
+      {attempt.worker && <span className="secondary">{attempt.outcome === "running" ? "in the hands of" : "by"} {attempt.worker}</span>}
+      {attempt.progress && <ProgressOf progress={attempt.progress} />}
       <span className={css.took}>
         <time dateTime={attempt.started_at} title={exact(attempt.started_at)}>{clock(attempt.started_at, true)}</time>
         {attempt.duration_ms != null && <> · {duration(attempt.duration_ms)}</>}
@@ -54,18 +57,32 @@ function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: b
             </pre>
           </div>
         )}
-        <div>
+        {attempt.result != null && (
+          <div>
+            <p className={css.part}>Result</p>
+            <Body label={`Result of attempt ${attempt.attempt}`} json={attempt.result} />
+          </div>
+        )}
+        {pushed && <div>
           <p className={css.part}>Answer{attempt.status != null && <> · HTTP {attempt.status}</>}</p>
           {attempt.response_excerpt != null ? (
             <Body label={`Answer to attempt ${attempt.attempt}`} text={attempt.response_excerpt} headless />
           ) : (
             <span className="muted">{attempt.outcome === "running" ? "Not yet." : "There was none."}</span>
           )}
-        </div>
+        </div>}
       </div>
     </details>
   );
 }
+
+/** How far the worker that has it said it is. */
+const ProgressOf = ({ progress }: { progress: Progress }) => (
+  <span className="secondary">
+    {progress.percent != null && <><progress max={100} value={progress.percent} aria-label="Progress" /> {progress.percent} % </>}
+    {progress.note}
+  </span>
+);
 
 export const HeaderLines = ({ headers }: { headers: Record<string, string> }) =>
   Object.entries(headers).map(([name, value]) => (

@@ -14,6 +14,7 @@ import { LiveTable } from "../ui/live-table";
 import { JobStateBadge, jobLooks } from "../ui/status";
 import type { Column } from "../ui/table";
 import { Queue, Queues } from "./queues";
+import { Workers } from "./workers";
 
 const states = ["", "waiting", "scheduled", "running", "retrying", "done", "dead", "cancelled"] as const;
 const params = { state: oneOf(states, ""), queue: text(), kind: text(), tenant: text(), event: text() };
@@ -73,6 +74,7 @@ export function JobsPage() {
         error={counts.error}
         onRetry={() => void counts.refetch()}
       />
+      <Workers />
       <Panel label="Jobs" padded={false}>
         <FilterBar>
           <SearchBox label="Kind, e.g. endpoint.deliver" value={values.kind} onChange={(kind) => change({ kind }, { replace: true })} />

@@ -47,7 +47,7 @@ export class Connection {
   }
 
   async #send(method: string, path: string, body: unknown, options: CallOptions): Promise<Response> {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? this.#timeoutMs);
+    const timeout = AbortSignal.timeout(Math.ceil(options.timeoutMs ?? this.#timeoutMs));
     const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
     const headers: Record<string, string> = {
       accept: 'application/json',

@@ -758,7 +758,14 @@ export interface paths {
         delete: operations["key_delete"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Change how many requests a key may make
+         * @description In the place of what all keys may make (`limits.*` of the configuration), for some time or until it is changed. It holds
+         *     at once on this node, within seconds on others.
+         *
+         *     Takes the role `admin`.
+         */
+        patch: operations["key_update"];
         trace?: never;
     };
     "/v1/lines": {
@@ -3183,17 +3190,57 @@ export interface components {
             expires_at?: components["schemas"]["Time"] | null;
             id: string;
             last_used_at?: components["schemas"]["Time"] | null;
+            /** @description How many requests it may make, where that differs from what all keys may. */
+            limits: components["schemas"]["KeyLimit"][];
             /** @description For people. */
             name: string;
             role: components["schemas"]["Role"];
             /** @description The one tenant that it reaches; null: all. */
             tenant_id?: string | null;
         };
+        /** @description What is to change of a key. */
+        KeyChange: {
+            /**
+             * @description All that is said of its limits from now on, one word on each class at most; of a class that is left out, what all keys
+             *     may make holds.
+             */
+            limits: components["schemas"]["KeyLimitInput"][];
+        };
         /**
          * @description How the text of a secret stands for the key's bytes.
          * @enum {string}
          */
         KeyEncoding: "utf8" | "base64" | "hex";
+        /** @description How many requests of a class a key may make. */
+        KeyLimit: {
+            /** @description When. */
+            at: components["schemas"]["Time"];
+            /** @description Who said so. */
+            by: string;
+            /** @description What is counted. */
+            class: components["schemas"]["RateClassName"];
+            /**
+             * Format: int32
+             * @description How many in a minute, on each node.
+             */
+            per_minute: number;
+            /** @description Why. */
+            reason: string;
+            until?: components["schemas"]["Time"] | null;
+        };
+        /** @description How many requests of a class a key is to be allowed. */
+        KeyLimitInput: {
+            /** @description What is counted. */
+            class: components["schemas"]["RateClassName"];
+            /**
+             * Format: int32
+             * @description How many in a minute, on each node.
+             */
+            per_minute: number;
+            /** @description Why, for whoever comes across it. */
+            reason: components["schemas"]["Name200"];
+            until?: components["schemas"]["Time"] | null;
+        };
         /** @description Where an event's type stands. */
         KindFrom: {
             /** @description In a header. */
@@ -3822,6 +3869,8 @@ export interface components {
                 expires_at?: components["schemas"]["Time"] | null;
                 id: string;
                 last_used_at?: components["schemas"]["Time"] | null;
+                /** @description How many requests it may make, where that differs from what all keys may. */
+                limits: components["schemas"]["KeyLimit"][];
                 /** @description For people. */
                 name: string;
                 role: components["schemas"]["Role"];
@@ -4222,6 +4271,11 @@ export interface components {
              */
             waiting: number;
         };
+        /**
+         * @description What requests count as.
+         * @enum {string}
+         */
+        RateClassName: "reads" | "writes" | "purchases" | "credit_purchases" | "work";
         /** @description What happened in the last second. */
         Rates: {
             /** Format: int64 */
@@ -10957,6 +11011,185 @@ export interface operations {
             };
             /** @description The body is too large */
             413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    key_update: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description `key_…` */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Key"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

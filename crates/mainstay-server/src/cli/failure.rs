@@ -117,7 +117,10 @@ impl Failure {
 
     /// Whether it is one of these codes of the API.
     pub(crate) fn is_code(&self, codes: &[&str]) -> bool {
-        self.0.code.as_deref().is_some_and(|own| codes.contains(&own))
+        self.0
+            .code
+            .as_deref()
+            .is_some_and(|own| codes.contains(&own))
     }
 
     /// Whether what was asked for is not possible in this state.

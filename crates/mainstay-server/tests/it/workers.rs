@@ -145,8 +145,9 @@ on_both_servers!(
             done += told.len();
             held = answer["jobs"].as_array().expect("a list").clone();
         }
-        let counts = owner.get("/v1/job-counts").await.ok();
-        assert_eq!(counts["queues"]["letters"]["completed"], 30);
+        // Counted a moment later.
+        let counted = |counts: &Value| counts["queues"]["letters"]["completed"] == 30;
+        owner.until("/v1/job-counts", counted).await;
         let log = owner.get("/v1/audit").await;
         assert!(log.text.contains("job.create_bulk"), "{}", log.text);
     }

@@ -137,7 +137,10 @@ impl Worker<'_> {
                 telling_count = self.untold.len().min(limits::OUTCOMES_MAX);
                 telling = Some(self.tell(tell_pause, telling_count));
             }
-            let free = self.args.concurrency.saturating_sub(self.commands.len() as u32);
+            let free = self
+                .args
+                .concurrency
+                .saturating_sub(self.commands.len() as u32);
             if asking.is_none() && !stopping && free > 0 {
                 asking = Some(self.ask(ask_pause, free));
             }
@@ -236,7 +239,8 @@ impl Worker<'_> {
                 payload => payload.to_string(),
             };
             let said = format!("{} {}", text(job, "/id"), text(job, "/kind"));
-            self.commands.spawn(carry_out(command, payload, token, said, ended));
+            self.commands
+                .spawn(carry_out(command, payload, token, said, ended));
         }
         jobs.len()
     }
@@ -267,7 +271,11 @@ impl Worker<'_> {
 
     /// Signs of life; what is not ours any more is ended.
     async fn beat(&mut self) {
-        let beats: Vec<Value> = self.running.keys().map(|token| json!({ "token": token })).collect();
+        let beats: Vec<Value> = self
+            .running
+            .keys()
+            .map(|token| json!({ "token": token }))
+            .collect();
         let body = json!({ "worker": self.name, "beats": beats });
         let Ok(answer) = self.api.post("/v1/workers/heartbeat", &body).await else {
             // The server is away. It grants a lease more when it is back.
@@ -345,7 +353,8 @@ fn judged(token: &str, code: Option<i32>, out: &[u8]) -> (Option<Value>, String)
     match code {
         Some(0) => {
             let fits = out.len() <= limits::RESULT_BYTES_MAX;
-            let result: Option<Box<RawValue>> = fits.then(|| serde_json::from_slice(out).ok()).flatten();
+            let result: Option<Box<RawValue>> =
+                fits.then(|| serde_json::from_slice(out).ok()).flatten();
             let done = json!({ "token": token, "outcome": "completed", "result": result });
             (Some(done), "done".into())
         }
@@ -365,7 +374,12 @@ fn judged(token: &str, code: Option<i32>, out: &[u8]) -> (Option<Value>, String)
     }
 }
 
-fn failed(token: &str, code: &str, error: &str, retryable: Option<bool>) -> (Option<Value>, String) {
+fn failed(
+    token: &str,
+    code: &str,
+    error: &str,
+    retryable: Option<bool>,
+) -> (Option<Value>, String) {
     let mut failure = json!({ "code": code, "message": error });
     if let Some(retryable) = retryable {
         failure["retryable"] = retryable.into();

@@ -98,7 +98,10 @@ impl World {
         self.step_owner(epoch, vec![input]);
         let lasts = self.between(MS, 1_500 * MS);
         self.later(lasts, Event::Worker(Deed::PollEnds { epoch, poll }));
-        let pause = self.between(MS, 600 * MS);
+        let pause = match self.in_trouble() {
+            true => self.between(MS, 600 * MS),
+            false => self.between(500 * MS, 4_000 * MS),
+        };
         self.later(pause, Event::Worker(Deed::Poll));
     }
 
