@@ -193,8 +193,9 @@ pub(crate) struct RunQuery {
 async fn schedule_runs(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Id(id): Id<ScheduleId>,
+    // Before the id: what is asked wrongly is said whatever it is asked of.
     Params(query): Params<RunQuery>,
+    Id(id): Id<ScheduleId>,
 ) -> Result<Json<Page<ScheduleRun>>, Problem> {
     let limit = limit(query.limit)?;
     let before = Cursor::parse(query.cursor.as_deref())?.map(|cursor| cursor.at);
