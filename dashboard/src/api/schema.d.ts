@@ -2549,8 +2549,6 @@ export interface components {
             /** @description Null: none any more. */
             payload?: unknown;
             /** @default null */
-            queue?: string | null;
-            /** @default null */
             retry?: components["schemas"]["RetryPolicy"] | null;
             tenant?: components["schemas"]["Text63"] | null;
             /** @default null */
@@ -3537,8 +3535,6 @@ export interface components {
             paused?: boolean;
             /** @description What its jobs are told beside their tick: at most 16 KiB. */
             payload?: unknown;
-            /** @description Where jobs of a built-in kind wait. Left out: the kind's own queue. */
-            queue?: string | null;
             retry?: components["schemas"]["RetryPolicy"] | null;
             /** @description Whose it is. Left out: the key's tenant, else the default one. */
             tenant_id?: string | null;
@@ -4965,8 +4961,6 @@ export interface components {
             overlap?: components["schemas"]["Overlap"] | null;
             /** @description Null: none any more. */
             payload?: unknown;
-            /** @default null */
-            queue?: string | null;
             /** @default null */
             retry?: components["schemas"]["RetryPolicy"] | null;
             /** @default null */

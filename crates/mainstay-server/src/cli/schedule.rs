@@ -129,9 +129,6 @@ pub(crate) struct TermArgs {
     /// The time zone that the expression is read in, e.g. Europe/Berlin (at first: UTC)
     #[arg(long)]
     zone: Option<String>,
-    /// Where jobs of a built-in kind wait
-    #[arg(long)]
-    queue: Option<String>,
     /// What its jobs are told beside their tick: JSON, @FILE, or - for standard input; null for nothing
     #[arg(long, value_name = "JSON")]
     payload: Option<JsonArg>,
@@ -159,7 +156,6 @@ impl TermArgs {
             None => None,
         };
         body.set("zone", self.zone)
-            .set("queue", self.queue)
             .set("payload", payload)
             .set("misfire", self.misfire)
             .set("grace_ms", self.grace_secs.map(|secs| secs * 1_000))

@@ -15,7 +15,7 @@ use crate::{
 /// Routes that anybody may call.
 const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
-const EVERYWHERE: [&str; 30] = [
+const EVERYWHERE: [&str; 31] = [
     "worker_list",
     "worker_pull",
     "worker_heartbeat",
@@ -34,6 +34,7 @@ const EVERYWHERE: [&str; 30] = [
     "key_list",
     "key_create",
     "key_delete",
+    "key_update",
     "source_link_list",
     "source_link_create",
     "source_link_delete",
@@ -176,6 +177,7 @@ impl Operation {
             "user_create" => json!({ "email": "new@example.com", "role": "viewer" }),
             "user_update" => json!({ "role": "owner" }),
             "key_create" => json!({ "name": "another", "role": "viewer" }),
+            "key_update" => json!({ "limits": [] }),
             "source_create" => json!({ "name": "another", "scheme": "github" }),
             "source_update" => json!({ "enabled": false }),
             "source_secret_create" => json!({}),
@@ -476,7 +478,7 @@ fn done_in(operation: &Operation, world: &World, alone: &Alone) -> (String, Opti
 
 /// The order in which the writes of one world can all be done, those that take things away last.
 fn order(operation: &Operation) -> usize {
-    const LAST: [&str; 19] = [
+    const LAST: [&str; 20] = [
         "replay_pause",
         "replay_resume",
         "replay_stop",
@@ -494,6 +496,7 @@ fn order(operation: &Operation) -> usize {
         "source_delete",
         "tenant_delete",
         "user_delete",
+        "key_delete",
         // Not while keys are being exchanged.
         "tenant_erase",
         "rotation_create",

@@ -139,12 +139,12 @@ on_both_servers!(
         let twice = owner.post("/v1/schedules", &new).await;
         assert_eq!(twice.problem(), (409, "already_exists".into()));
         let change = json!({
-            "cron": "30 2 * * *", "zone": "Europe/Berlin", "payload": null, "overlap": "wait", "queue": "nights",
+            "cron": "30 2 * * *", "zone": "Europe/Berlin", "payload": null, "overlap": "wait",
         });
         let changed = owner.patch(&path(&made), &change).await.ok();
         assert_eq!(
             (&changed["payload"], &changed["overlap"], &changed["queue"]),
-            (&Value::Null, &json!("wait"), &json!("nights"))
+            (&Value::Null, &json!("wait"), &json!("default"))
         );
         assert_ne!(changed["next_tick"], made["next_tick"]);
         for word in ["pause", "pause"] {
@@ -318,7 +318,7 @@ on_both_servers!(
         };
         let mut body = declared(&json!([
             { "name": "daily", "cron": "0 2 * * *", "zone": "Europe/Berlin", "endpoint": "app", "payload": { "a": 1 } },
-            { "name": "beat", "cron": "@hourly", "kind": "noop", "queue": "beats", "paused": true },
+            { "name": "beat", "cron": "@hourly", "kind": "noop", "paused": true },
         ]));
         let made = apply(&body).await;
         assert_eq!(
@@ -340,7 +340,6 @@ on_both_servers!(
         // What is left out has its default; what was changed by hand is changed back.
         let listed = owner.get("/v1/schedules?name=beat").await.ok();
         let beat = format!("/v1/schedules/{}", text(&listed, "/items/0/id"));
-        assert_eq!(listed["items"][0]["queue"], "beats");
         owner
             .patch(&beat, &json!({ "overlap": "skip", "jitter_ms": 5 }))
             .await

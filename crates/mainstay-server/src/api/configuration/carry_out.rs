@@ -3,7 +3,7 @@
 use mainstay_domain::{StoreResult, Tx, jobs::Endpoint, schedules::Schedule};
 use serde_json::{Value, json};
 
-use super::plan::{ScheduleWrite, SourceUpdate, Step, Write};
+use super::plan::{SourceUpdate, Step, Write};
 use crate::{access::Caller, api::endpoints::queue_name, state::App};
 
 /// Makes a step. Its audit entry is that of the single write, with the names of the fields and never their values.
@@ -68,14 +68,12 @@ pub(super) async fn step(
     told(tx, app, caller, step, &action, what).await
 }
 
-/// A schedule with the number of its queue, which may have been made a step before.
-async fn placed(tx: &mut dyn Tx, write: &ScheduleWrite) -> StoreResult<Schedule> {
-    let mut schedule = write.schedule.clone();
+/// A schedule with the number of its endpoint's queue, which may have been made a step before.
+async fn placed(tx: &mut dyn Tx, schedule: &Schedule) -> StoreResult<Schedule> {
+    let mut schedule = schedule.clone();
     if let Some(id) = schedule.endpoint {
         let endpoint = tx.endpoint_get(id).await?;
         schedule.queue = endpoint.map_or(schedule.queue, |endpoint| endpoint.queue);
-    } else if let Some(name) = &write.queue {
-        schedule.queue = tx.queue_ensure(name).await?;
     }
     Ok(schedule)
 }

@@ -89,9 +89,7 @@ pub(super) fn schedule(schedule: &Schedule, names: &schedules::Names) -> Form {
     let view = names.view(schedule.clone());
     let mut form = shown(&SCHEDULE, &view);
     if let Some(endpoint) = view.endpoint_name {
-        // An endpoint has a queue of its own.
         form.remove("kind");
-        form.remove("queue");
         form.insert("endpoint".into(), endpoint.into());
     }
     if schedule.paused {

@@ -168,18 +168,11 @@ pub(super) enum Write {
     /// Removes a binding.
     BindingDelete(BindingId),
     /// Adds a schedule.
-    ScheduleInsert(Box<ScheduleWrite>),
+    ScheduleInsert(Box<Schedule>),
     /// Changes a schedule.
-    ScheduleUpdate(Box<ScheduleWrite>),
+    ScheduleUpdate(Box<Schedule>),
     /// Removes a schedule.
     ScheduleDelete(ScheduleId),
-}
-
-/// A schedule as it is to be.
-pub(super) struct ScheduleWrite {
-    pub(super) schedule: Schedule,
-    /// The queue that was named, which may be yet to be made.
-    pub(super) queue: Option<String>,
 }
 
 /// How a source changes.

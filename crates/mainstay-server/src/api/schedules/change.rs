@@ -114,9 +114,6 @@ pub(crate) struct NewSchedule {
     endpoint: Option<Text<100>>,
     /// Or run this built-in job kind, e.g. `noop`.
     kind: Option<Text<100>>,
-    /// Where jobs of a built-in kind wait. Left out: the kind's own queue.
-    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
-    queue: Option<String>,
     /// What its jobs are told beside their tick: at most 16 KiB.
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
@@ -153,8 +150,6 @@ pub(crate) struct ScheduleChange {
     endpoint: Option<Text<100>>,
     /// Run this built-in job kind from now on.
     kind: Option<Text<100>>,
-    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
-    queue: Option<String>,
     /// Null: none any more.
     #[serde(deserialize_with = "also_null")]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -183,8 +178,6 @@ pub(crate) enum Target {
     Endpoint { id: EndpointId, queue: QueueNumber },
     /// A built-in kind.
     Builtin { kind: String, queue: QueueNumber },
-    /// To another queue.
-    Queue(QueueNumber),
 }
 
 /// A new schedule, checked.
@@ -203,7 +196,6 @@ pub(crate) struct Checked {
     pub(crate) endpoint: Option<Text<100>>,
     /// With the queue of its own.
     pub(crate) kind: Option<(String, QueueNumber)>,
-    pub(crate) queue: Option<String>,
     /// Inside: none any more.
     payload: Option<Option<String>>,
     retry: Option<String>,
@@ -226,7 +218,6 @@ impl NewSchedule {
             zone: self.zone,
             endpoint: self.endpoint,
             kind: self.kind,
-            queue: self.queue,
             payload: self.payload,
             retry: self.retry,
             misfire: self.misfire,
@@ -304,14 +295,6 @@ impl ScheduleChange {
             "/endpoint",
             "stands beside kind: give one of the two",
         );
-        if let Some(queue) = &self.queue {
-            checks.slug("/queue", queue);
-            checks.ensure(
-                self.endpoint.is_none(),
-                "/queue",
-                "is for built-in kinds: an endpoint has its own",
-            );
-        }
         let mut number = |pointer: &str, asked: Option<i64>, least: i64, most: i64| {
             let fits = asked.is_none_or(|number| (least..=most).contains(&number));
             checks.ensure(
@@ -347,7 +330,6 @@ impl ScheduleChange {
                 .kind
                 .as_deref()
                 .and_then(|kind| own_kind(app, kind, checks)),
-            queue: self.queue.clone(),
             payload: payload.map(|text| (text != "null").then_some(text)),
             retry: self
                 .retry
@@ -426,11 +408,6 @@ impl Checked {
                 (schedule.kind, schedule.endpoint) = (kind, None);
                 schedule.queue = queue;
             }
-            Some(Target::Queue(_)) if schedule.endpoint.is_some() => {
-                let detail = "is for built-in kinds: an endpoint has its own";
-                return Err(Problem::field("/queue", detail));
-            }
-            Some(Target::Queue(queue)) => schedule.queue = queue,
         }
         schedule.updated_at = now;
         let anew = before != (schedule.cron.clone(), schedule.zone.clone());

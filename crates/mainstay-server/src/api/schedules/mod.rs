@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode, response::Response};
 use mainstay::schedules::{begin, rule, run_now};
 use mainstay_domain::{
-    EndpointId, ScheduleId, StoreExt, StoreResult, Timestamp, Tx,
+    ScheduleId, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     schedules::{SCHEDULES_MAX, Schedule, ScheduleFilter},
 };
 use serde::Deserialize;
@@ -118,7 +118,6 @@ async fn schedule_create(
     let tenant = resolve::tenant_for_new(&app, &caller, new.tenant).await?;
     let now = app.clock.now();
     let id = ScheduleId::new(now, &*app.random);
-    let queue = queue_of(&app, &new.change).await?;
     let told = caller.audit(&app, "schedule.create", id, None, Some(tenant));
     let new = Arc::new(new);
     let done = write(&app, &caller, input.repeatable, move |tx| {
@@ -129,7 +128,7 @@ async fn schedule_create(
                 return Ok(Err(Problem::new(Code::StateConflict, detail)));
             }
             let mut schedule = new.fresh(id, tenant, now);
-            let target = match target_of(tx, &new.change, tenant, queue).await? {
+            let target = match target_of(tx, &new.change, tenant).await? {
                 Ok(target) => target,
                 Err(problem) => return Ok(Err(problem)),
             };
@@ -193,8 +192,9 @@ pub(crate) struct RunQuery {
 async fn schedule_runs(
     State(app): State<Arc<App>>,
     caller: Caller,
-    Id(id): Id<ScheduleId>,
+    // Before the id: what is asked wrongly is said whatever it is asked of.
     Params(query): Params<RunQuery>,
+    Id(id): Id<ScheduleId>,
 ) -> Result<Json<Page<ScheduleRun>>, Problem> {
     let limit = limit(query.limit)?;
     let before = Cursor::parse(query.cursor.as_deref())?.map(|cursor| cursor.at);
@@ -233,7 +233,6 @@ async fn schedule_update(
     let change = input.value.checked(&app, &mut checks);
     checks.done()?;
     let change = Arc::new(change);
-    let queue = queue_of(&app, &change).await?;
     let told = caller.audit(&app, "schedule.update", id, None, None);
     let now = app.clock.now();
     again(&app, id, || {
@@ -244,7 +243,7 @@ async fn schedule_update(
                 let Some(mut schedule) = tx.schedule_get(id).await? else {
                     return Ok(Err(Problem::not_found("schedule")));
                 };
-                let target = match target_of(tx, &change, schedule.tenant, queue).await? {
+                let target = match target_of(tx, &change, schedule.tenant).await? {
                     Ok(target) => target,
                     Err(problem) => return Ok(Err(problem)),
                 };
@@ -457,45 +456,22 @@ fn usable(schedule: &Schedule) -> Result<mainstay_domain::schedules::rule::Rule,
     })
 }
 
-/// The number of the queue that is asked for by name, made where it is new.
-async fn queue_of(app: &App, change: &Checked) -> StoreResult<Option<i32>> {
-    let Some(name) = change.queue.clone() else {
-        return Ok(None);
-    };
-    app.store
-        .transact(mainstay_domain::Scope::System("queue"), move |tx| {
-            let name = name.clone();
-            Box::pin(async move { tx.queue_ensure(&name).await })
-        })
-        .await
-        .map(Some)
-}
-
 /// Where the jobs are to go, if the change says so: the endpoint must be the same tenant's.
 async fn target_of(
     tx: &mut dyn Tx,
     change: &Checked,
-    tenant: mainstay_domain::TenantId,
-    queue: Option<i32>,
+    tenant: TenantId,
 ) -> StoreResult<Result<Option<Target>, Problem>> {
     if let Some(asked) = &change.endpoint {
         let found = resolve::endpoint(tx, asked, Some(tenant)).await?;
         return Ok(match found {
-            Some(endpoint) if endpoint.tenant == tenant => {
-                Ok(Some(Target::endpoint(endpoint.id, endpoint.queue)))
-            }
+            Some(endpoint) if endpoint.tenant == tenant => Ok(Some(Target::Endpoint {
+                id: endpoint.id,
+                queue: endpoint.queue,
+            })),
             _ => Err(Problem::not_found("endpoint in the schedule's tenant")),
         });
     }
-    let kind = change.kind.as_ref().map(|(kind, own)| Target::Builtin {
-        kind: kind.clone(),
-        queue: queue.unwrap_or(*own),
-    });
-    Ok(Ok(kind.or(queue.map(Target::Queue))))
-}
-
-impl Target {
-    fn endpoint(id: EndpointId, queue: i32) -> Self {
-        Self::Endpoint { id, queue }
-    }
+    let kind = change.kind.clone();
+    Ok(Ok(kind.map(|(kind, queue)| Target::Builtin { kind, queue })))
 }

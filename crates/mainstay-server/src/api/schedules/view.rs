@@ -369,11 +369,6 @@ impl Names {
         }
     }
 
-    /// One more queue, which may be yet to be made.
-    pub(crate) fn queue_add(&mut self, number: QueueNumber, name: String) {
-        self.queues.insert(number, name);
-    }
-
     /// One more endpoint.
     pub(crate) fn endpoint_add(&mut self, id: EndpointId, name: String) {
         self.endpoints.insert(id, name);

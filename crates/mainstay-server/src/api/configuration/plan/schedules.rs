@@ -4,14 +4,14 @@ use mainstay_domain::{EndpointId, ScheduleId, TenantId, jobs::QueueNumber, sched
 
 use super::{
     super::{Action, Kind, declared::WantedSchedule, form},
-    Planner, ScheduleWrite, Write,
+    Planner, Write,
 };
 use crate::{
     api::schedules::{Target, fresh, hold_one},
     http::extract::Checks,
 };
 
-/// The number of a queue that is yet to be made; whoever writes the schedule makes it.
+/// The number of a queue that is yet to be made, with its endpoint; whoever writes the schedule finds it.
 const NEW_QUEUE: QueueNumber = -1;
 
 impl Planner<'_> {
@@ -55,11 +55,7 @@ impl Planner<'_> {
         if let Err(problem) = applied {
             return self.checks.below(&wanted.at, problem);
         }
-        let queue = change.queue.clone();
         let mut names = self.known.schedule_names();
-        if let (Some(queue), NEW_QUEUE) = (&queue, schedule.queue) {
-            names.queue_add(NEW_QUEUE, queue.clone());
-        }
         for ((_, name), id) in &self.endpoints {
             names.endpoint_add(*id, name.clone());
         }
@@ -69,7 +65,7 @@ impl Planner<'_> {
         let fields = form::differences(&old, &form::schedule(&schedule, &names));
         self.kept.insert(id.to_string());
         let named = (wanted.name.as_str(), id.to_string());
-        let write = Box::new(ScheduleWrite { schedule, queue });
+        let write = Box::new(schedule);
         match found {
             Some(_) if fields.is_empty() => self.unchanged += 1,
             Some(_) => {
@@ -98,15 +94,7 @@ impl Planner<'_> {
                 queue: known.map_or(NEW_QUEUE, |known| known.queue),
             });
         }
-        let (kind, own) = change.kind.clone()?;
-        let queue = match &change.queue {
-            None => own,
-            Some(name) => {
-                let mut queues = self.known.queues.iter();
-                let found = queues.find(|(_, known)| known == name);
-                found.map_or(NEW_QUEUE, |(number, _)| *number)
-            }
-        };
+        let (kind, queue) = change.kind.clone()?;
         Some(Target::Builtin { kind, queue })
     }
 }
