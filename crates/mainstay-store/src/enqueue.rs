@@ -128,7 +128,9 @@ fn check(job: &Enqueue<'_>) -> Result<(), EnqueueError> {
     let kind = job.kind.as_bytes();
     let named = kind.first().is_some_and(|first| plain(*first))
         && kind.len() <= 100
-        && kind.iter().all(|byte| plain(*byte) || b"_.-".contains(byte));
+        && kind
+            .iter()
+            .all(|byte| plain(*byte) || b"_.-".contains(byte));
     if !named {
         return Err(refused(
             "the kind of a job has 1 to 100 small letters, digits, dots, dashes and underscores",

@@ -109,7 +109,8 @@ pub(super) async fn put(
         {}",
         match schema {
             SCHEMA_BEFORE => PUBLIC_IS_EMPTY,
-            _ => "CREATE SCHEMA mainstay; GRANT USAGE ON SCHEMA mainstay TO mainstay_app, mainstay_system",
+            _ =>
+                "CREATE SCHEMA mainstay; GRANT USAGE ON SCHEMA mainstay TO mainstay_app, mainstay_system",
         }
     );
     batch(&client, &empty).await?;

@@ -24,7 +24,10 @@ pub(crate) async fn schema_of(client: &Client) -> Result<Option<&'static str>, S
     for schema in [SCHEMA, SCHEMA_BEFORE] {
         let there = format!("SELECT to_regclass('{schema}.schema_migration') IS NOT NULL");
         let there = client.query_one(&there, &[]).await;
-        if there.map_err(|error| super::map_error(&error).error)?.get(0) {
+        if there
+            .map_err(|error| super::map_error(&error).error)?
+            .get(0)
+        {
             return Ok(Some(schema));
         }
     }

@@ -263,7 +263,8 @@ fn an_owner_who_is_held_to_row_level_security_still_gets_every_row() {
 
 /// What versions up to migration 24 left: everything in `public`, in a database of their own.
 const AS_BEFORE: &str = "DROP SCHEMA public; ALTER SCHEMA mainstay RENAME TO public";
-const TEAMS_OWN: &str = "CREATE TABLE public.orders (id bigint); INSERT INTO public.orders VALUES (7)";
+const TEAMS_OWN: &str =
+    "CREATE TABLE public.orders (id bigint); INSERT INTO public.orders VALUES (7)";
 
 #[test]
 fn a_restore_leaves_the_teams_own_tables_in_the_same_database_alone() {

@@ -259,7 +259,9 @@ fn key(name: &ObjectName) -> String {
         .map(|part| part.as_ident().map_or_else(|| part.to_string(), plain))
         .collect();
     match parts.as_slice() {
-        [schema, table] if ["public", "mainstay", "main"].contains(&schema.as_str()) => table.clone(),
+        [schema, table] if ["public", "mainstay", "main"].contains(&schema.as_str()) => {
+            table.clone()
+        }
         _ => parts.join("."),
     }
 }

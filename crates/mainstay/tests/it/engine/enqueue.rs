@@ -124,11 +124,41 @@ on_both!(
         let works = Works::new(db.store()).await;
         let long = format!("\"{}\"", "x".repeat(256 * 1024));
         let wrong = [
-            ("queue", Enqueue { queue: "nobodys", ..EFFECTS }),
-            ("tenant", Enqueue { tenant: Some("nobody"), ..EFFECTS }),
-            ("kind", Enqueue { kind: "Not a kind", ..EFFECTS }),
-            ("payload", Enqueue { payload: Some(&long), ..EFFECTS }),
-            ("json", Enqueue { payload: Some("{"), ..EFFECTS }),
+            (
+                "queue",
+                Enqueue {
+                    queue: "nobodys",
+                    ..EFFECTS
+                },
+            ),
+            (
+                "tenant",
+                Enqueue {
+                    tenant: Some("nobody"),
+                    ..EFFECTS
+                },
+            ),
+            (
+                "kind",
+                Enqueue {
+                    kind: "Not a kind",
+                    ..EFFECTS
+                },
+            ),
+            (
+                "payload",
+                Enqueue {
+                    payload: Some(&long),
+                    ..EFFECTS
+                },
+            ),
+            (
+                "json",
+                Enqueue {
+                    payload: Some("{"),
+                    ..EFFECTS
+                },
+            ),
         ];
         for (what, job) in wrong {
             let refused = match db.scratch() {
@@ -142,7 +172,9 @@ on_both!(
             };
             let refused = refused.expect_err(what);
             let told = match &refused {
-                EnqueueError::Postgres(error) => error.as_db_error().map(|error| error.message().to_owned()),
+                EnqueueError::Postgres(error) => {
+                    error.as_db_error().map(|error| error.message().to_owned())
+                }
                 other => Some(other.to_string()),
             };
             let told = told.expect("it says why").to_lowercase();
@@ -172,10 +204,16 @@ fn nobody_submits_in_sql_who_was_not_allowed_to() {
         let job = enqueue::postgres(&shop, &EFFECTS).await;
         job.expect("it is submitted");
         let jobs = "SELECT count(*) FROM mainstay.job";
-        assert!(shop.query_one(jobs, &[]).await.is_err(), "and may do nothing else");
+        assert!(
+            shop.query_one(jobs, &[]).await.is_err(),
+            "and may do nothing else"
+        );
         drop(shop);
         let gone = format!("DROP OWNED BY {name}; DROP ROLE {name}");
-        admin.batch_execute(&gone).await.expect("the user is removed");
+        admin
+            .batch_execute(&gone)
+            .await
+            .expect("the user is removed");
         drop(admin);
         db.finish().await;
     });

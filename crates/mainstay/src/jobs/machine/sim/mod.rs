@@ -66,7 +66,6 @@ fn faults_of_limits_are_found() {
         Fault::TenantUnpaid,
         Fault::FullAfterRestart,
         Fault::HeirForgets,
-        Fault::HeirHurries,
         Fault::HeirKeeps,
         Fault::TenantOverslept,
         Fault::QueueOverslept,
