@@ -15,6 +15,7 @@ use super::{
     Machine, Phase,
     held::{Origin, due_key},
     limits::Limits,
+    queue::Queue,
     window::lower,
     words::{Action, SettleResult},
 };
@@ -52,6 +53,8 @@ pub struct Inherited {
     pub tenant: TenantId,
     /// Which job.
     pub job: JobId,
+    /// Which attempt.
+    pub attempt: i32,
     /// When it has ended for certain.
     pub until: Timestamp,
 }
@@ -268,11 +271,7 @@ impl Machine {
             deaths: self
                 .caution
                 .deaths_for_successor(self.phase == Phase::Stopping),
-            inherited: self
-                .queues
-                .iter()
-                .flat_map(|(number, queue)| queue.inherited(*number))
-                .collect(),
+            inherited: self.queues.values().flat_map(Queue::inherited).collect(),
         }
     }
 }

@@ -19,8 +19,6 @@ pub(super) enum Fault {
     FullAfterRestart,
     /// A new owner does not count what its predecessor's attempts may still take up.
     HeirForgets,
-    /// A new owner begins before it knows what its predecessor has left.
-    HeirHurries,
     /// What a predecessor's attempts took up is never free again.
     HeirKeeps,
     /// Nobody wakes a tenant whose time has come.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
-        DueKey, Flow, JobRef, QueueNumber, QueueTally,
+        DueKey, Flow, JobRef, QueueTally,
         breaker::{Breaker, BreakerState},
         rate::{Bucket, Rate},
     },
@@ -63,7 +63,7 @@ pub(super) struct Queue {
     /// When this owner took over, if there was another before: what that has taken from buckets is not known.
     since: Option<Timestamp>,
     /// What a predecessor's attempts may still take up, by when they have ended for certain.
-    inherited: BTreeSet<(Timestamp, JobId, TenantId)>,
+    inherited: BTreeMap<(Timestamp, JobId, i32), Inherited>,
     /// Whether it is still to be found out what a predecessor has left.
     pub(super) inheriting: bool,
     due_ready: usize,
@@ -142,7 +142,7 @@ impl Queue {
         if settings.flow == Flow::Paused && !planted(Fault::PauseIgnored) {
             return 0;
         }
-        if self.inheriting && settings.counts_over_restarts() && !planted(Fault::HeirHurries) {
+        if self.inheriting && settings.counts_over_restarts() {
             return 0;
         }
         let of_breaker = settings
@@ -260,42 +260,37 @@ impl Queue {
     }
 
     /// An attempt that a predecessor began takes up a place until it has ended for certain.
-    pub(super) fn inherit(
-        &mut self,
-        tenant: TenantId,
-        job: JobId,
-        until: Timestamp,
-        now: Timestamp,
-    ) {
-        let known = self.inherited.iter().any(|(_, other, _)| *other == job);
-        if known || planted(Fault::HeirForgets) {
+    pub(super) fn inherit(&mut self, place: Inherited, now: Timestamp) {
+        if planted(Fault::HeirForgets) {
             return;
         }
-        if self.inherited.insert((until, job, tenant)) {
-            let limits = Rules::of(self.settings.as_ref()).limits;
-            self.shares.inherit(tenant, now, limits);
-            self.note(tenant, now);
+        let same = |one: &&Inherited| (one.job, one.attempt) == (place.job, place.attempt);
+        if let Some(known) = self.inherited.values().find(same).copied() {
+            let until = known.until.max(place.until);
+            self.inherited.remove(&key(&known));
+            let place = Inherited { until, ..known };
+            self.inherited.insert(key(&place), place);
+            return;
         }
+        self.inherited.insert(key(&place), place);
+        let limits = Rules::of(self.settings.as_ref()).limits;
+        self.shares.inherit(place.tenant, now, limits);
+        self.note(place.tenant, now);
     }
 
     /// The places that attempts of predecessors may still take up.
-    pub(super) fn inherited(&self, queue: QueueNumber) -> impl Iterator<Item = Inherited> + '_ {
-        let all = self.inherited.iter();
-        all.map(move |(until, job, tenant)| Inherited {
-            queue,
-            tenant: *tenant,
-            job: *job,
-            until: *until,
-        })
+    pub(super) fn inherited(&self) -> impl Iterator<Item = Inherited> + '_ {
+        self.inherited.values().copied()
     }
 
     /// Lets those go on whose time has come.
     pub(super) fn time_comes(&mut self, now: Timestamp) {
-        while let Some((until, job, tenant)) = self.inherited.first().copied() {
+        while let Some(place) = self.inherited.first_entry() {
+            let Inherited { tenant, until, .. } = *place.get();
             if until > now || planted(Fault::HeirKeeps) {
                 break;
             }
-            self.inherited.remove(&(until, job, tenant));
+            place.remove();
             let limits = Rules::of(self.settings.as_ref()).limits;
             self.shares.disinherit(tenant, now, limits);
             self.note(tenant, now);
@@ -327,15 +322,14 @@ impl Queue {
             return;
         };
         let latest = now.plus_ms(settings.attempt_ms);
-        if self
-            .inherited
-            .last()
-            .is_some_and(|(until, ..)| *until > latest)
-        {
-            let inherited = std::mem::take(&mut self.inherited).into_iter();
-            self.inherited = inherited
-                .map(|(until, job, tenant)| (until.min(latest), job, tenant))
-                .collect();
+        let last = self.inherited.last_key_value();
+        if last.is_some_and(|(_, place)| place.until > latest) {
+            let places = std::mem::take(&mut self.inherited).into_values();
+            let places = places.map(|place| Inherited {
+                until: place.until.min(latest),
+                ..place
+            });
+            self.inherited = places.map(|place| (key(&place), place)).collect();
         }
     }
 
@@ -384,7 +378,8 @@ impl Queue {
         let rate = rate
             .filter(|_| (again || waits) && !planted(Fault::QueueOverslept))
             .and_then(|rate| self.bucket(rate).next_at(rate, now));
-        let inherited = self.inherited.first().map(|(until, ..)| *until);
+        let first = self.inherited.first_key_value();
+        let inherited = first.map(|(_, place)| place.until);
         let inherited = inherited.filter(|_| !planted(Fault::HeirKeeps));
         let times = [probe, budget, rate, self.shares.next_at(), inherited];
         due.chain(times.into_iter().flatten()).min()
@@ -568,4 +563,8 @@ impl Queue {
             })
         })
     }
+}
+
+fn key(place: &Inherited) -> (Timestamp, JobId, i32) {
+    (place.until, place.job, place.attempt)
 }

@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mainstay_domain::{
     JobId, Random, Timestamp,
-    jobs::{
-        AttemptStart, Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord,
-        breaker::Breaker,
-    },
+    jobs::{Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
 };
 
 use super::{
@@ -206,8 +203,7 @@ impl Machine {
     fn restore_inherited(&mut self, inherited: Vec<Inherited>) {
         let now = self.now;
         for one in inherited.into_iter().filter(|one| one.until > now) {
-            self.queue(one.queue)
-                .inherit(one.tenant, one.job, one.until, now);
+            self.queue(one.queue).inherit(one, now);
         }
     }
 
@@ -272,18 +268,21 @@ impl Machine {
     /// as long as an attempt may last, from now on, since nobody knows when it was sent.
     fn inherit_places(&mut self, found: &[Unfinished]) {
         let now = self.now;
-        for AttemptStart {
-            queue, tenant, job, ..
-        } in found.iter().map(|unfinished| unfinished.start)
-        {
-            let queue = self.queue(queue);
+        for start in found.iter().map(|unfinished| unfinished.start) {
+            let queue = self.queue(start.queue);
             let settings = queue.settings.as_ref();
             let Some(settings) = settings.filter(|settings| settings.counts_over_restarts()) else {
                 continue;
             };
-            let until = now.plus_ms(settings.attempt_ms);
-            if until > now {
-                queue.inherit(tenant, job, until, now);
+            let place = Inherited {
+                queue: start.queue,
+                tenant: start.tenant,
+                job: start.job,
+                attempt: start.attempt,
+                until: now.plus_ms(settings.attempt_ms),
+            };
+            if place.until > now {
+                queue.inherit(place, now);
             }
         }
         for (number, queue) in &mut self.queues {

@@ -355,7 +355,7 @@ impl Machine {
         for number in queues {
             let queue = self.queues.get(&number);
             body.inherited
-                .extend(queue.iter().flat_map(|queue| queue.inherited(number)));
+                .extend(queue.into_iter().flat_map(Queue::inherited));
         }
         let breakers = breakers.iter().filter_map(|number| {
             self.settling.breakers.remove(number);

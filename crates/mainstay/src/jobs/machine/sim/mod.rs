@@ -67,7 +67,6 @@ fn faults_of_limits_are_found() {
         Fault::TenantUnpaid,
         Fault::FullAfterRestart,
         Fault::HeirForgets,
-        Fault::HeirHurries,
         Fault::HeirKeeps,
         Fault::TenantOverslept,
         Fault::QueueOverslept,
