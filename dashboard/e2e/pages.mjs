@@ -14,6 +14,8 @@ export const pages = [
   ["an event that failed", async (page) => `/events/${(await first(page, "/v1/events?status=error", "event with an error")).id}`],
   ["jobs", () => "/jobs"],
   ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
+  ["a job in a worker's hands", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=running", "job in hand", ({ kind }) => kind === "letter.print")).id}`],
+  ["a job with a result", async (page) => `/jobs/${(await first(page, "/v1/jobs?kind=letter.print&state=done", "job with a result")).id}`],
   ["dead letters", () => "/dead-letters"],
   ["replays", () => "/replays"],
   ["timeline", () => "/timeline"],
