@@ -515,7 +515,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     for (const job of world.jobs.slice(-400)) {
       const event = world.events.find((each) => each.id === job.event_id);
       const due = job.state === "waiting" || (job.state === "retrying" && Date.parse(job.next_attempt_at) <= now);
-      if (job.state === "running") {
+      if (job.state === "running" && job.queue !== "letters") {
         job.attempts_list.pop();
         job.attempts -= 1;
         const fails = random() < (mayFail[job.endpoint_id] ?? 0.01) * 0.6;

@@ -79,7 +79,7 @@ function AttemptRow({ attempt, openAtFirst }: { attempt: Attempt; openAtFirst: b
 /** How far the worker that has it said it is. */
 const ProgressOf = ({ progress }: { progress: Progress }) => (
   <span className="secondary">
-    {progress.percent != null && <><progress max={100} value={progress.percent} aria-label="Progress" /> {progress.percent} % </>}
+    {progress.percent != null && <><progress className={css.progress} max={100} value={progress.percent} aria-label="Progress" /> {progress.percent} % </>}
     {progress.note}
   </span>
 );

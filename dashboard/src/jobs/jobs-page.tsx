@@ -74,7 +74,6 @@ export function JobsPage() {
         error={counts.error}
         onRetry={() => void counts.refetch()}
       />
-      <Workers />
       <Panel label="Jobs" padded={false}>
         <FilterBar>
           <SearchBox label="Kind, e.g. endpoint.deliver" value={values.kind} onChange={(kind) => change({ kind }, { replace: true })} />
@@ -117,6 +116,8 @@ export function JobsPage() {
           }
         />
       </Panel>
+      {/* Last, so that nothing moves when it comes. */}
+      <Workers />
     </>
   );
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type CallOptions, Connection, type ConnectionOptions } from './http.js';
 import { UnavailableError, UnreachableError } from './errors.js';
+import { pause } from './pause.js';
 import type { components } from './schema.js';
 import { Worker, type WorkerOptions } from './worker.js';
 
@@ -100,27 +101,9 @@ export class Mainstay {
   }
 }
 
-/** Waits, unless the signal says that it is not worth it. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const gone = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', gone);
-      resolve();
-    }, ms);
-    signal?.addEventListener('abort', gone, { once: true });
-  });
-}
-
 function wire(job: NewJob): Record<string, unknown> {
-  const body: Record<string, unknown> = {
+  // What is undefined is left out of the JSON.
+  return {
     kind: job.kind,
     queue: job.queue,
     payload: job.payload,
@@ -130,6 +113,4 @@ function wire(job: NewJob): Record<string, unknown> {
     ordering_key: job.orderingKey,
     on_dead: job.onDead,
   };
-  // What is left out is left out of the JSON as well.
-  return body;
 }

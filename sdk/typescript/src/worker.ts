@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { randomBytes } from 'node:crypto';
 import type { CallOptions, Connection } from './http.js';
 import { ConflictError, MainstayError, ProblemError, UnreachableError } from './errors.js';
-import { pause } from './client.js';
+import { pause } from './pause.js';
 import type { components } from './schema.js';
 
 type Schemas = components['schemas'];

@@ -409,7 +409,9 @@ fn suspects_run_one_at_a_time(world: &World) {
         return;
     }
     let machine = &world.owner.machine;
-    let long_ago = world.now_of(world.owner.epoch).plus_ms(-limits().suspect_ms);
+    let long_ago = world
+        .now_of(world.owner.epoch)
+        .plus_ms(-limits().suspect_ms);
     let running = machine.held.values().filter(|held| {
         let open = held.open.is_some() && held.job.loss.is_suspect();
         open && held.open_start().is_some_and(|at| at > long_ago)
