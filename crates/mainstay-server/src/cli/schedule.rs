@@ -370,27 +370,25 @@ fn shown(schedule: &Value) -> String {
 }
 
 fn ticks_text(told: &Value, pointer: &str) -> String {
-    let mut lines = String::from("\nnext ticks\n");
-    for tick in list(told, pointer) {
+    let ticks = list(told, pointer).iter().map(|tick| {
         let note = match text(tick, "/note") {
             none if none.is_empty() => none,
             note => format!("  ({note})"),
         };
-        lines += &format!("  {}{note}\n", text(tick, "/local"));
-    }
-    lines
+        format!("{}{note}", text(tick, "/local"))
+    });
+    section("next ticks", ticks)
 }
 
 fn changes_text(told: &Value) -> String {
     let changes = list(told, "/clock_changes");
-    if changes.is_empty() {
-        return String::new();
+    match changes.is_empty() {
+        true => String::new(),
+        false => section(
+            "clock changes",
+            changes.iter().map(|change| text(change, "/text")),
+        ),
     }
-    let mut lines = String::from("\nclock changes\n");
-    for change in changes {
-        lines += &format!("  {}\n", text(change, "/text"));
-    }
-    lines
 }
 
 fn runs_text(schedule: &Value) -> String {
@@ -398,14 +396,19 @@ fn runs_text(schedule: &Value) -> String {
     if runs.is_empty() {
         return "\nno runs yet\n".into();
     }
-    let mut lines = String::from("\nlatest runs\n");
-    for run in runs {
+    let runs = runs.iter().map(|run| {
         let what = match (text(run, "/outcome").as_str(), text(run, "/job_id")) {
             ("missed", _) => format!("missed, {} in all", text(run, "/count")),
             (outcome, job) if job.is_empty() => outcome.to_owned(),
             (outcome, job) => format!("{outcome}  {job}  {}", text(run, "/job_state")),
         };
-        lines += &format!("  {}  {what}\n", text(run, "/local"));
-    }
-    lines
+        format!("{}  {what}", text(run, "/local"))
+    });
+    section("latest runs", runs)
+}
+
+/// Lines under a title.
+fn section(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let lines: Vec<String> = lines.map(|line| format!("  {line}\n")).collect();
+    format!("\n{title}\n{}", lines.concat())
 }
