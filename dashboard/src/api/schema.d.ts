@@ -627,6 +627,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/bulk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit many jobs
+         * @description All in one commit, or none of them.
+         *
+         *     Takes the role `operator`.
+         */
+        post: operations["job_create_bulk"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{id}": {
         parameters: {
             query?: never;
@@ -843,6 +865,119 @@ export interface paths {
         get: operations["overview_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/queues": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List queues
+         * @description Counted by the engine as of a moment ago, never by a query. A key of one tenant sees the queues of its own endpoints.
+         *
+         *     Takes the role `viewer`.
+         */
+        get: operations["queue_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/queues/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a queue
+         * @description Takes the role `viewer`.
+         */
+        get: operations["queue_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change how much of a queue may run
+         * @description It holds for the next job that begins; what runs is not stopped. A limit is kept over restarts too: a new owner of the
+         *     engine begins with empty buckets, and counts what its predecessor had under way for as long as an attempt may last.
+         *
+         *     Takes the role `admin`.
+         */
+        patch: operations["queue_update"];
+        trace?: never;
+    };
+    "/v1/queues/{name}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Drain a queue
+         * @description What was made until now runs, to its end, retries included; what comes later waits until the queue is resumed.
+         *
+         *     Takes the role `operator`.
+         */
+        post: operations["queue_drain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/queues/{name}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a queue
+         * @description Nothing of it is started; what runs comes to its end, and what comes waits.
+         *
+         *     Takes the role `operator`.
+         */
+        post: operations["queue_pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/queues/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a queue run again
+         * @description Takes the role `operator`.
+         */
+        post: operations["queue_resume"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1965,6 +2100,96 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/workers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List workers
+         * @description Those that were heard of in the last ten minutes, or have a job in hand, by name.
+         *
+         *     Takes the role `viewer`.
+         */
+        get: operations["worker_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workers/heartbeat": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give signs of life
+         * @description Each renews the lease of its attempt. Three in the time of a lease are enough for one to get lost.
+         *
+         *     Takes the role `operator`.
+         */
+        post: operations["worker_heartbeat"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workers/pull": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for jobs
+         * @description Answers as soon as there is at least one, and with none after the time to wait. What is handed out is under a lease:
+         *     without a sign of life for as long as that it is handed to another.
+         *
+         *     Takes the role `operator`.
+         */
+        post: operations["worker_pull"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/workers/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say how jobs went
+         * @description Answers once it is committed, and may be repeated. 409 where none of them is recorded, because the attempts were in the
+         *     worker's hands no more: nothing has changed.
+         *
+         *     Takes the role `operator`.
+         */
+        post: operations["worker_report"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1986,7 +2211,7 @@ export interface components {
         Attempt: {
             /** Format: int32 */
             attempt: number;
-            /** @description The person behind it. */
+            /** @description The person behind it, or the worker that gave the job back. */
             by?: string | null;
             /** @description What kind of failure. */
             category?: string | null;
@@ -1999,15 +2224,20 @@ export interface components {
             finished_at?: components["schemas"]["Time"] | null;
             next_attempt_at?: components["schemas"]["Time"] | null;
             outcome: components["schemas"]["Outcome"];
+            progress?: components["schemas"]["Progress"] | null;
             request?: components["schemas"]["SentRequest"] | null;
             /** @description The beginning of the answer. */
             response_excerpt?: string | null;
+            /** @description What came of it, as its worker said. */
+            result?: unknown;
             started_at: components["schemas"]["Time"];
             /**
              * Format: int32
              * @description The HTTP status of the answer.
              */
             status?: number | null;
+            /** @description The worker that has it or had it. */
+            worker?: string | null;
         };
         /** @description A part of the chain. */
         AuditChain: {
@@ -2070,6 +2300,17 @@ export interface components {
             header?: string;
             /** @description What stands before the token. Left out: `Bearer ` in the header `Authorization`, nothing in any other. */
             prefix?: string | null;
+        };
+        /** @description A sign of life. */
+        BeatInput: {
+            progress?: components["schemas"]["Progress"] | null;
+            /** @description Of the attempt that was handed out with it. */
+            token: string;
+        };
+        /** @description How an attempt stands. */
+        BeatView: {
+            state: components["schemas"]["HandState"];
+            token: string;
         };
         /** @description A rule that turns events into jobs. */
         Binding: {
@@ -2140,6 +2381,15 @@ export interface components {
          * @enum {string}
          */
         BreakerState: "closed" | "open" | "half_open";
+        /** @description Jobs to submit. */
+        BulkInput: {
+            jobs: components["schemas"]["NewJobInput"][];
+        };
+        /** @description The jobs that were submitted. */
+        BulkView: {
+            /** @description In the order in which they were given. */
+            items: components["schemas"]["SubmittedJob"][];
+        };
         /** @description Why a job is stopped. */
         CancelInput: {
             /** @default null */
@@ -2163,7 +2413,7 @@ export interface components {
          * @description What can change.
          * @enum {string}
          */
-        ChangeKind: "event" | "job" | "dead_letter" | "endpoint" | "source" | "binding" | "schedule";
+        ChangeKind: "event" | "job" | "dead_letter" | "endpoint" | "source" | "binding" | "schedule" | "queue";
         /** @description How one part is. */
         Check: {
             /**
@@ -3023,6 +3273,22 @@ export interface components {
             /** @description By rule; one of which no event has come yet is left out, one that is removed may still be here. */
             rules: components["schemas"]["ExpectedRule"][];
         };
+        /** @description Why an attempt failed. */
+        FailureInput: {
+            /** @description What kind of failure: it decides whether another try can help. Left out: `unknown`, which is tried again. */
+            category?: string | null;
+            /** @description A stable code of the team's own. Left out: `worker_failed`. */
+            code?: string | null;
+            /** @description What went wrong, in a sentence. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Not before so many seconds have passed.
+             */
+            retry_after_secs?: number | null;
+            /** @description False: the job is not tried again, whatever its policy says. */
+            retryable?: boolean | null;
+        };
         /** @description What is wrong with one field. */
         FieldError: {
             /** @description What is wrong with it. */
@@ -3077,6 +3343,11 @@ export interface components {
             /** @description The provider's type, e.g. `invoice.paid`. */
             type: string;
         };
+        /**
+         * @description How an attempt stands.
+         * @enum {string}
+         */
+        HandState: "held" | "cancelled" | "ended" | "unknown";
         /** @description What carries out the jobs of a binding. */
         HandlerRef: {
             endpoint_id: string;
@@ -3110,6 +3381,17 @@ export interface components {
             /** Format: int64 */
             uptime_secs: number;
             version: string;
+        };
+        /** @description Signs of life. */
+        HeartbeatInput: {
+            beats: components["schemas"]["BeatInput"][];
+            /** @description The worker's name. */
+            worker: string;
+        };
+        /** @description How attempts stand. */
+        HeartbeatView: {
+            /** @description In the same order. */
+            beats: components["schemas"]["BeatView"][];
         };
         /**
          * @description The hash of an HMAC.
@@ -3146,6 +3428,11 @@ export interface components {
             /** @description In the body: a JSON pointer to a string or a whole number. */
             pointer: string;
         } | "digest";
+        /**
+         * @description What becomes of a submission whose key is taken.
+         * @enum {string}
+         */
+        IfTakenName: "keep" | "replace";
         /** @description How far the index goes. */
         IndexView: {
             /** @description Whether everything there is was received before. If not, the newest events are still to come. */
@@ -3462,19 +3749,20 @@ export interface components {
         };
         /** @description A job to submit. */
         NewJobInput: {
-            /** @description A built-in kind, e.g. `noop`. */
+            /** @description What is to be done: a kind of the team's own, for its workers, e.g. `invoice.render`; or a built-in one, e.g. `noop`. */
             kind: string;
             on_dead?: components["schemas"]["OnDead"] | null;
             /** @description Jobs of a tenant and a queue that share it run one at a time, in the order in which they are submitted. */
             ordering_key?: string | null;
             /** @description Handed to the handler as it is. */
             payload?: unknown;
-            /** @description Where it waits. Left out: the kind's own queue. */
+            /** @description Where it waits: workers ask for the jobs of a queue. Left out: a built-in kind's own queue. */
             queue?: string | null;
             retry?: components["schemas"]["RetryPolicy"] | null;
             run_at?: components["schemas"]["Time"] | null;
             /** @description Whose it is. Left out: the key's tenant, else the default one. */
             tenant_id?: string | null;
+            unique?: components["schemas"]["UniqueInput"] | null;
         };
         /** @description A key to make. */
         NewKey: {
@@ -3634,6 +3922,35 @@ export interface components {
          * @enum {string}
          */
         Outcome: "running" | "succeeded" | "failed" | "dead" | "lost" | "unknown" | "cancelled" | "requeued" | "discarded";
+        /** @description How an attempt went. */
+        OutcomeInput: {
+            /**
+             * Format: int64
+             * @description How long it is to wait, if it is snoozed.
+             */
+            delay_secs?: number | null;
+            failure?: components["schemas"]["FailureInput"] | null;
+            outcome: components["schemas"]["OutcomeWord"];
+            /** @description Why, if it is given back. */
+            reason?: string | null;
+            /** @description What came of it, if it is completed: JSON of at most 64 KiB, kept with the attempt. */
+            result?: unknown;
+            /** @description Of the attempt that was handed out with it. */
+            token: string;
+        };
+        /** @description What became of an outcome that was told. */
+        OutcomeView: {
+            /** @description Why not: `lease_ended` or `job_cancelled`. */
+            code?: string | null;
+            /** @description Whether it is recorded. The same can be told again. */
+            recorded: boolean;
+            token: string;
+        };
+        /**
+         * @description How an attempt went.
+         * @enum {string}
+         */
+        OutcomeWord: "completed" | "failed" | "released" | "snoozed";
         /**
          * @description What becomes of a tick while the job of the last run has not ended.
          * @enum {string}
@@ -3989,6 +4306,69 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description One page of a list. */
+        Page_Queue: {
+            /** @description What is on it. */
+            items: {
+                breaker?: components["schemas"]["BreakerState"] | null;
+                /**
+                 * Format: int64
+                 * @description Dead letters.
+                 */
+                dead: number;
+                /**
+                 * Format: int64
+                 * @description How long what waits and runs would take at that pace, in seconds; null while nothing ends.
+                 */
+                drain_secs?: number | null;
+                /** @description While it is drained: whether nothing is left of what was made before. */
+                drained?: boolean | null;
+                /** @description The endpoint that its jobs are pushed to. */
+                endpoint_id?: string | null;
+                endpoint_name?: string | null;
+                flow: components["schemas"]["QueueFlow"];
+                flow_at?: components["schemas"]["Time"] | null;
+                /**
+                 * Format: double
+                 * @description Jobs made in a second, over the last minute.
+                 */
+                in_per_sec: number;
+                limits: components["schemas"]["QueueLimits"];
+                /** @description Whether paces and tenants are known: by the node that runs the engine. */
+                live: boolean;
+                name: string;
+                oldest_waiting_at?: components["schemas"]["Time"] | null;
+                /**
+                 * Format: double
+                 * @description Jobs that came to an end in a second, over the last minute.
+                 */
+                out_per_sec: number;
+                /**
+                 * Format: int64
+                 * @description Jobs to be tried again.
+                 */
+                retrying: number;
+                /**
+                 * Format: int64
+                 * @description Jobs under way.
+                 */
+                running: number;
+                /**
+                 * Format: int64
+                 * @description Jobs whose time has not come.
+                 */
+                scheduled: number;
+                /** @description Those who use the most of it, and those of whom the most waits. */
+                tenants: components["schemas"]["QueueTenant"][];
+                /**
+                 * Format: int64
+                 * @description Jobs that could be started.
+                 */
+                waiting: number;
+            }[];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Receipt: {
             /** @description What is on it. */
             items: {
@@ -4308,6 +4688,75 @@ export interface components {
              */
             type: string;
         };
+        /** @description How far a job is. */
+        Progress: {
+            /** @description In words. */
+            note?: string | null;
+            /**
+             * Format: int32
+             * @description Hundredths that are done.
+             */
+            percent?: number | null;
+        };
+        /** @description Jobs that are asked for. */
+        PullInput: {
+            /**
+             * Format: int32
+             * @description For how many seconds it holds each without a sign of life.
+             * @default 30
+             */
+            lease_secs?: number;
+            /**
+             * Format: int32
+             * @description How many jobs at the most.
+             * @default 1
+             */
+            max?: number;
+            /** @description How other jobs went: recorded first. */
+            outcomes?: components["schemas"]["OutcomeInput"][];
+            /** @description The queues whose jobs it takes. One that there is not yet is made. */
+            queues: string[];
+            /**
+             * Format: int64
+             * @description For how many seconds to wait for the first. Left out: 20, and not at all where outcomes are told.
+             */
+            wait_secs?: number | null;
+            /** @description The name that the worker gives itself: of its own, since it is listed under it. */
+            worker: string;
+        };
+        /** @description The jobs that there were. */
+        Pulled: {
+            jobs: components["schemas"]["PulledJob"][];
+            /** @description What became of the outcomes that were told, in the same order. */
+            outcomes: components["schemas"]["OutcomeView"][];
+        };
+        /** @description A job in a worker's hands. */
+        PulledJob: {
+            /**
+             * Format: int32
+             * @description Greater each time that the job is handed out: who keeps the greatest can refuse what comes late.
+             */
+            attempt: number;
+            created_at: components["schemas"]["Time"];
+            id: string;
+            /** @description What is to be done. */
+            kind: string;
+            /**
+             * Format: int32
+             * @description For how many seconds it is held without a sign of life.
+             */
+            lease_secs: number;
+            payload?: unknown;
+            queue: string;
+            tenant_id: string;
+            /** @description What to show when speaking of this attempt. */
+            token: string;
+            /**
+             * Format: int32
+             * @description Which try it is since the job was made or run again, from 1.
+             */
+            tries: number;
+        };
         /** @description How good the data of a source is, by the new events of the last 24 hours. */
         Quality: {
             /** @description Events that violate their schema in nothing, of those that were checked. */
@@ -4328,6 +4777,90 @@ export interface components {
              * @description `numerator` / `denominator`, from 0 to 1; null where there was nothing to judge.
              */
             score?: number | null;
+        };
+        /** @description A queue: how it stands, and what was said of it. */
+        Queue: {
+            breaker?: components["schemas"]["BreakerState"] | null;
+            /**
+             * Format: int64
+             * @description Dead letters.
+             */
+            dead: number;
+            /**
+             * Format: int64
+             * @description How long what waits and runs would take at that pace, in seconds; null while nothing ends.
+             */
+            drain_secs?: number | null;
+            /** @description While it is drained: whether nothing is left of what was made before. */
+            drained?: boolean | null;
+            /** @description The endpoint that its jobs are pushed to. */
+            endpoint_id?: string | null;
+            endpoint_name?: string | null;
+            flow: components["schemas"]["QueueFlow"];
+            flow_at?: components["schemas"]["Time"] | null;
+            /**
+             * Format: double
+             * @description Jobs made in a second, over the last minute.
+             */
+            in_per_sec: number;
+            limits: components["schemas"]["QueueLimits"];
+            /** @description Whether paces and tenants are known: by the node that runs the engine. */
+            live: boolean;
+            name: string;
+            oldest_waiting_at?: components["schemas"]["Time"] | null;
+            /**
+             * Format: double
+             * @description Jobs that came to an end in a second, over the last minute.
+             */
+            out_per_sec: number;
+            /**
+             * Format: int64
+             * @description Jobs to be tried again.
+             */
+            retrying: number;
+            /**
+             * Format: int64
+             * @description Jobs under way.
+             */
+            running: number;
+            /**
+             * Format: int64
+             * @description Jobs whose time has not come.
+             */
+            scheduled: number;
+            /** @description Those who use the most of it, and those of whom the most waits. */
+            tenants: components["schemas"]["QueueTenant"][];
+            /**
+             * Format: int64
+             * @description Jobs that could be started.
+             */
+            waiting: number;
+        };
+        /** @description What is to change. What is left out stays; null takes a limit away. */
+        QueueChange: {
+            /**
+             * Format: int32
+             * @description How many jobs may run at once.
+             * @default null
+             */
+            max_in_flight?: number | null;
+            /** @default null */
+            rate?: components["schemas"]["QueueRate"] | null;
+            /**
+             * Format: int32
+             * @description How many jobs of one tenant may run at once.
+             * @default null
+             */
+            tenant_max_in_flight?: number | null;
+            /** @default null */
+            tenant_rate?: components["schemas"]["QueueRate"] | null;
+            /**
+             * @description Shares of tenants: from 1 to 1000, null for 1. Tenants that are not named keep theirs.
+             * @default null
+             */
+            weights?: {
+                [key: string]: number | null;
+            } | null;
         };
         /** @description How many jobs of a queue are in which state. */
         QueueCounts: {
@@ -4354,6 +4887,73 @@ export interface components {
             /**
              * Format: int64
              * @description Ready, or not due yet.
+             */
+            waiting: number;
+        };
+        /**
+         * @description Whether a queue's jobs are started.
+         * @enum {string}
+         */
+        QueueFlow: "running" | "paused" | "draining";
+        /** @description How much of a queue may run. Null: no limit of the queue's own. */
+        QueueLimits: {
+            /**
+             * Format: int32
+             * @description How many jobs may run at once.
+             */
+            max_in_flight?: number | null;
+            rate?: components["schemas"]["QueueRate"] | null;
+            /**
+             * Format: int32
+             * @description How many jobs of one tenant may run at once.
+             */
+            tenant_max_in_flight?: number | null;
+            tenant_rate?: components["schemas"]["QueueRate"] | null;
+            /** @description Tenants whose share of the worker time is not 1. */
+            weights: {
+                [key: string]: number;
+            };
+        };
+        /** @description How often jobs may begin. */
+        QueueRate: {
+            /**
+             * Format: int32
+             * @description So many may begin at once after a pause; 1: they are spread evenly.
+             * @default 1
+             */
+            burst?: number;
+            /**
+             * Format: int32
+             * @description So many,
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description in so many milliseconds.
+             * @default 1000
+             */
+            per_ms?: number;
+        };
+        /** @description What a tenant uses of a queue. */
+        QueueTenant: {
+            /** @description Whether one of the limits of tenants holds it back. */
+            limited: boolean;
+            /** @description Whether there are more of them than that. */
+            more: boolean;
+            /**
+             * Format: int32
+             * @description Its jobs under way.
+             */
+            running: number;
+            tenant_id: string;
+            /**
+             * Format: int64
+             * @description Worker time that its jobs took in the last five minutes, in milliseconds: of attempts that have ended.
+             */
+            used_ms: number;
+            /**
+             * Format: int64
+             * @description Its jobs that could be started.
              */
             waiting: number;
         };
@@ -4653,6 +5253,17 @@ export interface components {
          * @enum {string}
          */
         ReplayState: "running" | "paused" | "finishing" | "done" | "stopped";
+        /** @description How jobs went. */
+        ReportInput: {
+            outcomes: components["schemas"]["OutcomeInput"][];
+            /** @description The worker's name. */
+            worker: string;
+        };
+        /** @description What became of the outcomes. */
+        ReportView: {
+            /** @description In the same order. */
+            outcomes: components["schemas"]["OutcomeView"][];
+        };
         /** @description What would happen, or what happened. */
         RetryAnswer: {
             by_reason: components["schemas"]["ReasonCount"][];
@@ -5350,6 +5961,12 @@ export interface components {
             data: string;
             event: components["schemas"]["StreamEvent"];
         };
+        /** @description A job that was submitted. */
+        SubmittedJob: {
+            /** @description Whether it is one that was there before, with the key of the one that was given. */
+            existing: boolean;
+            id: string;
+        };
         /** @description How much room a table takes. */
         TableSize: {
             /**
@@ -5475,6 +6092,28 @@ export interface components {
             text: string;
             what: components["schemas"]["StepName"];
         };
+        /** @description One of its kind: what becomes of it when there is another with its key in its queue, of the same tenant. */
+        UniqueInput: {
+            /**
+             * Format: int64
+             * @description With `replace` and `run_at`: however often it is replaced, it runs no later than so long after the first one.
+             */
+            at_latest_secs?: number | null;
+            /**
+             * Format: int64
+             * @description And in any case for so long after it was submitted.
+             */
+            for_secs?: number | null;
+            if_taken?: components["schemas"]["IfTakenName"] | null;
+            /** @description What they share, e.g. `report:2026-11`. Only a digest of it is kept. */
+            key: string;
+            until?: components["schemas"]["UniqueUntilName"] | null;
+        };
+        /**
+         * @description Until when an earlier job stands in the way.
+         * @enum {string}
+         */
+        UniqueUntilName: "ended" | "started";
         /** @description A person who signs in. */
         User: {
             created_at: components["schemas"]["Time"];
@@ -5576,6 +6215,23 @@ export interface components {
          * @enum {string}
          */
         Window: "1h" | "24h" | "7d";
+        /** @description A process that takes jobs. */
+        Worker: {
+            /** @description By which key it works, e.g. `key:deploy`. */
+            by: string;
+            /** @description The jobs in its hands. */
+            job_ids: string[];
+            /** @description When it was last heard of. */
+            last_seen_at: components["schemas"]["Time"];
+            /** @description The name that it gives itself. */
+            name: string;
+            /** @description The queues that it asked for last. */
+            queues: string[];
+        };
+        /** @description The workers. */
+        WorkerList: {
+            items: components["schemas"]["Worker"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -10010,6 +10666,23 @@ export interface operations {
             };
         };
         responses: {
+            /** @description There is one with its key already */
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
             201: {
                 headers: {
                     /** @description `true` where the answer is the one that was given before */
@@ -10024,6 +10697,182 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job_create_bulk: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BulkInput"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BulkView"];
                 };
             };
             /** @description Something in the request is wrong; `errors` says what */
@@ -11744,6 +12593,898 @@ export interface operations {
             };
             /** @description The role or the key's tenant does not allow this */
             403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queue_list: {
+        parameters: {
+            query?: {
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many items at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Queue"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queue_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queue_update: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QueueChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queue_drain: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queue_pause: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    queue_resume: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes the write safe to repeat: the same key with the same request takes effect once in 24 hours. An answer that is repeated carries `Idempotency-Replayed: true`; what it showed once it does not show again. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description its name */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description `true` where the answer is the one that was given before */
+                    "idempotency-replayed"?: string;
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Queue"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not possible in this state, or the same request is still under way */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The `Idempotency-Key` came with another request before */
+            422: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;
@@ -20941,6 +22682,554 @@ export interface operations {
             };
             /** @description There is no such thing in reach */
             404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    worker_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkerList"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    worker_heartbeat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["HeartbeatInput"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HeartbeatView"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    worker_pull: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PullInput"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pulled"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    worker_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReportInput"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportView"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such thing in reach */
+            404: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description None is recorded: the leases have ended, or the jobs were cancelled */
+            409: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not JSON */
+            415: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mainstay_domain::{
     JobId, Random, Timestamp,
-    jobs::{Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord, breaker::Breaker},
+    jobs::{
+        AttemptStart, Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord,
+        breaker::Breaker,
+    },
 };
 
 use super::{

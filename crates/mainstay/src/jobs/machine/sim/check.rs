@@ -378,13 +378,21 @@ fn what_may_run_runs(world: &World) {
         let shut = queue.is_guarded() && queue.breaker.state != BreakerState::Closed;
         let runs = settings.enabled && settings.flow != Flow::Paused;
         let room = queue.in_flight + queue.inherited_len() < settings.max_in_flight;
-        if full || waits || shut || !runs || !room || !queue.rate_lets(world.now_of(world.owner.epoch)) {
+        if full
+            || waits
+            || shut
+            || !runs
+            || !room
+            || !queue.rate_lets(world.now_of(world.owner.epoch))
+        {
             continue;
         }
         let places = tenants_places(world, *number);
         for held in machine.held.values() {
             let job = &held.job;
-            let due = job.due.is_none_or(|due| due <= world.now_of(world.owner.epoch));
+            let due = job
+                .due
+                .is_none_or(|due| due <= world.now_of(world.owner.epoch));
             let first = job.tries == 0 && !job.loss.is_suspect();
             let waits = matches!(held.stage, Stage::Waiting) && job.queue == *number;
             let held_back = settings.held_from.is_some_and(|from| job.job >= from);
@@ -392,9 +400,11 @@ fn what_may_run_runs(world: &World) {
                 + queue.shares.inherited(job.tenant);
             let most = settings.limits.tenant_max_in_flight.unwrap_or(u32::MAX);
             let may = taken < most
-                && queue
-                    .shares
-                    .rate_lets(job.tenant, world.now_of(world.owner.epoch), &settings.limits);
+                && queue.shares.rate_lets(
+                    job.tenant,
+                    world.now_of(world.owner.epoch),
+                    &settings.limits,
+                );
             assert!(
                 !(waits && due && first && may && !held_back),
                 "{held:?} waits while there is room"

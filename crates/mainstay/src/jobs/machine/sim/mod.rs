@@ -13,8 +13,8 @@ use world::World;
 use super::planted::{self, Fault};
 
 mod check;
-mod hands;
 mod fair;
+mod hands;
 mod line;
 mod model;
 mod plan;
