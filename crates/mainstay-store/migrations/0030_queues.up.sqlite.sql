@@ -19,11 +19,11 @@ CREATE TRIGGER queue_rule_update_by_hand AFTER UPDATE ON queue_rule BEGIN
     INSERT INTO audit (id, at, actor, action, subject, detail, tenant_id)
     VALUES (randomblob(16), CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), 'database', 'sql.update',
         '', json_object('table', 'queue_rule', 'columns', json('[' || substr(
-        iif(OLD.queue IS NOT NEW.queue, ',"queue"', '') ||
-        iif(OLD.flow IS NOT NEW.flow, ',"flow"', '') ||
-        iif(OLD.flow_at IS NOT NEW.flow_at, ',"flow_at"', '') ||
-        iif(OLD.limits IS NOT NEW.limits, ',"limits"', '') ||
-        iif(OLD.updated_at IS NOT NEW.updated_at, ',"updated_at"', ''), 2) || ']')), NULL);
+        iif(OLD.queue IS DISTINCT FROM NEW.queue, ',"queue"', '') ||
+        iif(OLD.flow IS DISTINCT FROM NEW.flow, ',"flow"', '') ||
+        iif(OLD.flow_at IS DISTINCT FROM NEW.flow_at, ',"flow_at"', '') ||
+        iif(OLD.limits IS DISTINCT FROM NEW.limits, ',"limits"', '') ||
+        iif(OLD.updated_at IS DISTINCT FROM NEW.updated_at, ',"updated_at"', ''), 2) || ']')), NULL);
 END;
 
 CREATE TRIGGER queue_rule_delete_by_hand AFTER DELETE ON queue_rule BEGIN
