@@ -94,7 +94,7 @@ on_both_servers!(
             assert_eq!(answer.status, 201);
             let made = answer.json();
             // No later than 30 days after the first.
-            assert!(text(&made, "/run_at") < "2999".to_owned(), "{made}");
+            assert!(text(&made, "/run_at").as_str() < "2999", "{made}");
             if let Some((earlier, at)) = last.replace((text(&made, "/id"), text(&made, "/run_at")))
             {
                 assert_eq!(state_of(&owner, &earlier).await, "cancelled");
