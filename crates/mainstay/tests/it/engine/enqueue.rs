@@ -71,10 +71,10 @@ on_both!(
     a_job_is_there_when_the_teams_own_transaction_commits_and_not_when_it_does_not,
     |db| async {
         let works = Works::new(db.store()).await;
-        orders_make(&db).await;
+        orders_make(db).await;
         let engine = works.engine();
-        order(&db, &works, 1, false).await;
-        let job = order(&db, &works, 2, true).await;
+        order(db, &works, 1, false).await;
+        let job = order(db, &works, 2, true).await;
         db.store().wake();
         until_done(&engine, works.effect, 1).await;
         assert_eq!(works.effects().await, 1);
