@@ -127,15 +127,17 @@ impl Machine {
         let cancelled = self.held.get(&job).is_some_and(|held| held.cancelled);
         match truth.start {
             _ if cancelled => drop(self.abandon(job, Doubt::Start(slot))),
+            // Whoever recorded it, it may be in a worker's hands: that it is ours is believed by its time alone, and a job
+            // that nobody has goes on after one lease.
+            Some(start) if self.is_workers(start.queue) => {
+                self.vacate(job, slot);
+                self.adopt_started(start);
+            }
             // Ours: it was recorded although we were not told. Nothing has been sent yet.
             Some(start) if start.at == slot.at => self.go(start, slot, out),
             // A predecessor's, made while it was being replaced.
             Some(start) => {
                 self.vacate(job, slot);
-                if self.is_workers(start.queue) {
-                    self.adopt_started(start);
-                    return;
-                }
                 let slot = Slot {
                     at: start.at,
                     probe: false,
