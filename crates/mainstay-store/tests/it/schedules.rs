@@ -260,7 +260,7 @@ on_both!(
         run!(world.store, world.scope(), [tick, job], |tx| tx
             .schedule_run(&tick, &job))
         .expect("it runs");
-        assert_eq!(world.ticks(schedule.id).await, [tick.clone()]);
+        assert_eq!(world.ticks(schedule.id).await, std::slice::from_ref(&tick));
         let after = world.get(schedule.id).await.expect("it is there");
         assert_eq!(after.next_tick, schedule.next_tick);
         assert_eq!(after.last_job, Some(job.id));
