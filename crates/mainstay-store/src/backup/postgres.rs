@@ -1,6 +1,8 @@
 //! Backups of PostgreSQL through its own programs.
 
 use std::{
+    fs::File,
+    io::Write,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -100,7 +102,9 @@ pub(super) async fn put(
     let client = connect_plain(url).await?;
     let pg_restore = program(&client, "pg_restore").await?;
     roles_ensure(&client).await?;
-    let schema = schema_in(source).await?;
+    let contents = listed(source).await?;
+    let schema = schema_in(&contents);
+    let allowed = allowed(&client).await?;
     // One message, so one transaction: on failure the old contents stay.
     let empty = format!(
         "SET client_min_messages = warning; SET lock_timeout = '1min';
@@ -125,8 +129,9 @@ pub(super) async fn put(
         // The schema itself is there already.
         .arg(format!("--schema={schema}"))
         .arg("--dbname")
-        .arg(url.database())
-        .arg(source);
+        .arg(url.database());
+    let list = ListFile::write(&contents)?;
+    command.arg("--use-list").arg(&list.0).arg(source);
     progress(Progress {
         done: 0,
         total: None,
@@ -134,18 +139,87 @@ pub(super) async fn put(
     run("pg_restore", command, Some(url), None).await?;
     batch(&client, SCHEMA_MAKE).await?;
     batch(&client, DEFINERS).await?;
+    batch(&client, &allow(&allowed)).await?;
     // As the role that sees every row, whoever owns the tables.
     batch(&client, "SET ROLE mainstay_system").await?;
     Ok(counts(&client, SCHEMA).await?)
 }
 
-/// The schema that an archive was made of.
-async fn schema_in(archive: &Path) -> SetupResult<&'static str> {
+/// The schema that an archive with these contents was made of.
+fn schema_in(contents: &str) -> &'static str {
     let before = format!(" TABLE {SCHEMA_BEFORE} schema_migration ");
-    Ok(match listed(archive).await?.contains(&before) {
+    match contents.contains(&before) {
         true => SCHEMA_BEFORE,
         false => SCHEMA,
-    })
+    }
+}
+
+/// What an archive holds but for who may call our function: those are users of the cluster that it was made on, and this one
+/// may not have them.
+struct ListFile(PathBuf);
+
+impl ListFile {
+    fn write(contents: &str) -> SetupResult<Self> {
+        let kept = contents
+            .lines()
+            .filter(|line| !line.contains(" ACL mainstay FUNCTION enqueue("));
+        let name = format!("mainstay-restore-{}.list", uuid::Uuid::now_v7());
+        let path = std::env::temp_dir().join(name);
+        let written = File::create_new(&path)
+            .and_then(|mut file| file.write_all(kept.collect::<Vec<_>>().join("\n").as_bytes()));
+        let file = Self(path);
+        written.map_err(|error| SetupError::Backup {
+            path: file.0.clone(),
+            problem: error.to_string(),
+        })?;
+        Ok(file)
+    }
+}
+
+impl Drop for ListFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(%error, "the list of a backup's contents could not be removed");
+        }
+    }
+}
+
+/// Whom the team has allowed to submit jobs in SQL: the users who reach the schema, and those who may call the function.
+async fn allowed(client: &Client) -> StoreResult<[Vec<String>; 2]> {
+    let reach = "SELECT DISTINCT quote_ident(r.rolname) FROM pg_catalog.pg_namespace AS n
+        CROSS JOIN LATERAL aclexplode(n.nspacl) AS a JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
+        WHERE n.nspname = 'mainstay' AND a.privilege_type = 'USAGE'";
+    let call = "SELECT DISTINCT quote_ident(r.rolname) FROM pg_catalog.pg_proc AS p
+        CROSS JOIN LATERAL aclexplode(p.proacl) AS a JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
+        WHERE p.proname = 'enqueue' AND p.pronamespace = to_regnamespace('mainstay')";
+    let mut found = [Vec::new(), Vec::new()];
+    for (users, text) in found.iter_mut().zip([reach, call]) {
+        let rows = client.query(text, &[]).await.map_err(failed)?;
+        users.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+    }
+    Ok(found)
+}
+
+/// Allows the same to them again. Nobody may call a function that has just been made, unless by name.
+fn allow([reach, call]: &[Vec<String>; 2]) -> String {
+    let reach = reach
+        .iter()
+        .map(|user| format!("GRANT USAGE ON SCHEMA mainstay TO {user};"));
+    let call = call
+        .iter()
+        .map(|user| format!("GRANT EXECUTE ON FUNCTION mainstay.enqueue TO {user};"));
+    format!(
+        "DO $do$ BEGIN
+            {}
+            IF EXISTS (SELECT FROM pg_catalog.pg_proc
+                WHERE proname = 'enqueue' AND pronamespace = 'mainstay'::regnamespace) THEN
+                REVOKE ALL ON FUNCTION mainstay.enqueue FROM PUBLIC;
+                {}
+            END IF;
+        END $do$",
+        reach.collect::<String>(),
+        call.collect::<String>(),
+    )
 }
 
 /// The rows of the database as far as this user can see any.

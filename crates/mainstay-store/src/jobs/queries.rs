@@ -64,7 +64,7 @@ queries! {
     UNIQUE_GIVE: Tenant = "
         UPDATE unique_key SET job_id = $4, at = $5, first_at = $6 WHERE tenant_id = $1 AND queue = $2 AND key = $3";
     UNIQUE_EXPIRE: System = "
-        DELETE FROM unique_key WHERE (tenant_id, queue, key) IN (
+        DELETE FROM unique_key WHERE at < $1 AND (tenant_id, queue, key) IN (
             SELECT u.tenant_id, u.queue, u.key FROM unique_key AS u
             WHERE u.at < $1 AND NOT EXISTS (
                 SELECT 1 FROM job AS j WHERE j.tenant_id = u.tenant_id AND j.id = u.job_id

@@ -51,7 +51,9 @@ pub(crate) const SCHEMA_MAKE: &str = "
         IF to_regnamespace('mainstay') IS NOT NULL THEN
             RETURN;
         END IF;
-        IF to_regclass('public.schema_migration') IS NOT NULL THEN
+        -- A table of that name may be somebody else's.
+        IF EXISTS (SELECT FROM pg_catalog.pg_attribute
+            WHERE attrelid = to_regclass('public.schema_migration') AND attname = 'checksum') THEN
             ALTER SCHEMA public RENAME TO mainstay;
             REVOKE ALL ON SCHEMA mainstay FROM PUBLIC;
             CREATE SCHEMA public;

@@ -22,7 +22,11 @@ pub(crate) fn search_path() -> String {
 /// Which schema our tables are in now; `None` where there are none.
 pub(crate) async fn schema_of(client: &Client) -> Result<Option<&'static str>, StoreError> {
     for schema in [SCHEMA, SCHEMA_BEFORE] {
-        let there = format!("SELECT to_regclass('{schema}.schema_migration') IS NOT NULL");
+        // A table of that name may be somebody else's.
+        let there = format!(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                WHERE attrelid = to_regclass('{schema}.schema_migration') AND attname = 'checksum')"
+        );
         let there = client.query_one(&there, &[]).await;
         if there
             .map_err(|error| super::map_error(&error).error)?

@@ -79,10 +79,21 @@ fn an_owner_who_is_no_superuser_migrates_backs_up_and_restores() {
         admin.batch_execute(fill).await.expect("a row");
         let folder = tempfile::tempdir().expect("a directory");
         let file = folder.path().join("one.backup");
+        // Whom the team has allowed to submit jobs in SQL is allowed to afterwards; who is gone by then is left out.
+        let (shop, gone) = (format!("shop_{name}"), format!("gone_{name}"));
+        for user in [&shop, &gone] {
+            let allow = format!(
+                "CREATE ROLE {user} LOGIN; GRANT USAGE ON SCHEMA mainstay TO {user};
+                GRANT EXECUTE ON FUNCTION mainstay.enqueue TO {user}"
+            );
+            admin.batch_execute(&allow).await.expect("it is allowed");
+        }
         let made = backup(place, &file, NOW, quiet())
             .await
             .expect("it is written");
         assert_eq!(made.counts["tenant"], 1);
+        let drop = format!("DROP OWNED BY {gone}; DROP ROLE {gone}");
+        admin.batch_execute(&drop).await.expect("the user is gone");
         let before = schema_dump(place).await.expect("it can be read");
         let restored = restore(place, &file, true, quiet()).await;
         assert_eq!(restored.expect("it is restored"), made);
@@ -91,6 +102,16 @@ fn an_owner_who_is_no_superuser_migrates_backs_up_and_restores() {
             before == after,
             "the schema is another one now:\n{before}\n\n{after}"
         );
+        let may = format!(
+            "SELECT has_schema_privilege('{shop}', 'mainstay', 'USAGE'),
+                bool_and(has_function_privilege('{shop}', oid, 'EXECUTE')),
+                bool_or(has_function_privilege('public', oid, 'EXECUTE'))
+            FROM pg_proc WHERE proname = 'enqueue'"
+        );
+        let may = admin.query_one(&may, &[]).await.expect("it answers");
+        assert!(may.get::<_, bool>(0) && may.get::<_, bool>(1) && !may.get::<_, bool>(2));
+        let drop = format!("DROP OWNED BY {shop}; DROP ROLE {shop}");
+        admin.batch_execute(&drop).await.expect("the user is gone");
         let drop = format!(
             "ALTER DATABASE {database} OWNER TO postgres; REASSIGN OWNED BY {name} TO postgres;
              DROP OWNED BY {name}; DROP ROLE {name}"

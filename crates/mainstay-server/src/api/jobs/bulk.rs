@@ -79,15 +79,16 @@ pub(super) async fn job_create_bulk(
         jobs.push(new_job(&app, tenant, one, &format!("/jobs/{index}")).await?);
     }
     let ids: Vec<JobId> = jobs.iter().map(|one| one.job.id).collect();
-    let told = told(&app, &caller, &jobs);
+    let (own, at) = (Arc::clone(&app), caller.clone());
     let jobs = Arc::new(jobs);
     let (by, now) = (caller.actor(), app.clock.now());
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let (jobs, told, by) = (Arc::clone(&jobs), told.clone(), by.clone());
+        let (jobs, by) = (Arc::clone(&jobs), by.clone());
+        let (own, at) = (Arc::clone(&own), at.clone());
         Box::pin(async move {
             let items = submit_all(tx, &jobs, &by, now).await?;
-            for entry in &told {
-                tx.audit_insert(entry).await?;
+            for entry in told(&own, &at, &jobs, &items) {
+                tx.audit_insert(&entry).await?;
             }
             Done::json(StatusCode::CREATED, &BulkView { items }).map(Ok)
         })
@@ -121,12 +122,20 @@ async fn submit_all(
 }
 
 /// An entry in the audit log for each tenant: how many, the first and the last.
-fn told(app: &App, caller: &Caller, jobs: &[Submission]) -> Vec<AuditEntry> {
-    let tenants: BTreeSet<TenantId> = jobs.iter().map(|one| one.job.tenant).collect();
+fn told(
+    app: &App,
+    caller: &Caller,
+    jobs: &[Submission],
+    items: &[SubmittedJob],
+) -> Vec<AuditEntry> {
+    let made = || {
+        let both = jobs.iter().zip(items);
+        both.filter(|(_, item)| !item.existing)
+            .map(|(one, _)| &one.job)
+    };
+    let tenants: BTreeSet<TenantId> = made().map(|job| job.tenant).collect();
     let entry = |tenant: TenantId| {
-        let own: Vec<JobId> = jobs
-            .iter()
-            .map(|one| &one.job)
+        let own: Vec<JobId> = made()
             .filter(|job| job.tenant == tenant)
             .map(|job| job.id)
             .collect();

@@ -255,7 +255,7 @@ impl Queue {
     pub(super) fn adopt(&mut self, tenant: TenantId, now: Timestamp) {
         let limits = Rules::of(self.settings.as_ref()).limits;
         self.in_flight += 1;
-        self.shares.start(tenant, now, limits);
+        self.shares.adopt(tenant, now, limits);
         self.note(tenant, now);
     }
 

@@ -135,6 +135,21 @@ impl Shares {
 
     /// An attempt of a tenant begins.
     pub(super) fn start(&mut self, tenant: TenantId, now: Timestamp, limits: Option<&QueueLimits>) {
+        self.begin(tenant, now, limits, true);
+    }
+
+    /// An attempt of a tenant that a predecessor began goes on: what it took of its rate it took then.
+    pub(super) fn adopt(&mut self, tenant: TenantId, now: Timestamp, limits: Option<&QueueLimits>) {
+        self.begin(tenant, now, limits, false);
+    }
+
+    fn begin(
+        &mut self,
+        tenant: TenantId,
+        now: Timestamp,
+        limits: Option<&QueueLimits>,
+        pays: bool,
+    ) {
         self.sweep(now, limits);
         let begins = self.tag;
         let estimate = self.estimate;
@@ -156,6 +171,7 @@ impl Shares {
         self.tag = begins.max(tag);
         self.highest = self.highest.max(share.tag);
         if let Some(rate) = limits.and_then(|limits| limits.tenant_rate.as_ref())
+            && pays
             && !planted(Fault::TenantUnpaid)
         {
             share
