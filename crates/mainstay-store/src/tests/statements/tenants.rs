@@ -45,7 +45,6 @@ const TENANT_TABLES: &[&str] = &[
     "job_state",
     "line",
     "line_job",
-    "unique_key",
     "object_kind",
     "object_note",
     "object_source",
@@ -62,6 +61,7 @@ const TENANT_TABLES: &[&str] = &[
     "source_link",
     "source_secret",
     "tenant",
+    "unique_key",
 ];
 
 fn column(table: &str) -> &'static str {
