@@ -51,11 +51,6 @@ impl RateClass {
             Self::Work => "requests of its work",
         }
     }
-
-    /// The class of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == name)
-    }
 }
 
 /// An administrator's word that a key may make more requests of a class, or fewer (RLM-05).
@@ -88,22 +83,6 @@ impl RateOverride {
             .filter(|one| one.class == class && one.holds(now));
         holding.next().map(|one| one.per_minute)
     }
-
-    /// The overrides with this one in the place of what was said of its class, and without what has ended.
-    pub fn put(overrides: &[Self], new: Self, now: Timestamp) -> Vec<Self> {
-        let mut all = Self::without(overrides, new.class, now);
-        all.push(new);
-        all.sort_by_key(|one| one.class);
-        all
-    }
-
-    /// The overrides without any of this class, and without what has ended.
-    pub fn without(overrides: &[Self], class: RateClass, now: Timestamp) -> Vec<Self> {
-        let kept = overrides
-            .iter()
-            .filter(|one| one.class != class && one.holds(now));
-        kept.cloned().collect()
-    }
 }
 
 #[cfg(test)]
@@ -132,17 +111,5 @@ mod tests {
         assert_eq!(RateOverride::of(&all, RateClass::Writes, after), None);
         assert_eq!(RateOverride::of(&all, RateClass::Reads, before), None);
         assert_eq!(RateOverride::of(&all, RateClass::Work, after), Some(5));
-    }
-
-    #[test]
-    fn there_is_one_word_on_each_class_and_what_has_ended_is_forgotten() {
-        let now = Timestamp::from_secs(200);
-        let all = [
-            says(RateClass::Reads, 7, Some(100)),
-            says(RateClass::Writes, 300, None),
-        ];
-        let all = RateOverride::put(&all, says(RateClass::Writes, 60, None), now);
-        assert_eq!(all, [says(RateClass::Writes, 60, None)]);
-        assert!(RateOverride::without(&all, RateClass::Writes, now).is_empty());
     }
 }
