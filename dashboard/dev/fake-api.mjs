@@ -117,7 +117,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       connect_timeout_ms: 5000,
       timeout_ms: 15000,
       max_in_flight: 20,
-      breaker: { state: "closed", failures: 0, opened_at: null, probe_at: null, last_error: null },
+      breaker: { dependency: "", state: "closed", forced: false, failures: 0, opened_at: null, probe_at: null, last_error: null },
       header_names: [],
       secrets: [],
       stats: { health: { state: "unknown", score: null, lost: [] }, waiting: 0, in_flight: 0, succeeded: 0, failed: 0, dead: 0, success_rate: null, p50_ms: null, p99_ms: null, last_success_at: null, last_failure_at: null },
@@ -186,7 +186,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
   const crm = world.addEndpoint({ name: "crm", url: "https://crm.northwind.example/api/v2/inbound", tenant_id: north.id, timeout_ms: 8000, max_in_flight: 5 }, now - 110 * DAY);
   const mailer = world.addEndpoint({ name: "mailer", url: "https://mail.acme-learning.example/jobs", max_in_flight: 8 }, now - 160 * DAY);
   const analytics = world.addEndpoint({ name: "analytics", url: "https://collect.lumen.example/v1/events", tenant_id: lumen.id, signing: "original" }, now - 39 * DAY);
-  crm.breaker = { state: "open", failures: 14, opened_at: iso(now - 11 * MINUTE), probe_at: iso(now + 19 * SECOND), last_error: "connection refused (crm.northwind.example:443)" };
+  crm.breaker = { dependency: "", forced: false, state: "open", failures: 14, opened_at: iso(now - 11 * MINUTE), probe_at: iso(now + 19 * SECOND), last_error: "connection refused (crm.northwind.example:443)" };
   mailer.retry = { strategy: "schedule", attempts_max: 8, delays_ms: [5000, 30000, 120000, 600000, 1800000] };
 
   const bind = (source, type_pattern, endpoint, name) => world.addBinding({ name, source_id: source.id, type_pattern, endpoint_id: endpoint.id }, now - 70 * DAY);
@@ -868,6 +868,45 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     });
   };
 
+  const breakersOf = () =>
+    world.endpoints.map((endpoint) => {
+      const { state, failures, opened_at, probe_at, last_error } = endpoint.breaker;
+      const forced = endpoint.held ?? null;
+      return {
+        dependency: endpoint.id,
+        name: endpoint.name,
+        shared: false,
+        tenant_id: endpoint.tenant_id,
+        endpoints: [{ id: endpoint.id, name: endpoint.name }],
+        state,
+        forced,
+        failures,
+        successes: 0,
+        opened_at,
+        probe_at,
+        last_error,
+        settings: { failures_to_open: 5, slow_percent: 80, calls_min: 20, window_ms: 60_000, pause_ms: 60_000, pause_max_ms: 300_000, probes: 3 },
+      };
+    });
+  const breakerOf = (name) => breakersOf().find(({ dependency }) => dependency === name) ?? raise(missing("breaker"));
+  const breakerHistory = (name) => {
+    const { opened_at, last_error } = breakerOf(name);
+    const kept = (world.breakerChanges ??= {})[name] ?? [];
+    const opened = opened_at && { id: `bch_${"0".repeat(25)}1`, at: opened_at, from: "closed", to: "open", why: "failures", count: 5, calls: 0, error: last_error, by: null, reason: null, until: null };
+    return [...kept, ...(opened ? [opened] : [])];
+  };
+  const holdBreaker = (name, to, why, { reason = null, until = null } = {}) => {
+    const endpoint = world.endpoints.find(({ id }) => id === name) ?? raise(missing("breaker"));
+    if (reason === "") throw invalid("/reason", "must have 1 to 500 characters");
+    const from = endpoint.breaker.state;
+    Object.assign(endpoint.breaker, { state: to, forced: why !== "automatic" });
+    const by = "user:ada@example.com";
+    endpoint.held = why === "automatic" ? null : { reason, by, at: iso(Date.now()), until };
+    const changes = ((world.breakerChanges ??= {})[name] ??= []);
+    changes.unshift({ id: `bch_${String(changes.length + 2).padStart(26, "0")}`, at: iso(Date.now()), from, to, why, count: 0, calls: 0, error: null, by, reason, until });
+    return breakerOf(name);
+  };
+
   const jobOf = (id) => world.jobs.find((job) => job.id === id) ?? raise(missing("job"));
   const raise = (error) => {
     throw error;
@@ -1178,6 +1217,12 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         },
       ]),
     ),
+    "GET /v1/breakers": (_, url) => page(breakersOf(), url, "dependency"),
+    "GET /v1/breakers/:name": (_, __, { name }) => breakerOf(name),
+    "GET /v1/breakers/:name/history": (_, url, { name }) => page(breakerHistory(name), url),
+    "POST /v1/breakers/:name/open": (body, _, { name }) => holdBreaker(name, "open", "forced_open", body),
+    "POST /v1/breakers/:name/close": (body, _, { name }) => holdBreaker(name, "closed", "forced_closed", body),
+    "POST /v1/breakers/:name/auto": (_, __, { name }) => holdBreaker(name, breakerOf(name).state, "automatic"),
     "GET /v1/workers": () => ({
       items: [
         { name: "press-1", by: "key:printing", queues: ["letters"], last_seen_at: iso(Date.now() - 2 * SECOND), job_ids: world.jobs.filter(({ kind, state }) => kind === "letter.print" && state === "running").map((job) => job.id) },

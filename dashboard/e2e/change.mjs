@@ -38,6 +38,26 @@ await test("a queue is paused and let run again", () =>
     await page.getByRole("button", { name: `Pause ${called}` }).waitFor();
   }));
 
+await test("a breaker is held open with a reason and given back", () =>
+  withPage({}, async (page) => {
+    await go(page, "/breakers");
+    const breaker = (await api(page, "/v1/breakers")).items.find(({ state }) => state === "closed") ?? skip("no breaker is closed");
+    await page.getByRole("button", { name: breaker.name, exact: true }).first().click();
+    await page.getByRole("button", { name: "Hold open…" }).click();
+    const dialog = page.getByRole("dialog", { name: `Hold ${breaker.name} open` });
+    await dialog.getByRole("button", { name: "Hold open" }).click();
+    await dialog.getByText(/1 to 500 characters/).first().waitFor();
+    await dialog.getByLabel("Reason").fill("moved to another host");
+    await axe(page, "holding a breaker");
+    await dialog.getByRole("button", { name: "Hold open" }).click();
+    await page.getByText(/moved to another host/).first().waitFor();
+    const held = await api(page, `/v1/breakers/${encodeURIComponent(breaker.dependency)}`);
+    assert(held.state === "open" && held.forced.reason === "moved to another host", "it is not held");
+    await page.getByRole("table", { name: "History" }).getByText(/^held open by/).first().waitFor();
+    await page.getByRole("button", { name: "Back to its own rule" }).click();
+    await page.getByText(/^given back to its own rule by/).first().waitFor();
+  }));
+
 await test("a replay is planned before it is run", () =>
   withPage({}, async (page) => {
     await go(page, "/events");

@@ -15,6 +15,8 @@ export const pages = [
   ["jobs", () => "/jobs"],
   ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
   ["queues", () => "/queues"],
+  ["breakers", () => "/breakers"],
+  ["a breaker", async (page) => `/breakers?breaker=${(await first(page, "/v1/breakers", "breaker")).dependency}`],
   ["a job in a worker's hands", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=running", "job in hand", ({ kind }) => kind === "letter.print")).id}`],
   ["a job with a result", async (page) => `/jobs/${(await first(page, "/v1/jobs?kind=letter.print&state=done", "job with a result")).id}`],
   ["dead letters", () => "/dead-letters"],

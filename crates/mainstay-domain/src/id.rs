@@ -148,6 +148,8 @@ ids! {
     EndpointId = "ep";
     /// A rule that turns events into jobs.
     BindingId = "bnd";
+    /// A change of a breaker's state.
+    BreakerChangeId = "bch";
     /// What events of some types of a source are expected to look like.
     SchemaId = "sch";
     /// Something that a source's events began to say.

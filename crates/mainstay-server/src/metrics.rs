@@ -18,7 +18,7 @@ use mainstay::{
 };
 use mainstay_domain::{
     Scope, StoreError, StoreExt, Timestamp,
-    jobs::{Flow, ParkedCount, QueueNumber},
+    jobs::{Flow, ParkedCount, QueueNumber, breaker::BreakerState},
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -276,11 +276,29 @@ fn queues(text: &mut String, owner: bool, queues: &[Queue]) -> std::fmt::Result 
     )?;
     for queue in queues {
         if let Some(breaker) = &queue.breaker {
-            let open =
-                i32::from(breaker.state != mainstay_domain::jobs::breaker::BreakerState::Closed);
+            let open = i32::from(breaker.stands() != BreakerState::Closed);
             writeln!(
                 text,
                 "mainstay_breaker_open{{queue=\"{}\"}} {open}",
+                label(&queue.name)
+            )?;
+        }
+    }
+    let help = "Where the breaker of what the queue's endpoint depends on stands: 0 closed, 1 half open, 2 open";
+    writeln!(
+        text,
+        "# HELP mainstay_breaker_state {help}.\n# TYPE mainstay_breaker_state gauge"
+    )?;
+    for queue in queues {
+        if let Some(breaker) = &queue.breaker {
+            let state = match breaker.stands() {
+                BreakerState::Closed => 0,
+                BreakerState::HalfOpen => 1,
+                BreakerState::Open => 2,
+            };
+            writeln!(
+                text,
+                "mainstay_breaker_state{{queue=\"{}\"}} {state}",
                 label(&queue.name)
             )?;
         }

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
-    AuditId, BindingId, Category, DriftId, EndpointId, EventId, ExpectationId, JobId, KeyId,
-    LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, ScheduleId, SchemaId, SecretId,
-    SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId, jobs::QueueNumber,
-    uuid_v7,
+    AuditId, BindingId, BreakerChangeId, Category, DriftId, EndpointId, EventId, ExpectationId,
+    JobId, KeyId, LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, ScheduleId,
+    SchemaId, SecretId, SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId,
+    jobs::QueueNumber, uuid_v7,
 };
 use uuid::Uuid;
 
@@ -34,6 +34,7 @@ macro_rules! ids {
 ids!(
     AuditId,
     BindingId,
+    BreakerChangeId,
     DriftId,
     EndpointId,
     EventId,

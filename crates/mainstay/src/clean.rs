@@ -2,8 +2,8 @@
 //!
 //! Events go with their jobs, attempts and receipts; one with an unfinished job or a dead letter stays. Deduplication
 //! records stay for ever, so that a late redelivery is still recognised. Events that wait for their tenant go by the
-//! period of events, counted from when they were received; replays that are over and the ticks of schedules by the same
-//! period.
+//! period of events, counted from when they were received; replays that are over, the ticks of schedules and the history of
+//! breakers by the same period.
 
 use std::{sync::Arc, time::Duration};
 
@@ -90,6 +90,7 @@ async fn clean(
         Kind::Rhythm,
         Kind::Expected,
         Kind::Unique,
+        Kind::Breakers,
     ];
     for kind in kinds {
         let until = kind.until(clock.now(), retention);
@@ -126,6 +127,7 @@ enum Kind {
     Rhythm,
     Expected,
     Unique,
+    Breakers,
 }
 
 impl Kind {
@@ -136,6 +138,7 @@ impl Kind {
             | Self::Drift
             | Self::Replays
             | Self::Ticks
+            | Self::Breakers
             | Self::Expected => now.minus_ms(retention.events_days * DAY_MS),
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
@@ -161,6 +164,7 @@ async fn step(store: &dyn Store, kind: Kind, now: Timestamp, until: Timestamp) -
                     Kind::Rhythm => tx.rhythm_expire(hour_of(until), STEP).await,
                     Kind::Expected => tx.expect_expire(now, until, STEP).await,
                     Kind::Unique => tx.unique_expire(until, STEP).await,
+                    Kind::Breakers => tx.breaker_change_expire(until, STEP).await,
                     Kind::Replays => tx.replay_expire(until, STEP).await,
                     Kind::Ticks => tx.tick_expire(until, STEP).await,
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mainstay_domain::{
     Clock, StoreResult,
     intake::{Arrival, OWN_SOURCE},
-    jobs::{DeadLetter, breaker::Turn},
+    jobs::{DeadLetter, breaker::Told},
 };
 use serde_json::json;
 
@@ -43,14 +43,14 @@ impl Announcer for Own {
             Announcement::Dead(letter) => self.dead(letter),
             Announcement::Breaker {
                 endpoint,
-                turn,
+                told,
                 at,
                 error,
             } => {
                 let endpoint = self.intake.endpoint_known(*endpoint)?;
-                let kind = match turn {
-                    Turn::Opened => ENDPOINT_DOWN,
-                    Turn::Closed => ENDPOINT_UP,
+                let kind = match told {
+                    Told::Down => ENDPOINT_DOWN,
+                    Told::Up => ENDPOINT_UP,
                 };
                 let payload = json!({
                     "type": kind,

@@ -186,6 +186,25 @@ export const queries = {
       // Counted by the engine all the time; the stream does not say which queue a job is in.
       refetchInterval: 2_000,
     }),
+  breakers: () =>
+    queryOptions({
+      queryKey: ["breakers"],
+      queryFn: () => unwrap(client.GET("/v1/breakers", { params: { query: { limit: ALL_LIMIT } } })),
+      // The stream says which endpoint changed, not which breaker.
+      refetchInterval: 5_000,
+    }),
+  breaker: (name: string) =>
+    queryOptions({
+      queryKey: ["breakers", name],
+      queryFn: () => unwrap(client.GET("/v1/breakers/{name}", { params: { path: { name } } })),
+      refetchInterval: 5_000,
+    }),
+  breakerHistory: (name: string) =>
+    queryOptions({
+      queryKey: ["breakers", name, "history"],
+      queryFn: () => unwrap(client.GET("/v1/breakers/{name}/history", { params: { path: { name }, query: { limit: LIST_LIMIT } } })),
+      refetchInterval: 5_000,
+    }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
   workers: () =>

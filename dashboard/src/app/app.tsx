@@ -10,6 +10,7 @@ import { EndpointPage } from "../jobs/endpoint-page";
 import { EndpointsPage } from "../jobs/endpoints-page";
 import { JobPage } from "../jobs/job-page";
 import { JobsPage } from "../jobs/jobs-page";
+import { BreakersPage } from "../jobs/breakers-page";
 import { SchedulePage } from "../jobs/schedule-page";
 import { SchedulesPage } from "../jobs/schedules-page";
 import { QueuesPage } from "../jobs/queues-page";
@@ -55,6 +56,7 @@ export function App() {
                 <Route path="/replays" component={ReplaysPage} />
                 <Route path="/jobs" component={JobsPage} />
                 <Route path="/queues" component={QueuesPage} />
+                <Route path="/breakers" component={BreakersPage} />
                 <Route path="/jobs/:id">{({ id }) => <JobPage key={id} id={id} />}</Route>
                 <Route path="/dead-letters" component={DeadLettersPage} />
                 <Route path="/schedules" component={SchedulesPage} />

@@ -13,6 +13,7 @@ import { Confirm, SecretDialog, shownOnce } from "../ui/dialog";
 import { EndpointBadge } from "../ui/status";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
+import { Holding } from "./breaker";
 import { EndpointForm } from "./endpoint-form";
 import { ParkedLines } from "./lines";
 
@@ -95,7 +96,10 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
         <div className={detail.columns}>
           <div className={detail.stack}>
             <Panel title="Breaker">
-              <BreakerState breaker={endpoint.breaker} waiting={stats.waiting} />
+              <div className={detail.stack}>
+                <BreakerState breaker={endpoint.breaker} waiting={stats.waiting} />
+                <Held endpoint={endpoint} />
+              </div>
             </Panel>
             <Panel title="Settings">
               <Facts
@@ -175,7 +179,33 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
   );
 }
 
+/** What a person said of the endpoint's breaker, and who shares it. */
+function Held({ endpoint }: { endpoint: Endpoint }) {
+  const { data: breaker, error, refetch } = useQuery(queries.breaker(endpoint.id));
+  if (error) return <ProblemCard error={error} onRetry={() => void refetch()} what="Its breaker could not be read" />;
+  if (!breaker) return <Skeleton width="60%" />;
+  const others = breaker.endpoints.filter(({ id }) => id !== endpoint.id);
+  return (
+    <>
+      {others.length > 0 && (
+        <p className="secondary">
+          It stands before {breaker.name}, and is shared with {others.map(({ name }) => name).join(", ")}.
+        </p>
+      )}
+      <Holding breaker={breaker} />
+      <ButtonLink href={`/breakers?breaker=${encodeURIComponent(breaker.dependency)}`}>Its rule and history</ButtonLink>
+    </>
+  );
+}
+
 function BreakerState({ breaker, waiting }: { breaker: Breaker; waiting: number }) {
+  if (breaker.forced) {
+    return breaker.state === "open" ? (
+      <Notice tone="bad" icon="broken">Open: nothing is sent; {waitWords(waiting)}{waiting > 0 && ", none is lost"}.</Notice>
+    ) : (
+      <Notice tone="ok" icon="check">Closed: pushes go through.</Notice>
+    );
+  }
   if (breaker.state === "closed") {
     return (
       <Notice tone="ok" icon="check">

@@ -4,7 +4,7 @@ import { queries, useCanWrite, useTenants } from "../api/queries";
 import type { Endpoint } from "../api/types";
 import { commands } from "../lib/commands";
 import { compact, count, duration, percent } from "../lib/format";
-import { Ago, Button, Empty, PageHead, Panel, ProblemCard } from "../ui/basics";
+import { Ago, Button, ButtonLink, Empty, PageHead, Panel, ProblemCard } from "../ui/basics";
 import { EndpointBadge } from "../ui/status";
 import { type Column, sub, Table } from "../ui/table";
 import { EndpointForm } from "./endpoint-form";
@@ -54,7 +54,12 @@ export function EndpointsPage() {
       <PageHead
         title="Endpoints"
         sub="Your own addresses that jobs are pushed to. A breaker cuts off one that keeps failing, so that the others are not held up."
-        actions={canWrite && <Button icon="plus" variant="primary" onClick={() => setCreating(true)}>New endpoint</Button>}
+        actions={
+          <>
+            <ButtonLink href="/breakers">Breakers</ButtonLink>
+            {canWrite && <Button icon="plus" variant="primary" onClick={() => setCreating(true)}>New endpoint</Button>}
+          </>
+        }
       />
       <Panel label="Endpoints" padded={false}>
         {endpoints.data === undefined && endpoints.error ? (

@@ -31,6 +31,9 @@ pub struct EndpointSettings {
     pub retry: RetryPolicy,
     /// When the breaker opens.
     pub breaker: BreakerPolicy,
+    /// The dependency whose breaker it shares; `None`: one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dependency: Option<String>,
 }
 
 impl Default for EndpointSettings {
@@ -42,6 +45,7 @@ impl Default for EndpointSettings {
             max_in_flight: 16,
             retry: RetryPolicy::endpoint(),
             breaker: BreakerPolicy::default(),
+            dependency: None,
         }
     }
 }
@@ -81,19 +85,26 @@ impl EndpointSettings {
             120_000,
         )?;
         within("max_in_flight", self.max_in_flight.into(), 1, 1_000)?;
+        let breaker = &self.breaker;
+        let percent = |field, value: u32| within(field, value.into(), 1, 100);
         within(
             "breaker.failures_to_open",
-            self.breaker.failures_to_open.into(),
+            breaker.failures_to_open.into(),
             1,
             10_000,
         )?;
-        within("breaker.pause_ms", self.breaker.pause_ms, 10, 3_600_000)?;
-        within(
-            "breaker.pause_max_ms",
-            self.breaker.pause_max_ms,
-            10,
-            86_400_000,
-        )?;
+        if let Some(value) = breaker.failed_percent {
+            percent("breaker.failed_percent", value)?;
+        }
+        if let Some(slow_ms) = breaker.slow_ms {
+            within("breaker.slow_ms", slow_ms, 1, 120_000)?;
+        }
+        percent("breaker.slow_percent", breaker.slow_percent)?;
+        within("breaker.calls_min", breaker.calls_min.into(), 1, 10_000)?;
+        within("breaker.window_ms", breaker.window_ms, 1_000, 3_600_000)?;
+        within("breaker.pause_ms", breaker.pause_ms, 10, 3_600_000)?;
+        within("breaker.pause_max_ms", breaker.pause_max_ms, 10, 86_400_000)?;
+        within("breaker.probes", breaker.probes.into(), 1, 100)?;
         self.retry.check().map_err(|error| SettingError {
             field: error.field,
             min: error.min,

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     Attempt, AttemptStart, DeadLetter, DeadLetterFilter, DeadLetterGroup, Endpoint, Job, JobBody,
     JobFilter, JobRef, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber, QueueRules,
-    breaker::Breaker,
+    breaker::{Breaker, BreakerChange, BreakerRule, Dependency},
     unique::{UniqueHolder, UniqueKey},
 };
 use crate::{
     error::StoreResult,
-    id::{EndpointId, JobId, LineId, TenantId},
+    id::{BreakerChangeId, EndpointId, JobId, LineId, TenantId},
     time::Timestamp,
 };
 
@@ -294,10 +294,28 @@ pub trait JobsTx: Send {
     /// System scope.
     async fn unique_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
 
-    /// The breakers that are not closed, or have failures counted.
-    async fn breaker_list(&mut self) -> StoreResult<Vec<(QueueNumber, Breaker)>>;
-    /// Writes a breaker down.
-    async fn breaker_save(&mut self, queue: QueueNumber, breaker: &Breaker) -> StoreResult<()>;
+    /// The breakers in the scope that are not as new.
+    async fn breaker_list(&mut self) -> StoreResult<Vec<(Dependency, Breaker)>>;
+    /// Writes a breaker down, or that it is as new. System scope.
+    async fn breaker_save(&mut self, dependency: &Dependency, breaker: &Breaker)
+    -> StoreResult<()>;
+    /// What people said of breakers in the scope.
+    async fn breaker_rules(&mut self) -> StoreResult<Vec<BreakerRule>>;
+    /// Says it. Counts as a change of the configuration.
+    async fn breaker_rule_set(&mut self, rule: &BreakerRule) -> StoreResult<()>;
+    /// Takes it back. Counts as a change of the configuration. False when nothing was said.
+    async fn breaker_rule_clear(&mut self, dependency: &Dependency) -> StoreResult<bool>;
+    /// Keeps that a breaker changed.
+    async fn breaker_change_insert(&mut self, change: &BreakerChange) -> StoreResult<()>;
+    /// How a breaker changed, the last first, before this change.
+    async fn breaker_change_list(
+        &mut self,
+        dependency: &Dependency,
+        before: BreakerChangeId,
+        limit: i64,
+    ) -> StoreResult<Vec<BreakerChange>>;
+    /// Forgets what changed before `until`, at most `limit`. Answers how many. System scope.
+    async fn breaker_change_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64>;
 }
 
 /// The change of the counters that a batch of outcomes made. One row per batch, insert only, dropped by checkpoints.

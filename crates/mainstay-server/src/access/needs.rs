@@ -141,6 +141,12 @@ static ROUTES: &[Route] = &[
     route(GET, "/v1/bindings/{id}", VIEWER, Look),
     route(PATCH, "/v1/bindings/{id}", ADMIN, Change),
     route(DELETE, "/v1/bindings/{id}", ADMIN, Change),
+    route(GET, "/v1/breakers", VIEWER, Look),
+    route(GET, "/v1/breakers/{name}", VIEWER, Look),
+    route(GET, "/v1/breakers/{name}/history", VIEWER, Look),
+    route(POST, "/v1/breakers/{name}/open", OPERATOR, Change),
+    route(POST, "/v1/breakers/{name}/close", OPERATOR, Change),
+    route(POST, "/v1/breakers/{name}/auto", OPERATOR, Change),
     route(GET, "/v1/configuration", VIEWER, Read("configuration.export")),
     route(POST, "/v1/configuration/apply", ADMIN, Change),
 

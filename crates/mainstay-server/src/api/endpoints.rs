@@ -37,7 +37,7 @@ mod view;
 pub(crate) use change::EndpointChange;
 use change::NewEndpoint;
 pub(super) use secrets::signing_secret;
-pub(crate) use view::{BreakerState, EndpointView, settings_of};
+pub(crate) use view::{BreakerSettings, BreakerState, EndpointView, settings_of};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub(crate) mod audit;
 pub(crate) mod bindings;
+mod breakers;
 pub(crate) mod configuration;
 mod conflicts;
 pub(crate) mod dead_letters;
@@ -53,6 +54,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(sources::router())
         .merge(endpoints::router())
         .merge(bindings::router())
+        .merge(breakers::router())
         .merge(configuration::router())
         .merge(events::router())
         .merge(follow::router())

@@ -124,6 +124,32 @@ impl TimeArg {
     }
 }
 
+/// A time to come: `2026-11-21T10:00:00Z`, or how long from now: `90s`, `15m`, `2h`, `7d`.
+#[derive(Debug, Clone)]
+pub(crate) struct LaterArg(String);
+
+impl FromStr for LaterArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(at) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self(at.to_string()));
+        }
+        let secs = ago_secs(text)
+            .ok_or("a time is 2026-11-21T10:00:00Z, or how long from now: 90s, 15m, 2h, 7d")?;
+        let at = now().saturating_add(jiff::SignedDuration::from_secs(secs));
+        at.map(|at| Self(at.to_string()))
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl LaterArg {
+    /// As the API reads it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 fn ago_secs(text: &str) -> Option<i64> {
     let split = text.len().checked_sub(1)?;
     let (number, unit) = text.split_at_checked(split)?;
@@ -279,6 +305,8 @@ mod tests {
     fn a_time_is_a_date_or_how_long_ago() {
         let at: TimeArg = "2026-11-21T10:00:00Z".parse().expect("a time");
         assert_eq!(at.as_str(), "2026-11-21T10:00:00Z");
+        let later: LaterArg = "2h".parse().expect("a time");
+        assert!(later.as_str() > now().to_string().as_str());
         let ago: TimeArg = "2h".parse().expect("a time");
         let secs = now().as_second() - ago.secs();
         assert!((7_199..=7_201).contains(&secs), "{secs}");

@@ -276,6 +276,7 @@ fn show(context: &Context, endpoint: &Value) -> Result<(), Failure> {
         .add("secrets", secrets_shown(endpoint))
         .add("health", health_shown(endpoint))
         .add("breaker", Cell::state(text(endpoint, "/breaker/state")))
+        .add("dependency", text(endpoint, "/breaker_settings/dependency"))
         .add("breaker error", text(endpoint, "/breaker/last_error"))
         .add(
             "next probe",

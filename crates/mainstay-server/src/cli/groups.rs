@@ -22,6 +22,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
             "job",
             "dead-letter",
             "queue",
+            "breaker",
             "line",
             "worker",
             "sql",

@@ -8,6 +8,7 @@ mod args;
 mod audit;
 mod backup;
 mod binding;
+mod breaker;
 mod configuration;
 mod dead_letter;
 mod docs;
@@ -181,6 +182,9 @@ enum Command {
     /// Named groups of jobs: how they stand, their limits, pause and drain
     #[command(subcommand)]
     Queue(queue::QueueCommand),
+    /// What stands before the endpoints' dependencies: how each stands, its history, and holding it
+    #[command(subcommand)]
+    Breaker(breaker::BreakerCommand),
     /// Jobs that share an ordering key and run one at a time
     #[command(subcommand)]
     Line(line::LineCommand),
@@ -342,6 +346,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Job(command) => job::run(context, command).await,
         Command::DeadLetter(command) => dead_letter::run(context, command).await,
         Command::Queue(command) => queue::run(context, command).await,
+        Command::Breaker(command) => breaker::run(context, command).await,
         Command::Line(command) => line::run(context, command).await,
         Command::Worker(command) => worker::run(context, command).await,
         Command::Send(args) => send::run(context, *args).await,

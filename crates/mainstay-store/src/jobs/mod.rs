@@ -1,5 +1,6 @@
 //! Jobs: queues, endpoints, jobs with their attempts, dead letters, and what the engine writes down.
 
+mod breakers;
 pub(crate) mod cursor;
 mod endpoints;
 pub(crate) mod letters;
@@ -10,14 +11,14 @@ mod unique;
 
 use async_trait::async_trait;
 use mainstay_domain::{
-    EndpointId, JobId, LineId, StoreError, StoreResult, TenantId, Timestamp,
+    BreakerChangeId, EndpointId, JobId, LineId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
         Discovery, DueKey, Endpoint, Flow, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line,
         LineEnd, LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, QueueRules, SignalKind,
         TallyRecord,
-        breaker::Breaker,
+        breaker::{Breaker, BreakerChange, BreakerRule, Dependency},
         unique::{UniqueHolder, UniqueKey},
     },
     vault::{Column, Place},
@@ -95,10 +96,12 @@ impl JobsTx for SqlTx<'_> {
     async fn endpoint_delete(&mut self, tenant: TenantId, id: EndpointId) -> StoreResult<bool> {
         self.scope.admit(tenant)?;
         self.config_bump().await?;
-        reference(
-            self.changed(&q::ENDPOINT_DELETE, values![tenant, id]).await,
-            "endpoint",
-        )
+        let deleted = self.changed(&q::ENDPOINT_DELETE, values![tenant, id]).await;
+        let deleted = reference(deleted, "endpoint")?;
+        // Of its own breaker; one that it shares is others' as well.
+        let own = values![tenant, id.to_string()];
+        self.execute(&q::BREAKER_RULE_CLEAR, own).await?;
+        Ok(deleted)
     }
 
     async fn endpoint_get(&mut self, id: EndpointId) -> StoreResult<Option<Endpoint>> {
@@ -409,32 +412,45 @@ impl JobsTx for SqlTx<'_> {
         Ok(self.execute(&q::UNIQUE_EXPIRE, params).await? as i64)
     }
 
-    async fn breaker_list(&mut self) -> StoreResult<Vec<(QueueNumber, Breaker)>> {
-        self.system()?;
-        self.list(&q::BREAKER_LIST, &[], |row| {
-            let body: String = row.get(1)?;
-            let breaker = serde_json::from_str(&body);
-            let broken = |error| StoreError::Corrupt(format!("a breaker cannot be read: {error}"));
-            Ok((row.get(0)?, breaker.map_err(broken)?))
-        })
-        .await
+    async fn breaker_list(&mut self) -> StoreResult<Vec<(Dependency, Breaker)>> {
+        self.breakers().await
     }
 
-    async fn breaker_save(&mut self, queue: QueueNumber, breaker: &Breaker) -> StoreResult<()> {
-        self.system()?;
-        if *breaker == Breaker::default() {
-            return self
-                .execute(&q::BREAKER_CLEAR, values![queue])
-                .await
-                .map(|_| ());
-        }
-        let body = serde_json::to_string(breaker);
-        let body = body.map_err(|error| StoreError::Bug(error.to_string()))?;
-        reference(
-            self.execute(&q::BREAKER_SAVE, values![queue, body]).await,
-            "breaker",
-        )
-        .map(|_| ())
+    async fn breaker_save(
+        &mut self,
+        dependency: &Dependency,
+        breaker: &Breaker,
+    ) -> StoreResult<()> {
+        self.breaker_write(dependency, breaker).await
+    }
+
+    async fn breaker_rules(&mut self) -> StoreResult<Vec<BreakerRule>> {
+        self.breakers_said().await
+    }
+
+    async fn breaker_rule_set(&mut self, rule: &BreakerRule) -> StoreResult<()> {
+        self.breaker_say(rule).await
+    }
+
+    async fn breaker_rule_clear(&mut self, dependency: &Dependency) -> StoreResult<bool> {
+        self.breaker_unsay(dependency).await
+    }
+
+    async fn breaker_change_insert(&mut self, change: &BreakerChange) -> StoreResult<()> {
+        self.breaker_changed(change).await
+    }
+
+    async fn breaker_change_list(
+        &mut self,
+        dependency: &Dependency,
+        before: BreakerChangeId,
+        limit: i64,
+    ) -> StoreResult<Vec<BreakerChange>> {
+        self.breaker_changes(dependency, before, limit).await
+    }
+
+    async fn breaker_change_expire(&mut self, until: Timestamp, limit: i64) -> StoreResult<i64> {
+        self.breaker_changes_expire(until, limit).await
     }
 }
 

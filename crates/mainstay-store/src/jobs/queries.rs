@@ -9,6 +9,13 @@ macro_rules! endpoint_columns {
     };
 }
 
+/// What a person said of a breaker.
+macro_rules! breaker_rule_columns {
+    () => {
+        "SELECT tenant_id, dependency, open, until, reason, by_whom, at FROM breaker_rule"
+    };
+}
+
 /// The columns of a job that is shown.
 macro_rules! job_columns {
     () => {
@@ -141,8 +148,28 @@ queries! {
     TALLY_DROP: Platform = "DELETE FROM tally WHERE sequence <= $1";
     TALLY_SINCE: Platform = "SELECT sequence, body FROM tally WHERE sequence > $1 ORDER BY sequence";
 
-    BREAKER_LIST: Platform = "SELECT queue, body FROM breaker ORDER BY queue";
-    BREAKER_SAVE: Platform = "
-        INSERT INTO breaker (queue, body) VALUES ($1, $2) ON CONFLICT (queue) DO UPDATE SET body = excluded.body";
-    BREAKER_CLEAR: Platform = "DELETE FROM breaker WHERE queue = $1";
+    BREAKERS: System = "SELECT tenant_id, dependency, body FROM breaker_state ORDER BY tenant_id, dependency";
+    BREAKERS_OWN: Tenant = "
+        SELECT tenant_id, dependency, body FROM breaker_state WHERE tenant_id = $1 ORDER BY dependency";
+    BREAKER_SAVE: Tenant = "
+        INSERT INTO breaker_state (tenant_id, dependency, body) VALUES ($1, $2, $3)
+        ON CONFLICT (tenant_id, dependency) DO UPDATE SET body = excluded.body";
+    BREAKER_CLEAR: Tenant = "DELETE FROM breaker_state WHERE tenant_id = $1 AND dependency = $2";
+    BREAKER_RULES: System = breaker_rule_columns!();
+    BREAKER_RULES_OWN: Tenant = concat!(breaker_rule_columns!(), " WHERE tenant_id = $1");
+    BREAKER_RULE_SET: Tenant = "
+        INSERT INTO breaker_rule (tenant_id, dependency, open, until, reason, by_whom, at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (tenant_id, dependency) DO UPDATE SET open = excluded.open, until = excluded.until,
+            reason = excluded.reason, by_whom = excluded.by_whom, at = excluded.at";
+    BREAKER_RULE_CLEAR: Tenant = "DELETE FROM breaker_rule WHERE tenant_id = $1 AND dependency = $2";
+    BREAKER_CHANGE_INSERT: Tenant = "
+        INSERT INTO breaker_change (tenant_id, dependency, id, at, from_state, to_state, why, count, calls, error, by_whom,
+            reason, until)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    BREAKER_CHANGE_LIST: Tenant = "
+        SELECT tenant_id, dependency, id, at, from_state, to_state, why, count, calls, error, by_whom, reason, until
+        FROM breaker_change WHERE tenant_id = $1 AND dependency = $2 AND id < $3 ORDER BY id DESC LIMIT $4";
+    BREAKER_CHANGE_EXPIRE: System = "
+        DELETE FROM breaker_change WHERE (tenant_id, dependency, id) IN (
+            SELECT c.tenant_id, c.dependency, c.id FROM breaker_change AS c WHERE c.at < $1 ORDER BY c.at LIMIT $2)";
 }

@@ -4,7 +4,7 @@ use mainstay_domain::{
     JobId, StoreError, StoreExt,
     jobs::{
         Attempt, Checkpoint, Cursor, DeadLetterFilter, Job, JobState, NewJob, Outcome, SignalKind,
-        TallyRecord, breaker::Breaker,
+        TallyRecord,
     },
 };
 use mainstay_testkit::on_both;
@@ -341,29 +341,6 @@ on_both!(a_checkpoint_of_an_earlier_epoch_is_refused, |db| async {
     );
     let left = run!(world.store, SYSTEM, [], |tx| tx.tally_since(4)).expect("it answers");
     assert_eq!(left.len(), 1);
-});
-
-on_both!(breakers_are_kept_until_they_are_as_new, |db| async {
-    let world = World::new(db).await;
-    let queue = world.queue;
-    let open = Breaker {
-        failures: 3,
-        last_error: Some("refused".into()),
-        ..Breaker::default()
-    };
-    run!(world.store, SYSTEM, [open], |tx| tx
-        .breaker_save(queue, &open))
-    .expect("it is kept");
-    let all = run!(world.store, SYSTEM, [], |tx| tx.breaker_list()).expect("it answers");
-    assert_eq!(all, [(queue, open)]);
-    let closed = Breaker::default();
-    run!(world.store, SYSTEM, [closed], |tx| tx
-        .breaker_save(queue, &closed))
-    .expect("it is kept");
-    assert_eq!(
-        run!(world.store, SYSTEM, [], |tx| tx.breaker_list()).expect("it answers"),
-        []
-    );
 });
 
 on_both!(

@@ -13,7 +13,7 @@ use mainstay_testkit::{TestDatabase, on_both};
 use crate::kit::{BEGIN, SYSTEM, World, run};
 
 /// Tables of whose every change by hand the log must hear.
-const WATCHED: [&str; 12] = [
+const WATCHED: [&str; 13] = [
     "tenant",
     "app_user",
     "api_key",
@@ -26,6 +26,7 @@ const WATCHED: [&str; 12] = [
     "schedule",
     "binding",
     "queue_rule",
+    "breaker_rule",
 ];
 
 /// Runs a statement as somebody does who has a shell of the database's own. Answers whether the database let them.

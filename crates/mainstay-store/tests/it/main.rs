@@ -5,6 +5,7 @@ mod append;
 mod attempts;
 mod audit;
 mod backups;
+mod breakers;
 mod circles;
 mod discovery;
 mod faults;

@@ -427,8 +427,8 @@ on_both!(
             "tally_since",
         );
         refused(
-            run!(store, scope, [], |tx| tx.breaker_list()),
-            "breaker_list",
+            run!(store, scope, [], |tx| tx.breaker_change_expire(until, 1)),
+            "breaker_change_expire",
         );
         refused(run!(store, scope, [], |tx| tx.user_list()), "user_list");
         refused(run!(store, scope, [], |tx| tx.key_list()), "key_list");

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use mainstay_domain::{
     Category, StoreError, StoreResult, Tx,
     intake::Arrival,
-    jobs::{DeadLetter, JobBody, breaker::Turn, retry::RetryPolicy},
+    jobs::{DeadLetter, JobBody, breaker::Told, retry::RetryPolicy},
 };
 use mainstay_domain::{EndpointId, Timestamp};
 
@@ -87,12 +87,12 @@ pub struct AttemptInfo {
 pub enum Announcement {
     /// A job died.
     Dead(DeadLetter),
-    /// An endpoint's breaker opened or closed.
+    /// What an endpoint depends on is down, or back.
     Breaker {
         /// Whose.
         endpoint: EndpointId,
-        /// Which way.
-        turn: Turn,
+        /// Which of the two.
+        told: Told,
         /// When.
         at: Timestamp,
         /// What the last failure said.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use mainstay_domain::{
     TenantId, Timestamp,
     jobs::{
-        Endpoint, headers,
+        Endpoint,
+        breaker::{DEPENDENCY_MAX, Dependency},
+        headers,
         http_out::OutError,
         settings::{EndpointSettings, SettingError},
     },
@@ -141,9 +143,24 @@ impl EndpointChange {
                 Some(retry) => retry.policy("/retry")?,
                 None => known.retry,
             },
-            breaker: self.breaker_settings.map_or(known.breaker, Into::into),
+            breaker: match &self.breaker_settings {
+                Some(settings) => settings.into(),
+                None => known.breaker,
+            },
+            dependency: match &self.breaker_settings {
+                Some(settings) => settings.dependency.clone(),
+                None => known.dependency,
+            },
         };
         settings.check().map_err(|error| outside(&error))?;
+        if let Some(name) = &settings.dependency
+            && !Dependency::may_be_named(name)
+        {
+            return Err(Problem::field(
+                "/breaker_settings/dependency",
+                format!("must be 1 to {DEPENDENCY_MAX} letters in lower case, digits, - or ."),
+            ));
+        }
         Ok(settings)
     }
 

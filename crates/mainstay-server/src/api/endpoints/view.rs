@@ -4,7 +4,7 @@ use mainstay_domain::{
     EndpointId, TenantId,
     jobs::{
         Endpoint,
-        breaker::{Breaker, BreakerPolicy, BreakerState as State},
+        breaker::{Breaker, BreakerPolicy, BreakerState as State, Dependency},
         health::{Health, Signs},
         settings::{EndpointSettings, Signing},
     },
@@ -47,27 +47,31 @@ impl From<SigningName> for Signing {
     }
 }
 
-/// Where a breaker stands.
+/// Where a breaker stands, by its own rule or since a person holds it there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum BreakerState {
     /// Everything passes.
     Closed,
-    /// Nothing passes until the probe is due.
+    /// Nothing passes until probes are due.
     Open,
-    /// One probe is under way.
+    /// A few probes at a time pass.
     HalfOpen,
 }
 
-/// The circuit breaker of an endpoint.
+/// The circuit breaker of what an endpoint depends on.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Breaker)]
 pub(crate) struct BreakerView {
+    /// What it stands before: the name that the settings say, or the endpoint's own id.
+    dependency: String,
     state: BreakerState,
+    /// Whether a person holds it there.
+    forced: bool,
     /// Consecutive failures.
     failures: u32,
     opened_at: Option<Time>,
-    /// When a probe is due.
+    /// When probes are due.
     probe_at: Option<Time>,
     last_error: Option<String>,
 }
@@ -82,10 +86,12 @@ impl From<State> for BreakerState {
     }
 }
 
-impl From<Breaker> for BreakerView {
-    fn from(breaker: Breaker) -> Self {
+impl BreakerView {
+    fn of(breaker: Breaker, dependency: Dependency) -> Self {
         Self {
-            state: breaker.state.into(),
+            dependency: dependency.name,
+            state: breaker.stands().into(),
+            forced: breaker.forced.is_some(),
             failures: breaker.failures,
             opened_at: breaker.opened_at.map(Into::into),
             probe_at: breaker.probe_at.map(Into::into),
@@ -95,18 +101,43 @@ impl From<Breaker> for BreakerView {
 }
 
 /// When an endpoint's breaker opens, and how it closes again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BreakerSettings {
+    /// What it stands before: endpoints of one tenant that name the same share the breaker, and the settings of the one that was
+    /// made first. Left out: the endpoint has a breaker of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64, pattern = "^[a-z0-9][a-z0-9.-]*$")]
+    pub(super) dependency: Option<String>,
     /// Consecutive failures that open it.
     #[schema(minimum = 1, maximum = 10000)]
     pub(super) failures_to_open: u32,
-    /// The first pause before a probe, in milliseconds; it doubles with every probe that fails.
+    /// The share of the calls in the window that opens it when they failed, in percent. Left out: no share does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100)]
+    failed_percent: Option<u32>,
+    /// A call that takes longer is slow, in milliseconds. Left out: none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 120000)]
+    slow_ms: Option<i64>,
+    /// The share of the calls in the window that opens it when they were slow, in percent.
+    #[schema(minimum = 1, maximum = 100)]
+    slow_percent: u32,
+    /// No share opens it before there were so many calls in the window.
+    #[schema(minimum = 1, maximum = 10000)]
+    calls_min: u32,
+    /// The window of the shares, in milliseconds.
+    #[schema(minimum = 1000, maximum = 3600000)]
+    window_ms: i64,
+    /// The first pause before probes, in milliseconds; it doubles each time that one fails.
     #[schema(minimum = 10, maximum = 3600000)]
     pub(super) pause_ms: i64,
     /// No pause is longer than this, in milliseconds.
     #[schema(minimum = 10, maximum = 86400000)]
     pub(super) pause_max_ms: i64,
+    /// So many probes may be under way at a time, in the whole cluster, and so many must succeed.
+    #[schema(minimum = 1, maximum = 100)]
+    probes: u32,
 }
 
 impl Default for BreakerSettings {
@@ -118,19 +149,32 @@ impl Default for BreakerSettings {
 impl From<BreakerPolicy> for BreakerSettings {
     fn from(policy: BreakerPolicy) -> Self {
         Self {
+            dependency: None,
             failures_to_open: policy.failures_to_open,
+            failed_percent: policy.failed_percent,
+            slow_ms: policy.slow_ms,
+            slow_percent: policy.slow_percent,
+            calls_min: policy.calls_min,
+            window_ms: policy.window_ms,
             pause_ms: policy.pause_ms,
             pause_max_ms: policy.pause_max_ms,
+            probes: policy.probes,
         }
     }
 }
 
-impl From<BreakerSettings> for BreakerPolicy {
-    fn from(settings: BreakerSettings) -> Self {
+impl From<&BreakerSettings> for BreakerPolicy {
+    fn from(settings: &BreakerSettings) -> Self {
         Self {
             failures_to_open: settings.failures_to_open,
+            failed_percent: settings.failed_percent,
+            slow_ms: settings.slow_ms,
+            slow_percent: settings.slow_percent,
+            calls_min: settings.calls_min,
+            window_ms: settings.window_ms,
             pause_ms: settings.pause_ms,
             pause_max_ms: settings.pause_max_ms,
+            probes: settings.probes,
         }
     }
 }
@@ -207,11 +251,12 @@ impl EndpointView {
         );
         let breaker = queue.breaker.unwrap_or_default();
         let p99_ms = figures.quantile_ms(endpoint.id, 0.99);
+        let dependency = Dependency::of(&endpoint, &settings);
         let health = Health::of(&Signs {
             success_rate: counted.success_rate(),
             p99_ms,
             timeout_ms: settings.timeout_ms,
-            breaker: breaker.state,
+            breaker: breaker.stands(),
             failures: breaker.failures,
             failures_to_open: settings.breaker.failures_to_open,
         });
@@ -228,8 +273,11 @@ impl EndpointView {
             timeout_ms: settings.timeout_ms,
             max_in_flight: settings.max_in_flight,
             retry: Retry::from(&settings.retry),
-            breaker_settings: settings.breaker.into(),
-            breaker: breaker.into(),
+            breaker_settings: BreakerSettings {
+                dependency: settings.dependency,
+                ..settings.breaker.into()
+            },
+            breaker: BreakerView::of(breaker, dependency),
             stats: EndpointStats {
                 health: health.into(),
                 waiting: queue.waiting,

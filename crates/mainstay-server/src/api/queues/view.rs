@@ -314,7 +314,10 @@ impl Beside {
             in_per_sec: per_sec(queue.pace, queue.pace.made),
             out_per_sec: out,
             drain_secs: ends.then(|| (left as f64 / out).ceil() as i64),
-            breaker: queue.breaker.as_ref().map(|breaker| breaker.state.into()),
+            breaker: queue
+                .breaker
+                .as_ref()
+                .map(|breaker| breaker.stands().into()),
             live: self.live,
             tenants: queue.tenants.iter().filter(own).map(Into::into).collect(),
             name: queue.name,

@@ -8,12 +8,17 @@ use std::{
 use mainstay_domain::{
     EndpointId, Scope, StoreExt, StoreResult,
     intake::Config,
-    jobs::{QueueNumber, QueueRules, retry::RetryPolicy, settings::EndpointSettings},
+    jobs::{
+        QueueNumber, QueueRules,
+        breaker::{BreakerRule, Dependency},
+        retry::RetryPolicy,
+        settings::EndpointSettings,
+    },
 };
 
 use super::Shared;
 use crate::jobs::{
-    machine::{Input, QueueSettings, Runs},
+    machine::{Guarded, Input, QueueSettings, Runs},
     workers::is_workers,
 };
 
@@ -79,12 +84,14 @@ impl Configured {
 
     /// Loads the settings.
     pub(super) async fn load(&self, shared: &Shared) -> StoreResult<Settings> {
-        let (config, names, rules) = shared
+        let (config, names, rules, said) = shared
             .store
             .read(Scope::System("engine"), |tx| {
                 Box::pin(async move {
                     let config = tx.config_load().await?;
-                    Ok((config, tx.queue_list().await?, tx.queue_rules().await?))
+                    let names = tx.queue_list().await?;
+                    let rules = tx.queue_rules().await?;
+                    Ok((config, names, rules, tx.breaker_rules().await?))
                 })
             })
             .await?;
@@ -97,7 +104,7 @@ impl Configured {
             .policies()
             .filter_map(|(name, retry)| Some((*names.get(name)?, builtin(retry))))
             .collect();
-        queues.extend(endpoints(&config));
+        queues.extend(endpoints(&config, &said));
         queues.extend(workers(&names, &queues));
         let queues = ruled(queues, &rules);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,18 +162,30 @@ fn workers(
     .collect()
 }
 
-fn endpoints(config: &Config) -> impl Iterator<Item = (QueueNumber, QueueSettings)> {
-    config.endpoints.iter().map(|endpoint| {
+/// What people say of breakers stands beside the endpoints.
+fn endpoints(
+    config: &Config,
+    said: &[BreakerRule],
+) -> impl Iterator<Item = (QueueNumber, QueueSettings)> {
+    let said: HashMap<&Dependency, &BreakerRule> =
+        said.iter().map(|rule| (&rule.dependency, rule)).collect();
+    config.endpoints.iter().map(move |endpoint| {
         let settings: EndpointSettings = serde_json::from_str(&endpoint.settings).unwrap_or_else(|error| {
             tracing::error!(endpoint = %endpoint.id, %error, "the settings of an endpoint cannot be read; using the defaults");
             EndpointSettings::default()
         });
+        let dependency = Dependency::of(endpoint, &settings);
+        let guarded = Guarded {
+            forced: said.get(&dependency).map(|rule| rule.forced),
+            policy: settings.breaker,
+            dependency,
+        };
         let queue = QueueSettings {
             enabled: endpoint.enabled,
             max_in_flight: settings.max_in_flight,
             attempt_ms: settings.timeout_ms.min(i64::MAX as u64) as i64,
             retry: settings.retry,
-            breaker: Some(settings.breaker),
+            breaker: Some(guarded),
             ..QueueSettings::orphaned()
         };
         (endpoint.queue, queue)

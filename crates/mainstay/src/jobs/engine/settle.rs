@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use mainstay_domain::{
-    Category, JobId, Scope, StoreError, StoreExt, StoreResult, Tx,
-    jobs::{Attempt, DeadLetter, JobRef, Outcome, TallyRecord},
+    Category, EndpointId, JobId, Scope, StoreError, StoreExt, StoreResult, Tx,
+    jobs::{
+        Attempt, DeadLetter, JobRef, Outcome, TallyRecord,
+        breaker::{BreakerChange, BreakerState},
+    },
     watch::Series,
 };
 use uuid::Uuid;
@@ -12,11 +15,14 @@ use uuid::Uuid;
 use super::{Shared, configure::Configured, perform::failed};
 use crate::jobs::{
     handler::Announcement,
-    machine::{SettleResult, Settlement, TallyBody, Turns},
+    machine::{BreakerTurn, SettleResult, Settlement, TallyBody, Turns},
 };
 
 /// Ids of jobs that those who watch are told of, for each settlement.
 const SHOWN_MAX: usize = 32;
+
+/// Endpoints behind one dependency of which it is told that they are down or back.
+const TOLD_MAX: usize = 100;
 
 /// How often an outcome is written again because the configuration changed while it was to be told of. After that the
 /// machine tries again, later.
@@ -109,8 +115,11 @@ impl Shared {
     ) -> StoreResult<bool> {
         let attempts = &settlement.attempts;
         tx.attempt_settle(attempts, Some(&settlement.tally)).await?;
-        for (queue, breaker) in &settlement.breakers {
-            tx.breaker_save(*queue, breaker).await?;
+        for (dependency, breaker) in &settlement.breakers {
+            tx.breaker_save(dependency, breaker).await?;
+        }
+        for turn in &settlement.turns {
+            tx.breaker_change_insert(&change(turn)).await?;
         }
         let mut told = turns(settlement, configured);
         let dead = attempts.iter().filter(|one| one.outcome == Outcome::Dead);
@@ -156,7 +165,8 @@ impl Shared {
         let shown: Vec<JobId> = shown.map(|attempt| attempt.job).collect();
         self.samples.jobs_changed(&shown);
         for turn in &settlement.turns {
-            if let Some(endpoint) = configured.endpoint(turn.queue) {
+            log_turn(turn);
+            for endpoint in endpoints(turn, configured) {
                 self.samples.changed("endpoint", &[endpoint]);
             }
         }
@@ -243,15 +253,59 @@ fn is_about_telling(error: &StoreError) -> bool {
 }
 
 fn turns(settlement: &Settlement, configured: &Configured) -> Vec<Announcement> {
-    let turns = settlement.turns.iter().filter_map(|turn| {
-        Some(Announcement::Breaker {
-            endpoint: configured.endpoint(turn.queue)?,
-            turn: turn.turn,
-            at: turn.at,
-            error: turn.error.clone(),
-        })
+    let told = settlement.turns.iter().filter_map(|turn| {
+        let told = turn.turn.told()?;
+        Some(
+            endpoints(turn, configured).map(move |endpoint| Announcement::Breaker {
+                endpoint,
+                told,
+                at: turn.at,
+                error: turn.error.clone(),
+            }),
+        )
     });
-    turns.collect()
+    told.flatten().collect()
+}
+
+/// The endpoints behind the dependency of a breaker that changed.
+fn endpoints<'a>(
+    turn: &'a BreakerTurn,
+    configured: &'a Configured,
+) -> impl Iterator<Item = EndpointId> + 'a {
+    let queues = turn.queues.iter().take(TOLD_MAX);
+    queues.filter_map(|queue| configured.endpoint(*queue))
+}
+
+fn change(turn: &BreakerTurn) -> BreakerChange {
+    BreakerChange {
+        id: turn.id,
+        dependency: turn.dependency.clone(),
+        at: turn.at,
+        turn: turn.turn,
+        error: turn.error.clone(),
+        by: None,
+        reason: None,
+        until: None,
+    }
+}
+
+/// CBK-05: every change of a breaker is logged.
+fn log_turn(changed: &BreakerTurn) {
+    let (dependency, tenant) = (&changed.dependency.name, changed.dependency.tenant);
+    let turn = &changed.turn;
+    let (why, count, calls) = (turn.why.as_str(), turn.count, turn.calls);
+    match turn.to {
+        BreakerState::Open => {
+            let error = changed.error.as_deref().unwrap_or_default();
+            tracing::warn!(dependency, %tenant, why, count, calls, error, "a breaker opened");
+        }
+        BreakerState::HalfOpen => {
+            tracing::info!(dependency, %tenant, why, "a breaker is half open: probes go through");
+        }
+        BreakerState::Closed => {
+            tracing::info!(dependency, %tenant, why, count, "a breaker closed: its dependency is back");
+        }
+    }
 }
 
 /// RTY-03: every retry is logged.

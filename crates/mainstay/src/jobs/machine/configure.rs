@@ -87,5 +87,6 @@ impl Machine {
             }
             self.touched.insert(*number);
         }
+        self.guards_configured();
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use mainstay_domain::{
     JobId, TenantId, Timestamp,
-    jobs::{AttemptStart, JobRef, QueueNumber, breaker::BreakerState, retry::RetryPolicy},
+    jobs::{AttemptStart, JobRef, QueueNumber, retry::RetryPolicy},
 };
 
 use super::{
@@ -169,14 +169,9 @@ impl Machine {
         let at = self.now;
         let job = self.pop(number, pick)?;
         let lease_ms = self.promise(number, job);
+        let probe = self.guard_begins(number, job);
         let held = self.held.get_mut(&job)?;
-        let queue = self.queues.get_mut(&number)?;
-        let guarded = queue.is_guarded();
-        let probe = guarded && queue.breaker.state != BreakerState::Closed;
-        if guarded {
-            queue.breaker.started();
-        }
-        held.open = queue.runs();
+        held.open = self.queues.get(&number)?.runs();
         match held.open {
             Some(Runs::Builtin) => {
                 self.dispatch.builtin_open += 1;
@@ -186,14 +181,18 @@ impl Machine {
             Some(Runs::Outbound) | None => self.dispatch.outbound_open += 1,
         }
         held.stage = Stage::Starting(Slot { at, probe });
-        Some(AttemptStart {
-            lease_ms,
-            ..start_of(&held.job, at)
-        })
+        let start = start_of(&held.job, at);
+        if probe {
+            // Other queues go there as well, and may have no place left.
+            self.look_at_queues();
+        }
+        Some(AttemptStart { lease_ms, ..start })
     }
 
     fn pop(&mut self, number: QueueNumber, pick: Pick) -> Option<JobId> {
-        let job = self.queues.get_mut(&number)?.pop(pick, self.now)?;
+        let now = self.now;
+        let (queue, guard) = self.guarded(number)?;
+        let job = queue.pop(pick, guard, now)?;
         if let Some(held) = self.held.get(&job) {
             self.want(window_of(&held.job));
         }
@@ -284,7 +283,7 @@ impl Machine {
         self.conclude(job, slot, end, policy);
     }
 
-    /// The attempt gives its place back. A probe that told nothing makes room for another.
+    /// The attempt gives its place back, a probe both of its places.
     pub(super) fn vacate(&mut self, job: JobId, slot: Slot) {
         let now = self.now;
         let Some(JobRef { queue, tenant, .. }) = self.held.get(&job).map(|held| held.job) else {
@@ -294,9 +293,7 @@ impl Machine {
         let queue = self.queue(queue);
         let spent = now.micros().saturating_sub(slot.at.micros()).max(0);
         queue.vacate(tenant, 1, Some(spent.unsigned_abs()), now);
-        if slot.probe {
-            queue.breaker.abandoned(now);
-        }
+        self.guard_vacated(job, slot);
     }
 
     /// Records the starts of the next built-in jobs, when it must be known which were under way. One batch ahead of what
@@ -325,9 +322,10 @@ impl Machine {
 
     /// How many jobs the next batch of a queue may have.
     fn next_batch_max(&mut self, number: QueueNumber) -> usize {
-        let queue = self.queues.get_mut(&number);
-        let allowed = queue.map_or(0, |queue| queue.allowance(self.now)) as usize;
-        allowed.min(self.limits.batch_max)
+        let now = self.now;
+        let allowed = self.guarded(number);
+        let allowed = allowed.map_or(0, |(queue, guard)| queue.allowance(guard.as_deref(), now));
+        (allowed as usize).min(self.limits.batch_max)
     }
 
     fn dispatch_builtin(&mut self, out: &mut Vec<Action>) {

@@ -14,7 +14,7 @@
 //! 4. *Counters are exact.* Jobs made and wishes of people are counted when discovery reports them, outcomes when their
 //!    transaction is known to be committed; a checkpoint names the cursor and the numbers that its counters include.
 //! 5. *A place is held from the start to the end of an attempt*, of its queue's and of its tenant's ([`share`]). So limits
-//!    hold, and an open breaker lets nothing through but one probe.
+//!    hold, and a breaker that is not closed lets nothing through but its probes ([`guard`]).
 //! 6. *No job kills for ever.* One that kills the process is isolated after a bounded number of deaths; those that were
 //!    only there are not blamed for them ([`poison`]).
 //! 7. *What keeps an order is never seen before its turn.* Jobs that wait behind another are not reported to the
@@ -32,7 +32,7 @@ use std::{
 
 use mainstay_domain::{
     JobId, Random, Timestamp,
-    jobs::{QueueNumber, breaker::BreakerState},
+    jobs::{QueueNumber, breaker::Dependency},
 };
 
 mod band;
@@ -41,6 +41,7 @@ mod checkpoint;
 mod configure;
 mod discovery;
 mod dispatch;
+mod guard;
 mod held;
 mod id_hash;
 mod inspect;
@@ -78,6 +79,7 @@ use checkpoint::Checkpoints;
 use configure::Configuring;
 use discovery::News;
 use dispatch::Dispatch;
+use guard::Guard;
 use held::Held;
 use id_hash::IdMap;
 use inspect::Inspections;
@@ -115,6 +117,10 @@ pub struct Machine {
     since: Option<Timestamp>,
     held: JobMap<Held>,
     queues: BTreeMap<QueueNumber, Queue>,
+    /// What stands before the dependencies that jobs go to.
+    guards: BTreeMap<Dependency, Guard>,
+    /// When it took over from one that was not stopped cleanly, whose probes may be under way.
+    probes_left_at: Option<Timestamp>,
     /// Queues that something has happened to in this step.
     touched: BTreeSet<QueueNumber>,
     /// When queues want to be looked at although nothing happens to them.
@@ -247,7 +253,7 @@ impl Machine {
     }
 
     /// Looks at every queue that something has happened to or whose time has come.
-    fn look_at_queues(&mut self) {
+    pub(super) fn look_at_queues(&mut self) {
         while let Some((at, number)) = self.timers.first().copied() {
             if at > self.now {
                 break;
@@ -266,21 +272,24 @@ impl Machine {
     fn look_at_queue(&mut self, number: QueueNumber) {
         self.ready_what_is_due(number);
         self.want_timetables(number);
-        let Some(queue) = self.queues.get_mut(&number) else {
+        self.forced_time_comes(number);
+        let now = self.now;
+        let Some((queue, mut guard)) = self.guarded(number) else {
             return;
         };
-        queue.time_comes(self.now);
-        queue.pace.note(self.now, &queue.tally);
-        let runnable = queue.runnable(self.now);
-        let wake = queue.wake_at(self.now);
-        if let Some(old) = std::mem::replace(&mut queue.wake, wake) {
+        queue.time_comes(now);
+        queue.pace.note(now, &queue.tally);
+        let runnable = queue.runnable(guard.as_deref_mut(), now);
+        let wake = queue.wake_at(guard.as_deref_mut(), now);
+        let suspect = queue.suspect_runnable(guard.as_deref(), now);
+        let (runs, before) = (queue.runs(), std::mem::replace(&mut queue.wake, wake));
+        if let Some(old) = before {
             self.timers.remove(&(old, number));
         }
         if let Some(at) = wake {
             self.timers.insert((at, number));
         }
-        let suspect = queue.suspect_runnable(self.now);
-        self.dispatch.note(number, queue.runs(), runnable);
+        self.dispatch.note(number, runs, runnable);
         self.caution.note(number, suspect);
     }
 
@@ -312,22 +321,14 @@ impl Machine {
         }
     }
 
-    /// Neither a probe that was to come after a pause nor what waits for its rate must wait for a clock that was set back
+    /// Neither probes that were to come after a pause nor what waits for its rate must wait for a clock that was set back
     /// to catch up.
     fn queues_set_back(&mut self, now: Timestamp) {
         self.since = self.since.map(|since| since.min(now));
         for (number, queue) in &mut self.queues {
             queue.clock_set_back(now);
             self.touched.insert(*number);
-            let policy = queue
-                .settings
-                .as_ref()
-                .and_then(|settings| settings.breaker);
-            if queue.breaker.state != BreakerState::Open {
-                continue;
-            }
-            let latest = now.plus_ms(policy.unwrap_or_default().pause_max_ms);
-            queue.breaker.probe_at = queue.breaker.probe_at.map(|at| at.min(latest));
         }
+        self.guards_set_back(now);
     }
 }

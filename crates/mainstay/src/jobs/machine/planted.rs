@@ -41,6 +41,18 @@ pub(super) enum Fault {
     NeverCorrected,
     /// A tenant that was idle is owed all that it did not use.
     IdleSaves,
+    /// A breaker that is open lets one through.
+    OpenLeaks,
+    /// A breaker lets one probe more through than it may.
+    ProbeTooMany,
+    /// A probe does not give its place back.
+    ProbeKept,
+    /// Nobody wakes a queue when probes are due.
+    ProbeOverslept,
+    /// A new owner does not wait for what its predecessor's probes may still do.
+    ProbesForgotten,
+    /// What a person says of a breaker is not heard.
+    ForcedIgnored,
 }
 
 /// Whether this fault is planted.

@@ -14,7 +14,7 @@ use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
         DueKey, Flow, JobRef, QueueTally,
-        breaker::{Breaker, BreakerState},
+        breaker::Dependency,
         rate::{Bucket, Rate},
     },
 };
@@ -23,12 +23,13 @@ use super::{
     band::{Band, Class, Lane, Rules},
     budget::Budget,
     checkpoint::Inherited,
+    guard::Guard,
     held::Origin,
     pace::Pace,
     planted::{Fault, planted},
     share::Shares,
     window::{Offer, Window},
-    words::{QueueSettings, Runs},
+    words::{Guarded, QueueSettings, Runs},
 };
 
 /// One queue.
@@ -46,8 +47,6 @@ pub(super) struct Queue {
     pub(super) in_flight: u32,
     /// Jobs that somebody waits for, where workers take them.
     pub(super) wanted: u32,
-    /// The breaker of what its jobs depend on.
-    pub(super) breaker: Breaker,
     /// What has been counted.
     pub(super) tally: QueueTally,
     /// When it wants to be looked at, as it stands in the machine's timers.
@@ -107,10 +106,20 @@ impl Queue {
         self.settings.as_ref().map(|settings| settings.runs)
     }
 
-    /// Whether a breaker watches over it.
-    pub(super) fn is_guarded(&self) -> bool {
+    /// What stands before its dependency, if it has one.
+    pub(super) fn guarded_by(&self) -> Option<&Guarded> {
+        self.settings.as_ref()?.breaker.as_ref()
+    }
+
+    /// What its jobs go to, if a breaker stands before it.
+    pub(super) fn dependency(&self) -> Option<&Dependency> {
+        self.guarded_by().map(|guarded| &guarded.dependency)
+    }
+
+    /// For how long an attempt lasts at most, in milliseconds.
+    pub(super) fn attempt_ms(&self) -> i64 {
         let settings = self.settings.as_ref();
-        settings.is_some_and(|settings| settings.breaker.is_some())
+        settings.map_or(0, |settings| settings.attempt_ms)
     }
 
     /// Takes other settings, and lets those who wait feel them.
@@ -135,7 +144,7 @@ impl Queue {
     }
 
     /// How many more attempts may begin now.
-    pub(super) fn allowance(&mut self, now: Timestamp) -> u32 {
+    pub(super) fn allowance(&mut self, guard: Option<&Guard>, now: Timestamp) -> u32 {
         let Some(settings) = self.settings.as_ref().filter(|settings| settings.enabled) else {
             return 0;
         };
@@ -145,17 +154,15 @@ impl Queue {
         if self.inheriting && settings.counts_over_restarts() {
             return 0;
         }
-        let of_breaker = settings
-            .breaker
-            .and_then(|_| self.breaker.allowance(now))
-            .unwrap_or(u32::MAX);
+        let of_breaker = guard.and_then(|guard| guard.allowance(now));
+        let of_breaker = of_breaker.unwrap_or(u32::MAX);
         let wanted = match settings.runs {
             Runs::Worker => self.wanted,
             Runs::Builtin | Runs::Outbound => u32::MAX,
         };
         let most = settings.max_in_flight + u32::from(planted(Fault::PlaceTooMany));
         let taken = self.in_flight + self.inherited.len() as u32;
-        let free = most.min(of_breaker).saturating_sub(taken).min(wanted);
+        let free = most.saturating_sub(taken).min(of_breaker).min(wanted);
         match &settings.limits.rate {
             Some(rate) if free > 0 => free.min(self.bucket(rate).available(rate, now)),
             _ => free,
@@ -172,14 +179,22 @@ impl Queue {
     }
 
     /// Whether an attempt could begin now.
-    pub(super) fn runnable(&mut self, now: Timestamp) -> bool {
-        let ready = self.first_waits() || (self.again_waits() && self.budget.allows(now));
-        ready && self.allowance(now) > 0
+    pub(super) fn runnable(&mut self, mut guard: Option<&mut Guard>, now: Timestamp) -> bool {
+        let again = self.again_waits() && self.budget(guard.as_deref_mut()).allows(now);
+        (again || self.first_waits()) && self.allowance(guard.as_deref(), now) > 0
+    }
+
+    /// The budget of its retries: its dependency's, else its own.
+    fn budget<'a>(&'a mut self, guard: Option<&'a mut Guard>) -> &'a mut Budget {
+        match guard {
+            Some(guard) => &mut guard.budget,
+            None => &mut self.budget,
+        }
     }
 
     /// Whether a suspect could begin now, as far as the queue is concerned. One at a time needs no budget.
-    pub(super) fn suspect_runnable(&mut self, now: Timestamp) -> bool {
-        self.suspect_waits() && self.allowance(now) > 0
+    pub(super) fn suspect_runnable(&mut self, guard: Option<&Guard>, now: Timestamp) -> bool {
+        self.suspect_waits() && self.allowance(guard, now) > 0
     }
 
     fn first_waits(&self) -> bool {
@@ -195,9 +210,16 @@ impl Queue {
     }
 
     /// Takes the job that is next and gives it its place.
-    pub(super) fn pop(&mut self, pick: Pick, now: Timestamp) -> Option<JobId> {
+    pub(super) fn pop(
+        &mut self,
+        pick: Pick,
+        mut guard: Option<&mut Guard>,
+        now: Timestamp,
+    ) -> Option<JobId> {
+        let again_allowed = pick == Pick::Ordinary
+            && self.again_waits()
+            && self.budget(guard.as_deref_mut()).allows(now);
         let rules = Rules::of(self.settings.as_ref());
-        let again_allowed = pick == Pick::Ordinary && self.again_waits() && self.budget.allows(now);
         let mut bands = self.bands.values_mut();
         let (tenant, job, class) = bands.find_map(|band| match pick {
             Pick::Ordinary => band.pop(again_allowed, rules),
@@ -207,7 +229,7 @@ impl Queue {
             self.due_ready = self.due_ready.saturating_sub(1);
         }
         if pick == Pick::Ordinary {
-            self.budget.spend(now, class == Class::Again);
+            self.budget(guard).spend(now, class == Class::Again);
         }
         self.occupy(tenant, now);
         Some(job)
@@ -359,7 +381,11 @@ impl Queue {
     }
 
     /// When it should be looked at again although nothing happens to it.
-    pub(super) fn wake_at(&mut self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn wake_at(
+        &mut self,
+        guard: Option<&mut Guard>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let due = [self.delayed.first(), self.retries.first()]
             .into_iter()
             .flatten()
@@ -368,11 +394,11 @@ impl Queue {
             self.again_waits(),
             self.first_waits() || self.suspect_waits(),
         );
-        let probe = (self.breaker.state == BreakerState::Open && (again || waits))
-            .then_some(self.breaker.probe_at)
-            .flatten()
-            .filter(|at| *at > now);
-        let budget = (again && !self.budget.allows(now)).then(|| self.budget.next_at());
+        let probe = guard.as_deref().filter(|_| again || waits);
+        let probe = probe.and_then(|guard| guard.next_at(now));
+        let forced = guard.as_deref().and_then(Guard::forced_until);
+        let budget = self.budget(guard);
+        let budget = (again && !budget.allows(now)).then(|| budget.next_at());
         let limits = Rules::of(self.settings.as_ref()).limits;
         let rate = limits.and_then(|limits| limits.rate.as_ref());
         let rate = rate
@@ -381,7 +407,14 @@ impl Queue {
         let first = self.inherited.first_key_value();
         let inherited = first.map(|(_, place)| place.until);
         let inherited = inherited.filter(|_| !planted(Fault::HeirKeeps));
-        let times = [probe, budget, rate, self.shares.next_at(), inherited];
+        let times = [
+            probe,
+            forced,
+            budget,
+            rate,
+            self.shares.next_at(),
+            inherited,
+        ];
         due.chain(times.into_iter().flatten()).min()
     }
 

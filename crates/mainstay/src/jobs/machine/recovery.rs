@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use mainstay_domain::{
     JobId, Random, Timestamp,
     jobs::{
-        AttemptStart, Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord,
-        breaker::Breaker,
+        AttemptStart, Checkpoint, DueKey, JobRef, QueueTally, TallyRecord,
+        breaker::{Breaker, Dependency},
     },
 };
 
@@ -29,8 +29,8 @@ pub struct Legacy {
     pub checkpoint: Option<Checkpoint>,
     /// The tally records after it, in order.
     pub tallies: Vec<TallyRecord>,
-    /// The breakers that are not closed, or have failures counted.
-    pub breakers: Vec<(QueueNumber, Breaker)>,
+    /// The breakers that are not as new.
+    pub breakers: Vec<(Dependency, Breaker)>,
 }
 
 impl Legacy {
@@ -150,6 +150,8 @@ impl Machine {
             since: existed.then_some(now),
             held: JobMap::default(),
             queues: Default::default(),
+            guards: Default::default(),
+            probes_left_at: (existed && body.deaths > 0).then_some(now),
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
             configuring: Default::default(),
@@ -174,9 +176,8 @@ impl Machine {
         for tally in recovered.tallies {
             machine.restore_tally(tally);
         }
-        for (number, mut breaker) in legacy.breakers {
-            breaker.abandoned(now);
-            machine.queue(number).breaker = breaker;
+        for (dependency, breaker) in legacy.breakers {
+            machine.guards.entry(dependency).or_default().breaker = breaker;
         }
         Ok(machine)
     }
@@ -351,7 +352,7 @@ impl Machine {
 
     /// Open attempts of a queue whose jobs are not in memory yet.
     #[cfg(test)]
-    pub(super) fn left_in(&self, queue: QueueNumber) -> usize {
+    pub(super) fn left_in(&self, queue: mainstay_domain::jobs::QueueNumber) -> usize {
         let left = self.lost.starts.values();
         left.filter(|one| one.start.queue == queue).count()
     }

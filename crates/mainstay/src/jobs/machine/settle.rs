@@ -9,6 +9,7 @@ use mainstay_domain::{
     Category, JobId,
     jobs::{
         Attempt, JobRef, LineEnd, Loss, Outcome, QueueNumber, TallyRecord,
+        breaker::Dependency,
         loss::LOST_REPEATEDLY,
         retry::{Next, RetryPolicy, decide},
     },
@@ -32,7 +33,7 @@ pub(super) struct Settling {
     pending: VecDeque<Attempt>,
     flights: BTreeMap<i64, Flight>,
     /// Breakers that differ from what the store has of them.
-    breakers: BTreeSet<QueueNumber>,
+    breakers: BTreeSet<Dependency>,
     /// Breakers' turns that nobody has been told of.
     turns: Vec<BreakerTurn>,
 }
@@ -50,19 +51,29 @@ impl Settling {
         self.pending.is_empty() && self.flights.is_empty() && self.turns.is_empty()
     }
 
+    /// A breaker differs from what the store has of it.
+    pub(super) fn breaker_changed(&mut self, dependency: Dependency) {
+        self.breakers.insert(dependency);
+    }
+
+    /// A breaker's turn is to be kept and told.
+    pub(super) fn turned(&mut self, turn: BreakerTurn) {
+        self.turns.push(turn);
+    }
+
     /// Breakers to be written with the next settlement: one that is being written waits, so that the last one wins.
-    fn breakers_free(&self) -> Vec<QueueNumber> {
-        let flying = |queue: &QueueNumber| {
+    fn breakers_free(&self) -> Vec<Dependency> {
+        let flying = |dependency: &Dependency| {
             let mut breakers = self
                 .flights
                 .values()
                 .flat_map(|flight| &flight.settlement.breakers);
-            breakers.any(|(number, _)| number == queue)
+            breakers.any(|(other, _)| other == dependency)
         };
         self.breakers
             .iter()
-            .copied()
-            .filter(|queue| !flying(queue))
+            .filter(|dependency| !flying(dependency))
+            .cloned()
             .collect()
     }
 }
@@ -230,53 +241,24 @@ impl Machine {
         )
     }
 
-    /// What the end of an attempt says about the dependency behind its queue. While the breaker is not closed only the
-    /// probe's failure counts: the others began before it opened.
+    /// What the end of an attempt says about the dependency behind its queue.
     fn tell_breaker(&mut self, job: JobId, slot: Slot, end: &End) {
         let Some(number) = self.held.get(&job).map(|held| held.job.queue) else {
             return;
         };
-        let now = self.now;
-        let queue = self.queue(number);
-        let Some(policy) = queue
-            .settings
-            .as_ref()
-            .and_then(|settings| settings.breaker)
-        else {
-            return;
-        };
-        let before = queue.breaker.clone();
-        let last_error = before.last_error.clone();
-        let turn = match end {
-            End::Reported(Report::Success { .. }) => queue.breaker.succeeded(),
+        let error = match end {
+            End::Reported(Report::Success { .. }) => None,
             End::Reported(Report::Failure(failure)) if blames_dependency(failure) => {
-                let counts = before.probe_at.is_none() || slot.probe;
-                counts
-                    .then(|| queue.breaker.failed(&policy, now, &failure.error))
-                    .flatten()
+                Some(failure.error.as_str())
             }
             // Whatever it answered, it is there.
-            End::Reported(Report::Failure(failure)) if failure.status.is_some() => {
-                queue.breaker.succeeded()
-            }
+            End::Reported(Report::Failure(failure)) if failure.status.is_some() => None,
             End::Reported(Report::Failure(_))
             | End::Interrupted
             | End::Returned(_)
-            | End::LeaseEnded { .. } => None,
+            | End::LeaseEnded { .. } => return,
         };
-        let error = queue.breaker.last_error.clone().or(last_error);
-        if queue.breaker != before {
-            self.settling.breakers.insert(number);
-        }
-        if let Some(turn) = turn {
-            let turn = BreakerTurn {
-                queue: number,
-                turn,
-                at: now,
-                error,
-            };
-            self.settling.turns.push(turn);
-        }
+        self.guard_told(number, job, slot, error);
     }
 
     fn settle_later(&mut self, attempt: Attempt, slot: Slot) {
@@ -323,7 +305,7 @@ impl Machine {
         }
     }
 
-    fn settlement(&mut self, sequence: i64, breakers: &[QueueNumber]) -> Settlement {
+    fn settlement(&mut self, sequence: i64, breakers: &[Dependency]) -> Settlement {
         // Lines stay locked until the commit, and webhooks for them wait: it holds only so many.
         let mut ordered = 0;
         let few = |attempt: &&Attempt| {
@@ -357,10 +339,12 @@ impl Machine {
             body.inherited
                 .extend(queue.into_iter().flat_map(Queue::inherited));
         }
-        let breakers = breakers.iter().filter_map(|number| {
-            self.settling.breakers.remove(number);
-            let queue = self.queues.get(number)?;
-            Some((*number, queue.breaker.clone()))
+        let breakers = breakers.iter().map(|dependency| {
+            self.settling.breakers.remove(dependency);
+            // One that nothing goes to any more is as new.
+            let guard = self.guards.get(dependency);
+            let breaker = guard.map(|guard| guard.breaker.clone());
+            (dependency.clone(), breaker.unwrap_or_default())
         });
         Settlement {
             tally: TallyRecord {
@@ -465,8 +449,8 @@ impl Machine {
 
     /// One of the outcomes was refused, so none is written. All are looked up; those that still hold are written again.
     fn settlement_refused(&mut self, settlement: Arc<Settlement>) {
-        let queues = settlement.breakers.iter().map(|(queue, _)| *queue);
-        self.settling.breakers.extend(queues);
+        let again = settlement.breakers.iter().map(|(one, _)| one.clone());
+        self.settling.breakers.extend(again);
         self.settling.turns.extend(settlement.turns.iter().cloned());
         for attempt in &settlement.attempts {
             let Some(held) = self.held.get_mut(&attempt.job) else {

@@ -8,7 +8,7 @@ use mainstay_domain::{
 };
 use serde::Serialize;
 
-use super::{Machine, Phase, held::made_at, pace::PaceSnapshot, queue::Queue};
+use super::{Machine, Phase, guard::Guard, held::made_at, pace::PaceSnapshot, queue::Queue};
 
 /// So many tenants are shown of those that use the most of a queue, and so many of those of whom the most waits.
 const SHOWN_MAX: usize = 10;
@@ -105,13 +105,18 @@ impl Machine {
             queues: self
                 .queues
                 .iter()
-                .map(|(number, queue)| shown(*number, queue, self.now))
+                .map(|(number, queue)| shown(*number, queue, self.guard_of(*number), self.now))
                 .collect(),
         }
     }
 }
 
-fn shown(number: QueueNumber, queue: &Queue, now: Timestamp) -> QueueSnapshot {
+fn shown(
+    number: QueueNumber,
+    queue: &Queue,
+    guard: Option<&Guard>,
+    now: Timestamp,
+) -> QueueSnapshot {
     let tally = queue.tally;
     let dead = tally.dead - tally.revived;
     let unfinished = tally.created - tally.done - tally.cancelled - dead;
@@ -127,7 +132,7 @@ fn shown(number: QueueNumber, queue: &Queue, now: Timestamp) -> QueueSnapshot {
         dead,
         oldest_waiting: queue.oldest_ready().map(made_at),
         tally,
-        breaker: queue.is_guarded().then(|| queue.breaker.clone()),
+        breaker: guard.map(|guard| guard.breaker.clone()),
         pace: queue.pace.shown(now),
         flow: queue
             .settings

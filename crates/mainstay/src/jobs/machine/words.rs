@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use mainstay_domain::{
-    Category, JobId, TenantId, Timestamp,
+    BreakerChangeId, Category, JobId, TenantId, Timestamp,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, Flow, JobRef, Lane, LineEnd,
         Loss, QueueLimits, QueueNumber, QueueRules, TallyRecord,
-        breaker::{Breaker, BreakerPolicy, Turn},
+        breaker::{Breaker, BreakerPolicy, Dependency, Forced, Turn},
         retry::RetryPolicy,
     },
 };
@@ -236,8 +236,19 @@ pub struct QueueSettings {
     pub attempt_ms: i64,
     /// When its jobs are tried again, unless a report says otherwise.
     pub retry: RetryPolicy,
-    /// When its breaker opens, if it has one.
-    pub breaker: Option<BreakerPolicy>,
+    /// The breaker that stands before what its jobs go to, if there is one.
+    pub breaker: Option<Guarded>,
+}
+
+/// Which breaker stands before a queue's dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guarded {
+    /// What its jobs go to. Queues that name the same one share the breaker.
+    pub dependency: Dependency,
+    /// When it opens, and how it closes again. Of several queues the first's counts.
+    pub policy: BreakerPolicy,
+    /// How a person holds it.
+    pub forced: Option<Forced>,
 }
 
 impl QueueSettings {
@@ -473,17 +484,21 @@ pub struct Settlement {
     /// Their tally record.
     pub tally: TallyRecord,
     /// The breakers as they are now, where they have changed.
-    pub breakers: Vec<(QueueNumber, Breaker)>,
-    /// The breakers that opened or closed.
+    pub breakers: Vec<(Dependency, Breaker)>,
+    /// How breakers changed.
     pub turns: Vec<BreakerTurn>,
 }
 
-/// A breaker opened or closed.
+/// A breaker changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakerTurn {
+    /// The id of the change.
+    pub id: BreakerChangeId,
     /// Whose.
-    pub queue: QueueNumber,
-    /// Which way.
+    pub dependency: Dependency,
+    /// The queues whose jobs go there.
+    pub queues: Vec<QueueNumber>,
+    /// From where to where, and why.
     pub turn: Turn,
     /// When.
     pub at: Timestamp,

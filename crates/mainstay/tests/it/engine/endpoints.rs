@@ -5,7 +5,7 @@ use mainstay_domain::{
     Category,
     jobs::{
         Outcome,
-        breaker::{BreakerPolicy, BreakerState, Turn},
+        breaker::{BreakerPolicy, BreakerState, Told},
         retry::RetryPolicy,
         settings::EndpointSettings,
     },
@@ -25,6 +25,8 @@ fn settings() -> EndpointSettings {
             failures_to_open: 3,
             pause_ms: 10_000,
             pause_max_ms: 60_000,
+            probes: 1,
+            ..BreakerPolicy::default()
         },
         ..EndpointSettings::default()
     }
@@ -124,18 +126,18 @@ on_both!(
         works.orders.set_down(false);
         works.clock.advance_ms(20_000);
         until_done(&engine, endpoint.queue, 20).await;
-        let turns: Vec<Turn> = works
+        let told: Vec<Told> = works
             .orders
             .told()
             .iter()
             .filter_map(|what| match what {
                 Announcement::Breaker {
-                    endpoint: of, turn, ..
-                } if *of == endpoint.id => Some(*turn),
+                    endpoint: of, told, ..
+                } if *of == endpoint.id => Some(*told),
                 _ => None,
             })
             .collect();
-        assert_eq!(turns, [Turn::Opened, Turn::Closed]);
+        assert_eq!(told, [Told::Down, Told::Up]);
         engine.stop().await;
     }
 );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mainstay_domain::{
     JobId, TenantId,
     jobs::{
-        DueKey, Flow, JobRef, Loss, Outcome, QueueNumber, breaker::BreakerState,
+        DueKey, Flow, JobRef, Loss, Outcome, QueueNumber, breaker::Dependency,
         loss::LOST_REPEATEDLY,
     },
 };
@@ -17,7 +17,7 @@ use super::{
     },
     model::{Row, position},
     plan::{BUILTIN, DEATHS_MAX},
-    world::{WORKERS, World, is_shut, limits, limits_of},
+    world::{PROBES, WORKERS, World, is_shared, is_shut, limits, limits_of},
 };
 
 /// After each step of the owner.
@@ -32,6 +32,7 @@ pub(super) fn step(world: &World) {
         );
     }
     limits_hold(world);
+    breakers_hold(world);
     what_may_run_runs(world);
     suspects_run_one_at_a_time(world);
     memory_is_bounded(world);
@@ -283,8 +284,6 @@ fn limits_hold(world: &World) {
                 "the places of {tenant} in queue {number} are counted"
             );
         }
-        let probes = places.iter().flatten().filter(|slot| slot.probe).count();
-        assert!(probes <= 1, "one probe at a time");
         if queue.runs() == Some(Runs::Outbound) {
             outbound += places.len();
         }
@@ -308,6 +307,40 @@ fn limits_hold(world: &World) {
         "attempts whose start is recorded are counted"
     );
     assert!(outbound <= limits().outbound_max);
+}
+
+/// No more probes than a breaker allows, of all the queues behind it, and each is counted.
+fn breakers_hold(world: &World) {
+    let machine = &world.owner.machine;
+    let mut probes: BTreeMap<&Dependency, usize> = BTreeMap::new();
+    for (number, queue) in &machine.queues {
+        let places = places(world, *number);
+        let count = places.iter().flatten().filter(|slot| slot.probe).count();
+        if let Some(dependency) = queue.dependency() {
+            *probes.entry(dependency).or_default() += count;
+        }
+    }
+    for (dependency, count) in probes {
+        let Some(guard) = machine.guards.get(dependency) else {
+            continue;
+        };
+        assert!(count <= PROBES as usize, "{count} probes of {dependency:?}");
+        assert_eq!(count, guard.probing(), "the probes are counted");
+    }
+}
+
+/// When a probe is sent: wherever they are carried out, and whoever asked for it, there are not more than allowed.
+pub(super) fn probes_outside(world: &World) {
+    if !world.plan.exact {
+        return;
+    }
+    let mut probes: BTreeMap<bool, u32> = BTreeMap::new();
+    let outside = world.outside.iter();
+    for (_, start) in outside.filter(|(key, _)| world.probes.contains(*key)) {
+        *probes.entry(is_shared(start.queue)).or_default() += 1;
+    }
+    let most = probes.values().max().copied().unwrap_or_default();
+    assert!(most <= PROBES, "{most} probes are under way outside");
 }
 
 fn keeps_limit(world: &World, queue: QueueNumber) -> bool {
@@ -375,7 +408,9 @@ fn what_may_run_runs(world: &World) {
                 || machine.dispatch.worker_open >= limits().workers_max
                 || !machine.all_lost_are_known());
         let waits = unwanted || (queue.inheriting && settings.counts_over_restarts());
-        let shut = queue.is_guarded() && queue.breaker.state != BreakerState::Closed;
+        let guard = machine.guard_of(*number);
+        let now = world.now_of(world.owner.epoch);
+        let shut = guard.is_some_and(|guard| guard.allowance(now) == Some(0));
         let runs = settings.enabled && settings.flow != Flow::Paused;
         let room = queue.in_flight + queue.inherited_len() < settings.max_in_flight;
         if full

@@ -84,8 +84,8 @@ impl Bench {
 
     /// Starts what may start.
     fn start(&mut self, cost: &mut impl FnMut(u64, i64) -> u64) {
-        while self.queue.runnable(self.time()) {
-            let job = self.queue.pop(Pick::Ordinary, self.time());
+        while self.queue.runnable(None, self.time()) {
+            let job = self.queue.pop(Pick::Ordinary, None, self.time());
             let job = job.expect("what is runnable has a job");
             let of = self.whose.remove(&job).expect("it was offered");
             let takes = cost(of, self.now) as i64;

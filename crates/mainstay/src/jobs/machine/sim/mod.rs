@@ -22,7 +22,7 @@ mod world;
 
 const SEEDS: u64 = 1_000;
 /// A planted fault is found within so many seeds.
-const SEEDS_TO_FIND: u64 = 60;
+const SEEDS_TO_FIND: u64 = 240;
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -74,6 +74,12 @@ fn faults_of_limits_are_found() {
         Fault::SettingsUnheard,
         Fault::PauseIgnored,
         Fault::DrainIgnored,
+        Fault::OpenLeaks,
+        Fault::ProbeTooMany,
+        Fault::ProbeKept,
+        Fault::ProbeOverslept,
+        Fault::ProbesForgotten,
+        Fault::ForcedIgnored,
     ];
     let in_fairness = [
         Fault::Free,

@@ -6,7 +6,8 @@ use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, Discovery, JobRef, Lane, LineEnd, Loss, Outcome,
-        QueueNumber, QueueTally, Signal, SignalKind, TallyRecord, breaker::Breaker,
+        QueueNumber, QueueTally, Signal, SignalKind, TallyRecord,
+        breaker::{Breaker, Dependency},
     },
 };
 
@@ -16,6 +17,7 @@ use super::{
         TallyBody, Truth, Turns, Unfinished, WindowId, held::due_key,
     },
     line::{Lines, Order, Planted},
+    plan::BUILTIN,
 };
 
 /// What a commit left for discovery to find.
@@ -74,7 +76,7 @@ pub(super) struct Model {
     starts: BTreeMap<(JobId, i32), AttemptStart>,
     tallies: BTreeMap<i64, String>,
     checkpoint: Option<Checkpoint>,
-    breakers: BTreeMap<QueueNumber, Breaker>,
+    breakers: BTreeMap<Dependency, Breaker>,
     /// The built-in jobs whose effect was committed.
     pub(super) effects: BTreeSet<JobId>,
 }
@@ -240,8 +242,15 @@ impl Model {
             let why = self.why(epoch, settlement.tally.sequence);
             return (why, Turns::Unknown);
         }
-        for (queue, breaker) in &settlement.breakers {
-            self.breakers.insert(*queue, breaker.clone());
+        for (dependency, breaker) in &settlement.breakers {
+            self.breakers.insert(dependency.clone(), breaker.clone());
+        }
+        // Waiting behind a breaker is no attempt: each has a start.
+        for attempt in &settlement.attempts {
+            assert!(
+                attempt.queue == BUILTIN || self.is_started(attempt.job, attempt.attempt),
+                "nothing began: {attempt:?}"
+            );
         }
         let mut ends = settlement.ends.clone();
         if self.lines.planted == Planted::TurnAtRetry {

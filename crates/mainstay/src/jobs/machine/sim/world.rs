@@ -10,7 +10,7 @@ use mainstay_domain::{
     Category, JobId, Random, TenantId, Timestamp,
     jobs::{
         AttemptStart, Flow, JobRef, Loss, Outcome, QueueLimits, QueueNumber, QueueRules,
-        breaker::{BreakerPolicy, BreakerState},
+        breaker::{BreakerPolicy, BreakerState, Dependency, Forced},
         rate::Rate,
         retry::RetryPolicy,
     },
@@ -19,8 +19,8 @@ use mainstay_domain::{
 
 use super::{
     super::{
-        Action, BatchResult, End, Failed, Failure, Input, Limits, Machine, PollId, QueueSettings,
-        Report, Runs, SettleResult, Started, Turns,
+        Action, BatchResult, End, Failed, Failure, Guarded, Input, Limits, Machine, PollId,
+        QueueSettings, Report, Runs, SettleResult, Started, Turns, held::Stage,
     },
     check,
     hands::{Deed, Hands},
@@ -35,6 +35,8 @@ const TROUBLE: i64 = 25_000 * MS;
 /// By then everything must have ended.
 const PATIENCE: i64 = TROUBLE + 4 * 3_600 * 1_000 * MS;
 const QUEUES: QueueNumber = 6;
+/// So many probes a breaker lets through at a time.
+pub(super) const PROBES: u32 = 2;
 /// No attempt takes longer, in milliseconds.
 const ATTEMPT_MS: i64 = 15_000;
 /// This one's endpoint has been removed: nobody has settings for it.
@@ -117,6 +119,10 @@ pub(super) struct World {
     flows: BTreeMap<QueueNumber, (Flow, Timestamp)>,
     /// What is carried out somewhere, whoever asked for it.
     pub(super) outside: BTreeMap<(JobId, i32), AttemptStart>,
+    /// Attempts that began as probes, whoever began them.
+    pub(super) probes: BTreeSet<(JobId, i32)>,
+    /// How a person holds the breaker that the first two queues share.
+    forced: Option<Forced>,
     /// When jobs began, by the time that no clock shows.
     pub(super) begun: Vec<(i64, QueueNumber, TenantId)>,
     /// Of the settings.
@@ -149,6 +155,8 @@ impl World {
             disabled: BTreeSet::new(),
             flows: BTreeMap::new(),
             outside: BTreeMap::new(),
+            probes: BTreeSet::new(),
+            forced: None,
             begun: Vec::new(),
             version: 0,
             plan: Plan::of(seed),
@@ -314,6 +322,10 @@ impl World {
                 }
                 self.outside.insert((start.job, start.attempt), start);
                 check::outside(self, start.queue);
+                if self.is_probe(epoch, start.job) {
+                    self.probes.insert((start.job, start.attempt));
+                    check::probes_outside(self);
+                }
                 let ends = match self.poison.contains_key(&start.job) {
                     true => Event::Kills {
                         epoch,
@@ -504,7 +516,14 @@ impl World {
             self.later(0, Event::Settings);
             return vec![Started::Refused; starts.len()];
         }
+        let held_open = self
+            .forced
+            .is_some_and(|forced| forced.open && forced.until.is_none());
         let start = |start: &AttemptStart| {
+            assert!(
+                !(held_open && is_shared(start.queue)),
+                "nothing starts behind a breaker that a person holds open"
+            );
             assert!(
                 !self.disabled.contains(&start.queue),
                 "nothing starts in a queue that is disabled"
@@ -586,10 +605,19 @@ impl World {
                         base_ms: 1_000,
                         max_ms: 30_000,
                     },
-                    breaker: outbound.then_some(BreakerPolicy {
-                        failures_to_open: 3,
-                        pause_ms: 1_000,
-                        pause_max_ms: 10_000,
+                    breaker: outbound.then(|| Guarded {
+                        dependency: dependency_of(queue),
+                        policy: BreakerPolicy {
+                            failures_to_open: 3,
+                            failed_percent: Some(60),
+                            calls_min: 5,
+                            window_ms: 5_000,
+                            pause_ms: 1_000,
+                            pause_max_ms: 10_000,
+                            probes: PROBES,
+                            ..BreakerPolicy::default()
+                        },
+                        forced: self.forced.filter(|_| is_shared(queue)),
                     }),
                 };
                 (queue, settings.with(&rules))
@@ -620,6 +648,7 @@ impl World {
             self.down.clear();
             self.disabled.clear();
             self.flows.clear();
+            self.forced = None;
             self.version += 1;
             self.tell_settings();
             if self.zombie.is_some() {
@@ -636,6 +665,7 @@ impl World {
             74..77 if self.plan.bad_luck => self.lose_lease(),
             77..80 if self.plan.clock_jumps => self.clock_jumps(),
             80..85 => self.queue_turns(),
+            85..88 => self.person_forces(),
             _ => {}
         }
         let wait = self.between(10 * MS, 900 * MS);
@@ -743,6 +773,27 @@ impl World {
         self.version += 1;
         let wait = self.between(0, 1_000 * MS);
         self.later(wait, Event::Settings);
+    }
+
+    /// A person holds a breaker, or lets go of it.
+    fn person_forces(&mut self) {
+        let until = self.chance(50).then(|| {
+            let ms = self.between(200, 3_000);
+            self.now().plus_ms(ms)
+        });
+        let open = self.chance(60);
+        self.forced = self.chance(60).then_some(Forced { open, until });
+        self.version += 1;
+        let wait = self.between(0, 1_000 * MS);
+        self.later(wait, Event::Settings);
+    }
+
+    /// Whether an attempt that is carried out is a probe.
+    fn is_probe(&mut self, epoch: i64, job: JobId) -> bool {
+        let held = self
+            .owner_of(epoch)
+            .and_then(|owner| owner.machine.held.get(&job));
+        held.is_some_and(|held| matches!(held.stage, Stage::Running(slot) if slot.probe))
     }
 
     fn tell_settings(&mut self) {
@@ -939,6 +990,23 @@ fn failed(action: &Action) -> Input {
 
 /// Whether a queue's breaker lets nothing through.
 pub(super) fn is_shut(owner: &Owner, queue: QueueNumber) -> bool {
-    let queue = owner.machine.queues.get(&queue);
-    queue.is_some_and(|queue| queue.is_guarded() && queue.breaker.state == BreakerState::Open)
+    let guard = owner.machine.guard_of(queue);
+    guard.is_some_and(|guard| guard.breaker.stands() == BreakerState::Open)
+}
+
+/// Whether a queue's jobs go where those of another go as well.
+pub(super) fn is_shared(queue: QueueNumber) -> bool {
+    queue <= 2
+}
+
+/// Where a queue's jobs go.
+fn dependency_of(queue: QueueNumber) -> Dependency {
+    let name = match is_shared(queue) {
+        true => "shared".to_owned(),
+        false => format!("of {queue}"),
+    };
+    Dependency {
+        tenant: tenant(0),
+        name,
+    }
 }
