@@ -885,7 +885,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         opened_at,
         probe_at,
         last_error,
-        settings: { failures_to_open: 5, slow_percent: 80, calls_min: 20, window_ms: 60_000, pause_ms: 60_000, pause_max_ms: 300_000, probes: 3 },
+        settings: { failures_to_open: 5, slow_percent: 80, calls_min: 20, window_ms: 60_000, pause_ms: 60_000, pause_max_ms: 300_000, probes: 3, when_open: "wait" },
       };
     });
   const breakerOf = (name) => breakersOf().find(({ dependency }) => dependency === name) ?? raise(missing("breaker"));

@@ -33,6 +33,7 @@ function Chosen({ breaker }: { breaker: DependencyBreaker }) {
             ["Opens after", rules(breaker)],
             ["Stays open", `${setting(settings.pause_ms ?? 0)}, at most ${setting(settings.pause_max_ms ?? 0)}`],
             ["Probes", `${plural(settings.probes ?? 0, "probe")} at a time, and as many must succeed`],
+            ["While open", settings.when_open === "fail" ? "jobs are dead letters at once" : "jobs wait, and use up no try"],
             ["Behind it", breaker.endpoints.map(({ name }) => name).join(", ")],
           ]}
         />

@@ -284,10 +284,7 @@ async fn held(
         at: change.at,
     };
     tx.breaker_rule_set(&rule).await?;
-    Ok(Guarded {
-        rule: Some(rule),
-        ..known
-    })
+    Ok(known.said(rule))
 }
 
 /// What its history says of it.

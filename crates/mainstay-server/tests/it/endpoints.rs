@@ -139,12 +139,12 @@ on_both_servers!(
         assert_eq!(well["stats"]["health"]["state"], "healthy");
         push.receiver.answer(500);
         push.event("msg_2").await;
-        // Half of the attempts, and one of the ten failures that open the breaker.
-        let ill = push.owner.until(&push.path, scored(38)).await;
+        // Half of the attempts, and one of the five failures that open the breaker.
+        let ill = push.owner.until(&push.path, scored(37)).await;
         assert_eq!(ill["stats"]["health"]["state"], "failing");
         assert_eq!(
             ill["stats"]["health"]["lost"],
-            json!([{ "cause": "failures", "points": 60 }, { "cause": "streak", "points": 2 }])
+            json!([{ "cause": "failures", "points": 60 }, { "cause": "streak", "points": 3 }])
         );
     }
 );

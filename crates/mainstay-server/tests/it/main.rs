@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod away;
+mod breakers;
 mod certificates;
 mod cli;
 mod client;

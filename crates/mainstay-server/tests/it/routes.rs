@@ -146,6 +146,7 @@ impl Operation {
             "replays" => &world.replay,
             "schedules" => &world.schedule,
             "queues" => &world.queue(),
+            "breakers" => &world.endpoint,
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
             _ => "",
         };
@@ -188,6 +189,8 @@ impl Operation {
             "source_link_create" => json!({ "links": [{ "value": "acct_2", "tenant": world.tenant }] }),
             "endpoint_create" => json!({ "name": "another", "url": "http://127.0.0.1:9/" }),
             "endpoint_secret_rotate" => json!({}),
+            "breaker_open" => json!({ "reason": "a test" }),
+            "breaker_close" => json!({ "reason": "a test", "until": crate::breakers::in_an_hour() }),
             "endpoint_update" => json!({ "enabled": false }),
             "binding_create" => json!({
                 "source_id": world.source, "endpoint_id": world.endpoint, "type_pattern": "*",

@@ -17,7 +17,7 @@ mod calls;
 mod policy;
 
 pub use calls::{Calls, Counted};
-pub use policy::BreakerPolicy;
+pub use policy::{BreakerPolicy, WhenOpen};
 
 /// The longest name of a dependency.
 pub const DEPENDENCY_MAX: usize = 64;

@@ -2,6 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What becomes of jobs that could begin while a breaker is open by its own rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenOpen {
+    /// They wait, and use up no try.
+    #[default]
+    Wait,
+    /// They are dead letters at once. Nothing is sent.
+    Fail,
+}
+
 /// When a breaker opens, and how it closes again. The defaults are those of the requirement (CBK-01): five failures one
 /// after the other, a minute, three probes. The shares are off: they say something only of a dependency that is called often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +38,8 @@ pub struct BreakerPolicy {
     pub pause_max_ms: i64,
     /// So many probes may be under way at a time, in the whole cluster, and so many must succeed.
     pub probes: u32,
+    /// What becomes of jobs while it is open.
+    pub when_open: WhenOpen,
 }
 
 impl Default for BreakerPolicy {
@@ -41,6 +54,7 @@ impl Default for BreakerPolicy {
             pause_ms: 60_000,
             pause_max_ms: 300_000,
             probes: 3,
+            when_open: WhenOpen::Wait,
         }
     }
 }

@@ -12,6 +12,7 @@ const POLICY: BreakerPolicy = BreakerPolicy {
     pause_ms: 1_000,
     pause_max_ms: 8_000,
     probes: 2,
+    when_open: WhenOpen::Wait,
 };
 
 const START: Timestamp = Timestamp::EPOCH;

@@ -24,8 +24,8 @@ use crate::{
 /// A breaker, what stands behind it, and what a person said of it.
 pub(super) struct Guarded {
     pub(super) dependency: Dependency,
-    pub(super) breaker: Breaker,
-    pub(super) rule: Option<BreakerRule>,
+    breaker: Breaker,
+    rule: Option<BreakerRule>,
     policy: BreakerPolicy,
     endpoints: Vec<(EndpointId, String)>,
 }
@@ -98,6 +98,14 @@ impl Guarded {
             Some(rule) => rule.forced.state(),
             // The engine has not heard yet that nobody holds it any more.
             None => self.breaker.stands(),
+        }
+    }
+
+    /// The same, held as a person said.
+    pub(super) fn said(self, rule: BreakerRule) -> Self {
+        Self {
+            rule: Some(rule),
+            ..self
         }
     }
 

@@ -4,7 +4,7 @@ use mainstay_domain::{
     EndpointId, TenantId,
     jobs::{
         Endpoint,
-        breaker::{Breaker, BreakerPolicy, BreakerState as State, Dependency},
+        breaker::{Breaker, BreakerPolicy, BreakerState as State, Dependency, WhenOpen},
         health::{Health, Signs},
         settings::{EndpointSettings, Signing},
     },
@@ -115,20 +115,20 @@ pub(crate) struct BreakerSettings {
     /// The share of the calls in the window that opens it when they failed, in percent. Left out: no share does.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100)]
-    failed_percent: Option<u32>,
+    pub(super) failed_percent: Option<u32>,
     /// A call that takes longer is slow, in milliseconds. Left out: none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 120000)]
-    slow_ms: Option<i64>,
+    pub(super) slow_ms: Option<i64>,
     /// The share of the calls in the window that opens it when they were slow, in percent.
     #[schema(minimum = 1, maximum = 100)]
-    slow_percent: u32,
+    pub(super) slow_percent: u32,
     /// No share opens it before there were so many calls in the window.
     #[schema(minimum = 1, maximum = 10000)]
-    calls_min: u32,
+    pub(super) calls_min: u32,
     /// The window of the shares, in milliseconds.
     #[schema(minimum = 1000, maximum = 3600000)]
-    window_ms: i64,
+    pub(super) window_ms: i64,
     /// The first pause before probes, in milliseconds; it doubles each time that one fails.
     #[schema(minimum = 10, maximum = 3600000)]
     pub(super) pause_ms: i64,
@@ -137,7 +137,38 @@ pub(crate) struct BreakerSettings {
     pub(super) pause_max_ms: i64,
     /// So many probes may be under way at a time, in the whole cluster, and so many must succeed.
     #[schema(minimum = 1, maximum = 100)]
-    probes: u32,
+    pub(super) probes: u32,
+    /// What becomes of jobs that could begin while it is open by its own rule.
+    pub(super) when_open: WhenOpenName,
+}
+
+/// What becomes of jobs while a breaker is open by its own rule. While a person holds it open they wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = WhenOpen)]
+pub(crate) enum WhenOpenName {
+    /// They wait, and use up no try.
+    Wait,
+    /// They are dead letters at once, of the code `breaker_open`. Nothing is sent.
+    Fail,
+}
+
+impl From<WhenOpen> for WhenOpenName {
+    fn from(when: WhenOpen) -> Self {
+        match when {
+            WhenOpen::Wait => Self::Wait,
+            WhenOpen::Fail => Self::Fail,
+        }
+    }
+}
+
+impl From<WhenOpenName> for WhenOpen {
+    fn from(when: WhenOpenName) -> Self {
+        match when {
+            WhenOpenName::Wait => Self::Wait,
+            WhenOpenName::Fail => Self::Fail,
+        }
+    }
 }
 
 impl Default for BreakerSettings {
@@ -159,6 +190,7 @@ impl From<BreakerPolicy> for BreakerSettings {
             pause_ms: policy.pause_ms,
             pause_max_ms: policy.pause_max_ms,
             probes: policy.probes,
+            when_open: policy.when_open.into(),
         }
     }
 }
@@ -175,6 +207,7 @@ impl From<&BreakerSettings> for BreakerPolicy {
             pause_ms: settings.pause_ms,
             pause_max_ms: settings.pause_max_ms,
             probes: settings.probes,
+            when_open: settings.when_open.into(),
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Dispatch {
     outbound: Rotation,
     builtin: Rotation,
     pub(super) worker: Rotation,
+    /// Queues whose jobs fail while the breaker is open.
+    pub(super) failing: Rotation,
     /// Attempts that leave the process, from their start until their outcome is recorded.
     pub(super) outbound_open: usize,
     /// The same of workers.
@@ -68,6 +70,10 @@ impl Rotation {
             .copied();
         self.last = next;
         next
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.runnable.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -189,7 +195,7 @@ impl Machine {
         Some(AttemptStart { lease_ms, ..start })
     }
 
-    fn pop(&mut self, number: QueueNumber, pick: Pick) -> Option<JobId> {
+    pub(super) fn pop(&mut self, number: QueueNumber, pick: Pick) -> Option<JobId> {
         let now = self.now;
         let (queue, guard) = self.guarded(number)?;
         let job = queue.pop(pick, guard, now)?;

@@ -10,7 +10,9 @@ use mainstay_domain::{
     BreakerChangeId, JobId, Timestamp,
     jobs::{
         QueueNumber,
-        breaker::{Breaker, BreakerPolicy, BreakerState, Call, Calls, Dependency, Forced, Turn},
+        breaker::{
+            Breaker, BreakerPolicy, BreakerState, Call, Calls, Dependency, Forced, Turn, WhenOpen,
+        },
     },
 };
 
@@ -51,6 +53,13 @@ impl Guard {
             return Some(0);
         }
         Some(most.saturating_sub(self.probing.len() as u32))
+    }
+
+    /// Whether what waits behind it is to fail: it is open by its own rule, and no probe is due.
+    pub(super) fn fails(&self, now: Timestamp) -> bool {
+        let own = self.breaker.forced.is_none() && self.breaker.state == BreakerState::Open;
+        let due = self.breaker.allowance(&self.policy, now) != Some(0);
+        own && !due && self.policy.when_open == WhenOpen::Fail
     }
 
     fn is_quiet(&self, now: Timestamp) -> bool {

@@ -41,6 +41,7 @@ mod checkpoint;
 mod configure;
 mod discovery;
 mod dispatch;
+mod fail_fast;
 mod guard;
 mod held;
 mod id_hash;
@@ -228,6 +229,7 @@ impl Machine {
             self.configure(out);
             self.find_unfinished(out);
             self.dispatch(out);
+            self.fail_fast();
             self.settle(out);
             self.look_at_queues();
             self.refill(out);
@@ -282,6 +284,7 @@ impl Machine {
         let runnable = queue.runnable(guard.as_deref_mut(), now);
         let wake = queue.wake_at(guard.as_deref_mut(), now);
         let suspect = queue.suspect_runnable(guard.as_deref(), now);
+        let failing = queue.fails_fast(guard, now);
         let (runs, before) = (queue.runs(), std::mem::replace(&mut queue.wake, wake));
         if let Some(old) = before {
             self.timers.remove(&(old, number));
@@ -290,6 +293,7 @@ impl Machine {
             self.timers.insert((at, number));
         }
         self.dispatch.note(number, runs, runnable);
+        self.dispatch.failing.note(number, failing);
         self.caution.note(number, suspect);
     }
 

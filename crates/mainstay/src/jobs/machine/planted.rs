@@ -51,6 +51,8 @@ pub(super) enum Fault {
     ProbeOverslept,
     /// A new owner does not wait for what its predecessor's probes may still do.
     ProbesForgotten,
+    /// What is to fail behind an open breaker waits.
+    FailsNever,
     /// What a person says of a breaker is not heard.
     ForcedIgnored,
 }

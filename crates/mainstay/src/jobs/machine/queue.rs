@@ -23,6 +23,7 @@ use super::{
     band::{Band, Class, Lane, Rules},
     budget::Budget,
     checkpoint::Inherited,
+    fail_fast::fails,
     guard::Guard,
     held::Origin,
     pace::Pace,
@@ -75,6 +76,8 @@ pub(super) enum Pick {
     Ordinary,
     /// Those that may be what kills the process.
     Suspect,
+    /// The same as the ordinary ones, to end without having begun: they take nothing of a rate.
+    Failing,
 }
 
 /// Which of a queue's two timetables.
@@ -184,6 +187,14 @@ impl Queue {
         (again || self.first_waits()) && self.allowance(guard.as_deref(), now) > 0
     }
 
+    /// Whether a job could begin now if its breaker were not open, and is to fail instead.
+    pub(super) fn fails_fast(&mut self, guard: Option<&mut Guard>, now: Timestamp) -> bool {
+        let runs = self.settings.as_ref().is_some_and(|settings| {
+            settings.enabled && settings.flow != Flow::Paused && fails(guard.as_deref(), now)
+        });
+        runs && (self.first_waits() || (self.again_waits() && self.budget(guard).allows(now)))
+    }
+
     /// The budget of its retries: its dependency's, else its own.
     fn budget<'a>(&'a mut self, guard: Option<&'a mut Guard>) -> &'a mut Budget {
         match guard {
@@ -216,13 +227,13 @@ impl Queue {
         mut guard: Option<&mut Guard>,
         now: Timestamp,
     ) -> Option<JobId> {
-        let again_allowed = pick == Pick::Ordinary
+        let again_allowed = pick != Pick::Suspect
             && self.again_waits()
             && self.budget(guard.as_deref_mut()).allows(now);
         let rules = Rules::of(self.settings.as_ref());
         let mut bands = self.bands.values_mut();
         let (tenant, job, class) = bands.find_map(|band| match pick {
-            Pick::Ordinary => band.pop(again_allowed, rules),
+            Pick::Ordinary | Pick::Failing => band.pop(again_allowed, rules),
             Pick::Suspect => band.pop_suspect(),
         })?;
         if class != Class::Fresh {
@@ -231,7 +242,10 @@ impl Queue {
         if pick == Pick::Ordinary {
             self.budget(guard).spend(now, class == Class::Again);
         }
-        self.occupy(tenant, now);
+        match pick {
+            Pick::Failing => self.adopt(tenant, now),
+            Pick::Ordinary | Pick::Suspect => self.occupy(tenant, now),
+        }
         Some(job)
     }
 

@@ -51,6 +51,11 @@ impl Settling {
         self.pending.is_empty() && self.flights.is_empty() && self.turns.is_empty()
     }
 
+    /// How many outcomes are not under way to the store.
+    pub(super) fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// A breaker differs from what the store has of it.
     pub(super) fn breaker_changed(&mut self, dependency: Dependency) {
         self.breakers.insert(dependency);
@@ -268,7 +273,7 @@ impl Machine {
         }
     }
 
-    /// An outcome that was refused together with others is written once more.
+    /// An outcome that nothing was begun for, or that was refused together with others, is written.
     pub(super) fn settle_again(&mut self, attempt: Attempt, slot: Slot) {
         self.settle_later(attempt, slot);
     }

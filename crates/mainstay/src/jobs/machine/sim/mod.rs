@@ -80,6 +80,7 @@ fn faults_of_limits_are_found() {
         Fault::ProbeOverslept,
         Fault::ProbesForgotten,
         Fault::ForcedIgnored,
+        Fault::FailsNever,
     ];
     let in_fairness = [
         Fault::Free,

@@ -14,10 +14,11 @@ use mainstay_domain::{
 use super::{
     super::{
         After, Batch, BatchResult, JobAt, Legacy, Refill, SettleResult, Settlement, Started,
-        TallyBody, Truth, Turns, Unfinished, WindowId, held::due_key,
+        TallyBody, Truth, Turns, Unfinished, WindowId, fail_fast::BREAKER_OPEN, held::due_key,
     },
     line::{Lines, Order, Planted},
     plan::BUILTIN,
+    world::is_shared,
 };
 
 /// What a commit left for discovery to find.
@@ -247,8 +248,15 @@ impl Model {
         }
         // Waiting behind a breaker is no attempt: each has a start.
         for attempt in &settlement.attempts {
+            let failed_fast = attempt.code.as_deref() == Some(BREAKER_OPEN);
             assert!(
-                attempt.queue == BUILTIN || self.is_started(attempt.job, attempt.attempt),
+                !failed_fast || !is_shared(attempt.queue),
+                "it was to wait: {attempt:?}"
+            );
+            assert!(
+                failed_fast
+                    || attempt.queue == BUILTIN
+                    || self.is_started(attempt.job, attempt.attempt),
                 "nothing began: {attempt:?}"
             );
         }

@@ -10,7 +10,7 @@ use mainstay_domain::{
     Category, JobId, Random, TenantId, Timestamp,
     jobs::{
         AttemptStart, Flow, JobRef, Loss, Outcome, QueueLimits, QueueNumber, QueueRules,
-        breaker::{BreakerPolicy, BreakerState, Dependency, Forced},
+        breaker::{BreakerPolicy, BreakerState, Dependency, Forced, WhenOpen},
         rate::Rate,
         retry::RetryPolicy,
     },
@@ -615,6 +615,10 @@ impl World {
                             pause_ms: 1_000,
                             pause_max_ms: 10_000,
                             probes: PROBES,
+                            when_open: match is_shared(queue) {
+                                true => WhenOpen::Wait,
+                                false => WhenOpen::Fail,
+                            },
                             ..BreakerPolicy::default()
                         },
                         forced: self.forced.filter(|_| is_shared(queue)),
