@@ -41,6 +41,7 @@ mod checkpoint;
 mod configure;
 mod discovery;
 mod dispatch;
+mod due;
 mod fail_fast;
 mod guard;
 mod held;
@@ -67,7 +68,7 @@ mod workers;
 #[cfg(test)]
 mod sim;
 
-pub use checkpoint::{CheckpointBody, Inherited, TallyBody};
+pub use checkpoint::{CheckpointBody, Inherited, LeftMark, TallyBody};
 pub use limits::Limits;
 pub use pace::PaceSnapshot;
 pub use recovery::Legacy;
