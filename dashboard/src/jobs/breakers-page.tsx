@@ -75,18 +75,20 @@ export function BreakersPage() {
         sub={`One stands before each thing that endpoints depend on, and cuts it off while it keeps failing.${more}`}
         back={{ href: "/endpoints", label: "Endpoints" }}
       />
-      <Panel label="Breakers" padded={false}>
-        {breakers.error ? (
-          <ProblemCard error={breakers.error} onRetry={() => void breakers.refetch()} what="The breakers could not be read" />
-        ) : rows?.length === 0 ? (
-          <Empty icon="endpoints" title="There is no endpoint yet" actions={<ButtonLink href="/endpoints">To the endpoints</ButtonLink>}>
-            Each has a breaker of its own, or shares one by naming what it depends on.
-          </Empty>
-        ) : (
-          <Table label="Breakers" columns={columns} rows={rows} idOf={({ dependency, tenant_id }) => `${tenant_id} ${dependency}`} skeleton={4} />
-        )}
-      </Panel>
-      {chosen && <Chosen breaker={chosen} />}
+      <div className={detail.stack}>
+        <Panel label="Breakers" padded={false}>
+          {breakers.error ? (
+            <ProblemCard error={breakers.error} onRetry={() => void breakers.refetch()} what="The breakers could not be read" />
+          ) : rows?.length === 0 ? (
+            <Empty icon="endpoints" title="There is no endpoint yet" actions={<ButtonLink href="/endpoints">To the endpoints</ButtonLink>}>
+              Each has a breaker of its own, or shares one by naming what it depends on.
+            </Empty>
+          ) : (
+            <Table label="Breakers" columns={columns} rows={rows} idOf={({ dependency, tenant_id }) => `${tenant_id} ${dependency}`} skeleton={4} />
+          )}
+        </Panel>
+        {chosen && <Chosen breaker={chosen} />}
+      </div>
     </>
   );
 }

@@ -193,7 +193,9 @@ function Held({ endpoint }: { endpoint: Endpoint }) {
         </p>
       )}
       <Holding breaker={breaker} />
-      <ButtonLink href={`/breakers?breaker=${encodeURIComponent(breaker.dependency)}`}>Its rule and history</ButtonLink>
+      <span className={ui.actions}>
+        <ButtonLink href={`/breakers?breaker=${encodeURIComponent(breaker.dependency)}`}>Its rule and history</ButtonLink>
+      </span>
     </>
   );
 }

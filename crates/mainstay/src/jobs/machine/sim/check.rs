@@ -423,7 +423,12 @@ fn what_may_run_runs(world: &World) {
                 let (job, waits) = (&held.job, matches!(held.stage, Stage::Waiting));
                 let fresh = job.tries == 0 && !job.loss.is_suspect() && job.due.is_none();
                 let held_back = settings.held_from.is_some_and(|from| job.job >= from);
-                let may = settings.limits.tenant_rate.is_none() && settings.limits.rate.is_none();
+                // One of a tenant at its limit could not begin either.
+                let taken = tenants_places(world, *number);
+                let taken = taken.get(&job.tenant).copied().unwrap_or_default()
+                    + queue.shares.inherited(job.tenant);
+                let most = settings.limits.tenant_max_in_flight.unwrap_or(u32::MAX);
+                let may = taken < most && settings.limits.tenant_rate.is_none();
                 waits && job.queue == *number && fresh && !held_back && may
             });
             assert!(waits.is_none(), "{waits:?} waits where it is to fail");
