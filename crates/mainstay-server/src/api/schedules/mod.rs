@@ -32,7 +32,7 @@ use crate::{
     },
     state::App,
 };
-pub(crate) use change::{Checked, NewSchedule, ScheduleChange, Target, fresh};
+pub(crate) use change::{Checked, NewSchedule, ScheduleChange, Target, Waits, fresh};
 pub(crate) use view::Names;
 use view::{PreviewRequest, SchedulePreview, ScheduleRun, ScheduleView, ScheduleWithRuns};
 
@@ -472,6 +472,12 @@ async fn target_of(
             _ => Err(Problem::not_found("endpoint in the schedule's tenant")),
         });
     }
-    let kind = change.kind.clone();
-    Ok(Ok(kind.map(|(kind, queue)| Target::Builtin { kind, queue })))
+    let Some((kind, waits)) = change.kind.clone() else {
+        return Ok(Ok(None));
+    };
+    let queue = match waits {
+        Waits::Builtin(queue) => queue,
+        Waits::Worker(name) => tx.queue_ensure(&name).await?,
+    };
+    Ok(Ok(Some(Target::Kind { kind, queue })))
 }
