@@ -11,7 +11,10 @@ use super::{
     PlacedSchedule, Planner, Write,
 };
 use crate::{
-    api::schedules::{Target, Waits, fresh, hold_one},
+    api::{
+        resolve::NO_SUCH_QUEUE,
+        schedules::{Target, Waits, fresh, hold_one},
+    },
     http::extract::Checks,
 };
 
@@ -138,7 +141,13 @@ impl Planner<'_> {
         let (kind, waits) = change.kind.clone()?;
         let queue = match waits {
             Waits::Builtin(queue) => queue,
-            Waits::Worker(name) => self.known.queue_number(&name).unwrap_or(NEW_QUEUE),
+            Waits::Worker(name) => {
+                let known = self.known.queue_number(&name);
+                let makes = known.is_some() || self.caller.everywhere().is_ok();
+                let at = format!("{}/queue", wanted.at);
+                self.checks.ensure(makes, &at, NO_SUCH_QUEUE);
+                known.unwrap_or(NEW_QUEUE)
+            }
         };
         Some(Target::Kind { kind, queue })
     }
