@@ -3032,6 +3032,11 @@ export interface components {
             paused?: boolean | null;
             /** @description Null: none any more. */
             payload?: unknown;
+            /**
+             * @description Where jobs of a kind of the team's own wait for a worker. Beside `kind`.
+             * @default null
+             */
+            queue?: string | null;
             /** @default null */
             retry?: components["schemas"]["RetryPolicy"] | null;
             tenant?: components["schemas"]["Text63"] | null;
@@ -4050,7 +4055,10 @@ export interface components {
         NewRotation: {
             mode: components["schemas"]["RotationMode"];
         };
-        /** @description A schedule to add. Where its jobs go is named by `endpoint` or `kind`. */
+        /**
+         * @description A schedule to add. Where its jobs go is named by `endpoint`, by a built-in `kind`, or by a `kind` of the team's own and
+         *     the `queue` that its workers ask.
+         */
         NewSchedule: {
             /**
              * Format: int64
@@ -4085,6 +4093,8 @@ export interface components {
             paused?: boolean;
             /** @description What its jobs are told beside their tick: at most 16 KiB. */
             payload?: unknown;
+            /** @description Where jobs of a kind of the team's own wait for a worker. */
+            queue?: string | null;
             retry?: components["schemas"]["RetryPolicy"] | null;
             /** @description Whose it is. Left out: the key's tenant, else the default one. */
             tenant_id?: string | null;
@@ -4827,7 +4837,7 @@ export interface components {
                 id: string;
                 /** Format: int64 */
                 jitter_ms: number;
-                /** @description What its jobs do: a built-in kind, or `endpoint.deliver`. */
+                /** @description What its jobs do: a built-in kind, one for the workers of `queue`, or `endpoint.deliver`. */
                 kind: string;
                 last_run?: components["schemas"]["LastRun"] | null;
                 misfire: components["schemas"]["Misfire"];
@@ -5846,7 +5856,7 @@ export interface components {
             id: string;
             /** Format: int64 */
             jitter_ms: number;
-            /** @description What its jobs do: a built-in kind, or `endpoint.deliver`. */
+            /** @description What its jobs do: a built-in kind, one for the workers of `queue`, or `endpoint.deliver`. */
             kind: string;
             last_run?: components["schemas"]["LastRun"] | null;
             misfire: components["schemas"]["Misfire"];
@@ -5896,6 +5906,11 @@ export interface components {
             overlap?: components["schemas"]["Overlap"] | null;
             /** @description Null: none any more. */
             payload?: unknown;
+            /**
+             * @description Where jobs of a kind of the team's own wait for a worker. Beside `kind`.
+             * @default null
+             */
+            queue?: string | null;
             /** @default null */
             retry?: components["schemas"]["RetryPolicy"] | null;
             /** @default null */
