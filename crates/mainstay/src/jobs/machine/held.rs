@@ -54,7 +54,7 @@ pub(super) enum Stage {
 pub(super) struct Slot {
     /// When it began, as its start row says.
     pub(super) at: Timestamp,
-    /// Whether it is the probe of its queue's breaker.
+    /// Whether it is a probe of the breaker before its dependency.
     pub(super) probe: bool,
 }
 
