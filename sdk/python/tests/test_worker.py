@@ -116,22 +116,27 @@ class Outcomes(unittest.TestCase):
 
 
 class Leases(unittest.TestCase):
-    def test_a_handler_hears_that_its_job_was_cancelled_or_is_in_other_hands(self) -> None:
-        for state, why in (("cancelled", "cancelled"), ("ended", "lost")):
-            heard: list[str] = []
-            events: list[str] = []
+    def test_a_handler_hears_that_its_job_was_cancelled(self) -> None:
+        self.hears("cancelled", "cancelled")
 
-            def handler(job: WorkerJob) -> None:
-                try:
-                    until_gone(job)
-                except JobGone as gone:
-                    heard.append(gone.why)
-                    self.assertEqual(job.gone, gone.why)
-                    raise
+    def test_a_handler_hears_that_its_job_is_in_other_hands(self) -> None:
+        self.hears("ended", "lost")
 
-            with self.subTest(state), Queue(1, beat=lambda _, state=state: state) as server:
-                server.mainstay.worker("q", handler, lease_secs=5, on_event=lambda one: events.append(one.type)).drain()
-                self.assertEqual((heard, events, server.told), ([why], [why], []))
+    def hears(self, state: str, why: str) -> None:
+        heard: list[str] = []
+        events: list[str] = []
+
+        def handler(job: WorkerJob) -> None:
+            try:
+                until_gone(job)
+            except JobGone as gone:
+                heard.append(gone.why)
+                self.assertEqual(job.gone, gone.why)
+                raise
+
+        with Queue(1, beat=lambda _: state) as server:
+            server.mainstay.worker("q", handler, lease_secs=5, on_event=lambda one: events.append(one.type)).drain()
+        self.assertEqual((heard, events, server.told), ([why], [why], []))
 
     def test_progress_goes_with_the_signs_of_life_the_last_one_before_the_outcome(self) -> None:
         def handler(job: WorkerJob) -> None:
@@ -226,12 +231,24 @@ class Stopping(unittest.TestCase):
             worker.stop(grace_secs=0.01)
         self.assertEqual(server.told, [{"token": "token-1", "outcome": "released", "reason": "the worker was stopped"}])
 
-    def test_one_that_runs_in_the_main_thread_ends_by_a_signal_and_gives_up_by_a_second(self) -> None:
+    def test_one_that_runs_in_the_main_thread_finishes_what_it_has_after_a_signal(self) -> None:
+        def handler(job: WorkerJob) -> str:
+            os.kill(os.getpid(), signal.SIGTERM)
+            while worker.finished(0.01) is False:
+                job.check()
+            return "done"
+
+        with Queue(1) as server:
+            worker = server.mainstay.worker("q", handler)
+            worker.run()
+        self.assertEqual(server.told, [{"token": "token-1", "outcome": "completed", "result": "done"}])
+
+    def test_one_that_runs_in_the_main_thread_gives_up_after_a_second_signal(self) -> None:
         pid = os.getpid()
 
         def handler(job: WorkerJob) -> None:
             os.kill(pid, signal.SIGTERM)
-            while not worker._stopping.wait(0.01):
+            while worker.finished(0.01) is False:
                 pass
             os.kill(pid, signal.SIGTERM)
             until_gone(job)

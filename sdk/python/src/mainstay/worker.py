@@ -86,7 +86,7 @@ class Worker:
         self._over = threading.Event()
         self._puller: threading.Thread | None = None
         self._refused: MainstayError | None = None
-        #: Where `run` waits.
+        #: What `run` waits for: `signal`, `idle` when nothing more is taken, `over`.
         self._asked: SimpleQueue[str] = SimpleQueue()
 
     @property
@@ -108,13 +108,14 @@ class Worker:
         the server says that this worker may not work at all.
         """
         asked = self._asked
-        before = {one: signal.signal(one, lambda *_: asked.put("stop")) for one in (signal.SIGTERM, signal.SIGINT)}
+        before = {one: signal.signal(one, lambda *_: asked.put("signal")) for one in (signal.SIGTERM, signal.SIGINT)}
         try:
             self.start()
             asked.get()
             self._thread(lambda: self._stop_for(asked, grace_secs), "stop")
-            while asked.get() != "over":
-                self.give_up()
+            while (said := asked.get()) != "over":
+                if said == "signal":
+                    self.give_up()
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
@@ -213,7 +214,7 @@ class Worker:
             pause = 0.0
             for job in jobs:
                 self._take(job)
-        self._asked.put("stop")
+        self._asked.put("idle")
 
     def _places(self) -> int:
         """How many jobs it can take, once it can take one; none when it stops."""
