@@ -646,7 +646,7 @@ class DeclaredSchedule(_DeclaredSchedule, total=False):
     endpoint: Text100 | None
     grace_ms: int | None
     jitter_ms: int | None
-    # Run this built-in job kind from now on.
+    # Run this built-in job kind from now on, or one of the team's own, for the workers of `queue`.
     kind: Text100 | None
     misfire: Misfire | None
     overlap: Overlap | None
@@ -654,6 +654,8 @@ class DeclaredSchedule(_DeclaredSchedule, total=False):
     paused: bool | None
     # Null: none any more.
     payload: Any
+    # Where jobs of a kind of the team's own wait for a worker. Beside `kind`.
+    queue: str | None
     retry: RetryPolicy | None
     # The slug of its tenant.
     tenant: Text63 | None
@@ -1751,7 +1753,9 @@ class _NewSchedule(TypedDict):
 
 
 class NewSchedule(_NewSchedule, total=False):
-    """A schedule to add. Where its jobs go is named by `endpoint` or `kind`."""
+    """A schedule to add. Where its jobs go is named by `endpoint`, by a built-in `kind`, or by a `kind` of the team's
+    own and the `queue` that its workers ask.
+    """
 
     # How many missed ticks `misfire: all` makes up for.
     catch_up_max: int | None
@@ -1761,7 +1765,7 @@ class NewSchedule(_NewSchedule, total=False):
     grace_ms: int | None
     # A run is put off by up to this, in milliseconds, always the same for a tick, never as far as the next one.
     jitter_ms: int | None
-    # Or run this built-in job kind, e.g. `noop`.
+    # Or run this built-in job kind, e.g. `noop`; or one of the team's own, for the workers of `queue`.
     kind: Text100 | None
     # Left out: `one`.
     misfire: Misfire | None
@@ -1771,6 +1775,8 @@ class NewSchedule(_NewSchedule, total=False):
     paused: bool
     # What its jobs are told beside their tick: at most 16 KiB.
     payload: Any
+    # Where jobs of a kind of the team's own wait for a worker.
+    queue: str | None
     # Left out: the endpoint's, else the handler's own.
     retry: RetryPolicy | None
     # Whose it is. Left out: the key's tenant, else the default one.
@@ -2981,7 +2987,7 @@ class _Schedule(TypedDict):
     grace_ms: int
     id: str
     jitter_ms: int
-    # What its jobs do: a built-in kind, or `endpoint.deliver`.
+    # What its jobs do: a built-in kind, one for the workers of `queue`, or `endpoint.deliver`.
     kind: str
     misfire: Misfire
     name: str
@@ -3021,13 +3027,15 @@ class ScheduleChange(TypedDict, total=False):
     endpoint: Text100 | None
     grace_ms: int | None
     jitter_ms: int | None
-    # Run this built-in job kind from now on.
+    # Run this built-in job kind from now on, or one of the team's own, for the workers of `queue`.
     kind: Text100 | None
     misfire: Misfire | None
     name: str | None
     overlap: Overlap | None
     # Null: none any more.
     payload: Any
+    # Where jobs of a kind of the team's own wait for a worker. Beside `kind`.
+    queue: str | None
     retry: RetryPolicy | None
     zone: Text64 | None
 
