@@ -930,7 +930,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
   // What was billed before would change, the rest would come; of a push nobody can tell.
   const dryJob = ([event, { id, name, handler }], at) => {
     const row = { amount_minor: event.payload?.data?.object?.amount_paid ?? 4900, currency: "EUR", type: event.type, provider_id: event.provider_id };
-    const before = [null, { ...row, amount_minor: row.amount_minor - 100 }, row][at % 3];
+    const before = [null, { ...row, amount_minor: row.amount_minor - 100 }, row][Math.floor(at / 3) % 3];
     return {
       event_id: event.id, type: event.type, binding_id: id, name, kind: handler.kind === "endpoint" ? "endpoint.deliver" : handler.name,
       changes: handler.kind === "endpoint" ? null : [{ what: "billing event", before, after: row }], failure: null,

@@ -56,9 +56,9 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
     }, setError);
   };
   const columns: Column<Binding>[] = [
-    { key: "name", label: "Name", card: "title", width: "17%", cell: (binding) => <strong title={binding.name}>{binding.name}</strong> },
-    { key: "type", label: "Type", width: "17%", cell: typesOf },
-    { key: "filter", label: "Filter", width: "12%", cell: filterOf },
+    { key: "name", label: "Name", card: "title", width: "21%", cell: (binding) => <strong title={binding.name}>{binding.name}</strong> },
+    { key: "type", label: "Type", width: "20%", cell: typesOf },
+    { key: "filter", label: "Filter", width: "11%", cell: filterOf },
     source
       ? {
           key: "handler",
@@ -71,13 +71,13 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
             ),
         }
       : { key: "source", label: "From", cell: (binding) => <Link href={`/sources/${binding.source_id}`}>{binding.source_name}</Link> },
-    { key: "status", label: "Status", width: "118px", card: "status", cell: (binding) => <EnabledBadge enabled={binding.enabled} /> },
+    { key: "status", label: "Status", width: "112px", card: "status", cell: (binding) => <EnabledBadge enabled={binding.enabled} /> },
     ...(canWrite
       ? [
           {
             key: "actions",
             label: "Actions",
-            width: "166px",
+            width: "150px",
             end: true,
             cardLabel: false,
             cell: (binding: Binding) => (

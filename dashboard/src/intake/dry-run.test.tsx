@@ -25,7 +25,7 @@ it("tells a row that comes from one that goes, changes or stays", () => {
 });
 
 it("counts what would happen, and owns up to what nobody can tell", () => {
-  expect(tallyOf(jobs)).toBe("1 row added, 1 row changed, 1 row as it is, 1 job would fail, of 1 job nobody can tell");
+  expect(tallyOf(jobs)).toBe("1 row added, 1 row changed, 1 row as it is, 1 job would fail, what 1 job does nobody can tell");
 });
 
 it("tries nothing until it is asked to, and then says place by place what would change", async () => {
@@ -46,5 +46,7 @@ it("tries nothing until it is asked to, and then says place by place what would 
   const changed = screen.getAllByRole("group", { name: "billing event, place by place" })[1]!;
   expect(changed.textContent).toBe("− amount_minor: 1200\n+ amount_minor: 1300\n");
   expect(screen.getByText(/no amount/)).toBeTruthy();
+  expect(screen.queryByText("nobody can tell what it does")).toBeNull();
+  fireEvent.click(screen.getByRole("button", { name: "Show all 4 jobs" }));
   expect(screen.getByText("nobody can tell what it does")).toBeTruthy();
 });

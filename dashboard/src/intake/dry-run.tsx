@@ -8,7 +8,7 @@ import { Button, Notice, ProblemCard } from "../ui/basics";
 import { Icon, type IconName } from "../ui/icon";
 import css from "./dry-run.module.css";
 
-/** What of a dry run is shown before somebody asks for the rest. */
+/** So many jobs are shown, of those that something can be told of, before somebody asks for all. */
 const SHOWN = 10;
 
 export type Fate = "added" | "gone" | "changed" | "same";
@@ -36,7 +36,7 @@ export function tallyOf(jobs: readonly ReplayDryJob[]): string {
   return [
     ...(["added", "changed", "gone", "same"] as const).filter((fate) => many(fate) > 0).map((fate) => fates[fate].tally(many(fate))),
     ...(failing > 0 ? [`${plural(failing, "job")} would fail`] : []),
-    ...(untold > 0 ? [`of ${plural(untold, "job")} nobody can tell`] : []),
+    ...(untold > 0 ? [`what ${plural(untold, "job")} ${untold === 1 ? "does" : "do"} nobody can tell`] : []),
   ].join(", ");
 }
 
@@ -57,7 +57,8 @@ export function DryRun({ run, disabled }: { run: () => Promise<ReplayDryRun>; di
 
 function Effects({ dry }: { dry: ReplayDryRun }) {
   const [all, setAll] = useState(false);
-  const shown = all ? dry.jobs : dry.jobs.slice(0, SHOWN);
+  const told = dry.jobs.filter(({ changes, failure }) => changes || failure);
+  const shown = all ? dry.jobs : told.slice(0, SHOWN);
   return (
     <section aria-label="What would change" className={css.effects}>
       <Notice icon="search">

@@ -6,6 +6,7 @@ import { queueOfEndpoint } from "../lib/queue";
 import { Button, ButtonLink, Facts, notFound, Panel, ProblemCard, Waits } from "../ui/basics";
 import detail from "../ui/detail.module.css";
 import { QueueFlowBadge } from "../ui/status";
+import ui from "../ui/ui.module.css";
 import { QueueFlowButtons } from "./queue-flow";
 import { placesWords, rateWords } from "./queue-limits";
 import { QueueLimitsForm } from "./queue-limits-form";
@@ -40,9 +41,9 @@ export function EndpointQueue({ endpoint }: { endpoint: Endpoint }) {
               ["A tenant’s rate", rateWords(queue.limits.tenant_rate)],
             ]}
           />
-          <div className={detail.danger}>
-            <ButtonLink href={`/queues?queue=${encodeURIComponent(name)}`} small>Who uses it</ButtonLink>
+          <div className={ui.actions}>
             {canOperate && <QueueFlowButtons queue={{ ...queue, endpoint_name: endpoint.name }} onError={setFailed} />}
+            <ButtonLink href={`/queues?queue=${encodeURIComponent(name)}`} small>Who uses it</ButtonLink>
           </div>
         </div>
       )}

@@ -3,8 +3,8 @@ import { client, unwrap } from "../api/client";
 import type { Queue } from "../api/types";
 import { Button } from "../ui/basics";
 import { useToast } from "../ui/toast";
-import ui from "../ui/ui.module.css";
 import { called } from "./queues";
+import css from "./queues.module.css";
 
 type Wish = "pause" | "resume" | "drain";
 
@@ -41,7 +41,7 @@ export function QueueFlowButtons({ queue, onError }: { queue: Queue; onError: (e
     </Button>
   );
   return (
-    <span className={ui.rowActions}>
+    <span className={css.flow}>
       {queue.flow === "running" ? (
         <>
           {button("pause", "Pause", "pause", "Nothing more is started; what runs comes to its end")}

@@ -6,11 +6,11 @@ import type { Queue } from "../api/types";
 import { Reader } from "../lib/typed";
 import { Button, ProblemCard } from "../ui/basics";
 import { Dialog } from "../ui/dialog";
-import { Field, formClass, Group, Input, Select, useSubmit } from "../ui/form";
+import { Field, formClass, Group, hintClass, Input, Select, useSubmit } from "../ui/form";
 import { useToast } from "../ui/toast";
 import { limitsChange, type LimitsForm, limitsForm, type RateForm } from "./queue-limits";
-import css from "./queue-limits.module.css";
 import { called } from "./queues";
+import css from "./queues.module.css";
 
 type ErrorAt = (field: string) => string | null;
 
@@ -47,16 +47,17 @@ export function QueueLimitsForm({ queue, onClose }: { queue: Queue; onClose: () 
     >
       <div className={formClass}>
         <Group label="The whole queue">
-          <Field label="Jobs at once" hint={queue.endpoint_id ? "The endpoint has a number of its own; the lower one holds" : undefined} error={errorAt("max_in_flight")}>
+          <Field label="Jobs under way at once" hint={queue.endpoint_id ? "The endpoint has a number of its own; the lower one holds" : undefined} error={errorAt("max_in_flight")}>
             <Input inputMode="numeric" value={form.places} onChange={(places) => set({ places })} />
           </Field>
           <RateFields label="Jobs" name="rate" form={form.rate} onChange={(rate) => set({ rate })} errorAt={errorAt} />
+          <p className={hintClass}>So many may begin in that time, spread evenly; after a pause as many as the burst may begin at once.</p>
         </Group>
         <Group label="Each tenant of it">
-          <Field label="A tenant's jobs at once" error={errorAt("tenant_max_in_flight")}>
+          <Field label="Jobs of one under way at once" error={errorAt("tenant_max_in_flight")}>
             <Input inputMode="numeric" value={form.tenantPlaces} onChange={(tenantPlaces) => set({ tenantPlaces })} />
           </Field>
-          <RateFields label="A tenant's jobs" name="tenant_rate" form={form.tenantRate} onChange={(tenantRate) => set({ tenantRate })} errorAt={errorAt} />
+          <RateFields label="Jobs of one" name="tenant_rate" form={form.tenantRate} onChange={(tenantRate) => set({ tenantRate })} errorAt={errorAt} />
         </Group>
         <Weights form={form} onChange={(weights) => set({ weights })} errorAt={errorAt} />
         {submit.error !== null && <ProblemCard error={submit.error} />}
@@ -72,10 +73,10 @@ function RateFields({ label, name, form, onChange, errorAt }: { label: string; n
       <Field label={`${label} begun`} error={errorAt(`${name}_count`) ?? errorAt(name)}>
         <Input inputMode="numeric" value={form.count} onChange={set("count")} />
       </Field>
-      <Field label="in" error={errorAt(`${name}_per`)}>
+      <Field label="In" error={errorAt(`${name}_per`)}>
         <Input value={form.per} onChange={set("per")} placeholder="1 s" autoComplete="off" autoCapitalize="none" />
       </Field>
-      <Field label="at once" error={errorAt(`${name}_burst`)}>
+      <Field label="Burst" error={errorAt(`${name}_burst`)}>
         <Input inputMode="numeric" value={form.burst} onChange={set("burst")} placeholder="1" />
       </Field>
     </div>

@@ -165,3 +165,4 @@ export function useSubmit(send: () => Promise<void>) {
 
 export const formClass = css.form;
 export const columnsClass = css.columns;
+export const hintClass = css.hint;
