@@ -151,7 +151,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       filter: filter ?? null,
       filter_failed: 0,
       ordering: ordering?.key ? ordering : null,
-      handler: endpoint ? { kind: "endpoint", endpoint_id, endpoint_name: endpoint.name } : handler,
+      handler: endpoint ? { kind: "endpoint", endpoint_id: endpoint.id, endpoint_name: endpoint.name } : handler,
       enabled: true,
       created_at: iso(at),
     };

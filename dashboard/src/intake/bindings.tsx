@@ -65,9 +65,9 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
           label: "Goes to",
           cell: ({ handler }) =>
             handler.kind === "endpoint" ? (
-              <Link href={`/endpoints/${handler.endpoint_id}`}>{handler.endpoint_name}</Link>
+              <Link href={`/endpoints/${handler.endpoint_id}`} title={handler.endpoint_name}>{handler.endpoint_name}</Link>
             ) : (
-              <code>{handler.name}</code>
+              <code title={handler.name}>{handler.name}</code>
             ),
         }
       : { key: "source", label: "From", cell: (binding) => <Link href={`/sources/${binding.source_id}`}>{binding.source_name}</Link> },
@@ -77,7 +77,7 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
           {
             key: "actions",
             label: "Actions",
-            width: "150px",
+            width: "160px",
             end: true,
             cardLabel: false,
             cell: (binding: Binding) => (

@@ -57,7 +57,7 @@ const advice: Record<string, Advice> = {
     remedies: ["settings"],
   },
   other_source: {
-    title: "It is signed with the secret of another source",
+    title: "It belongs to another source",
     next: "Give the provider the address of that source, or swap the two secrets.",
     remedies: ["other_source", "secrets"],
   },

@@ -30,7 +30,7 @@ export function EndpointHeaders({ endpoint, canWrite }: { endpoint: Endpoint; ca
   return (
     <Panel title="Headers of your own" padded={false} actions={canWrite && <Button small icon="plus" onClick={() => setSetting("")}>Set header</Button>}>
       {endpoint.header_names.length === 0 ? (
-        <Empty icon="request" title="None">A push has Mainstay’s headers alone. Set one where your gateway wants a token, say.</Empty>
+        <Empty icon="request" title="No headers of your own">A push has Mainstay’s headers alone. Set one where your gateway wants a token, say.</Empty>
       ) : (
         <ul className={detail.secrets} aria-label="Headers of your own">
           {endpoint.header_names.map((name) => (

@@ -29,7 +29,7 @@ export function EndpointQueue({ endpoint }: { endpoint: Endpoint }) {
       {error && !queue ? (
         <ProblemCard error={error} onRetry={() => void refetch()} what="The queue could not be read" />
       ) : queue === undefined ? (
-        <Waits height={190} />
+        <Waits height={194} />
       ) : (
         <div className={detail.stack}>
           <Facts
