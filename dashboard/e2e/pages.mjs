@@ -51,12 +51,14 @@ async function readable(page) {
     const times = [...document.querySelectorAll("main time")].filter(({ title }) => title === "");
     const past = [...document.querySelectorAll("main time")].filter((time) => /ago$/.test(time.innerText) && /(next|due)[^.]*$/i.test(time.previousSibling?.textContent ?? ""));
     const raw = [...document.querySelectorAll("main td, main li, main header")].filter(({ innerText }) => /endpoint:ep_/.test(innerText));
+    const cut = [...document.querySelectorAll("[data-row] td")].filter((cell) => cell.querySelector("button") && cell.scrollWidth > cell.clientWidth + 1);
     const tell = (what) => (each) => `${what}: ${each.outerHTML.slice(0, 160)}`;
     return [
       ...numbers.map(tell("a number that is not right-aligned")),
       ...times.map(tell("a time without the exact one")),
       ...past.map(tell("something to come that is past")),
       ...raw.map(tell("a queue named by an id")),
+      ...cut.map(tell("a button that is cut off")),
     ];
   });
   assert(wrong.length === 0, wrong.slice(0, 4).join("\n"));
