@@ -23,7 +23,9 @@ export function SettingsPage({ tab }: { tab: string }) {
   const Tab = chosen?.tab;
   // On a phone not all of them fit: the chosen one is in view.
   const nav = useRef<HTMLElement>(null);
-  useEffect(() => nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [tab]);
+  useEffect(() => {
+    nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [tab]);
   return (
     <>
       <PageHead title="Settings" documentTitle={chosen ? chosen.label : "Settings"} sub="Who may come in, what they have done, and how the system is." />

@@ -42,7 +42,7 @@ export function EndpointHeaders({ endpoint, canWrite }: { endpoint: Endpoint; ca
               </span>
               {canWrite && (
                 <>
-                  <Button small variant="quiet" aria-label={`Another value for ${name}`} onClick={() => setSetting(name)}>Replace…</Button>
+                  <Button small variant="quiet" aria-label={`Replace the value of ${name}`} onClick={() => setSetting(name)}>Replace…</Button>
                   <Button small variant="quiet" icon="trash" title="Remove" aria-label={`Remove the header ${name}`} onClick={() => setRemoving(name)} />
                 </>
               )}
