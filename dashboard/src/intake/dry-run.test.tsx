@@ -25,7 +25,7 @@ it("tells a row that comes from one that goes, changes or stays", () => {
 });
 
 it("counts what would happen, and owns up to what nobody can tell", () => {
-  expect(tallyOf(jobs)).toBe("1 row added, 1 row changed, 1 row as it is, 1 job would fail, what 1 job does nobody can tell");
+  expect(tallyOf(jobs)).toBe("1 row added, 1 row changed, 1 row as it is, 1 job would fail; nobody can tell what 1 job would do");
 });
 
 it("tries nothing until it is asked to, and then says place by place what would change", async () => {

@@ -33,11 +33,12 @@ export function tallyOf(jobs: readonly ReplayDryJob[]): string {
   const many = (fate: Fate) => changes.filter((change) => fateOf(change) === fate).length;
   const failing = jobs.filter(({ failure }) => failure).length;
   const untold = jobs.filter(({ changes: told, failure }) => !told && !failure).length;
-  return [
+  const told = [
     ...(["added", "changed", "gone", "same"] as const).filter((fate) => many(fate) > 0).map((fate) => fates[fate].tally(many(fate))),
     ...(failing > 0 ? [`${plural(failing, "job")} would fail`] : []),
-    ...(untold > 0 ? [`what ${plural(untold, "job")} ${untold === 1 ? "does" : "do"} nobody can tell`] : []),
   ].join(", ");
+  const open = untold > 0 ? `nobody can tell what ${plural(untold, "job")} would do` : "";
+  return [told, open].filter(Boolean).join("; ");
 }
 
 /** What built-in handlers would change: asked for by a button, since it runs them, though on nothing. */
