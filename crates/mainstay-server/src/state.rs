@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) schedules: Arc<Schedules>,
     /// The queues of built-in job kinds.
     pub(crate) builtin: Arc<BuiltinQueues>,
+    /// The names of those queues.
+    pub(crate) builtin_queues: Arc<BTreeSet<String>>,
     /// The handlers of built-in job kinds.
     pub(crate) handlers: Arc<BuiltinHandlers>,
 }
@@ -115,6 +118,7 @@ impl App {
                 replays: Arc::clone(&mainstay.replays),
                 schedules: Arc::clone(&mainstay.schedules),
                 builtin: Arc::clone(&mainstay.builtin),
+                builtin_queues: Arc::clone(&mainstay.builtin_queues),
                 handlers: Arc::clone(&mainstay.handlers),
             },
             keys: Keys::default(),
