@@ -103,6 +103,13 @@ export const queries = {
       queryFn: () => unwrap(client.GET("/v1/sources/{id}/expected", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
       refetchInterval: 10_000,
     }),
+  receipt: (id: string) =>
+    queryOptions({
+      queryKey: ["receipts", "one", id],
+      queryFn: () => unwrap(client.GET("/v1/receipts/{id}", { params: { path: { id } } })),
+      // Each look is on record, and works the reason out anew: only when somebody looks.
+      staleTime: Infinity,
+    }),
   source: (id: string) =>
     queryOptions({
       queryKey: ["source", id],
@@ -203,6 +210,12 @@ export const queries = {
     queryOptions({
       queryKey: ["breakers", name, "history"],
       queryFn: () => unwrap(client.GET("/v1/breakers/{name}/history", { params: { path: { name }, query: { limit: LIST_LIMIT } } })),
+      refetchInterval: 5_000,
+    }),
+  queue: (name: string) =>
+    queryOptions({
+      queryKey: ["queues", name],
+      queryFn: () => unwrap(client.GET("/v1/queues/{name}", { params: { path: { name } } })),
       refetchInterval: 5_000,
     }),
   jobCounts: () =>

@@ -16,6 +16,7 @@ import { SchedulesPage } from "../jobs/schedules-page";
 import { QueuesPage } from "../jobs/queues-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
+import { ReceiptPage } from "../intake/receipt-page";
 import { ReplaysPage } from "../intake/replays-page";
 import { TimelinePage } from "../intake/timeline-page";
 import { SourcePage } from "../intake/source-page";
@@ -63,6 +64,7 @@ export function App() {
                 <Route path="/schedules/:id">{({ id }) => <SchedulePage key={id} id={id} />}</Route>
                 <Route path="/sources" component={SourcesPage} />
                 <Route path="/sources/:id">{({ id }) => <SourcePage key={id} id={id} />}</Route>
+                <Route path="/receipts/:id">{({ id }) => <ReceiptPage key={id} id={id} />}</Route>
                 <Route path="/endpoints" component={EndpointsPage} />
                 <Route path="/endpoints/:id">{({ id }) => <EndpointPage key={id} id={id} />}</Route>
                 <Route path="/settings">
