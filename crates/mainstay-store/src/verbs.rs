@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
     AuditId, BindingId, Category, DriftId, EndpointId, EventId, ExpectationId, JobId, KeyId,
-    LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, ScheduleId, SchemaId, SecretId,
+    LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, SagaId, SagaRunId, ScheduleId, SchemaId, SecretId,
     SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId, jobs::QueueNumber,
     uuid_v7,
 };
@@ -45,6 +45,8 @@ ids!(
     ReceiptId,
     ReplayId,
     RhythmSignalId,
+    SagaId,
+    SagaRunId,
     ScheduleId,
     SchemaId,
     SecretId,

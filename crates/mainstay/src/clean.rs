@@ -2,8 +2,8 @@
 //!
 //! Events go with their jobs, attempts and receipts; one with an unfinished job or a dead letter stays. Deduplication
 //! records stay for ever, so that a late redelivery is still recognised. Events that wait for their tenant go by the
-//! period of events, counted from when they were received; replays that are over and the ticks of schedules by the same
-//! period.
+//! period of events, counted from when they were received; replays that are over, the ticks of schedules and the
+//! runs of sagas that have ended by the same period.
 
 use std::{sync::Arc, time::Duration};
 
@@ -87,6 +87,7 @@ async fn clean(
         Kind::Drift,
         Kind::Replays,
         Kind::Ticks,
+        Kind::Runs,
         Kind::Rhythm,
         Kind::Expected,
         Kind::Unique,
@@ -123,6 +124,7 @@ enum Kind {
     Drift,
     Replays,
     Ticks,
+    Runs,
     Rhythm,
     Expected,
     Unique,
@@ -136,6 +138,7 @@ impl Kind {
             | Self::Drift
             | Self::Replays
             | Self::Ticks
+            | Self::Runs
             | Self::Expected => now.minus_ms(retention.events_days * DAY_MS),
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
@@ -163,6 +166,7 @@ async fn step(store: &dyn Store, kind: Kind, now: Timestamp, until: Timestamp) -
                     Kind::Unique => tx.unique_expire(until, STEP).await,
                     Kind::Replays => tx.replay_expire(until, STEP).await,
                     Kind::Ticks => tx.tick_expire(until, STEP).await,
+                    Kind::Runs => tx.saga_run_expire(until, STEP).await,
                 }
             })
         })

@@ -20,6 +20,7 @@ use mainstay_domain::{
         breaker::Breaker,
         unique::{UniqueHolder, UniqueKey},
     },
+    sagas::SagasTx,
     vault::{Column, Place},
 };
 use queries as q;
@@ -287,7 +288,13 @@ impl JobsTx for SqlTx<'_> {
     }
 
     async fn dead_letter_end(&mut self, attempts: &[Attempt]) -> StoreResult<i64> {
-        self.letters_end(attempts).await
+        let ended = self.letters_end(attempts).await?;
+        let first = attempts.first().map(|attempt| attempt.finished_at);
+        if let Some(at) = first.filter(|_| ended > 0) {
+            let jobs: Vec<_> = attempts.iter().map(|one| (one.tenant, one.job)).collect();
+            self.saga_run_wake(&jobs, at).await?;
+        }
+        Ok(ended)
     }
 
     async fn job_cancel(&mut self, attempt: &Attempt) -> StoreResult<bool> {
@@ -303,6 +310,8 @@ impl JobsTx for SqlTx<'_> {
             if place.is_ordered() && !waited {
                 self.line_left(attempt).await?;
             }
+            let job = [(attempt.tenant, attempt.job)];
+            self.saga_run_wake(&job, attempt.finished_at).await?;
             return Ok(true);
         }
         if waited {
