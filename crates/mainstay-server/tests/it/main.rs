@@ -21,6 +21,7 @@ mod queues;
 mod receiver;
 mod replays;
 mod routes;
+mod sagas;
 mod schedules;
 mod schemas;
 mod schemes;

@@ -18,6 +18,7 @@ mod looks;
 mod objects;
 mod queues;
 mod retention;
+mod sagas;
 mod schedules;
 mod schema;
 mod schemas;

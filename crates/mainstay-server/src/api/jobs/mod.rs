@@ -372,7 +372,7 @@ async fn new_job(
 }
 
 /// A name of the team's own for what is to be done.
-fn is_kind(kind: &str) -> bool {
+pub(crate) fn is_kind(kind: &str) -> bool {
     let inside =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
     let begins = kind
