@@ -618,13 +618,14 @@ async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
         Ok::<_, StoreError>((queues, counts.await?, index.await?))
     };
     let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, asked).await;
-    let (all, (counts, lines, runs), (until, behind)) = match asked.unwrap_or(Err(StoreError::Timeout)) {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(%error, "metrics are without what the database counts");
-            return Ok(());
-        }
-    };
+    let (all, (counts, lines, runs), (until, behind)) =
+        match asked.unwrap_or(Err(StoreError::Timeout)) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "metrics are without what the database counts");
+                return Ok(());
+            }
+        };
     queues(text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
     deliveries(text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
     waiting(text, &counts).map_err(Problem::internal)?;

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
     AuditId, BindingId, Category, DriftId, EndpointId, EventId, ExpectationId, JobId, KeyId,
-    LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, SagaId, SagaRunId, ScheduleId, SchemaId, SecretId,
-    SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId, jobs::QueueNumber,
-    uuid_v7,
+    LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, SagaId, SagaRunId, ScheduleId,
+    SchemaId, SecretId, SessionId, SourceId, StoreError, StoreResult, TenantId, Timestamp, UserId,
+    jobs::QueueNumber, uuid_v7,
 };
 use uuid::Uuid;
 

@@ -13,6 +13,9 @@ import { JobsPage } from "../jobs/jobs-page";
 import { SchedulePage } from "../jobs/schedule-page";
 import { SchedulesPage } from "../jobs/schedules-page";
 import { QueuesPage } from "../jobs/queues-page";
+import { SagaPage } from "../sagas/saga-page";
+import { SagaRunPage } from "../sagas/saga-run-page";
+import { SagasPage } from "../sagas/sagas-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
 import { ReplaysPage } from "../intake/replays-page";
@@ -59,6 +62,9 @@ export function App() {
                 <Route path="/dead-letters" component={DeadLettersPage} />
                 <Route path="/schedules" component={SchedulesPage} />
                 <Route path="/schedules/:id">{({ id }) => <SchedulePage key={id} id={id} />}</Route>
+                <Route path="/sagas" component={SagasPage} />
+                <Route path="/sagas/:id">{({ id }) => <SagaPage key={id} id={id} />}</Route>
+                <Route path="/saga-runs/:id">{({ id }) => <SagaRunPage key={id} id={id} />}</Route>
                 <Route path="/sources" component={SourcesPage} />
                 <Route path="/sources/:id">{({ id }) => <SourcePage key={id} id={id} />}</Route>
                 <Route path="/endpoints" component={EndpointsPage} />

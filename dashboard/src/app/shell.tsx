@@ -31,6 +31,7 @@ const places: Place[] = [
   { path: "/jobs", label: "Jobs", icon: "jobs" },
   { path: "/dead-letters", label: "Dead letters", short: "Dead", icon: "dead" },
   { path: "/schedules", label: "Schedules", icon: "calendar" },
+  { path: "/sagas", label: "Sagas", icon: "saga" },
   { path: "/sources", label: "Sources", icon: "sources" },
   { path: "/endpoints", label: "Endpoints", icon: "endpoints" },
   { path: "/settings", label: "Settings", icon: "settings" },

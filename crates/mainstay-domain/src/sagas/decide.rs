@@ -83,7 +83,9 @@ fn may_have_happened(attempt: &Attempt) -> bool {
         Outcome::Failed | Outcome::Dead => match (attempt.status, attempt.category) {
             (Some(status), _) => status == 408 || status >= 500,
             (None, Some(Category::Network)) => !NEVER_SENT.contains(&code(attempt)),
-            (None, category) => category == Some(Category::Timeout) || code(attempt).starts_with("lost"),
+            (None, category) => {
+                category == Some(Category::Timeout) || code(attempt).starts_with("lost")
+            }
         },
         Outcome::Cancelled | Outcome::Requeued | Outcome::Discarded => false,
     }
@@ -104,7 +106,9 @@ fn output(exchange: &str) -> Value {
     if let Some(result) = exchange.get("result") {
         return result.clone();
     }
-    let excerpt = exchange.pointer("/response/excerpt").and_then(Value::as_str);
+    let excerpt = exchange
+        .pointer("/response/excerpt")
+        .and_then(Value::as_str);
     let excerpt = excerpt.filter(|text| text.len() <= OUTPUT_BYTES_MAX);
     excerpt
         .and_then(|text| serde_json::from_str(text).ok())
@@ -296,7 +300,9 @@ impl Turn<'_> {
                 Next::Again
             }
             Some(verdict) => {
-                let why = verdict.reason.map_or_else(String::new, |why| format!(": {why}"));
+                let why = verdict
+                    .reason
+                    .map_or_else(String::new, |why| format!(": {why}"));
                 self.not_done(
                     index,
                     Trouble::new("rejected", format!("{} rejected it{why}", verdict.by)),
@@ -307,9 +313,10 @@ impl Turn<'_> {
                 (step.state, step.finished_at) = (StepState::Skipped, Some(now));
                 self.turn_back()
             }
-            None if late => {
-                self.not_done(index, Trouble::new("timed_out", "nobody approved it in time"))
-            }
+            None if late => self.not_done(
+                index,
+                Trouble::new("timed_out", "nobody approved it in time"),
+            ),
             None => Next::Wait,
         }
     }

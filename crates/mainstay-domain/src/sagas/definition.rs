@@ -131,9 +131,10 @@ impl Definition {
                     }
                     input_check(&task.action, &known, &at)?;
                     known.push(&step.name);
-                    for (part, action) in
-                        [("compensation", &task.compensation), ("lookup", &task.lookup)]
-                    {
+                    for (part, action) in [
+                        ("compensation", &task.compensation),
+                        ("lookup", &task.lookup),
+                    ] {
                         if let Some(action) = action {
                             input_check(action, &known, &format!("{at}/{part}"))?;
                         }

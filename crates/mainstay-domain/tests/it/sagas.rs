@@ -193,7 +193,10 @@ impl<'a> World<'a> {
         assert_ne!(self.plans[index].end, End::Refused, "it was never done");
         let later = self.standing.iter().filter(|done| **done > index);
         for done in later {
-            assert!(!self.plans[*done].compensation, "{done} is to be undone first");
+            assert!(
+                !self.plans[*done].compensation,
+                "{done} is to be undone first"
+            );
         }
         let told = made.told.outcome.expect("it is told how far that is known");
         let known = decision.run.steps[index].uncertain;
@@ -255,7 +258,9 @@ impl<'a> World<'a> {
             Part::Step => match plan.end {
                 End::Done => {
                     self.effect(index);
-                    Fact::Done { output: json!({ "of": index }) }
+                    Fact::Done {
+                        output: json!({ "of": index }),
+                    }
                 }
                 End::Refused => dead(false),
                 End::LostDone => {
@@ -286,7 +291,9 @@ impl<'a> World<'a> {
             Part::Compensation => {
                 self.standing.retain(|done| *done != index);
                 self.undone.push(index);
-                Fact::Done { output: Value::Null }
+                Fact::Done {
+                    output: Value::Null,
+                }
             }
         })
     }
@@ -395,10 +402,16 @@ fn an_answer_that_was_lost_leaves_the_outcome_open_and_a_refusal_does_not() {
     let dead = |category, status| attempt(Outcome::Dead, Some(category), status);
     assert!(!maybe(&[dead(Category::Validation, Some(422))]));
     assert!(!maybe(&[dead(Category::Provider, Some(404))]));
-    assert!(!maybe(&[dead(Category::Unknown, None)]), "a worker says that it failed");
+    assert!(
+        !maybe(&[dead(Category::Unknown, None)]),
+        "a worker says that it failed"
+    );
     assert!(maybe(&[dead(Category::Timeout, None)]));
     assert!(maybe(&[dead(Category::Provider, Some(502))]));
-    assert!(maybe(&[dead(Category::Network, None)]), "the connection broke");
+    assert!(
+        maybe(&[dead(Category::Network, None)]),
+        "the connection broke"
+    );
     let never_sent = Attempt {
         code: Some("connect_failed".into()),
         ..dead(Category::Network, None)
@@ -425,26 +438,39 @@ fn what_came_of_a_job_is_what_its_worker_says_or_what_its_endpoint_answers_in_js
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(output(json!({ "worker": "w", "result": { "id": 1 } })), json!({ "id": 1 }));
+    assert_eq!(
+        output(json!({ "worker": "w", "result": { "id": 1 } })),
+        json!({ "id": 1 })
+    );
     let answer = |text: &str| json!({ "response": { "status": 200, "excerpt": text } });
     assert_eq!(output(answer("{\"id\":2}")), json!({ "id": 2 }));
     assert_eq!(output(answer("ok, thanks")), Value::Null);
-    assert_eq!(output(answer(&format!("\"{}\"", "x".repeat(70_000)))), Value::Null);
+    assert_eq!(
+        output(answer(&format!("\"{}\"", "x".repeat(70_000)))),
+        Value::Null
+    );
 }
 
 #[test]
 fn an_input_is_made_of_what_is_known_and_of_nothing_else() {
     let known = json!({ "input": { "amount": 7 }, "steps": { "charge": { "id": "ch_1" } } });
-    let template = json!({ "id": { "$": "/steps/charge/id" }, "all": [{ "$": "/input" }], "$x": 1 });
+    let template =
+        json!({ "id": { "$": "/steps/charge/id" }, "all": [{ "$": "/input" }], "$x": 1 });
     let made = render(&template, &known, Missing::Fail).expect("all of it is there");
-    assert_eq!(made, json!({ "id": "ch_1", "all": [{ "amount": 7 }], "$x": 1 }));
+    assert_eq!(
+        made,
+        json!({ "id": "ch_1", "all": [{ "amount": 7 }], "$x": 1 })
+    );
     let absent = json!({ "$": "/steps/refund" });
     let refused = render(&absent, &known, Missing::Fail);
     assert_eq!(refused, Err(InputError::Missing("/steps/refund".into())));
     assert_eq!(render(&absent, &known, Missing::Null), Ok(Value::Null));
     let large = json!({ "input": "x".repeat(60_000) });
     let many = Value::Array(vec![json!({ "$": "/input" }); 100]);
-    assert_eq!(render(&many, &large, Missing::Fail), Err(InputError::TooLarge));
+    assert_eq!(
+        render(&many, &large, Missing::Fail),
+        Err(InputError::TooLarge)
+    );
 }
 
 #[test]
@@ -466,11 +492,23 @@ fn a_definition_refers_only_to_what_is_known_by_then() {
     };
     let check = |steps: Vec<Step>| Definition { steps }.check().map_err(|error| error.pointer);
     let first = step("a", json!({ "$": "/input/x" }));
-    assert_eq!(check(vec![first.clone(), step("b", json!([{ "$": "/steps/a/id" }]))]), Ok(()));
+    assert_eq!(
+        check(vec![
+            first.clone(),
+            step("b", json!([{ "$": "/steps/a/id" }]))
+        ]),
+        Ok(())
+    );
     let at = |index: usize| Err(format!("/steps/{index}/input"));
-    assert_eq!(check(vec![first.clone(), step("b", json!({ "$": "/steps/b" }))]), at(1));
+    assert_eq!(
+        check(vec![first.clone(), step("b", json!({ "$": "/steps/b" }))]),
+        at(1)
+    );
     assert_eq!(check(vec![step("a", json!({ "$": "/nobody" }))]), at(0));
     assert_eq!(check(vec![step("a", json!({ "$": 7 }))]), at(0));
-    assert_eq!(check(vec![first.clone(), first]), Err("/steps/1/name".into()));
+    assert_eq!(
+        check(vec![first.clone(), first]),
+        Err("/steps/1/name".into())
+    );
     assert_eq!(check(vec![]), Err("/steps".into()));
 }

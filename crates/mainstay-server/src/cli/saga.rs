@@ -146,7 +146,9 @@ pub(super) async fn run(context: &Context, command: SagaCommand) -> Result<(), F
         }
         SagaCommand::List { tenant, page } => {
             let query = [("tenant", tenant)];
-            let found = api.list(SAGAS.path, &query, page.cursor, page.limit).await?;
+            let found = api
+                .list(SAGAS.path, &query, page.cursor, page.limit)
+                .await?;
             context.list(
                 &found,
                 sagas(&found.items),
@@ -289,7 +291,9 @@ fn at_work(run: &Value) -> String {
         let state = text(step, "/state");
         ["running", "compensating"].contains(&state.as_str())
     });
-    open.next().map(|step| text(step, "/name")).unwrap_or_default()
+    open.next()
+        .map(|step| text(step, "/name"))
+        .unwrap_or_default()
 }
 
 /// Where a job goes.
@@ -339,7 +343,11 @@ fn run_text(run: &Value) -> String {
         .add("id", text(run, "/id"))
         .add(
             "saga",
-            format!("{}, version {}", text(run, "/saga_name"), text(run, "/version")),
+            format!(
+                "{}, version {}",
+                text(run, "/saga_name"),
+                text(run, "/version")
+            ),
         )
         .add("key", text(run, "/key"))
         .add("state", text(run, "/state"))

@@ -376,7 +376,8 @@ impl World {
         });
         world.schedule = text(&owner.post("/v1/schedules", &new).await.ok(), "/id");
         let steps = json!([{ "name": "look", "approval": {} }, { "name": "sign", "approval": {} }]);
-        let new = json!({ "name": format!("{name}-order"), "steps": steps, "tenant_id": world.tenant });
+        let new =
+            json!({ "name": format!("{name}-order"), "steps": steps, "tenant_id": world.tenant });
         world.saga = text(&owner.post("/v1/sagas", &new).await.ok(), "/id");
         let runs = format!("/v1/sagas/{}/runs", world.saga);
         let input = json!({ "input": { "of": name } });

@@ -626,7 +626,11 @@ async fn each_write_once(server: &Server, impossible: &[&str]) {
     let left: Vec<&str> = writes
         .iter()
         .map(|operation| operation.id.as_str())
-        .filter(|id| !done.iter().any(|one| one == id) && !id.starts_with("replay_") && *id != "saga_run_retry")
+        .filter(|id| {
+            !done.iter().any(|one| one == id)
+                && !id.starts_with("replay_")
+                && *id != "saga_run_retry"
+        })
         .filter(|id| !impossible.contains(id))
         .collect();
     assert!(left.is_empty(), "{left:?} were not done");

@@ -105,7 +105,11 @@ async fn through_deaths(server: &mut Server) {
     let told = &job["payload"];
     assert_eq!(
         (&job["kind"], &told["part"], &told["input"]),
-        (&json!("stock.reserve"), &json!("step"), &json!({ "item": "lamp" }))
+        (
+            &json!("stock.reserve"),
+            &json!("step"),
+            &json!({ "item": "lamp" })
+        )
     );
     let step_key = format!("{run}:reserve");
     assert_eq!(told["idempotency_key"], json!(step_key));
@@ -144,7 +148,12 @@ async fn through_deaths(server: &mut Server) {
     let owner = restart(server);
     let told = &undo["payload"];
     assert_eq!(
-        (&undo["kind"], &told["part"], &told["outcome"], &told["output"]),
+        (
+            &undo["kind"],
+            &told["part"],
+            &told["outcome"],
+            &told["output"]
+        ),
         (
             &json!("stock.release"),
             &json!("compensation"),
@@ -153,16 +162,31 @@ async fn through_deaths(server: &mut Server) {
         )
     );
     assert_eq!(told["input"], json!({ "reservation": "res_2" }));
-    assert_eq!(told["idempotency_key"], json!(format!("{run}:reserve:undo")));
+    assert_eq!(
+        told["idempotency_key"],
+        json!(format!("{run}:reserve:undo"))
+    );
     tell(&owner, &undo, json!(null)).await;
     let back = until(&owner, &run, "compensated").await;
-    let states: Vec<&Value> = back["steps"].as_array().expect("a list").iter().map(|one| &one["state"]).collect();
+    let states: Vec<&Value> = back["steps"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| &one["state"])
+        .collect();
     assert_eq!(states, ["compensated", "failed", "skipped"]);
     assert!(receiver.is_quiet(), "what was refused is not undone");
     let letters = owner.get("/v1/dead-letters").await.ok();
-    assert_eq!(letters["items"], json!([]), "nobody is asked to run again what is taken back");
+    assert_eq!(
+        letters["items"],
+        json!([]),
+        "nobody is asked to run again what is taken back"
+    );
     let jobs = "SELECT count(*) FROM job WHERE kind <> 'stock.send'";
-    let count = owner.post("/v1/sql", &json!({ "statement": jobs })).await.ok();
+    let count = owner
+        .post("/v1/sql", &json!({ "statement": jobs }))
+        .await
+        .ok();
     assert_eq!(count["rows"], json!([[5]]), "each part is one job");
 }
 
@@ -178,7 +202,9 @@ on_both_servers!(
         let old = begin(&owner, "old").await;
         until(&owner, &old, "waiting").await;
         let versions = format!("{path}/versions");
-        let same = owner.post(&versions, &json!({ "steps": [approval("look")] })).await;
+        let same = owner
+            .post(&versions, &json!({ "steps": [approval("look")] }))
+            .await;
         assert_eq!((same.status, &same.json()["version"]), (200, &json!(1)));
         let next = json!({ "steps": [approval("look"), approval("sign")] });
         let next = owner.post(&versions, &next).await;
@@ -193,19 +219,30 @@ on_both_servers!(
             assert_eq!(late.problem(), (409, "state_conflict".into()));
         }
         let old = until(&owner, &old, "done").await;
-        assert_eq!((&old["version"], old["steps"].as_array().map(Vec::len)), (&json!(1), Some(1)));
+        assert_eq!(
+            (&old["version"], old["steps"].as_array().map(Vec::len)),
+            (&json!(1), Some(1))
+        );
         assert_eq!(old["steps"][0]["verdict"]["reason"], "seen");
         let path = format!("/v1/saga-runs/{new}");
         let second = |run: &Value| run["steps"][1]["state"] == "running";
         owner.until(&path, second).await;
-        let refused = owner.delete(&format!("/v1/sagas/{}", text(&made, "/id"))).await;
+        let refused = owner
+            .delete(&format!("/v1/sagas/{}", text(&made, "/id")))
+            .await;
         assert_eq!(refused.problem(), (409, "state_conflict".into()));
         let cancel = json!({ "reason": "changed my mind" });
         owner.post(&format!("{path}/cancel"), &cancel).await.ok();
         let back = until(&owner, &new, "compensated").await;
         assert!(text(&back, "/error").ends_with("changed my mind"), "{back}");
         let log = owner.get("/v1/audit").await.text;
-        for action in ["saga.create", "saga.version", "saga_run.create", "saga_run.approve", "saga_run.cancel"] {
+        for action in [
+            "saga.create",
+            "saga.version",
+            "saga_run.create",
+            "saga_run.approve",
+            "saga_run.cancel",
+        ] {
             assert!(log.contains(action), "{action}");
         }
         let again = json!({ "input": null, "key": "old" });
@@ -234,16 +271,31 @@ on_both_servers!(
         until(&owner, &run, "waiting").await;
         receiver.answer(500);
         let reject = json!({ "step": "look", "approved": false });
-        owner.post(&format!("/v1/saga-runs/{run}/decide"), &reject).await.ok();
+        owner
+            .post(&format!("/v1/saga-runs/{run}/decide"), &reject)
+            .await
+            .ok();
         let failed = until(&owner, &run, "failed").await;
-        assert!(text(&failed, "/error").contains("could not be undone"), "{failed}");
-        assert_eq!(receiver.next().header("idempotency-key"), format!("{run}:charge:undo"));
+        assert!(
+            text(&failed, "/error").contains("could not be undone"),
+            "{failed}"
+        );
+        assert_eq!(
+            receiver.next().header("idempotency-key"),
+            format!("{run}:charge:undo")
+        );
         let metrics = owner.get("/metrics").await.text;
-        assert!(metrics.contains("mainstay_saga_runs_open{state=\"failed\"} 1"), "{metrics}");
+        assert!(
+            metrics.contains("mainstay_saga_runs_open{state=\"failed\"} 1"),
+            "{metrics}"
+        );
         receiver.answer(200);
         let helped = server.json(&["saga", "retry", &run]);
         assert_eq!(helped["id"], json!(run));
-        assert_eq!(receiver.next().header("idempotency-key"), format!("{run}:charge:undo"));
+        assert_eq!(
+            receiver.next().header("idempotency-key"),
+            format!("{run}:charge:undo")
+        );
         until(&owner, &run, "compensated").await;
         let shown = server.run(&["saga", "run", &run]);
         assert!(shown.out.contains("compensated  charge"), "{}", shown.out);
@@ -259,10 +311,19 @@ on_both_servers!(
         for (steps, place) in [
             (json!([]), "/steps"),
             (json!([{ "name": "a", "kind": "nobody" }]), "/steps/0/kind"),
-            (json!([{ "name": "a", "endpoint": "nobody" }]), "/steps/0/endpoint"),
+            (
+                json!([{ "name": "a", "endpoint": "nobody" }]),
+                "/steps/0/endpoint",
+            ),
             (json!([{ "name": "a" }]), "/steps/0/endpoint"),
-            (json!([{ "name": "a", "kind": "noop", "approval": {} }]), "/steps/0/approval"),
-            (json!([{ "name": "a", "kind": "noop", "timeout_secs": 0 }]), "/steps/0/timeout_secs"),
+            (
+                json!([{ "name": "a", "kind": "noop", "approval": {} }]),
+                "/steps/0/approval",
+            ),
+            (
+                json!([{ "name": "a", "kind": "noop", "timeout_secs": 0 }]),
+                "/steps/0/timeout_secs",
+            ),
             (
                 json!([{ "name": "a", "kind": "noop", "input": { "$": "/steps/b" } }]),
                 "/steps/0/input",
@@ -273,8 +334,17 @@ on_both_servers!(
             ),
         ] {
             let refused = owner.post("/v1/sagas", &made(steps)).await;
-            assert_eq!(refused.problem(), (400, "validation_failed".into()), "{place}");
-            assert_eq!(text(&refused.json(), "/errors/0/pointer"), place, "{}", refused.text);
+            assert_eq!(
+                refused.problem(),
+                (400, "validation_failed".into()),
+                "{place}"
+            );
+            assert_eq!(
+                text(&refused.json(), "/errors/0/pointer"),
+                place,
+                "{}",
+                refused.text
+            );
         }
     }
 );

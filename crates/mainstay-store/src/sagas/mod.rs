@@ -9,9 +9,7 @@ use async_trait::async_trait;
 use mainstay_domain::{
     JobId, SagaId, SagaRunId, StoreError, StoreResult, TenantId, Timestamp,
     jobs::{JobsTx, NewJob},
-    sagas::{
-        RunData, RunState, Saga, SagaFilter, SagaRun, SagaRunFilter, SagaVersion, SagasTx,
-    },
+    sagas::{RunData, RunState, Saga, SagaFilter, SagaRun, SagaRunFilter, SagaVersion, SagasTx},
     vault::{Column, Place},
 };
 use queries as q;
@@ -184,7 +182,9 @@ impl SagasTx for SqlTx<'_> {
         let built = runs_page(tenant, filter, bounded(limit));
         let rows = self.conn().query_built(&built.text, &built.params).await?;
         // What they carry is shown of one alone.
-        rows.iter().map(|row| run(row).map(|(run, _)| run)).collect()
+        rows.iter()
+            .map(|row| run(row).map(|(run, _)| run))
+            .collect()
     }
 
     async fn saga_run_step(&mut self, run: &SagaRun, jobs: &[NewJob]) -> StoreResult<()> {
@@ -260,12 +260,7 @@ impl SagasTx for SqlTx<'_> {
     }
 
     async fn saga_run_attention(&mut self) -> StoreResult<(i64, i64)> {
-        let read = |row: &Row| {
-            Ok((
-                numbered_cell(row, 0, &RunState::ALL)?,
-                row.get::<i64>(1)?,
-            ))
-        };
+        let read = |row: &Row| Ok((numbered_cell(row, 0, &RunState::ALL)?, row.get::<i64>(1)?));
         let counts = match self.scope.tenant() {
             Some(own) => self.list(&q::RUN_ATTENTION_OWN, values![own], read).await?,
             None => self.list(&q::RUN_ATTENTION, &[], read).await?,

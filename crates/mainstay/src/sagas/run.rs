@@ -150,13 +150,14 @@ impl Sagas {
             self.sweep(&go_on).await?;
             self.swept.store(true, Ordering::Relaxed);
         }
-        let mut seen = HashSet::new();
+        let (mut seen, mut stuck) = (HashSet::new(), false);
         for _ in 0..PAGES_MAX {
             let now = self.clock.now();
             let due = self
                 .read(move |tx| Box::pin(async move { tx.saga_run_due(now, PAGE).await }))
                 .await?;
             // One that could not be carried on, because somebody was faster, has its turn in the next round.
+            stuck = due.iter().any(|run| seen.contains(run));
             let fresh: Vec<SagaRunId> = due.into_iter().filter(|run| seen.insert(*run)).collect();
             if fresh.is_empty() || !go_on() {
                 break;
@@ -168,7 +169,7 @@ impl Sagas {
         let next = self
             .read(|tx| Box::pin(async move { tx.saga_run_next_at().await }))
             .await?;
-        Ok(next.map_or(PAUSE, |at| {
+        Ok(next.filter(|_| !stuck).map_or(PAUSE, |at| {
             let ms = at.ms_since(self.clock.now()).max(0).unsigned_abs();
             Duration::from_millis(ms + 1).clamp(BREATH, PAUSE)
         }))
@@ -178,9 +179,7 @@ impl Sagas {
     /// carried on by a node that had not noticed yet that it is not the one to look: all are looked at then.
     async fn close_or_sweep(&self, go_on: &(impl Fn() -> bool + Sync)) -> StoreResult<()> {
         let left = self
-            .read(|tx| {
-                Box::pin(async move { tx.saga_run_unfinished(SagaRunId::NIL, 1).await })
-            })
+            .read(|tx| Box::pin(async move { tx.saga_run_unfinished(SagaRunId::NIL, 1).await }))
             .await?;
         match (left.is_empty(), self.bell.is_open()) {
             (true, open) => {
@@ -200,9 +199,7 @@ impl Sagas {
         let mut after = SagaRunId::NIL;
         while go_on() {
             let page = self
-                .read(move |tx| {
-                    Box::pin(async move { tx.saga_run_unfinished(after, PAGE).await })
-                })
+                .read(move |tx| Box::pin(async move { tx.saga_run_unfinished(after, PAGE).await }))
                 .await?;
             let Some(last) = page.last() else { break };
             after = *last;
@@ -371,11 +368,7 @@ fn news(found: &Found, decision: &Decision) -> Option<Announcement> {
 }
 
 /// As the engine does with dead letters: matched with bindings before, checked in the transaction.
-async fn tell(
-    tx: &mut dyn Tx,
-    announcer: &dyn Announcer,
-    told: &Announcement,
-) -> StoreResult<()> {
+async fn tell(tx: &mut dyn Tx, announcer: &dyn Announcer, told: &Announcement) -> StoreResult<()> {
     let known = announcer.config_version();
     let arrival = announcer.announce(told);
     let current = tx.config_version().await?;

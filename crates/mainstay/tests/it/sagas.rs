@@ -276,7 +276,8 @@ impl Story {
         match (told.step.as_str(), told.part) {
             _ if last.is_some_and(|last| last.ends() && last != Outcome::Dead) => {}
             ("third", Part::Step) if last.is_none() => {
-                self.end(job, Outcome::Dead, Some(Category::Validation)).await;
+                self.end(job, Outcome::Dead, Some(Category::Validation))
+                    .await;
             }
             ("second", Part::Compensation) if !died => {
                 self.end(job, Outcome::Dead, Some(Category::Provider)).await;
@@ -326,22 +327,29 @@ async fn played(story: &Story, nth: u64, after: bool) -> u64 {
     ];
     let expected = expected.map(|(name, part)| (name.to_owned(), part));
     assert_eq!(story.parts(id).await, expected, "{nth} {after}");
-    assert_eq!(story.letters().await, 0, "nobody is asked to run again what is taken back");
+    assert_eq!(
+        story.letters().await,
+        0,
+        "nobody is asked to run again what is taken back"
+    );
     let heard = story.ears.0.lock().expect("no panic").clone();
     assert!(heard.contains(&(RunState::Failed, name)));
     failing.count()
 }
 
-on_both!(a_run_survives_a_crash_at_every_write_and_does_each_part_once, |db| async {
-    let story = Story::new(db.store()).await;
-    let writes = played(&story, 1_000, false).await;
-    assert!(writes >= 7, "{writes} writes");
-    for nth in 1..=writes {
-        for after in [false, true] {
-            played(&story, nth, after).await;
+on_both!(
+    a_run_survives_a_crash_at_every_write_and_does_each_part_once,
+    |db| async {
+        let story = Story::new(db.store()).await;
+        let writes = played(&story, 1_000, false).await;
+        assert!(writes >= 7, "{writes} writes");
+        for nth in 1..=writes {
+            for after in [false, true] {
+                played(&story, nth, after).await;
+            }
         }
     }
-});
+);
 
 on_both!(two_nodes_at_once_make_one_job_for_a_step, |db| async {
     let story = Story::new(db.store()).await;
@@ -356,110 +364,150 @@ on_both!(two_nodes_at_once_make_one_job_for_a_step, |db| async {
     assert_eq!(story.run(id).await.state, RunState::Running);
 });
 
-on_both!(a_step_whose_outcome_is_unknown_is_looked_up_and_goes_on, |db| async {
-    let story = Story::new(db.store()).await;
-    let steps = vec![story.task("first", None, true), story.task("second", None, false)];
-    let id = story.begin("order", steps).await;
-    story.round().await;
-    let (job, told) = story.waits_for(id).await.expect("its first step");
-    assert_eq!(told.input, json!({ "amount": 7 }));
-    story.end(job, Outcome::Dead, Some(Category::Timeout)).await;
-    story.round().await;
-    let run = story.run(id).await;
-    assert_eq!(run.steps[0].state, StepState::Unknown);
-    assert_eq!(story.letters().await, 0, "the look-up has taken its place");
-    let (job, asked) = story.waits_for(id).await.expect("it is looked up");
-    assert_eq!((asked.part, asked.step_key), (Part::Lookup, told.idempotency_key));
-    story.end(job, Outcome::Succeeded, None).await;
-    story.round().await;
-    let run = story.run(id).await;
-    assert_eq!(run.steps[0].state, StepState::Done);
-    assert_eq!(run.steps[1].state, StepState::Running);
-    assert_eq!(run.data.expect("its data").outputs["first"], json!(5));
-});
+on_both!(
+    a_step_whose_outcome_is_unknown_is_looked_up_and_goes_on,
+    |db| async {
+        let story = Story::new(db.store()).await;
+        let steps = vec![
+            story.task("first", None, true),
+            story.task("second", None, false),
+        ];
+        let id = story.begin("order", steps).await;
+        story.round().await;
+        let (job, told) = story.waits_for(id).await.expect("its first step");
+        assert_eq!(told.input, json!({ "amount": 7 }));
+        story.end(job, Outcome::Dead, Some(Category::Timeout)).await;
+        story.round().await;
+        let run = story.run(id).await;
+        assert_eq!(run.steps[0].state, StepState::Unknown);
+        assert_eq!(story.letters().await, 0, "the look-up has taken its place");
+        let (job, asked) = story.waits_for(id).await.expect("it is looked up");
+        assert_eq!(
+            (asked.part, asked.step_key),
+            (Part::Lookup, told.idempotency_key)
+        );
+        story.end(job, Outcome::Succeeded, None).await;
+        story.round().await;
+        let run = story.run(id).await;
+        assert_eq!(run.steps[0].state, StepState::Done);
+        assert_eq!(run.steps[1].state, StepState::Running);
+        assert_eq!(run.data.expect("its data").outputs["first"], json!(5));
+    }
+);
 
-on_both!(a_step_that_takes_too_long_is_cancelled_and_taken_back, |db| async {
-    let story = Story::new(db.store()).await;
-    let steps = vec![story.task("first", None, false), story.task("second", Some(5_000), false)];
-    let id = story.begin("order", steps).await;
-    story.round().await;
-    let (job, _) = story.waits_for(id).await.expect("its first step");
-    story.end(job, Outcome::Succeeded, None).await;
-    story.round().await;
-    let (second, _) = story.waits_for(id).await.expect("its second step");
-    story.world.clock.advance_ms(4_999);
-    story.round().await;
-    assert_eq!(story.run(id).await.state, RunState::Running);
-    story.world.clock.advance_ms(1);
-    story.round().await;
-    let run = story.run(id).await;
-    assert_eq!(run.state, RunState::Compensating);
-    assert_eq!(run.steps[1].code.as_deref(), Some("timed_out"));
-    assert_eq!(run.steps[1].state, StepState::Failed, "it was never started");
-    let found = story.world.store.read(SYSTEM, move |tx| {
-        Box::pin(async move { tx.job_attempts(second).await })
-    });
-    let (attempts, _) = found.await.expect("they are read");
-    assert_eq!(attempts.last().map(|one| one.outcome), Some(Outcome::Cancelled));
-    let (_, told) = story.waits_for(id).await.expect("it is undone");
-    assert_eq!((told.step.as_str(), told.part), ("first", Part::Compensation));
-});
-
-on_both!(a_person_is_told_of_what_waits_and_their_verdict_decides, |db| async {
-    let story = Story::new(db.store()).await;
-    for (name, approved) in [("one", true), ("other", false)] {
-        let approval = Step {
-            name: "look".into(),
-            does: Does::Approval {
-                deadline_ms: Some(60_000),
-            },
-        };
-        let steps = vec![story.task("first", None, false), approval];
-        let id = story.begin(name, steps).await;
+on_both!(
+    a_step_that_takes_too_long_is_cancelled_and_taken_back,
+    |db| async {
+        let story = Story::new(db.store()).await;
+        let steps = vec![
+            story.task("first", None, false),
+            story.task("second", Some(5_000), false),
+        ];
+        let id = story.begin("order", steps).await;
         story.round().await;
         let (job, _) = story.waits_for(id).await.expect("its first step");
         story.end(job, Outcome::Succeeded, None).await;
         story.round().await;
-        let mut run = story.run(id).await;
-        assert_eq!((run.state, run.job), (RunState::Waiting, None));
-        let heard = story.ears.0.lock().expect("no panic").clone();
-        assert_eq!(heard.last(), Some(&(RunState::Waiting, name.to_owned())));
-        run.steps[1].verdict = Some(Verdict {
-            approved,
-            by: "user:ben".into(),
-            reason: Some("I looked".into()),
-            at: story.world.clock.now(),
-        });
-        run.due_at = Some(story.world.clock.now());
-        story
-            .write(move |tx| {
-                let run = run.clone();
-                Box::pin(async move { tx.saga_run_step(&run, &[]).await })
-            })
-            .await;
+        let (second, _) = story.waits_for(id).await.expect("its second step");
+        story.world.clock.advance_ms(4_999);
+        story.round().await;
+        assert_eq!(story.run(id).await.state, RunState::Running);
+        story.world.clock.advance_ms(1);
         story.round().await;
         let run = story.run(id).await;
-        match approved {
-            true => assert_eq!(run.state, RunState::Done),
-            false => {
-                assert_eq!(run.state, RunState::Compensating);
-                assert_eq!(run.error.as_deref(), Some("look: user:ben rejected it: I looked"));
+        assert_eq!(run.state, RunState::Compensating);
+        assert_eq!(run.steps[1].code.as_deref(), Some("timed_out"));
+        assert_eq!(
+            run.steps[1].state,
+            StepState::Failed,
+            "it was never started"
+        );
+        let found = story.world.store.read(SYSTEM, move |tx| {
+            Box::pin(async move { tx.job_attempts(second).await })
+        });
+        let (attempts, _) = found.await.expect("they are read");
+        assert_eq!(
+            attempts.last().map(|one| one.outcome),
+            Some(Outcome::Cancelled)
+        );
+        let (_, told) = story.waits_for(id).await.expect("it is undone");
+        assert_eq!(
+            (told.step.as_str(), told.part),
+            ("first", Part::Compensation)
+        );
+    }
+);
+
+on_both!(
+    a_person_is_told_of_what_waits_and_their_verdict_decides,
+    |db| async {
+        let story = Story::new(db.store()).await;
+        for (name, approved) in [("one", true), ("other", false)] {
+            let approval = Step {
+                name: "look".into(),
+                does: Does::Approval {
+                    deadline_ms: Some(60_000),
+                },
+            };
+            let steps = vec![story.task("first", None, false), approval];
+            let id = story.begin(name, steps).await;
+            story.round().await;
+            let (job, _) = story.waits_for(id).await.expect("its first step");
+            story.end(job, Outcome::Succeeded, None).await;
+            story.round().await;
+            let mut run = story.run(id).await;
+            assert_eq!((run.state, run.job), (RunState::Waiting, None));
+            let heard = story.ears.0.lock().expect("no panic").clone();
+            assert_eq!(heard.last(), Some(&(RunState::Waiting, name.to_owned())));
+            run.steps[1].verdict = Some(Verdict {
+                approved,
+                by: "user:ben".into(),
+                reason: Some("I looked".into()),
+                at: story.world.clock.now(),
+            });
+            run.due_at = Some(story.world.clock.now());
+            story
+                .write(move |tx| {
+                    let run = run.clone();
+                    Box::pin(async move { tx.saga_run_step(&run, &[]).await })
+                })
+                .await;
+            story.round().await;
+            let run = story.run(id).await;
+            match approved {
+                true => assert_eq!(run.state, RunState::Done),
+                false => {
+                    assert_eq!(run.state, RunState::Compensating);
+                    assert_eq!(
+                        run.error.as_deref(),
+                        Some("look: user:ben rejected it: I looked")
+                    );
+                }
             }
         }
     }
-});
+);
 
-on_both!(a_node_that_begins_to_look_looks_at_every_run_once_and_then_at_those_that_are_due, |db| async {
-    let story = Story::new(db.store()).await;
-    for name in ["a", "b", "c"] {
-        story.begin(name, vec![story.task("first", None, false)]).await;
-    }
-    story.round().await;
-    let node = story.node(&story.world.store);
-    node.round(|| true).await.expect("it looks");
-    assert_eq!(node.looks(), 3, "each, since it knows nothing of their jobs");
-    for _ in 0..5 {
+on_both!(
+    a_node_that_begins_to_look_looks_at_every_run_once_and_then_at_those_that_are_due,
+    |db| async {
+        let story = Story::new(db.store()).await;
+        for name in ["a", "b", "c"] {
+            story
+                .begin(name, vec![story.task("first", None, false)])
+                .await;
+        }
+        story.round().await;
+        let node = story.node(&story.world.store);
         node.round(|| true).await.expect("it looks");
+        assert_eq!(
+            node.looks(),
+            3,
+            "each, since it knows nothing of their jobs"
+        );
+        for _ in 0..5 {
+            node.round(|| true).await.expect("it looks");
+        }
+        assert_eq!(node.looks(), 3, "none of them is due");
     }
-    assert_eq!(node.looks(), 3, "none of them is due");
-});
+);

@@ -220,7 +220,8 @@ impl Reading<'_> {
             Some(endpoint) => Ok(Some((DELIVER.into(), Some(endpoint.id), endpoint.queue))),
             None => {
                 let place = format!("{at}/endpoint");
-                self.checks.fail(place, "is no endpoint of the saga's tenant");
+                self.checks
+                    .fail(place, "is no endpoint of the saga's tenant");
                 Ok(None)
             }
         }
@@ -301,7 +302,10 @@ impl Names {
         let endpoints = tx.endpoint_list().await?;
         Ok(Self {
             queues: tx.queue_list().await?.into_iter().collect(),
-            endpoints: endpoints.into_iter().map(|one| (one.id, one.name)).collect(),
+            endpoints: endpoints
+                .into_iter()
+                .map(|one| (one.id, one.name))
+                .collect(),
         })
     }
 }
@@ -342,7 +346,11 @@ pub(crate) struct StepView {
 
 impl Names {
     pub(super) fn steps(&self, definition: &Definition) -> Vec<StepView> {
-        definition.steps.iter().map(|step| self.step(step)).collect()
+        definition
+            .steps
+            .iter()
+            .map(|step| self.step(step))
+            .collect()
     }
 
     fn step(&self, step: &Step) -> StepView {

@@ -7,9 +7,7 @@ use mainstay::jobs::dead_letter;
 use mainstay_domain::{
     SagaId, SagaRunId, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     jobs::{Attempt, DeadLetterFilter},
-    sagas::{
-        Cancel, RUN_INPUT_BYTES_MAX, RunState, SagaRun, SagaRunFilter, StepState, Verdict,
-    },
+    sagas::{Cancel, RUN_INPUT_BYTES_MAX, RunState, SagaRun, SagaRunFilter, StepState, Verdict},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -181,9 +179,9 @@ pub(super) async fn saga_run_get(
                 let saga = tx.saga_get(run.saga).await?;
                 let version = tx.saga_version_get(run.tenant, run.saga, run.version);
                 let version = version.await?;
-                Ok(saga.zip(version).map(|(saga, version)| {
-                    (run.tenant, SagaRunWithData::of(run, saga, &version))
-                }))
+                Ok(saga
+                    .zip(version)
+                    .map(|(saga, version)| (run.tenant, SagaRunWithData::of(run, saga, &version))))
             })
         })
         .await?;

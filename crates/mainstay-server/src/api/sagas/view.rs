@@ -362,20 +362,24 @@ pub(crate) struct SagaRunWithData {
 impl SagaRunWithData {
     pub(super) fn of(mut run: SagaRun, saga: Saga, version: &SagaVersion) -> Self {
         let data = run.data.take().unwrap_or_default();
-        let shape = version.definition.steps.iter().map(|step| match &step.does {
-            Does::Approval { .. } => ShapeView {
-                name: step.name.clone(),
-                approval: true,
-                compensation: false,
-                lookup: false,
-            },
-            Does::Task(task) => ShapeView {
-                name: step.name.clone(),
-                approval: false,
-                compensation: task.compensation.is_some(),
-                lookup: task.lookup.is_some(),
-            },
-        });
+        let shape = version
+            .definition
+            .steps
+            .iter()
+            .map(|step| match &step.does {
+                Does::Approval { .. } => ShapeView {
+                    name: step.name.clone(),
+                    approval: true,
+                    compensation: false,
+                    lookup: false,
+                },
+                Does::Task(task) => ShapeView {
+                    name: step.name.clone(),
+                    approval: false,
+                    compensation: task.compensation.is_some(),
+                    lookup: task.lookup.is_some(),
+                },
+            });
         Self {
             shape: shape.collect(),
             run: run.into(),
