@@ -196,28 +196,39 @@ pub trait JobsTx: Send {
         seen: &Cursor,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>>;
-    /// Jobs of a queue without an outcome and with a `run_at`, keys above `after` and due at or before `until`, only what `seen` covers.
+    /// Jobs of a queue, or of one tenant's in it, without an outcome and with a `run_at`, keys above `after` and due at or
+    /// before `until`, only what `seen` covers, in order.
     async fn delayed_refill(
         &mut self,
         queue: QueueNumber,
+        tenant: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         seen: &Cursor,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>>;
-    /// Jobs of a queue whose last attempt asks for another, keys above `after` and due at or before `until`, in order.
+    /// Jobs of a queue, or of one tenant's in it, whose last attempt asks for another, keys above `after` and due at or
+    /// before `until`, in order.
     async fn retry_refill(
         &mut self,
         queue: QueueNumber,
+        tenant: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>>;
-    /// Attempts started at or after `since` that have neither an outcome nor a later attempt.
+    /// Attempts started at or after `since` that have neither an outcome nor a later attempt, of about the next `look_at`
+    /// that were started, and from which time on to look for more, if there are more: however many attempts were started,
+    /// a look costs the same.
     async fn attempt_unfinished(
         &mut self,
         since: Timestamp,
-        limit: i64,
+        look_at: i64,
+    ) -> StoreResult<(Vec<AttemptStart>, Option<Timestamp>)>;
+    /// Of these attempts, those that were started and have neither an outcome nor a later attempt.
+    async fn attempt_unfinished_among(
+        &mut self,
+        attempts: &[(TenantId, JobId, i32)],
     ) -> StoreResult<Vec<AttemptStart>>;
 
     /// The bodies of jobs, in any order; a job that is gone is missing. The request's headers only when they are asked

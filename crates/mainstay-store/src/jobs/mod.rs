@@ -193,6 +193,7 @@ impl JobsTx for SqlTx<'_> {
     async fn delayed_refill(
         &mut self,
         queue: QueueNumber,
+        tenant: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         seen: &Cursor,
@@ -200,37 +201,56 @@ impl JobsTx for SqlTx<'_> {
     ) -> StoreResult<Vec<JobRef>> {
         self.system()?;
         match &mut self.conn {
-            Dialect::Sqlite(conn) => conn.delayed_refill(queue, after, until, seen, limit),
-            Dialect::Postgres(conn) => conn.delayed_refill(queue, after, until, seen, limit).await,
+            Dialect::Sqlite(conn) => conn.delayed_refill(queue, tenant, after, until, seen, limit),
+            Dialect::Postgres(conn) => {
+                conn.delayed_refill(queue, tenant, after, until, seen, limit)
+                    .await
+            }
         }
     }
 
     async fn retry_refill(
         &mut self,
         queue: QueueNumber,
+        tenant: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>> {
         self.system()?;
         match &mut self.conn {
-            Dialect::Sqlite(conn) => conn.retry_refill(queue, after, until, limit),
-            Dialect::Postgres(conn) => conn.retry_refill(queue, after, until, limit).await,
+            Dialect::Sqlite(conn) => conn.retry_refill(queue, tenant, after, until, limit),
+            Dialect::Postgres(conn) => conn.retry_refill(queue, tenant, after, until, limit).await,
         }
     }
 
     async fn attempt_unfinished(
         &mut self,
         since: Timestamp,
-        limit: i64,
+        look_at: i64,
+    ) -> StoreResult<(Vec<AttemptStart>, Option<Timestamp>)> {
+        self.system()?;
+        let more = values![since, bounded(look_at)];
+        let next = self.first(&q::ATTEMPT_START_AFTER, more, |row| row.get(0));
+        // Of one moment all, however many.
+        let later = Timestamp::from_micros(since.micros().saturating_add(1));
+        let next = next.await?.map(|at: Timestamp| at.max(later));
+        let starts = values![since, next.unwrap_or(Timestamp::MAX)];
+        let starts = self.list(&q::ATTEMPT_UNFINISHED, starts, start).await?;
+        Ok((starts, next))
+    }
+
+    async fn attempt_unfinished_among(
+        &mut self,
+        attempts: &[(TenantId, JobId, i32)],
     ) -> StoreResult<Vec<AttemptStart>> {
         self.system()?;
-        self.list(
-            &q::ATTEMPT_UNFINISHED,
-            values![since, bounded(limit)],
-            start,
-        )
-        .await
+        let mut found = Vec::new();
+        for (tenant, job, attempt) in attempts {
+            let key = values![*tenant, *job, *attempt];
+            found.extend(self.first(&q::ATTEMPT_UNFINISHED_ONE, key, start).await?);
+        }
+        Ok(found)
     }
 
     async fn job_bodies(

@@ -111,15 +111,22 @@ queries! {
             category, code, error, status, exchange, by_whom)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         ON CONFLICT (tenant_id, job_id, attempt) DO NOTHING";
+    ATTEMPT_START_AFTER: System = "SELECT s.at FROM attempt_start AS s WHERE s.at >= $1 ORDER BY s.at LIMIT 1 OFFSET $2";
     /// Looked up one by one: no plan ever reads all attempts to join them.
     ATTEMPT_UNFINISHED: System = "
         SELECT s.tenant_id, s.job_id, s.queue, s.attempt, s.tries, s.at, s.lease_ms FROM attempt_start AS s
-        WHERE s.at >= $1
+        WHERE s.at >= $1 AND s.at < $2
             AND (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = s.tenant_id AND a.job_id = s.job_id
                 AND a.attempt >= s.attempt ORDER BY a.attempt LIMIT 1) IS NULL
             AND (SELECT n.attempt FROM attempt_start AS n WHERE n.tenant_id = s.tenant_id AND n.job_id = s.job_id
                 AND n.attempt > s.attempt ORDER BY n.attempt LIMIT 1) IS NULL
-        ORDER BY s.at, s.tenant_id, s.job_id LIMIT $2";
+        ORDER BY s.at, s.tenant_id, s.job_id";
+    ATTEMPT_UNFINISHED_ONE: Tenant = "
+        SELECT s.tenant_id, s.job_id, s.queue, s.attempt, s.tries, s.at, s.lease_ms FROM attempt_start AS s
+        WHERE s.tenant_id = $1 AND s.job_id = $2 AND s.attempt = $3
+            AND NOT EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = $1 AND a.job_id = $2 AND a.attempt >= $3)
+            AND NOT EXISTS (SELECT 1 FROM attempt_start AS n WHERE n.tenant_id = $1 AND n.job_id = $2
+                AND n.attempt > $3)";
     SIGNAL_INSERT: Tenant = "INSERT INTO signal (tenant_id, job_id, queue, kind, at) VALUES ($1, $2, $3, $4, $5)";
     /// A look at the oldest, so that it costs the same however many there are.
     SIGNAL_EXPIRE: System = "

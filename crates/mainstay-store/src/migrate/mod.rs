@@ -109,7 +109,8 @@ static MIGRATIONS: &[Migration] = migrations! {
     28 "0028_workers";
     29 "0029_unique";
     30 "0030_queues";
-    31 "0031_sagas";
+    31 "0031_tenant_due";
+    32 "0032_sagas";
 };
 
 /// What happens to the outcome of a run.

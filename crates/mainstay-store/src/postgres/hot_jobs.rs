@@ -148,29 +148,58 @@ static LANE: Sized = sized!(
     ),
     ""
 );
-static DELAYED: Sized = sized!(
-    concat!(
-        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
-        WHERE j.queue = $1 AND j.run_at IS NOT NULL AND (j.run_at, j.tenant_id, j.id) > ($2, $3, $4) AND j.run_at <= $9
-            AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
-                OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
-        fresh!(),
-        " ORDER BY j.run_at, j.tenant_id, j.id LIMIT "
-    ),
-    ""
+macro_rules! delayed {
+    ($after:literal, $order:literal) => {
+        sized!(
+            concat!(
+                "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+                WHERE j.queue = $1 AND j.run_at IS NOT NULL AND ", $after, " AND j.run_at <= $9
+                    AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
+                        OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot))
+                            AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
+                fresh!(),
+                " ORDER BY ", $order, " LIMIT "
+            ),
+            ""
+        )
+    };
+}
+
+macro_rules! retries {
+    ($after:literal, $order:literal) => {
+        sized!(
+            concat!(
+                "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL,
+                    a.code
+                FROM attempt AS a
+                LEFT JOIN LATERAL (
+                    SELECT job.band, job.order_key FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
+                ) AS j ON true
+                WHERE a.queue = $1 AND a.next_at IS NOT NULL AND ", $after, " AND a.next_at <= $5
+                    AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
+                        AND l.attempt > a.attempt LIMIT 1) IS NULL
+                ORDER BY ", $order, " LIMIT "
+            ),
+            ""
+        )
+    };
+}
+
+static DELAYED: Sized = delayed!(
+    "(j.run_at, j.tenant_id, j.id) > ($2, $3, $4)",
+    "j.run_at, j.tenant_id, j.id"
 );
-static RETRIES: Sized = sized!(
-    "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL, a.code
-    FROM attempt AS a
-    LEFT JOIN LATERAL (
-        SELECT job.band, job.order_key FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
-    ) AS j ON true
-    WHERE a.queue = $1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > ($2, $3, $4)
-        AND a.next_at <= $5
-        AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
-            AND l.attempt > a.attempt LIMIT 1) IS NULL
-    ORDER BY a.next_at, a.tenant_id, a.job_id LIMIT ",
-    ""
+static DELAYED_OF: Sized = delayed!(
+    "j.tenant_id = $3 AND (j.run_at, j.id) > ($2, $4)",
+    "j.run_at, j.id"
+);
+static RETRIES: Sized = retries!(
+    "(a.next_at, a.tenant_id, a.job_id) > ($2, $3, $4)",
+    "a.next_at, a.tenant_id, a.job_id"
+);
+static RETRIES_OF: Sized = retries!(
+    "a.tenant_id = $3 AND (a.next_at, a.job_id) > ($2, $4)",
+    "a.next_at, a.job_id"
 );
 
 const BODIES: &str = "
@@ -211,7 +240,9 @@ pub(crate) fn texts() -> Vec<&'static str> {
         &SIGNALS,
         &LANE,
         &DELAYED,
+        &DELAYED_OF,
         &RETRIES,
+        &RETRIES_OF,
     ];
     let sized = sized
         .into_iter()
@@ -460,6 +491,7 @@ impl PgConn<'_> {
     pub(crate) async fn delayed_refill(
         &self,
         queue: QueueNumber,
+        of: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         seen: &Cursor,
@@ -469,8 +501,9 @@ impl PgConn<'_> {
             return Ok(Vec::new());
         };
         let (all, some, xid, id) = cursor.covers();
-        let (text, most) = DELAYED.of(limit);
-        let (due, tenant, job) = (after.due.micros(), after.tenant.uuid(), after.job.uuid());
+        let (text, most) = of.map_or(&DELAYED, |_| &DELAYED_OF).of(limit);
+        let tenant = of.unwrap_or(after.tenant).uuid();
+        let (due, job) = (after.due.micros(), after.job.uuid());
         let rows = self
             .rows(
                 text,
@@ -493,12 +526,14 @@ impl PgConn<'_> {
     pub(crate) async fn retry_refill(
         &self,
         queue: QueueNumber,
+        of: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>> {
-        let (text, most) = RETRIES.of(limit);
-        let (due, tenant, job) = (after.due.micros(), after.tenant.uuid(), after.job.uuid());
+        let (text, most) = of.map_or(&RETRIES, |_| &RETRIES_OF).of(limit);
+        let tenant = of.unwrap_or(after.tenant).uuid();
+        let (due, job) = (after.due.micros(), after.job.uuid());
         let rows = self
             .rows(text, &[&queue, &due, &tenant, &job, &until.micros()])
             .await?;

@@ -55,15 +55,36 @@ const DELAYED: &str = concat!(
     fresh!(),
     " ORDER BY j.run_at, j.tenant_id, j.id LIMIT ?7"
 );
-const RETRIES: &str = "
-    SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL,
-        a.code FROM attempt AS a
-    CROSS JOIN job AS j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
-    WHERE a.queue = ?1 AND a.next_at IS NOT NULL AND (a.next_at, a.tenant_id, a.job_id) > (?2, ?3, ?4)
-        AND a.next_at <= ?5
-        AND NOT EXISTS (SELECT 1 FROM attempt AS l
-            WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id AND l.attempt > a.attempt)
-    ORDER BY a.next_at, a.tenant_id, a.job_id LIMIT ?6";
+const DELAYED_OF: &str = concat!(
+    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+    WHERE j.queue = ?1 AND j.run_at IS NOT NULL AND j.tenant_id = ?3 AND (j.run_at, j.id) > (?2, ?4) AND j.run_at <= ?5
+        AND j.seq <= ?6 ",
+    fresh!(),
+    " ORDER BY j.run_at, j.id LIMIT ?7"
+);
+
+macro_rules! retries {
+    ($after:literal, $order:literal) => {
+        concat!(
+            "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL,
+                a.code FROM attempt AS a
+            CROSS JOIN job AS j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
+            WHERE a.queue = ?1 AND a.next_at IS NOT NULL AND ", $after, " AND a.next_at <= ?5
+                AND NOT EXISTS (SELECT 1 FROM attempt AS l
+                    WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id AND l.attempt > a.attempt)
+            ORDER BY ", $order, " LIMIT ?6"
+        )
+    };
+}
+
+const RETRIES: &str = retries!(
+    "(a.next_at, a.tenant_id, a.job_id) > (?2, ?3, ?4)",
+    "a.next_at, a.tenant_id, a.job_id"
+);
+const RETRIES_OF: &str = retries!(
+    "a.tenant_id = ?3 AND (a.next_at, a.job_id) > (?2, ?4)",
+    "a.next_at, a.job_id"
+);
 
 const BODY: &str = "
     SELECT j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind, s.name,
@@ -95,7 +116,9 @@ pub(crate) const TEXTS: &[&str] = &[
     SIGNALS,
     LANE,
     DELAYED,
+    DELAYED_OF,
     RETRIES,
+    RETRIES_OF,
     BODY,
     START,
     SETTLE,
@@ -222,13 +245,15 @@ impl SqliteConn<'_> {
     pub(crate) fn delayed_refill(
         &self,
         queue: QueueNumber,
+        of: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         seen: &Cursor,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>> {
         let seen = SqliteCursor::read(seen).unwrap_or_default().job;
-        let (tenant, job) = (after.tenant.uuid(), after.job.uuid());
+        let text = of.map_or(DELAYED, |_| DELAYED_OF);
+        let (tenant, job) = (of.unwrap_or(after.tenant).uuid(), after.job.uuid());
         let params = params![
             queue,
             after.due.micros(),
@@ -238,17 +263,19 @@ impl SqliteConn<'_> {
             seen,
             bounded(limit)
         ];
-        self.read(DELAYED, params, job_ref)
+        self.read(text, params, job_ref)
     }
 
     pub(crate) fn retry_refill(
         &self,
         queue: QueueNumber,
+        of: Option<TenantId>,
         after: DueKey,
         until: Timestamp,
         limit: i64,
     ) -> StoreResult<Vec<JobRef>> {
-        let (tenant, job) = (after.tenant.uuid(), after.job.uuid());
+        let text = of.map_or(RETRIES, |_| RETRIES_OF);
+        let (tenant, job) = (of.unwrap_or(after.tenant).uuid(), after.job.uuid());
         let params = params![
             queue,
             after.due.micros(),
@@ -257,7 +284,7 @@ impl SqliteConn<'_> {
             until.micros(),
             bounded(limit)
         ];
-        self.read(RETRIES, params, |row| {
+        self.read(text, params, |row| {
             Ok(JobRef {
                 loss: Loss::of(row.get_ref(8)?.as_str_or_null()?),
                 ..job_ref(row)?

@@ -67,16 +67,21 @@ on_both!(
         let go_on = run!(world.store, SYSTEM, [again], |tx| tx.attempt_start(&again));
         assert_eq!(go_on.expect("it answers"), [false, false, true]);
 
-        let since = world.at(0);
-        let open = run!(world.store, SYSTEM, [], |tx| tx
-            .attempt_unfinished(since, 10))
+        let unfinished = async |since| {
+            run!(world.store, SYSTEM, [], |tx| tx
+                .attempt_unfinished(since, 10))
+            .expect("it answers")
+        };
+        let open = vec![starts[1], start(&jobs[0], 2, world.at(90))];
+        assert_eq!(unfinished(world.at(0)).await, (open.clone(), None));
+        assert_eq!(unfinished(world.at(51)).await, (vec![open[1]], None));
+        let among: Vec<_> = [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]
+            .map(|(job, attempt)| (jobs[job].tenant, jobs[job].id, attempt))
+            .into();
+        let found = run!(world.store, SYSTEM, [among], |tx| tx
+            .attempt_unfinished_among(&among))
         .expect("it answers");
-        assert_eq!(open, [starts[1], start(&jobs[0], 2, world.at(90))]);
-        let since = world.at(51);
-        let open = run!(world.store, SYSTEM, [], |tx| tx
-            .attempt_unfinished(since, 10))
-        .expect("it answers");
-        assert_eq!(open.len(), 1);
+        assert_eq!(found, [open[1], open[0]]);
         assert_eq!(job(&world, jobs[1].id).await.state, JobState::Running);
         assert_eq!(job(&world, jobs[0].id).await.state, JobState::Running);
         assert_eq!(job(&world, jobs[2].id).await.state, JobState::Done);
@@ -402,5 +407,48 @@ on_both!(
                 .len(),
             10
         );
+    }
+);
+
+on_both!(
+    what_has_no_outcome_is_looked_for_in_steps_however_much_was_started,
+    |db| async {
+        let world = World::new(db).await;
+        let jobs: Vec<NewJob> = (0..30).map(|ms| world.job(ms)).collect();
+        world.insert(jobs.clone()).await;
+        // Ten at once, then one after the other.
+        let at = |number: usize| world.at(50 + number.saturating_sub(9) as i64);
+        let starts = jobs.iter().enumerate();
+        let starts: Vec<_> = starts
+            .map(|(number, job)| start(job, 1, at(number)))
+            .collect();
+        run!(world.store, SYSTEM, [starts], |tx| tx
+            .attempt_start(&starts))
+        .expect("it answers");
+        let ended = jobs.iter().skip(1).step_by(2);
+        world
+            .settle(
+                ended
+                    .map(|job| attempt(job, 1, Outcome::Succeeded))
+                    .collect(),
+            )
+            .await;
+        let (mut found, mut since, mut looks) = (Vec::new(), world.at(0), 0);
+        loop {
+            let (some, next) = run!(world.store, SYSTEM, [], |tx| tx
+                .attempt_unfinished(since, 4))
+            .expect("it answers");
+            found.extend(some);
+            looks += 1;
+            let Some(next) = next else { break };
+            assert!(next > since, "each look goes on");
+            since = next;
+        }
+        let open: Vec<_> = starts.iter().copied().step_by(2).collect();
+        let mut by_job = found.clone();
+        by_job.sort_by_key(|start| start.job);
+        assert_eq!(by_job, open, "each once");
+        assert!(found.is_sorted_by_key(|start| start.at));
+        assert!(looks > 3, "{looks} looks");
     }
 );

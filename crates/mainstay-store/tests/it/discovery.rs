@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use mainstay_domain::{
     JobId, StoreExt, Timestamp,
-    jobs::{Cursor, DueKey, Lane, Loss, NewJob, Outcome, SignalKind, Standing},
+    jobs::{Cursor, DueKey, JobRef, Lane, Loss, NewJob, Outcome, SignalKind, Standing},
 };
 use mainstay_testkit::{TestDatabase, on_both, run as runtime};
 use tokio::sync::Notify;
@@ -140,6 +140,7 @@ on_both!(
         let until = world.at(499);
         let delayed = run!(world.store, SYSTEM, [seen], |tx| tx.delayed_refill(
             queue,
+            None,
             DueKey::MIN,
             until,
             &seen,
@@ -149,6 +150,7 @@ on_both!(
         let until = world.at(500);
         let delayed = run!(world.store, SYSTEM, [seen], |tx| tx.delayed_refill(
             queue,
+            None,
             DueKey::MIN,
             until,
             &seen,
@@ -165,7 +167,7 @@ on_both!(
             job: jobs[2].id,
         };
         let none = run!(world.store, SYSTEM, [seen], |tx| tx
-            .delayed_refill(queue, after, until, &seen, 10));
+            .delayed_refill(queue, None, after, until, &seen, 10));
         assert_eq!(none.expect("it answers"), []);
     }
 );
@@ -192,7 +194,7 @@ on_both!(retries_are_found_by_their_last_attempt, |db| async {
     let queue = world.queue;
     let page = async |after: DueKey, until: Timestamp, limit: i64| {
         run!(world.store, SYSTEM, [], |tx| tx
-            .retry_refill(queue, after, until, limit))
+            .retry_refill(queue, None, after, until, limit))
         .expect("it answers")
     };
     let all = page(DueKey::MIN, world.at(9_000), 100).await;
@@ -478,3 +480,48 @@ fn a_refill_reads_no_further_than_what_was_discovered() {
         assert!((64..200).contains(&read), "{read} entries for 64 jobs");
     });
 }
+
+on_both!(
+    what_is_due_of_one_tenant_is_read_without_what_others_have,
+    |db| async {
+        let world = World::new(db).await;
+        let other = World::named(&world.store, "other", 2).await.tenant;
+        let mut jobs: Vec<NewJob> = (0..12).map(|ms| world.job(ms)).collect();
+        for (number, job) in jobs.iter_mut().enumerate() {
+            if number % 3 != 0 {
+                job.tenant = other;
+            }
+            if number >= 6 {
+                job.run_at = Some(world.at(500 - number as i64));
+            }
+        }
+        world.insert(jobs.clone()).await;
+        let failed = jobs[..6].iter().map(|job| attempt(job, 1, Outcome::Failed));
+        world.settle(failed.collect()).await;
+        let (_, seen) = world.discover(Cursor::default(), 100).await;
+        let queue = world.queue;
+        let tenant = Some(world.tenant);
+        let until = world.at(9_000);
+        let delayed = async |after| {
+            let found = run!(world.store, SYSTEM, [seen], |tx| tx
+                .delayed_refill(queue, tenant, after, until, &seen, 10));
+            found.expect("it answers")
+        };
+        let retries = async |after| {
+            let found = run!(world.store, SYSTEM, [], |tx| tx
+                .retry_refill(queue, tenant, after, until, 10));
+            found.expect("it answers")
+        };
+        let first = delayed(DueKey::MIN).await;
+        assert_eq!(ids(&first), [jobs[9].id, jobs[6].id]);
+        let key = |job: &JobRef| DueKey {
+            due: job.due.expect("it has a time"),
+            tenant: job.tenant,
+            job: job.job,
+        };
+        assert_eq!(ids(&delayed(key(&first[0])).await), [jobs[6].id]);
+        let first = retries(DueKey::MIN).await;
+        assert_eq!(ids(&first), [jobs[0].id, jobs[3].id]);
+        assert_eq!(ids(&retries(key(&first[0])).await), [jobs[3].id]);
+    }
+);

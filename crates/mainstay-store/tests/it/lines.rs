@@ -111,6 +111,7 @@ on_both!(
         let queue = world.queue;
         let delayed = run!(world.store, SYSTEM, [cursor], |tx| tx.delayed_refill(
             queue,
+            None,
             DueKey::MIN,
             LAST,
             &cursor,
@@ -144,6 +145,7 @@ on_both!(
         let queue = world.queue;
         let retries = run!(world.store, SYSTEM, [], |tx| tx.retry_refill(
             queue,
+            None,
             DueKey::MIN,
             LAST,
             10

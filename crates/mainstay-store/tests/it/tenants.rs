@@ -331,6 +331,7 @@ on_both!(
         refused(
             run!(store, scope, [cursor], |tx| tx.delayed_refill(
                 queue,
+                None,
                 DueKey::MIN,
                 until,
                 &cursor,
@@ -341,6 +342,7 @@ on_both!(
         refused(
             run!(store, scope, [], |tx| tx.retry_refill(
                 queue,
+                None,
                 DueKey::MIN,
                 until,
                 1
@@ -350,6 +352,11 @@ on_both!(
         refused(
             run!(store, scope, [], |tx| tx.attempt_unfinished(until, 1)),
             "attempt_unfinished",
+        );
+        refused(
+            run!(store, scope, [], |tx| tx
+                .attempt_unfinished_among(&[(job.tenant, job.id, 1)])),
+            "attempt_unfinished_among",
         );
         let settled = vec![attempt(&job, 1, Outcome::Succeeded)];
         refused(

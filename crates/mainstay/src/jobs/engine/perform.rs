@@ -6,7 +6,7 @@ use std::{
 };
 
 use mainstay_domain::{
-    JobId, Scope, StoreError, StoreExt, StoreResult, Timestamp, Tx,
+    JobId, Scope, StoreError, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobBody, JobRef, Loss,
         line::LAST,
@@ -20,8 +20,10 @@ use crate::jobs::machine::{
     WindowId,
 };
 
-/// Starts without an outcome that one take-over reads: more than a predecessor can have had under way.
-const UNFINISHED_MAX: i64 = 20_000;
+/// Starts that one look for those without an outcome goes through.
+const LOOK_AT_STARTS: i64 = 10_000;
+/// Attempts that the checkpoint names, looked up in one transaction.
+const LOOK_AT_NAMED: usize = 200;
 
 type Bodies = Mutex<HashMap<JobId, JobBody>>;
 
@@ -58,8 +60,8 @@ impl Shared {
                     jobs: jobs.map_err(|error| failed("a window could not be refilled", &error)),
                 }
             }
-            Action::FindUnfinished { since } => {
-                let found = self.unfinished(since).await;
+            Action::FindUnfinished { since, long } => {
+                let found = self.unfinished(since, long).await;
                 Input::Unfinished(
                     found.map_err(|error| failed("unfinished attempts could not be found", &error)),
                 )
@@ -134,11 +136,21 @@ impl Shared {
                             tx.lane_refill(lane, after, &refill.seen, limit).await
                         }
                         (WindowId::Delayed(queue), After::Due(after)) => {
-                            tx.delayed_refill(queue, after, LAST, &refill.seen, limit)
+                            tx.delayed_refill(queue, None, after, LAST, &refill.seen, limit)
+                                .await
+                        }
+                        (WindowId::DelayedOf(queue, tenant), After::Due(after)) => {
+                            let tenant = Some(tenant);
+                            tx.delayed_refill(queue, tenant, after, LAST, &refill.seen, limit)
                                 .await
                         }
                         (WindowId::Retries(queue), After::Due(after)) => {
-                            tx.retry_refill(queue, after, Timestamp::MAX, limit).await
+                            tx.retry_refill(queue, None, after, Timestamp::MAX, limit)
+                                .await
+                        }
+                        (WindowId::RetriesOf(queue, tenant), After::Due(after)) => {
+                            tx.retry_refill(queue, Some(tenant), after, Timestamp::MAX, limit)
+                                .await
                         }
                         _ => Err(StoreError::Bug(
                             "a window was refilled by a key of another kind".into(),
@@ -149,22 +161,38 @@ impl Shared {
             .await
     }
 
-    async fn unfinished(&self, since: Timestamp) -> StoreResult<Vec<Unfinished>> {
-        self.store
-            .read(Scope::System("engine"), move |tx| {
+    /// Step by step, each in a transaction of its own: however much began, no statement takes long. There is no more to
+    /// find than predecessors may have had under way at once.
+    async fn unfinished(
+        &self,
+        since: Timestamp,
+        long: Vec<(TenantId, JobId, i32)>,
+    ) -> StoreResult<Vec<Unfinished>> {
+        let mut found = Vec::new();
+        for long in long.chunks(LOOK_AT_NAMED) {
+            let long = long.to_vec();
+            let look = self.store.read(Scope::System("engine"), move |tx| {
+                let long = long.clone();
                 Box::pin(async move {
-                    let mut found = Vec::new();
-                    for start in tx.attempt_unfinished(since, UNFINISHED_MAX).await? {
-                        let before = match start.attempt {
-                            1 => Loss::None,
-                            _ => loss(&tx.job_attempts(start.job).await?.0),
-                        };
-                        found.push(Unfinished { start, before });
-                    }
-                    Ok(found)
+                    let starts = tx.attempt_unfinished_among(&long).await?;
+                    with_losses(tx, starts).await
                 })
-            })
-            .await
+            });
+            found.extend(look.await?);
+        }
+        let mut from = Some(since);
+        while let Some(since) = from {
+            let look = self.store.read(Scope::System("engine"), move |tx| {
+                Box::pin(async move {
+                    let (starts, next) = tx.attempt_unfinished(since, LOOK_AT_STARTS).await?;
+                    Ok((with_losses(tx, starts).await?, next))
+                })
+            });
+            let (some, next) = look.await?;
+            found.extend(some);
+            from = next;
+        }
+        Ok(found)
     }
 
     /// Records starts of the jobs whose bodies are there, and keeps the bodies of those that may go on.
@@ -317,7 +345,10 @@ async fn truth(tx: &mut dyn Tx, at: JobAt) -> StoreResult<Truth> {
                 tenant: at.tenant,
                 job: at.job,
             };
-            let found = tx.retry_refill(at.queue, key.before(), due, 1).await?;
+            let tenant = Some(at.tenant);
+            let found = tx
+                .retry_refill(at.queue, tenant, key.before(), due, 1)
+                .await?;
             found.into_iter().find(|job| job.job == at.job)
         }
         None => None,
@@ -329,6 +360,19 @@ async fn truth(tx: &mut dyn Tx, at: JobAt) -> StoreResult<Truth> {
         start,
         loss: loss(&attempts),
     })
+}
+
+/// Starts, with whether the attempts before them were lost as well.
+async fn with_losses(tx: &mut dyn Tx, starts: Vec<AttemptStart>) -> StoreResult<Vec<Unfinished>> {
+    let mut found = Vec::new();
+    for start in starts {
+        let before = match start.attempt {
+            1 => Loss::None,
+            _ => loss(&tx.job_attempts(start.job).await?.0),
+        };
+        found.push(Unfinished { start, before });
+    }
+    Ok(found)
 }
 
 /// Whether the last of these attempts were lost with their process.

@@ -72,7 +72,7 @@ impl Turns {
 pub(super) struct Rules<'s> {
     pub(super) limits: Option<&'s QueueLimits>,
     /// Jobs from this one on wait.
-    held_from: Option<JobId>,
+    pub(super) held_from: Option<JobId>,
 }
 
 impl<'s> Rules<'s> {
@@ -84,7 +84,7 @@ impl<'s> Rules<'s> {
         }
     }
 
-    fn lets(&self, job: Option<JobId>) -> bool {
+    pub(super) fn lets(&self, job: Option<JobId>) -> bool {
         job.is_some_and(|job| self.held_from.is_none_or(|from| job < from))
     }
 }

@@ -15,7 +15,7 @@ use super::{
     Machine, Phase,
     held::{Origin, due_key},
     limits::Limits,
-    queue::Queue,
+    queue::{Queue, Timetable},
     window::lower,
     words::{Action, SettleResult},
 };
@@ -31,11 +31,18 @@ pub struct CheckpointBody {
     pub queues: BTreeMap<QueueNumber, QueueMark>,
     /// For each lane with unsettled jobs, the lowest of them.
     pub lanes: Vec<(Lane, JobId)>,
+    /// Due jobs that are left in the store since their tenants have many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<LeftMark>,
     /// Jobs that were to be looked up.
     pub inspect: Vec<(TenantId, JobId, QueueNumber)>,
-    /// No attempt without an outcome began before, unless the clock was set back: then it is found when its job's
-    /// turn comes.
+    /// No attempt without an outcome began before, but for those in `long` and unless the clock was set back: then it is
+    /// found when its job's turn comes.
     pub starts_since: Timestamp,
+    /// Attempts without an outcome that began long before: were they not named, a successor would look through all that
+    /// began after them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub long: Vec<(TenantId, JobId, i32)>,
     /// The deaths of owners in a row that a successor must reckon with.
     #[serde(default)]
     pub deaths: u32,
@@ -57,6 +64,17 @@ pub struct Inherited {
     pub attempt: i32,
     /// When it has ended for certain.
     pub until: Timestamp,
+}
+
+/// Due jobs of a tenant in a queue that are only in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftMark {
+    /// The queue.
+    pub queue: QueueNumber,
+    /// Whether they were tried before.
+    pub tried: bool,
+    /// The lowest of them.
+    pub from: DueKey,
 }
 
 /// A queue in a checkpoint.
@@ -239,12 +257,15 @@ impl Machine {
                 (lane, beyond)
             }));
         }
-        let mut starts_since = self.lost_starts_since().unwrap_or(self.now).min(self.now);
+        let mut left = self.left_marks();
         for held in self.held.values() {
-            if let Some(at) = held.open_start() {
-                starts_since = starts_since.min(at);
-            }
             let job = &held.job;
+            if let Some(timetable) = Timetable::of(held.origin)
+                && let Some(from) = left.get_mut(&(job.queue, job.tenant, timetable))
+            {
+                *from = due_key(job).min(*from);
+                continue;
+            }
             let mark = queues.entry(job.queue).or_default();
             match held.origin {
                 Origin::Lane => {
@@ -260,6 +281,7 @@ impl Machine {
                 Origin::Retry => mark.retries = lower(mark.retries, due_key(job)),
             }
         }
+        let (starts_since, long) = self.open_starts();
         let inspect = self.inspections.all();
         CheckpointBody {
             cursor: self.news.cursor().clone(),
@@ -267,11 +289,53 @@ impl Machine {
             queues,
             lanes: lanes.into_iter().collect(),
             inspect: inspect.map(|at| (at.tenant, at.job, at.queue)).collect(),
+            left: left
+                .into_iter()
+                .map(|((queue, _, timetable), from)| LeftMark {
+                    queue,
+                    tried: timetable == Timetable::Retries,
+                    from,
+                })
+                .collect(),
             starts_since,
+            long,
             deaths: self
                 .caution
                 .deaths_for_successor(self.phase == Phase::Stopping),
             inherited: self.queues.values().flat_map(Queue::inherited).collect(),
         }
+    }
+
+    /// Where what tenants have left in the store begins.
+    fn left_marks(&self) -> BTreeMap<(QueueNumber, TenantId, Timetable), DueKey> {
+        let queues = self.queues.iter();
+        let left = queues.flat_map(|(number, queue)| {
+            let left = queue.due.all_left();
+            left.map(|(tenant, timetable, from)| ((*number, tenant, timetable), from))
+        });
+        left.collect()
+    }
+
+    /// From when on attempts without an outcome began, and those few that began long before the others.
+    fn open_starts(&self) -> (Timestamp, Vec<(TenantId, JobId, i32)>) {
+        let long_ago = self.now.plus_ms(-self.limits.long_ms);
+        let (mut since, mut long) = self.lost_starts();
+        let mut starts = Vec::new();
+        for held in self.held.values() {
+            if let Some(at) = held.open_start() {
+                starts.push((at, held.job.tenant, held.job.job, held.job.attempt + 1));
+            }
+        }
+        starts.extend(self.lost_known());
+        starts.sort_unstable();
+        for (at, tenant, job, attempt) in starts {
+            if at < long_ago && long.len() < self.limits.long_max {
+                long.push((tenant, job, attempt));
+            } else {
+                since = since.min(at);
+                break;
+            }
+        }
+        (since, long)
     }
 }

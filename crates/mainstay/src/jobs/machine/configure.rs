@@ -74,13 +74,15 @@ impl Machine {
         for (number, settings) in queues {
             named.insert(number);
             let now = self.now;
-            self.queue(number).set(settings, now);
+            let held_back = self.queue(number).set(settings, now);
+            self.hold_back(held_back);
         }
         for (number, queue) in &mut self.queues {
             if named.contains(number) {
                 continue;
             }
             if queue.settings_request <= request {
+                // It drains nothing, so nothing is held back.
                 queue.set(QueueSettings::orphaned(), self.now);
             } else if queue.settings.is_none() {
                 self.configuring.wanted = true;

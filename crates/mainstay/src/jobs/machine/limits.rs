@@ -33,6 +33,10 @@ pub struct Limits {
     pub inspect_batch: usize,
     /// Jobs that wait to be looked up; above it the machine looks for no more news.
     pub inspect_max: usize,
+    /// Attempts without an outcome that began longer ago are named in the checkpoint, in milliseconds.
+    pub long_ms: i64,
+    /// How many are named at most.
+    pub long_max: usize,
     /// Look at the store at least this often, in milliseconds: wakes can be lost.
     pub poll_ms: i64,
     /// Write a checkpoint this often while anything changes, in milliseconds.
@@ -66,6 +70,8 @@ impl Default for Limits {
             settles_max: 2,
             inspect_batch: 100,
             inspect_max: 1_000,
+            long_ms: 60_000,
+            long_max: 1_000,
             poll_ms: 1_000,
             checkpoint_ms: 2_000,
             backoff_ms: 50,

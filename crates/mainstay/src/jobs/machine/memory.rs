@@ -7,7 +7,9 @@ use mainstay_domain::{
 
 use super::{
     Machine,
+    due::Places,
     held::{Held, Origin, Stage, due_key},
+    limits::Limits,
     queue::Timetable,
     window::Offer,
     words::{JobAt, WindowId},
@@ -19,7 +21,7 @@ impl Machine {
         if self.held.contains_key(&job.job) || self.bury_known(&job) {
             return;
         }
-        let capacity = self.window_capacity();
+        let (capacity, timed) = (self.window_capacity(), self.timed_capacity());
         let held = Held::waiting(job);
         let (kept, evicted) = match held.origin {
             Origin::Lane => {
@@ -27,8 +29,8 @@ impl Machine {
                 let offer = self.queue(job.queue).offer_fresh(&job, capacity, now);
                 (offer != Offer::Left, evicted(offer))
             }
-            Origin::Delayed => self.admit_due(&job, Timetable::Delayed, capacity),
-            Origin::Retry => self.admit_due(&job, Timetable::Retries, capacity),
+            Origin::Delayed => self.admit_due(&job, Timetable::Delayed, timed),
+            Origin::Retry => self.admit_due(&job, Timetable::Retries, timed),
         };
         if let Some(other) = evicted {
             self.held.remove(&other);
@@ -95,22 +97,74 @@ impl Machine {
         let Some(queue) = self.queues.get_mut(&number) else {
             return;
         };
-        for timetable in [Timetable::Delayed, Timetable::Retries] {
+        let places = places(&self.limits, self.held.len());
+        for timetable in Timetable::BOTH {
             while let Some(key) = queue.pop_due(timetable, self.now) {
-                if let Some(held) = self.held.get(&key.job) {
-                    queue.push_due(&held.job, self.now);
+                if let Some(held) = self.held.get(&key.job)
+                    && !queue.push_due(timetable, &held.job, places, self.now)
+                {
+                    self.held.remove(&key.job);
                 }
             }
         }
     }
 
+    /// Takes a due job in that its tenant had left in the store.
+    pub(super) fn admit_ready(&mut self, timetable: Timetable, job: JobRef) {
+        if job.due.is_none_or(|due| due > self.now) {
+            self.admit(job);
+            return;
+        }
+        if self.held.contains_key(&job.job) || self.bury_known(&job) {
+            return;
+        }
+        let (places, now) = (self.due_places(), self.now);
+        if self.queue(job.queue).push_due(timetable, &job, places, now) {
+            self.held.insert(job.job, Held::waiting(job));
+        }
+    }
+
+    /// Lets due jobs go that have to wait since their queue is drained.
+    pub(super) fn hold_back(&mut self, jobs: Vec<JobId>) {
+        for job in jobs {
+            if let Some(held) = self.held.remove(&job)
+                && let Some(timetable) = Timetable::of(held.origin)
+            {
+                let queue = self.queue(held.job.queue);
+                queue.due.leave_aside(timetable, due_key(&held.job));
+            }
+        }
+    }
+
+    /// How many due jobs a queue may keep.
+    pub(super) fn due_places(&self) -> Places {
+        places(&self.limits, self.held.len())
+    }
+
     /// How many jobs a window may keep.
     pub(super) fn window_capacity(&self) -> usize {
-        if self.held.len() < self.limits.held_max {
-            self.limits.window
-        } else {
-            self.limits.reserve
-        }
+        capacity(&self.limits, self.held.len())
+    }
+
+    /// How many jobs a queue may keep that have a time and are not ready.
+    pub(super) fn timed_capacity(&self) -> usize {
+        self.window_capacity().div_ceil(2)
+    }
+}
+
+fn capacity(limits: &Limits, held: usize) -> usize {
+    if held < limits.held_max {
+        limits.window
+    } else {
+        limits.reserve
+    }
+}
+
+/// Half of a window's places is for what is ready, half for what waits for its time.
+fn places(limits: &Limits, held: usize) -> Places {
+    Places {
+        all: capacity(limits, held).div_ceil(2),
+        reserve: limits.reserve,
     }
 }
 

@@ -41,6 +41,7 @@ mod checkpoint;
 mod configure;
 mod discovery;
 mod dispatch;
+mod due;
 mod held;
 mod id_hash;
 mod inspect;
@@ -65,7 +66,7 @@ mod workers;
 #[cfg(test)]
 mod sim;
 
-pub use checkpoint::{CheckpointBody, Inherited, TallyBody};
+pub use checkpoint::{CheckpointBody, Inherited, LeftMark, TallyBody};
 pub use limits::Limits;
 pub use pace::PaceSnapshot;
 pub use recovery::Legacy;

@@ -33,6 +33,10 @@ pub(super) enum Fault {
     PauseIgnored,
     /// A queue that is drained runs what comes later as well.
     DrainIgnored,
+    /// Due jobs of a tenant that were left in the store are not read when it has room.
+    LeftForgotten,
+    /// Due jobs that waited while their queue was drained are not read afterwards.
+    AsideForgotten,
     /// An attempt costs its tenant nothing.
     Free,
     /// A weight counts the other way round.

@@ -23,7 +23,8 @@ use super::{
     band::{Band, Class, Lane, Rules},
     budget::Budget,
     checkpoint::Inherited,
-    held::Origin,
+    due::{Due, Places},
+    held::{Origin, due_key},
     pace::Pace,
     planted::{Fault, planted},
     share::Shares,
@@ -66,7 +67,8 @@ pub(super) struct Queue {
     inherited: BTreeMap<(Timestamp, JobId, i32), Inherited>,
     /// Whether it is still to be found out what a predecessor has left.
     pub(super) inheriting: bool,
-    due_ready: usize,
+    /// Jobs whose time has come, tenant by tenant.
+    pub(super) due: Due,
 }
 
 /// Which of the ready jobs.
@@ -79,10 +81,24 @@ pub(super) enum Pick {
 }
 
 /// Which of a queue's two timetables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timetable {
     Delayed,
     Retries,
+}
+
+impl Timetable {
+    /// Both of them.
+    pub(super) const BOTH: [Self; 2] = [Self::Delayed, Self::Retries];
+
+    /// The one that jobs of this origin come from.
+    pub(super) const fn of(origin: Origin) -> Option<Self> {
+        match origin {
+            Origin::Lane => None,
+            Origin::Delayed => Some(Self::Delayed),
+            Origin::Retry => Some(Self::Retries),
+        }
+    }
 }
 
 impl Queue {
@@ -113,8 +129,9 @@ impl Queue {
         settings.is_some_and(|settings| settings.breaker.is_some())
     }
 
-    /// Takes other settings, and lets those who wait feel them.
-    pub(super) fn set(&mut self, settings: QueueSettings, now: Timestamp) {
+    /// Takes other settings, and lets those who wait feel them. Answers the due jobs that have to wait from now on, since
+    /// the queue is drained: their places are for others.
+    pub(super) fn set(&mut self, settings: QueueSettings, now: Timestamp) -> Vec<JobId> {
         let before = self.settings.replace(settings);
         self.inherited_cut(now);
         let rules = Rules::of(self.settings.as_ref());
@@ -123,7 +140,7 @@ impl Queue {
                 && before.held_from == self.settings.as_ref().and_then(|new| new.held_from)
         });
         if unchanged || planted(Fault::SettingsUnheard) {
-            return;
+            return Vec::new();
         }
         let rate = rules.limits.and_then(|limits| limits.rate.as_ref());
         self.bucket = self
@@ -131,7 +148,27 @@ impl Queue {
             .zip(rate)
             .map(|(bucket, rate)| bucket.adapted(rate, now));
         self.shares.limits_changed(now, rules.limits);
+        self.due.end_aside();
+        let held_back = self.hold_back();
         self.note_all(now);
+        held_back
+    }
+
+    /// Takes the due jobs out that do not run while the queue is drained.
+    fn hold_back(&mut self) -> Vec<JobId> {
+        let Some(from) = Rules::of(self.settings.as_ref()).held_from else {
+            return Vec::new();
+        };
+        let mut held_back = Vec::new();
+        for (tenant, lane) in self.bands.values_mut().flat_map(|band| &mut band.lanes) {
+            for jobs in [&mut lane.timed, &mut lane.again] {
+                for job in jobs.split_off(&from) {
+                    self.due.exit(*tenant);
+                    held_back.push(job);
+                }
+            }
+        }
+        held_back
     }
 
     /// How many more attempts may begin now.
@@ -204,7 +241,7 @@ impl Queue {
             Pick::Suspect => band.pop_suspect(),
         })?;
         if class != Class::Fresh {
-            self.due_ready = self.due_ready.saturating_sub(1);
+            self.due.exit(tenant);
         }
         if pick == Pick::Ordinary {
             self.budget.spend(now, class == Class::Again);
@@ -407,7 +444,7 @@ impl Queue {
         key: DueKey,
         capacity: usize,
     ) -> Offer<DueKey> {
-        let room = self.due_len() < capacity;
+        let room = self.timed_len() < capacity;
         self.timetable(timetable).offer(key, room)
     }
 
@@ -420,8 +457,26 @@ impl Queue {
         window.pop()
     }
 
-    /// Puts a job whose time has come among the ready ones.
-    pub(super) fn push_due(&mut self, job: &JobRef, now: Timestamp) {
+    /// Puts a job whose time has come among the ready ones. Where its tenant has its part of the places, or the queue is
+    /// drained up to a job before it, it is left in the store: then false. A suspect never is, of which there are few.
+    pub(super) fn push_due(
+        &mut self,
+        timetable: Timetable,
+        job: &JobRef,
+        places: Places,
+        now: Timestamp,
+    ) -> bool {
+        let key = due_key(job);
+        if !job.loss.is_suspect() {
+            if !Rules::of(self.settings.as_ref()).lets(Some(job.job)) {
+                self.due.leave_aside(timetable, key);
+                return false;
+            }
+            if !self.due.takes(timetable, key, places) {
+                self.due.leave(timetable, key);
+                return false;
+            }
+        }
         let band = self.bands.entry(job.band).or_default();
         let lane = band.lanes.entry(job.tenant).or_default();
         let ready = if job.loss.is_suspect() {
@@ -431,9 +486,11 @@ impl Queue {
         } else {
             &mut lane.timed
         };
-        ready.insert(job.job);
-        self.due_ready += 1;
+        if ready.insert(job.job) {
+            self.due.enter(job.tenant);
+        }
         self.note_in(job.band, job.tenant, now);
+        true
     }
 
     /// Takes a waiting job out.
@@ -450,7 +507,7 @@ impl Queue {
             return;
         };
         if band.remove(job).is_some_and(|class| class != Class::Fresh) {
-            self.due_ready = self.due_ready.saturating_sub(1);
+            self.due.exit(job.tenant);
         }
         self.note_in(job.band, job.tenant, now);
     }
@@ -463,9 +520,9 @@ impl Queue {
         }
     }
 
-    /// Jobs with a time in memory: not yet due, or due and ready.
-    pub(super) fn due_len(&self) -> usize {
-        self.delayed.len() + self.retries.len() + self.due_ready
+    /// Jobs with a time in memory that are not among the ready ones.
+    pub(super) fn timed_len(&self) -> usize {
+        self.delayed.len() + self.retries.len()
     }
 
     /// The lowest id among the ready ones.
@@ -532,7 +589,7 @@ impl Queue {
         let later = [&self.delayed, &self.retries]
             .into_iter()
             .any(|window| window.any(|key| key.job < from) || window.beyond().is_some());
-        Some(!(left || later || self.in_flight > 0))
+        Some(!(left || later || self.due.any_left() || self.in_flight > 0))
     }
 
     /// How many places attempts of a predecessor's may take up.

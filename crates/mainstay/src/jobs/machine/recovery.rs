@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use mainstay_domain::{
-    JobId, Random, Timestamp,
+    JobId, Random, TenantId, Timestamp,
     jobs::{
         AttemptStart, Checkpoint, DueKey, JobRef, QueueNumber, QueueTally, TallyRecord,
         breaker::Breaker,
@@ -112,6 +112,8 @@ impl Recovered {
 #[derive(Debug)]
 pub(super) struct Lost {
     since: Timestamp,
+    /// Those that began long before.
+    long: Vec<(TenantId, JobId, i32)>,
     search: Search,
     /// Those whose jobs are not in memory yet.
     starts: JobMap<Unfinished>,
@@ -163,6 +165,7 @@ impl Machine {
             outage: Default::default(),
             lost: Lost {
                 since: body.starts_since,
+                long: body.long.clone(),
                 search: Search::Wanted,
                 starts: JobMap::default(),
                 suspect: None,
@@ -197,6 +200,13 @@ impl Machine {
             queue.lane_make(lane.band, lane.tenant).fresh.leave(lowest);
             self.want(WindowId::Lane(lane));
         }
+        for mark in body.left {
+            let timetable = match mark.tried {
+                true => Timetable::Retries,
+                false => Timetable::Delayed,
+            };
+            self.queue(mark.queue).due.leave(timetable, mark.from);
+        }
         for (tenant, job, queue) in body.inspect {
             self.inspect_later(JobAt { tenant, job, queue });
         }
@@ -225,8 +235,10 @@ impl Machine {
     pub(super) fn find_unfinished(&mut self, out: &mut Vec<Action>) {
         if self.lost.search == Search::Wanted && self.phase == Phase::Running {
             self.lost.search = Search::UnderWay;
-            let since = self.lost.since;
-            out.push(Action::FindUnfinished { since });
+            out.push(Action::FindUnfinished {
+                since: self.lost.since,
+                long: self.lost.long.clone(),
+            });
         }
     }
 
@@ -375,12 +387,20 @@ impl Machine {
         self.lost.search == Search::Done
     }
 
-    /// The earliest start that is still to be recorded as lost.
-    pub(super) fn lost_starts_since(&self) -> Option<Timestamp> {
-        if self.lost.search != Search::Done {
-            return Some(self.lost.since);
+    /// From when on starts are still to be looked for that a predecessor left, and those that began long before.
+    pub(super) fn lost_starts(&self) -> (Timestamp, Vec<(TenantId, JobId, i32)>) {
+        match self.lost.search {
+            Search::Done => (self.now, Vec::new()),
+            _ => (self.lost.since.min(self.now), self.lost.long.clone()),
         }
-        self.lost.starts.values().map(|one| one.start.at).min()
+    }
+
+    /// The starts that are still to be recorded as lost.
+    pub(super) fn lost_known(
+        &self,
+    ) -> impl Iterator<Item = (Timestamp, TenantId, JobId, i32)> + '_ {
+        let starts = self.lost.starts.values().map(|one| one.start);
+        starts.map(|start| (start.at, start.tenant, start.job, start.attempt))
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use mainstay_domain::jobs::{JobRef, QueueNumber};
+use mainstay_domain::{
+    TenantId,
+    jobs::{DueKey, JobRef, QueueNumber},
+};
 
 use super::{
     Machine,
     held::due_key,
     queue::Timetable,
+    window::Window,
     words::{Action, After, Failed, Refill, WindowId},
 };
 
@@ -40,6 +44,7 @@ impl Machine {
     /// Notes it when this window has run low and the store has more.
     pub(super) fn want(&mut self, window: WindowId) {
         let low = self.window_capacity() / 2;
+        let timed_low = self.timed_capacity() / 2;
         let wants = match window {
             WindowId::Lane(lane) => self
                 .queues
@@ -50,8 +55,14 @@ impl Machine {
                         && !lane.fresh.refilling()
                         && lane.fresh.len() <= low
                 }),
-            WindowId::Delayed(queue) => self.timetable_wants(queue, Timetable::Delayed, low),
-            WindowId::Retries(queue) => self.timetable_wants(queue, Timetable::Retries, low),
+            WindowId::Delayed(queue) => self.timetable_wants(queue, Timetable::Delayed, timed_low),
+            WindowId::Retries(queue) => self.timetable_wants(queue, Timetable::Retries, timed_low),
+            WindowId::DelayedOf(queue, tenant) => {
+                self.tenant_wants(queue, tenant, Timetable::Delayed)
+            }
+            WindowId::RetriesOf(queue, tenant) => {
+                self.tenant_wants(queue, tenant, Timetable::Retries)
+            }
         };
         if wants {
             self.refills.wanting.insert(window);
@@ -66,11 +77,27 @@ impl Machine {
     pub(super) fn want_timetables(&mut self, queue: QueueNumber) {
         self.want(WindowId::Delayed(queue));
         self.want(WindowId::Retries(queue));
+        let wanting = self
+            .queues
+            .get_mut(&queue)
+            .map(|queue| queue.due.take_wanting());
+        for (tenant, timetable) in wanting.into_iter().flatten() {
+            self.want(match timetable {
+                Timetable::Delayed => WindowId::DelayedOf(queue, tenant),
+                Timetable::Retries => WindowId::RetriesOf(queue, tenant),
+            });
+        }
+    }
+
+    fn tenant_wants(&self, queue: QueueNumber, tenant: TenantId, timetable: Timetable) -> bool {
+        let places = self.due_places();
+        let queue = self.queues.get(&queue);
+        queue.is_some_and(|queue| queue.due.wants(tenant, timetable, places))
     }
 
     fn timetable_wants(&mut self, queue: QueueNumber, timetable: Timetable, low: usize) -> bool {
         self.queues.get_mut(&queue).is_some_and(|queue| {
-            let room = queue.due_len() <= low;
+            let room = queue.timed_len() <= low;
             let window = queue.timetable(timetable);
             room && window.beyond().is_some() && !window.refilling()
         })
@@ -89,8 +116,20 @@ impl Machine {
                 window,
                 after,
                 seen: self.news.cursor().clone(),
-                limit: self.limits.refill_batch.min(self.window_capacity()),
+                limit: self.limits.refill_batch.min(self.refill_room(window)),
             }));
+        }
+    }
+
+    /// How many jobs there is room for.
+    fn refill_room(&self, window: WindowId) -> usize {
+        match window {
+            WindowId::Lane(_) => self.window_capacity(),
+            WindowId::Delayed(_) | WindowId::Retries(_) => self.timed_capacity(),
+            WindowId::DelayedOf(queue, tenant) | WindowId::RetriesOf(queue, tenant) => {
+                let due = self.queues.get(&queue).map(|queue| &queue.due);
+                due.map_or(1, |due| due.room(tenant, self.due_places()))
+            }
         }
     }
 
@@ -103,7 +142,24 @@ impl Machine {
             }
             WindowId::Delayed(queue) => self.timetable_refill_begin(queue, Timetable::Delayed),
             WindowId::Retries(queue) => self.timetable_refill_begin(queue, Timetable::Retries),
+            WindowId::DelayedOf(queue, tenant) => {
+                let left = self.left(queue, tenant, Timetable::Delayed)?;
+                left.refill_begin().map(After::Due)
+            }
+            WindowId::RetriesOf(queue, tenant) => {
+                let left = self.left(queue, tenant, Timetable::Retries)?;
+                left.refill_begin().map(After::Due)
+            }
         }
+    }
+
+    fn left(
+        &mut self,
+        queue: QueueNumber,
+        tenant: TenantId,
+        timetable: Timetable,
+    ) -> Option<&mut Window<DueKey>> {
+        self.queues.get_mut(&queue)?.due.left(tenant, timetable)
     }
 
     fn timetable_refill_begin(
@@ -131,7 +187,11 @@ impl Machine {
         let more_after = jobs.last().filter(|_| full).copied();
         self.refill_end(refill.window, more_after);
         for job in jobs {
-            self.admit(job);
+            match refill.window {
+                WindowId::DelayedOf(..) => self.admit_ready(Timetable::Delayed, job),
+                WindowId::RetriesOf(..) => self.admit_ready(Timetable::Retries, job),
+                WindowId::Lane(_) | WindowId::Delayed(_) | WindowId::Retries(_) => self.admit(job),
+            }
         }
         self.want(refill.window);
     }
@@ -156,6 +216,12 @@ impl Machine {
                 let window = self.queue(queue).timetable(Timetable::Retries);
                 window.refill_end(last.as_ref().map(due_key));
             }
+            WindowId::DelayedOf(queue, tenant) => {
+                self.left_refill_end(queue, tenant, Timetable::Delayed, last.as_ref());
+            }
+            WindowId::RetriesOf(queue, tenant) => {
+                self.left_refill_end(queue, tenant, Timetable::Retries, last.as_ref());
+            }
         }
     }
 
@@ -178,7 +244,30 @@ impl Machine {
                     .timetable(Timetable::Retries)
                     .refill_abort();
             }
+            WindowId::DelayedOf(queue, tenant) => {
+                if let Some(left) = self.left(queue, tenant, Timetable::Delayed) {
+                    left.refill_abort();
+                }
+            }
+            WindowId::RetriesOf(queue, tenant) => {
+                if let Some(left) = self.left(queue, tenant, Timetable::Retries) {
+                    left.refill_abort();
+                }
+            }
         }
         self.want(window);
+    }
+
+    fn left_refill_end(
+        &mut self,
+        queue: QueueNumber,
+        tenant: TenantId,
+        timetable: Timetable,
+        last: Option<&JobRef>,
+    ) {
+        if let Some(left) = self.left(queue, tenant, timetable) {
+            left.refill_end(last.map(due_key));
+        }
+        self.queue(queue).due.tidy(tenant, timetable);
     }
 }

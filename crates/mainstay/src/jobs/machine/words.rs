@@ -122,6 +122,8 @@ pub enum Action {
     FindUnfinished {
         /// Started at or after.
         since: Timestamp,
+        /// And these, if they were started: tenant, job and number.
+        long: Vec<(TenantId, JobId, i32)>,
     },
     /// Record starts, and load the jobs' bodies; refuse all of them if the configuration is another by now. Then its
     /// settings are told first ([`Input::Configured`]).
@@ -206,6 +208,10 @@ pub enum WindowId {
     Delayed(QueueNumber),
     /// Jobs of a queue that are to be tried again.
     Retries(QueueNumber),
+    /// Never-tried jobs of one tenant whose own time has come.
+    DelayedOf(QueueNumber, TenantId),
+    /// Jobs of one tenant that are to be tried again now.
+    RetriesOf(QueueNumber, TenantId),
 }
 
 /// The key that a refill reads after.

@@ -14,6 +14,7 @@ use super::{
     super::{
         Action, Phase, Runs,
         held::{Doubt, Slot, Stage, due_key},
+        queue::Timetable,
     },
     model::{Row, position},
     plan::{BUILTIN, DEATHS_MAX},
@@ -237,11 +238,12 @@ fn left_in_store(world: &World, row: &Row) -> bool {
     };
     let sunk_to =
         |beyond: Option<DueKey>, job: &JobRef| beyond.is_some_and(|beyond| beyond <= due_key(job));
+    let left = |timetable| queue.due.left_from(job.tenant, timetable);
     if let Some(next) = row.next() {
-        return sunk_to(queue.retries.beyond(), &next);
+        return sunk_to(queue.retries.beyond(), &next) || sunk_to(left(Timetable::Retries), &next);
     }
     if job.due.is_some() {
-        return sunk_to(queue.delayed.beyond(), job);
+        return sunk_to(queue.delayed.beyond(), job) || sunk_to(left(Timetable::Delayed), job);
     }
     let beyond = queue.lane_beyond(job.band, job.tenant);
     beyond.is_some_and(|beyond| beyond <= job.job)
@@ -438,13 +440,21 @@ fn memory_is_bounded(world: &World) {
     let limits = limits();
     let waiting = |held: &&super::super::held::Held| matches!(held.stage, Stage::Waiting);
     let waiting = machine.held.values().filter(waiting).count();
-    // Six queues with two bands of three tenants, and two timetables each.
-    let windows = 6 * (2 * 3 + 2);
+    // Six queues with two bands of three tenants and two timetables each, and what three tenants have that is due.
+    let windows = 6 * (2 * 3 + 2 + 3);
     assert!(
         waiting <= limits.held_max + windows * limits.reserve,
         "{waiting} wait in memory"
     );
+    let suspects = machine.held.values();
+    let suspects = suspects.filter(|held| held.job.loss.is_suspect()).count();
     for queue in machine.queues.values() {
-        assert!(queue.due_len() <= limits.window + limits.reserve);
+        assert!(queue.timed_len() <= limits.window / 2 + limits.reserve);
+        // Half of the places and the reserves of three tenants, and suspects, of which there are few.
+        let due = queue.due.len();
+        assert!(
+            due <= limits.window / 2 + 3 * limits.reserve + suspects,
+            "{due} are due"
+        );
     }
 }

@@ -14,7 +14,8 @@ use mainstay_domain::{
 use super::{
     super::{
         QueueSettings,
-        queue::{Pick, Queue},
+        due::Places,
+        queue::{Pick, Queue, Timetable},
     },
     model::tenant,
 };
@@ -66,6 +67,11 @@ impl Bench {
     }
 
     fn job(&mut self, of: u64) {
+        let job = self.made(of);
+        self.queue.offer_fresh(&job, usize::MAX, self.time());
+    }
+
+    fn made(&mut self, of: u64) -> JobRef {
         self.number += 1;
         let job = JobRef {
             tenant: tenant(of),
@@ -79,7 +85,7 @@ impl Bench {
             ordered: false,
         };
         self.whose.insert(job.job, of);
-        self.queue.offer_fresh(&job, usize::MAX, self.time());
+        job
     }
 
     /// Starts what may start.
@@ -253,4 +259,44 @@ fn a_tenant_that_takes_turns_with_none_keeps_nothing_in_memory() {
     }
     assert!(bench.queue.shares.len() < 1_000);
     assert_eq!(bench.ended.len(), 5_000);
+}
+
+/// A tenant at its limit has as many due jobs as it likes: another's, due later, begins as soon as it is due.
+#[test]
+fn whoever_may_not_start_leaves_the_places_of_due_jobs_to_others() {
+    let places = Places {
+        all: 100,
+        reserve: 4,
+    };
+    let mut bench = Bench::new(10, &[]);
+    let settings = QueueSettings {
+        limits: QueueLimits {
+            tenant_max_in_flight: Some(1),
+            ..QueueLimits::default()
+        },
+        ..bench.queue.settings.clone().expect("it has settings")
+    };
+    bench.queue.set(settings, bench.time());
+    let mut begun = Vec::new();
+    for (of, count) in [(1, 5_000), (2, 5_000), (3, 1)] {
+        for _ in 0..count {
+            let job = JobRef {
+                due: Some(bench.time()),
+                ..bench.made(of)
+            };
+            bench
+                .queue
+                .push_due(Timetable::Delayed, &job, places, bench.time());
+        }
+        while bench.queue.runnable(bench.time()) {
+            let job = bench.queue.pop(Pick::Ordinary, bench.time());
+            begun.extend(job.and_then(|job| bench.whose.remove(&job)));
+        }
+    }
+    assert_eq!(begun, [1, 2, 3]);
+    let left = |of| {
+        let due = &bench.queue.due;
+        due.left_from(tenant(of), Timetable::Delayed).is_some()
+    };
+    assert_eq!([1, 2, 3].map(left), [true, true, false]);
 }

@@ -180,9 +180,20 @@ impl Model {
                 .filter(|job| job.queue == queue && job.due.is_some() && due_key(job) > after)
                 .copied()
                 .collect(),
+            (WindowId::DelayedOf(queue, tenant), After::Due(after)) => never_tried
+                .filter(|job| (job.queue, job.tenant) == (queue, tenant))
+                .filter(|job| job.due.is_some() && due_key(job) > after)
+                .copied()
+                .collect(),
             (WindowId::Retries(queue), After::Due(after)) => {
                 let next = self.open.iter().filter_map(|job| self.jobs[job].next());
                 next.filter(|job| job.queue == queue && due_key(job) > after)
+                    .collect()
+            }
+            (WindowId::RetriesOf(queue, tenant), After::Due(after)) => {
+                let next = self.open.iter().filter_map(|job| self.jobs[job].next());
+                next.filter(|job| (job.queue, job.tenant) == (queue, tenant))
+                    .filter(|job| due_key(job) > after)
                     .collect()
             }
             other => panic!("a refill of {other:?}"),
@@ -195,9 +206,15 @@ impl Model {
         jobs
     }
 
-    pub(super) fn unfinished(&self, since: Timestamp) -> Vec<Unfinished> {
+    pub(super) fn unfinished(
+        &self,
+        since: Timestamp,
+        long: &[(TenantId, JobId, i32)],
+    ) -> Vec<Unfinished> {
         let open = self.starts.values().filter(|start| {
-            start.at >= since && self.last(start.job).map_or(0, |last| last.attempt) < start.attempt
+            let named = long.contains(&(start.tenant, start.job, start.attempt));
+            (start.at >= since || named)
+                && self.last(start.job).map_or(0, |last| last.attempt) < start.attempt
         });
         open.map(|start| Unfinished {
             start: *start,

@@ -441,8 +441,8 @@ impl World {
                 refill: refill.clone(),
                 jobs: Ok(self.model.refill(refill)),
             },
-            Action::FindUnfinished { since } => {
-                Input::Unfinished(Ok(self.model.unfinished(*since)))
+            Action::FindUnfinished { since, long } => {
+                Input::Unfinished(Ok(self.model.unfinished(*since, long)))
             }
             Action::Inspect(jobs) => {
                 Input::Inspected(Ok(jobs.iter().map(|at| self.model.inspect(*at)).collect()))
@@ -887,7 +887,7 @@ pub(super) fn limits_of(queue: QueueNumber) -> QueueLimits {
 /// So small that every bound is met all the time.
 pub(super) fn limits() -> Limits {
     Limits {
-        window: 6,
+        window: 10,
         reserve: 2,
         held_max: 30,
         discover_batch: 5,
@@ -902,6 +902,8 @@ pub(super) fn limits() -> Limits {
         settles_max: 2,
         inspect_batch: 3,
         inspect_max: 4,
+        long_ms: 1_000,
+        long_max: 2,
         ..Limits::default()
     }
 }

@@ -1,0 +1,2 @@
+DROP INDEX attempt_retry_tenant;
+DROP INDEX job_delayed_tenant;
