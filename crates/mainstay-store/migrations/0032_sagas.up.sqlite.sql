@@ -55,7 +55,7 @@ CREATE UNIQUE INDEX saga_run_id ON saga_run (id);
 CREATE INDEX saga_run_saga ON saga_run (tenant_id, saga_id, id);
 CREATE UNIQUE INDEX saga_run_key ON saga_run (tenant_id, saga_id, key) WHERE key IS NOT NULL;
 -- What leads from a job that ended to the run that waits for it.
-CREATE INDEX saga_run_job ON saga_run (tenant_id, job_id) WHERE job_id IS NOT NULL;
+CREATE INDEX saga_run_job ON saga_run (job_id) WHERE job_id IS NOT NULL;
 -- What leads to those that are due, and to those that have not ended, however many there are.
 CREATE INDEX saga_run_due ON saga_run (due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX saga_run_open ON saga_run (id) WHERE finished_at IS NULL;

@@ -3,8 +3,6 @@
 
 pub(crate) mod queries;
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use mainstay_domain::{
     JobId, SagaId, SagaRunId, StoreError, StoreResult, TenantId, Timestamp,
@@ -236,19 +234,17 @@ impl SagasTx for SqlTx<'_> {
         jobs: &[(TenantId, JobId)],
         now: Timestamp,
     ) -> StoreResult<i64> {
-        // In one order everywhere: two who do this wait for each other and never in a circle.
-        let mut by_tenant: BTreeMap<TenantId, Vec<JobId>> = BTreeMap::new();
-        for (tenant, job) in jobs {
+        for (tenant, _) in jobs {
             self.scope.admit(*tenant)?;
-            by_tenant.entry(*tenant).or_default().push(*job);
         }
+        // The system marks those of all tenants at once: this is on the way of outcomes.
+        let tenant = self.scope.tenant();
+        let jobs: Vec<JobId> = jobs.iter().map(|(_, job)| *job).collect();
         let mut woken = 0;
-        for (tenant, jobs) in by_tenant {
-            for jobs in jobs.chunks(ASKED) {
-                let built = wake(tenant, jobs, now);
-                let rows = self.conn().query_built(&built.text, &built.params).await?;
-                woken += rows.len() as i64;
-            }
+        for jobs in jobs.chunks(ASKED) {
+            let built = wake(tenant, jobs, now);
+            let rows = self.conn().query_built(&built.text, &built.params).await?;
+            woken += rows.len() as i64;
         }
         Ok(woken)
     }
@@ -356,12 +352,18 @@ pub(crate) fn runs_page(tenant: Option<TenantId>, filter: &SagaRunFilter, limit:
     built
 }
 
-/// Says to the runs that wait for these jobs that there is something to see.
-pub(crate) fn wake(tenant: TenantId, jobs: &[JobId], now: Timestamp) -> Built {
-    let mut built = Built::new(
-        "UPDATE saga_run SET due_at = $2, revision = revision + 1 WHERE tenant_id = $1 AND finished_at IS NULL",
-        vec![tenant.into(), now.into()],
-    );
+/// Says to the runs that wait for these jobs that there is something to see; of all tenants where none is given.
+pub(crate) fn wake(tenant: Option<TenantId>, jobs: &[JobId], now: Timestamp) -> Built {
+    let mut built = match tenant {
+        Some(tenant) => Built::new(
+            "UPDATE saga_run SET due_at = $2, revision = revision + 1 WHERE tenant_id = $1 AND finished_at IS NULL",
+            vec![tenant.into(), now.into()],
+        ),
+        None => Built::new(
+            "UPDATE saga_run SET due_at = $1, revision = revision + 1 WHERE finished_at IS NULL",
+            vec![now.into()],
+        ),
+    };
     built.bind_list(" AND job_id IN", jobs.iter().copied());
     built.push(" RETURNING id");
     built

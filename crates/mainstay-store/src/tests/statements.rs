@@ -160,11 +160,11 @@ fn lists() -> Vec<Statement> {
         add("runs", Reach::Tenant, runs_page(Some(tenant), &filter, 10));
         add("runs", Reach::System, runs_page(None, &filter, 10));
     }
-    add(
-        "runs that wait",
-        Reach::Tenant,
-        crate::sagas::wake(tenant, &[JobId::NIL, JobId::NIL], Timestamp::EPOCH),
-    );
+    for (reach, tenant) in [(Reach::Tenant, Some(tenant)), (Reach::System, None)] {
+        let jobs = [JobId::NIL, JobId::NIL];
+        let built = crate::sagas::wake(tenant, &jobs, Timestamp::EPOCH);
+        add("runs that wait", reach, built);
+    }
     let events = [EventId::NIL, EventId::NIL];
     let built = crate::intake::events::named(tenant, &events);
     add("named events", Reach::Tenant, built);

@@ -14,7 +14,7 @@ use mainstay_domain::{
 };
 
 pub use bell::Bell;
-pub use run::Sagas;
+pub use run::{Ended, Sagas};
 pub(crate) use run::run;
 
 /// The band that the jobs of sagas wait in: that of the API's own.
