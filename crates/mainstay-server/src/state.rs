@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) sagas: Arc<Sagas>,
     /// The queues of built-in job kinds.
     pub(crate) builtin: Arc<BuiltinQueues>,
+    /// The names of those queues.
+    pub(crate) builtin_queues: Arc<BTreeSet<String>>,
     /// The handlers of built-in job kinds.
     pub(crate) handlers: Arc<BuiltinHandlers>,
 }
@@ -119,6 +122,7 @@ impl App {
                 schedules: Arc::clone(&mainstay.schedules),
                 sagas: Arc::clone(&mainstay.sagas),
                 builtin: Arc::clone(&mainstay.builtin),
+                builtin_queues: Arc::clone(&mainstay.builtin_queues),
                 handlers: Arc::clone(&mainstay.handlers),
             },
             keys: Keys::default(),

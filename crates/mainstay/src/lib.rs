@@ -4,7 +4,11 @@
 //! Data flows one way: intake → engine → handlers → effects. Nothing here knows HTTP servers, SQL or configuration files.
 #![warn(missing_docs)]
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use mainstay_domain::{
     Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
@@ -82,6 +86,8 @@ pub struct Mainstay {
     pub samples: Arc<Samples>,
     /// The queues of built-in job kinds.
     pub builtin: Arc<BuiltinQueues>,
+    /// The names of those queues.
+    pub builtin_queues: Arc<BTreeSet<String>>,
     /// The handlers of built-in job kinds.
     pub handlers: Arc<BuiltinHandlers>,
     stop: signal::Sender<bool>,
@@ -136,6 +142,8 @@ impl Mainstay {
         let mut registry = registry(&clock, &random);
         let builtin = queues(&*store, &registry).await?;
         let handlers = Arc::new(registry.builtin_handlers());
+        let named = registry.builtin_queues().into_iter();
+        let builtin_queues = named.map(|(_, queue)| queue).collect();
         let samples = Arc::new(Samples::default());
         let intake = Intake::start(
             Arc::clone(&store),
@@ -210,6 +218,7 @@ impl Mainstay {
             engine: Arc::new(engine),
             samples,
             builtin,
+            builtin_queues: Arc::new(builtin_queues),
             handlers,
             stop: signal::channel(false).0,
             background: tokio::task::JoinSet::new(),

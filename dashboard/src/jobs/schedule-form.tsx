@@ -22,6 +22,8 @@ const overlaps: { value: Overlap; label: string }[] = [
 ];
 /** What the choice among endpoints says for the job that does nothing. */
 const NOOP = "noop";
+/** What it says for jobs that the team's own workers take. */
+const WORKERS = "workers";
 /** So long nobody has typed before the server is asked. */
 const REST_MS = 250;
 
@@ -86,7 +88,11 @@ export function ScheduleForm({ schedule, onClose }: { schedule?: Schedule; onClo
   const [cron, setCron] = useState(schedule?.cron ?? "0 2 * * *");
   const [zone, setZone] = useState(schedule?.zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone);
   const [chosenTenant, setTenant] = useState("");
-  const [target, setTarget] = useState(schedule?.endpoint_id ?? (schedule ? schedule.kind : ""));
+  // The only built-in kind that does without an event is the one that does nothing.
+  const works = schedule !== undefined && !schedule.endpoint_id && schedule.kind !== NOOP;
+  const [target, setTarget] = useState(works ? WORKERS : (schedule?.endpoint_id ?? schedule?.kind ?? ""));
+  const [kind, setKind] = useState(works ? schedule.kind : "");
+  const [queue, setQueue] = useState(works ? schedule.queue : "");
   const [payload, setPayload] = useState(schedule?.payload == null ? "" : JSON.stringify(schedule.payload, null, 2));
   const [misfire, setMisfire] = useState<Misfire>(schedule?.misfire ?? "one");
   const [overlap, setOverlap] = useState<Overlap>(schedule?.overlap ?? "allow");
@@ -95,10 +101,10 @@ export function ScheduleForm({ schedule, onClose }: { schedule?: Schedule; onClo
 
   const tenant = schedule?.tenant_id ?? (chosenTenant || tenants.list[0]?.id);
   const own = endpoints.filter((endpoint) => tenant === undefined || endpoint.tenant_id === tenant);
-  const kinds = schedule && !schedule.endpoint_id && schedule.kind !== NOOP ? [schedule.kind, NOOP] : [NOOP];
   const targets = [
     ...own.map(({ id, name: label }) => ({ value: id, label: `Endpoint ${label}` })),
-    ...kinds.map((kind) => ({ value: kind, label: kind === NOOP ? "noop: does nothing, to see it run" : kind })),
+    { value: WORKERS, label: "A job for your workers" },
+    { value: NOOP, label: "noop: does nothing, to see it run" },
   ];
   const goes = targets.some(({ value }) => value === target) ? target : targets[0]!.value;
 
@@ -115,7 +121,11 @@ export function ScheduleForm({ schedule, onClose }: { schedule?: Schedule; onClo
       name: name.trim(),
       cron: cron.trim(),
       zone: zone.trim() || undefined,
-      ...(own.some(({ id }) => id === goes) ? { endpoint: goes } : { kind: goes }),
+      ...(own.some(({ id }) => id === goes)
+        ? { endpoint: goes }
+        : goes === WORKERS
+          ? { kind: kind.trim(), queue: queue.trim() }
+          : { kind: goes }),
       payload: told,
       misfire,
       overlap,
@@ -169,9 +179,19 @@ export function ScheduleForm({ schedule, onClose }: { schedule?: Schedule; onClo
             <Select value={tenant} onChange={setTenant} options={tenants.list.map(({ id, name: label }) => ({ value: id, label }))} />
           </Field>
         )}
-        <Field label="What its jobs do" error={form.errorAt("endpoint") ?? form.errorAt("kind")}>
+        <Field label="What its jobs do" error={form.errorAt("endpoint") ?? (goes === WORKERS ? undefined : form.errorAt("kind"))}>
           <Select value={goes} onChange={setTarget} options={targets} />
         </Field>
+        {goes === WORKERS && (
+          <div className={columnsClass}>
+            <Field label="Kind of the jobs" hint="What your workers know them by" error={form.errorAt("kind")}>
+              <Input value={kind} onChange={setKind} autoComplete="off" placeholder="report.render" autoCapitalize="none" />
+            </Field>
+            <Field label="Queue" hint="Whose jobs your workers ask for" error={form.errorAt("queue")}>
+              <Input value={queue} onChange={setQueue} autoComplete="off" placeholder="reports" autoCapitalize="none" />
+            </Field>
+          </div>
+        )}
         <Field label="Payload" hint="JSON that each job is told beside its tick; empty: nothing" error={unreadable ?? form.errorAt("payload")}>
           <TextArea rows={3} value={payload} onChange={setPayload} style={{ fontFamily: "var(--mono, monospace)" }} />
         </Field>

@@ -2798,6 +2798,11 @@ export interface components {
             paused?: boolean | null;
             /** @description Null: none any more. */
             payload?: unknown;
+            /**
+             * @description Where jobs of a kind of the team's own wait for a worker. Beside `kind`.
+             * @default null
+             */
+            queue?: string | null;
             /** @default null */
             retry?: components["schemas"]["RetryPolicy"] | null;
             tenant?: components["schemas"]["Text63"] | null;
@@ -3788,7 +3793,10 @@ export interface components {
         NewRotation: {
             mode: components["schemas"]["RotationMode"];
         };
-        /** @description A schedule to add. Where its jobs go is named by `endpoint` or `kind`. */
+        /**
+         * @description A schedule to add. Where its jobs go is named by `endpoint`, by a built-in `kind`, or by a `kind` of the team's own and
+         *     the `queue` that its workers ask.
+         */
         NewSchedule: {
             /**
              * Format: int64
@@ -3823,6 +3831,8 @@ export interface components {
             paused?: boolean;
             /** @description What its jobs are told beside their tick: at most 16 KiB. */
             payload?: unknown;
+            /** @description Where jobs of a kind of the team's own wait for a worker. */
+            queue?: string | null;
             retry?: components["schemas"]["RetryPolicy"] | null;
             /** @description Whose it is. Left out: the key's tenant, else the default one. */
             tenant_id?: string | null;
@@ -4503,7 +4513,7 @@ export interface components {
                 id: string;
                 /** Format: int64 */
                 jitter_ms: number;
-                /** @description What its jobs do: a built-in kind, or `endpoint.deliver`. */
+                /** @description What its jobs do: a built-in kind, one for the workers of `queue`, or `endpoint.deliver`. */
                 kind: string;
                 last_run?: components["schemas"]["LastRun"] | null;
                 misfire: components["schemas"]["Misfire"];
@@ -5522,7 +5532,7 @@ export interface components {
             id: string;
             /** Format: int64 */
             jitter_ms: number;
-            /** @description What its jobs do: a built-in kind, or `endpoint.deliver`. */
+            /** @description What its jobs do: a built-in kind, one for the workers of `queue`, or `endpoint.deliver`. */
             kind: string;
             last_run?: components["schemas"]["LastRun"] | null;
             misfire: components["schemas"]["Misfire"];
@@ -5572,6 +5582,11 @@ export interface components {
             overlap?: components["schemas"]["Overlap"] | null;
             /** @description Null: none any more. */
             payload?: unknown;
+            /**
+             * @description Where jobs of a kind of the team's own wait for a worker. Beside `kind`.
+             * @default null
+             */
+            queue?: string | null;
             /** @default null */
             retry?: components["schemas"]["RetryPolicy"] | null;
             /** @default null */

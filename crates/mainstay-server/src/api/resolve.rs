@@ -1,8 +1,10 @@
 //! From what a caller writes (an id, a name, a slug) to the thing itself, within the caller's reach.
 
 use mainstay_domain::{
-    EndpointId, Scope, SourceId, StoreExt, StoreResult, TenantId, Tx, access::Tenant,
-    intake::Source, jobs::Endpoint,
+    EndpointId, Scope, SourceId, StoreExt, StoreResult, TenantId, Tx,
+    access::Tenant,
+    intake::Source,
+    jobs::{Endpoint, QueueNumber},
 };
 
 use crate::{
@@ -13,6 +15,29 @@ use crate::{
 
 /// The slug of the tenant that is there from the first start on.
 pub(crate) const DEFAULT_TENANT: &str = "default";
+
+/// The number of a queue of workers, made when it is new. Names are for all tenants, so whoever is bound to one uses those that
+/// there are.
+pub(crate) async fn queue_for_workers(
+    tx: &mut dyn Tx,
+    caller: &Caller,
+    name: &str,
+    at: &str,
+) -> StoreResult<Result<QueueNumber, Problem>> {
+    if caller.everywhere().is_ok() {
+        return tx.queue_ensure(name).await.map(Ok);
+    }
+    let known = tx.queue_list().await?;
+    let found = known.into_iter().find(|(_, known)| known == name);
+    Ok(match found {
+        Some((number, _)) => Ok(number),
+        None => Err(Problem::field(at, NO_SUCH_QUEUE)),
+    })
+}
+
+/// Why a key that is bound to one tenant cannot use a queue.
+pub(crate) const NO_SUCH_QUEUE: &str =
+    "is no queue that there is, and a key that is bound to one tenant makes none";
 
 /// The tenant that a list is narrowed to: the parameter (id or slug), checked against the caller's own.
 pub(crate) async fn tenant_filter(

@@ -101,26 +101,30 @@ pub(crate) enum ScheduleCommand {
 
 /// What its jobs do: one of the two.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub(crate) struct TargetArgs {
     /// Push to this endpoint
-    #[arg(long)]
+    #[arg(long, required_unless_present = "kind", conflicts_with = "kind")]
     endpoint: Option<String>,
-    /// Run this built-in job kind, e.g. noop
+    /// Run this built-in job kind, e.g. noop; with --queue one of your own
     #[arg(long)]
     kind: Option<String>,
+    /// The queue that your workers ask for jobs of that kind
+    #[arg(long, requires = "kind")]
+    queue: Option<String>,
 }
 
 /// What its jobs do from now on.
 #[derive(Debug, Args)]
-#[group(multiple = false)]
 pub(crate) struct OtherTargetArgs {
     /// Push to this endpoint from now on
-    #[arg(long)]
+    #[arg(long, conflicts_with = "kind")]
     endpoint: Option<String>,
-    /// Run this built-in job kind from now on
+    /// Run this built-in job kind from now on; with --queue one of your own
     #[arg(long)]
     kind: Option<String>,
+    /// The queue that your workers ask for jobs of that kind
+    #[arg(long, requires = "kind")]
+    queue: Option<String>,
 }
 
 /// How it makes its jobs.
@@ -182,6 +186,7 @@ pub(super) async fn run(context: &Context, command: ScheduleCommand) -> Result<(
                 .set("cron", Some(cron))
                 .set("endpoint", target.endpoint)
                 .set("kind", target.kind)
+                .set("queue", target.queue)
                 .set("paused", Some(paused))
                 .set("tenant_id", api.find_id_some(TENANTS, tenant).await?);
             terms.put(&mut body)?;
@@ -218,6 +223,7 @@ pub(super) async fn run(context: &Context, command: ScheduleCommand) -> Result<(
             body.set("name", name)
                 .set("cron", cron)
                 .set("kind", target.kind)
+                .set("queue", target.queue)
                 .set(
                     "endpoint",
                     api.find_id_some(ENDPOINTS, target.endpoint).await?,

@@ -377,3 +377,46 @@ async fn on_sqlite_what_is_in_hand_stays_there_when_the_server_is_killed() {
 async fn on_postgres_what_is_in_hand_stays_there_when_the_server_is_killed() {
     survives(&mut Server::postgres().await).await;
 }
+
+on_both_servers!(
+    a_key_of_one_tenant_uses_the_queues_that_there_are_and_makes_none,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let tenants = owner.get("/v1/tenants").await.ok();
+        let key = json!({
+            "name": "theirs", "role": "admin", "tenant_id": tenants["items"][0]["id"],
+        });
+        let bound = owner.key(key).await;
+        let job = json!({ "kind": "letter.print", "queue": "letters" });
+        let jobs = json!({ "jobs": [job] });
+        let schedule =
+            json!({ "name": "a", "cron": "@daily", "kind": "letter.print", "queue": "letters" });
+        let declared = json!({ "configuration": { "schedules": [schedule] } });
+        let ways = [
+            ("/v1/jobs", &job, "/queue"),
+            ("/v1/jobs/bulk", &jobs, "/jobs/0/queue"),
+            ("/v1/schedules", &schedule, "/queue"),
+            (
+                "/v1/configuration/apply",
+                &declared,
+                "/configuration/schedules/0/queue",
+            ),
+        ];
+        for (path, body, at) in ways {
+            let refused = bound.post(path, body).await;
+            assert_eq!(refused.status, 400, "{path}: {}", refused.text);
+            assert_eq!(
+                text(&refused.json(), "/errors/0/pointer"),
+                at,
+                "{}",
+                refused.text
+            );
+        }
+        owner.post("/v1/jobs", &job).await.ok();
+        for (path, body, _) in ways {
+            let taken = bound.post(path, body).await;
+            assert!(taken.status < 300, "{path}: {}", taken.text);
+        }
+    }
+);

@@ -3,7 +3,7 @@
 use mainstay_domain::{StoreResult, Tx, jobs::Endpoint, schedules::Schedule};
 use serde_json::{Value, json};
 
-use super::plan::{SourceUpdate, Step, Write};
+use super::plan::{PlacedSchedule, SourceUpdate, Step, Write};
 use crate::{access::Caller, api::endpoints::queue_name, state::App};
 
 /// Makes a step. Its audit entry is that of the single write, with the names of the fields and never their values.
@@ -68,9 +68,12 @@ pub(super) async fn step(
     told(tx, app, caller, step, &action, what).await
 }
 
-/// A schedule with the number of its endpoint's queue, which may have been made a step before.
-async fn placed(tx: &mut dyn Tx, schedule: &Schedule) -> StoreResult<Schedule> {
-    let mut schedule = schedule.clone();
+/// A schedule with the number of its queue, which may have been made a step before.
+async fn placed(tx: &mut dyn Tx, placed: &PlacedSchedule) -> StoreResult<Schedule> {
+    let mut schedule = placed.schedule.clone();
+    if let Some(workers) = &placed.workers {
+        schedule.queue = tx.queue_ensure(workers).await?;
+    }
     if let Some(id) = schedule.endpoint {
         let endpoint = tx.endpoint_get(id).await?;
         schedule.queue = endpoint.map_or(schedule.queue, |endpoint| endpoint.queue);

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use mainstay::intake::BuiltinQueues;
 use mainstay_domain::{TenantId, intake::settings::SourceSettings};
 use serde_json::Value;
 
@@ -19,7 +20,11 @@ use crate::{
 };
 
 /// Exports what there is, of one tenant or of all.
-pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Problem> {
+pub(super) fn export(
+    known: &Known,
+    only: Option<TenantId>,
+    builtin: &BuiltinQueues,
+) -> Result<Export, Problem> {
     let wanted = |tenant: TenantId| only.is_none_or(|only| only == tenant);
     let whole = match tenant_of_new(&known.tenants, only) {
         Some(tenant) => tenant.slug.clone(),
@@ -87,7 +92,7 @@ pub(super) fn export(known: &Known, only: Option<TenantId>) -> Result<Export, Pr
         .iter()
         .filter(|one| wanted(one.tenant))
         .map(|one| {
-            let form = form::schedule(one, &names);
+            let form = form::schedule(one, &names, builtin);
             of_tenant(form, &known.slug(one.tenant), &whole)
         })
         .collect();

@@ -8,6 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
+use mainstay::intake::BuiltinQueues;
 use mainstay_domain::{
     intake::{Binding, Source, schemas::EventSchema},
     jobs::Endpoint,
@@ -85,9 +86,17 @@ pub(super) fn binding(binding: &Binding, names: &Names) -> Form {
 }
 
 /// A schedule without its tenant, with the name of its endpoint.
-pub(super) fn schedule(schedule: &Schedule, names: &schedules::Names) -> Form {
+pub(super) fn schedule(
+    schedule: &Schedule,
+    names: &schedules::Names,
+    builtin: &BuiltinQueues,
+) -> Form {
     let view = names.view(schedule.clone());
     let mut form = shown(&SCHEDULE, &view);
+    if view.endpoint_name.is_some() || builtin.contains_key(&schedule.kind) {
+        // It follows from where its jobs go.
+        form.remove("queue");
+    }
     if let Some(endpoint) = view.endpoint_name {
         form.remove("kind");
         form.insert("endpoint".into(), endpoint.into());

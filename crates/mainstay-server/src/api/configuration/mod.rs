@@ -373,5 +373,5 @@ async fn configuration_get(
             })
         })
         .await??;
-    export::export(&known, only).map(Json)
+    export::export(&known, only, &app.mainstay.builtin).map(Json)
 }

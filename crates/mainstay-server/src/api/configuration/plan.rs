@@ -17,7 +17,7 @@ use mainstay_domain::{
         scheme::Secret,
     },
     jobs::{Endpoint, QueueNumber},
-    schedules::{SCHEDULES_MAX, Schedule, ScheduleFilter},
+    schedules::Schedule,
 };
 
 use super::{Action, ChangeView, FieldChange, Form, Kind, ThingView, declared::Wanted};
@@ -70,9 +70,7 @@ impl Known {
             own,
             endpoints: tx.endpoint_list().await?,
             bindings,
-            schedules: tx
-                .schedule_list(&ScheduleFilter::default(), SCHEDULES_MAX)
-                .await?,
+            schedules: schedules::all(tx).await?,
             queues: tx.queue_list().await?,
             schemas: tx.schema_list(None).await?,
             links: HashMap::new(),
@@ -117,6 +115,12 @@ impl Known {
     pub(super) fn slug(&self, id: TenantId) -> String {
         let found = self.tenants.iter().find(|tenant| tenant.id == id);
         found.map_or_else(|| id.to_string(), |tenant| tenant.slug.clone())
+    }
+
+    /// The number of a queue, if there is one of that name.
+    pub(super) fn queue_number(&self, name: &str) -> Option<QueueNumber> {
+        let found = self.queues.iter().find(|(_, known)| known == name);
+        found.map(|(number, _)| *number)
     }
 
     /// The names that forms of schedules show.
@@ -168,11 +172,17 @@ pub(super) enum Write {
     /// Removes a binding.
     BindingDelete(BindingId),
     /// Adds a schedule.
-    ScheduleInsert(Box<Schedule>),
+    ScheduleInsert(Box<PlacedSchedule>),
     /// Changes a schedule.
-    ScheduleUpdate(Box<Schedule>),
+    ScheduleUpdate(Box<PlacedSchedule>),
     /// Removes a schedule.
     ScheduleDelete(ScheduleId),
+}
+
+/// A schedule, and the queue of workers that its jobs wait in, if they do: it may be yet to be made.
+pub(super) struct PlacedSchedule {
+    pub(super) schedule: Schedule,
+    pub(super) workers: Option<String>,
 }
 
 /// How a source changes.
@@ -237,6 +247,8 @@ pub(super) struct Planner<'p> {
     about: BTreeSet<TenantId>,
     /// What is declared and there.
     kept: BTreeSet<String>,
+    /// Schedules that each tenant is to have more.
+    schedules_made: HashMap<TenantId, i64>,
 }
 
 impl<'p> Planner<'p> {
@@ -256,6 +268,7 @@ impl<'p> Planner<'p> {
             sources: HashMap::new(),
             endpoints: HashMap::new(),
             about: BTreeSet::new(),
+            schedules_made: HashMap::new(),
             kept: BTreeSet::new(),
         }
     }

@@ -76,7 +76,7 @@ pub(super) async fn job_create_bulk(
             None => resolve::tenant_for_new(&app, &caller, one.tenant_id).await?,
         };
         tenants.insert(one.tenant_id, tenant);
-        jobs.push(new_job(&app, tenant, one, &format!("/jobs/{index}")).await?);
+        jobs.push(new_job(&app, &caller, tenant, one, &format!("/jobs/{index}")).await?);
     }
     let ids: Vec<JobId> = jobs.iter().map(|one| one.job.id).collect();
     let (own, at) = (Arc::clone(&app), caller.clone());

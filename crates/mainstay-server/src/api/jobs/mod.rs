@@ -226,7 +226,7 @@ async fn job_create(
     input: Input<NewJobInput>,
 ) -> Result<Response, Problem> {
     let tenant = resolve::tenant_for_new(&app, &caller, input.value.tenant_id).await?;
-    let one = new_job(&app, tenant, input.value, "").await?;
+    let one = new_job(&app, &caller, tenant, input.value, "").await?;
     let id = one.job.id;
     let told = caller.audit(&app, "job.create", id, None, Some(tenant));
     let (by, now) = (caller.actor(), app.clock.now());
@@ -257,6 +257,7 @@ async fn job_create(
 /// A job of a tenant's as it was asked for; `at` points to where that stands in the request.
 async fn new_job(
     app: &App,
+    caller: &Caller,
     tenant: TenantId,
     input: NewJobInput,
     at: &str,
@@ -334,7 +335,10 @@ async fn new_job(
         None => None,
     };
     let queue = match queue {
-        Some(name) => app.workers.number(app, &name).await?,
+        Some(name) => {
+            let at = place("queue");
+            app.workers.number(app, caller, &name, &at).await?
+        }
         None => known.unwrap_or(NO_QUEUE),
     };
     let builtin = app.mainstay.builtin.values().any(|own| *own == queue);

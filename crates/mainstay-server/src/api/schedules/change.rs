@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::{
-    api::retry::Retry,
+    api::{jobs::is_kind, retry::Retry},
     http::{Problem, extract::Checks, text::Text},
     limits,
     state::App,
@@ -94,7 +94,8 @@ impl From<Overlap> for OverlapName {
     }
 }
 
-/// A schedule to add. Where its jobs go is named by `endpoint` or `kind`.
+/// A schedule to add. Where its jobs go is named by `endpoint`, by a built-in `kind`, or by a `kind` of the team's own and
+/// the `queue` that its workers ask.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewSchedule {
@@ -112,8 +113,11 @@ pub(crate) struct NewSchedule {
     zone: Option<Text<64>>,
     /// Push to this endpoint, by its id or name.
     endpoint: Option<Text<100>>,
-    /// Or run this built-in job kind, e.g. `noop`.
+    /// Or run this built-in job kind, e.g. `noop`; or one of the team's own, for the workers of `queue`.
     kind: Option<Text<100>>,
+    /// Where jobs of a kind of the team's own wait for a worker.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    queue: Option<String>,
     /// What its jobs are told beside their tick: at most 16 KiB.
     #[schema(value_type = Option<serde_json::Value>)]
     payload: Option<Box<RawValue>>,
@@ -148,8 +152,11 @@ pub(crate) struct ScheduleChange {
     zone: Option<Text<64>>,
     /// Push to this endpoint from now on.
     endpoint: Option<Text<100>>,
-    /// Run this built-in job kind from now on.
+    /// Run this built-in job kind from now on, or one of the team's own, for the workers of `queue`.
     kind: Option<Text<100>>,
+    /// Where jobs of a kind of the team's own wait for a worker. Beside `kind`.
+    #[schema(pattern = "^[a-z0-9][a-z0-9_-]{0,62}$")]
+    queue: Option<String>,
     /// Null: none any more.
     #[serde(deserialize_with = "also_null")]
     #[schema(value_type = Option<serde_json::Value>)]
@@ -176,8 +183,17 @@ fn also_null<'de, D: Deserializer<'de>>(
 pub(crate) enum Target {
     /// Pushed to an endpoint.
     Endpoint { id: EndpointId, queue: QueueNumber },
-    /// A built-in kind.
-    Builtin { kind: String, queue: QueueNumber },
+    /// A built-in kind, or one for workers.
+    Kind { kind: String, queue: QueueNumber },
+}
+
+/// Where jobs that are for no endpoint wait.
+#[derive(Clone)]
+pub(crate) enum Waits {
+    /// In the queue of a built-in kind.
+    Builtin(QueueNumber),
+    /// In a queue that workers ask, by its name.
+    Worker(String),
 }
 
 /// A new schedule, checked.
@@ -194,8 +210,7 @@ pub(crate) struct Checked {
     cron: Option<String>,
     zone: Option<String>,
     pub(crate) endpoint: Option<Text<100>>,
-    /// With the queue of its own.
-    pub(crate) kind: Option<(String, QueueNumber)>,
+    pub(crate) kind: Option<(String, Waits)>,
     /// Inside: none any more.
     payload: Option<Option<String>>,
     retry: Option<String>,
@@ -218,6 +233,7 @@ impl NewSchedule {
             zone: self.zone,
             endpoint: self.endpoint,
             kind: self.kind,
+            queue: self.queue,
             payload: self.payload,
             retry: self.retry,
             misfire: self.misfire,
@@ -321,15 +337,21 @@ impl ScheduleChange {
             "/payload",
             &format!("must have at most {most} bytes"),
         );
+        let kind = self
+            .kind
+            .as_deref()
+            .and_then(|kind| own_kind(app, kind, self.queue.as_deref(), checks));
+        checks.ensure(
+            self.queue.is_none() || self.kind.is_some(),
+            "/queue",
+            "stands beside kind: workers ask a queue for jobs of kinds",
+        );
         Checked {
             name: self.name.clone(),
             cron: self.cron.clone(),
             zone: zone.flatten().map(|(_, name)| name),
             endpoint: self.endpoint.clone(),
-            kind: self
-                .kind
-                .as_deref()
-                .and_then(|kind| own_kind(app, kind, checks)),
+            kind,
             payload: payload.map(|text| (text != "null").then_some(text)),
             retry: self
                 .retry
@@ -344,19 +366,44 @@ impl ScheduleChange {
     }
 }
 
-/// A built-in kind that does without an event, with its queue.
-fn own_kind(app: &App, kind: &str, checks: &mut Checks) -> Option<(String, QueueNumber)> {
-    let queue = app.mainstay.builtin.get(kind).copied();
+/// A built-in kind that does without an event, or one for workers, and where its jobs wait.
+fn own_kind(
+    app: &App,
+    kind: &str,
+    queue: Option<&str>,
+    checks: &mut Checks,
+) -> Option<(String, Waits)> {
+    if let Some(own) = app.mainstay.builtin.get(kind).copied() {
+        let handler = app.mainstay.handlers.get(kind).map(Arc::as_ref);
+        if handler.is_none_or(mainstay::jobs::Handler::needs_event) {
+            checks.fail("/kind", "works on events: a binding makes its jobs");
+        }
+        checks.ensure(
+            queue.is_none(),
+            "/queue",
+            "cannot be given: this kind is built in and has a queue of its own",
+        );
+        return Some((kind.to_owned(), Waits::Builtin(own)));
+    }
+    checks.ensure(
+        is_kind(kind) && kind != DELIVER,
+        "/kind",
+        "is no built-in kind, and none for workers: 1 to 100 lower-case letters, digits, '.', '-' or '_'",
+    );
     let Some(queue) = queue else {
-        checks.fail("/kind", "is no built-in kind");
+        checks.fail(
+            "/kind",
+            "is no built-in kind; for one of your own give the queue that its workers ask as well",
+        );
         return None;
     };
-    let handler = app.mainstay.handlers.get(kind).map(Arc::as_ref);
-    if handler.is_none_or(mainstay::jobs::Handler::needs_event) {
-        checks.fail("/kind", "works on events: a binding makes its jobs");
-        return None;
-    }
-    Some((kind.to_owned(), queue))
+    checks.slug("/queue", queue);
+    checks.ensure(
+        !app.mainstay.builtin_queues.contains(queue),
+        "/queue",
+        "is a queue of built-in jobs: no worker takes what waits there",
+    );
+    Some((kind.to_owned(), Waits::Worker(queue.to_owned())))
 }
 
 fn own_retry(retry: &Retry, checks: &mut Checks) -> Option<String> {
@@ -404,7 +451,7 @@ impl Checked {
                 (schedule.kind, schedule.endpoint) = (DELIVER.into(), Some(id));
                 schedule.queue = queue;
             }
-            Some(Target::Builtin { kind, queue }) => {
+            Some(Target::Kind { kind, queue }) => {
                 (schedule.kind, schedule.endpoint) = (kind, None);
                 schedule.queue = queue;
             }

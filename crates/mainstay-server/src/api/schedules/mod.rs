@@ -32,7 +32,7 @@ use crate::{
     },
     state::App,
 };
-pub(crate) use change::{Checked, NewSchedule, ScheduleChange, Target, fresh};
+pub(crate) use change::{Checked, NewSchedule, ScheduleChange, Target, Waits, fresh};
 pub(crate) use view::Names;
 use view::{PreviewRequest, SchedulePreview, ScheduleRun, ScheduleView, ScheduleWithRuns};
 
@@ -119,16 +119,16 @@ async fn schedule_create(
     let now = app.clock.now();
     let id = ScheduleId::new(now, &*app.random);
     let told = caller.audit(&app, "schedule.create", id, None, Some(tenant));
-    let new = Arc::new(new);
+    let (new, own) = (Arc::new(new), caller.clone());
     let done = write(&app, &caller, input.repeatable, move |tx| {
-        let (new, told) = (Arc::clone(&new), told.clone());
+        let (new, told, caller) = (Arc::clone(&new), told.clone(), own.clone());
         Box::pin(async move {
             if tx.schedule_count(tenant).await? >= SCHEDULES_MAX {
                 let detail = format!("a tenant has at most {SCHEDULES_MAX} schedules");
                 return Ok(Err(Problem::new(Code::StateConflict, detail)));
             }
             let mut schedule = new.fresh(id, tenant, now);
-            let target = match target_of(tx, &new.change, tenant).await? {
+            let target = match target_of(tx, &caller, &new.change, tenant).await? {
                 Ok(target) => target,
                 Err(problem) => return Ok(Err(problem)),
             };
@@ -236,14 +236,14 @@ async fn schedule_update(
     let told = caller.audit(&app, "schedule.update", id, None, None);
     let now = app.clock.now();
     again(&app, id, || {
-        let (change, told) = (Arc::clone(&change), told.clone());
+        let (change, told, own) = (Arc::clone(&change), told.clone(), caller.clone());
         write(&app, &caller, input.repeatable.clone(), move |tx| {
-            let (change, told) = (Arc::clone(&change), told.clone());
+            let (change, told, caller) = (Arc::clone(&change), told.clone(), own.clone());
             Box::pin(async move {
                 let Some(mut schedule) = tx.schedule_get(id).await? else {
                     return Ok(Err(Problem::not_found("schedule")));
                 };
-                let target = match target_of(tx, &change, schedule.tenant).await? {
+                let target = match target_of(tx, &caller, &change, schedule.tenant).await? {
                     Ok(target) => target,
                     Err(problem) => return Ok(Err(problem)),
                 };
@@ -459,6 +459,7 @@ fn usable(schedule: &Schedule) -> Result<mainstay_domain::schedules::rule::Rule,
 /// Where the jobs are to go, if the change says so: the endpoint must be the same tenant's.
 async fn target_of(
     tx: &mut dyn Tx,
+    caller: &Caller,
     change: &Checked,
     tenant: TenantId,
 ) -> StoreResult<Result<Option<Target>, Problem>> {
@@ -472,6 +473,17 @@ async fn target_of(
             _ => Err(Problem::not_found("endpoint in the schedule's tenant")),
         });
     }
-    let kind = change.kind.clone();
-    Ok(Ok(kind.map(|(kind, queue)| Target::Builtin { kind, queue })))
+    let Some((kind, waits)) = change.kind.clone() else {
+        return Ok(Ok(None));
+    };
+    let queue = match waits {
+        Waits::Builtin(queue) => queue,
+        Waits::Worker(name) => {
+            match resolve::queue_for_workers(tx, caller, &name, "/queue").await? {
+                Ok(queue) => queue,
+                Err(problem) => return Ok(Err(problem)),
+            }
+        }
+    };
+    Ok(Ok(Some(Target::Kind { kind, queue })))
 }

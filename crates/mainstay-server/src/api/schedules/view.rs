@@ -45,7 +45,7 @@ pub(crate) struct ScheduleView {
     cron: String,
     /// The time zone that it is read in.
     zone: String,
-    /// What its jobs do: a built-in kind, or `endpoint.deliver`.
+    /// What its jobs do: a built-in kind, one for the workers of `queue`, or `endpoint.deliver`.
     kind: String,
     #[schema(value_type = Option<String>)]
     endpoint_id: Option<EndpointId>,
@@ -372,6 +372,11 @@ impl Names {
     /// One more endpoint.
     pub(crate) fn endpoint_add(&mut self, id: EndpointId, name: String) {
         self.endpoints.insert(id, name);
+    }
+
+    /// One more queue.
+    pub(crate) fn queue_add(&mut self, number: QueueNumber, name: String) {
+        self.queues.insert(number, name);
     }
 
     /// The schedule with its names.

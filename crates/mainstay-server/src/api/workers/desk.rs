@@ -8,6 +8,8 @@ use std::{
 use mainstay_domain::{Scope, StoreExt, StoreResult, jobs::QueueNumber};
 
 use crate::{
+    access::Caller,
+    api::resolve,
     http::{Code, Problem},
     limits,
     state::App,
@@ -56,19 +58,25 @@ impl Desk {
         })
     }
 
-    /// The number of a queue, made when it is new.
-    pub(crate) async fn number(&self, app: &App, name: &str) -> StoreResult<QueueNumber> {
+    /// The number of a queue, made when it is new; `at` points to where its name stands in the request.
+    pub(crate) async fn number(
+        &self,
+        app: &App,
+        caller: &Caller,
+        name: &str,
+        at: &str,
+    ) -> Result<QueueNumber, Problem> {
         if let Some(number) = self.known(name) {
             return Ok(number);
         }
-        let wanted = name.to_owned();
+        let (wanted, caller, at) = (name.to_owned(), caller.clone(), at.to_owned());
         let number = app
             .store
             .transact(Scope::System("queue"), move |tx| {
-                let name = wanted.clone();
-                Box::pin(async move { tx.queue_ensure(&name).await })
+                let (name, caller, at) = (wanted.clone(), caller.clone(), at.clone());
+                Box::pin(async move { resolve::queue_for_workers(tx, &caller, &name, &at).await })
             })
-            .await?;
+            .await??;
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.insert(name.to_owned(), number);
         Ok(number)

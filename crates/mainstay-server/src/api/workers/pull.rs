@@ -129,7 +129,7 @@ pub(super) async fn worker_pull(
     checks.ensure(waits, "/wait_secs", &format!("must be 0 to {longest}"));
     let outcomes = outcome::checked(input.outcomes, &mut checks);
     checks.done()?;
-    let queues = numbers(&app, &input.queues).await?;
+    let queues = numbers(&app, &caller, &input.queues).await?;
     let open = app.workers.poll(caller.id())?;
     let outcomes = outcome::tell(&app, &worker, outcomes).await?;
     let pull = Pull {
@@ -194,13 +194,18 @@ fn pulled(job: Handed, queue: String) -> PulledJob {
     }
 }
 
-async fn numbers(app: &App, names: &[String]) -> Result<Vec<QueueNumber>, Problem> {
+async fn numbers(
+    app: &App,
+    caller: &Caller,
+    names: &[String],
+) -> Result<Vec<QueueNumber>, Problem> {
     let mut numbers = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
-        let number = app.workers.number(app, name).await?;
+        let at = format!("/queues/{index}");
+        let number = app.workers.number(app, caller, name, &at).await?;
         if app.mainstay.builtin.values().any(|own| *own == number) {
             return Err(Problem::field(
-                format!("/queues/{index}"),
+                at,
                 "is a queue of built-in jobs: no worker takes them",
             ));
         }

@@ -1,18 +1,45 @@
 //! What becomes of a declared schedule.
 
-use mainstay_domain::{EndpointId, ScheduleId, TenantId, jobs::QueueNumber, schedules::Schedule};
+use mainstay_domain::{
+    EndpointId, ScheduleId, StoreResult, TenantId, Tx,
+    jobs::QueueNumber,
+    schedules::{SCHEDULES_MAX, Schedule, ScheduleFilter},
+};
 
 use super::{
     super::{Action, Kind, declared::WantedSchedule, form},
-    Planner, Write,
+    PlacedSchedule, Planner, Write,
 };
 use crate::{
-    api::schedules::{Target, fresh, hold_one},
+    api::{
+        resolve::NO_SUCH_QUEUE,
+        schedules::{Target, Waits, fresh, hold_one},
+    },
     http::extract::Checks,
 };
 
-/// The number of a queue that is yet to be made, with its endpoint; whoever writes the schedule finds it.
+/// The number of a queue that is yet to be made, with its endpoint or for workers; whoever writes the schedule finds it.
 const NEW_QUEUE: QueueNumber = -1;
+
+/// Schedules that are read at once.
+const READ_AT_ONCE: i64 = 1_000;
+
+/// All schedules in the caller's reach, of all tenants.
+pub(super) async fn all(tx: &mut dyn Tx) -> StoreResult<Vec<Schedule>> {
+    let mut all: Vec<Schedule> = Vec::new();
+    loop {
+        let filter = ScheduleFilter {
+            before: all.last().map(|one| one.id),
+            ..ScheduleFilter::default()
+        };
+        let page = tx.schedule_list(&filter, READ_AT_ONCE).await?;
+        let more = page.len() as i64 == READ_AT_ONCE;
+        all.extend(page);
+        if !more {
+            return Ok(all);
+        }
+    }
+}
 
 impl Planner<'_> {
     pub(super) fn schedule(&mut self, wanted: &WantedSchedule, tenant: TenantId) {
@@ -59,13 +86,21 @@ impl Planner<'_> {
         for ((_, name), id) in &self.endpoints {
             names.endpoint_add(*id, name.clone());
         }
+        let workers = match change.kind {
+            Some((_, Waits::Worker(queue))) => Some(queue),
+            Some((_, Waits::Builtin(_))) | None => None,
+        };
+        if let Some(queue) = &workers {
+            names.queue_add(NEW_QUEUE, queue.clone());
+        }
+        let builtin = &*self.app.mainstay.builtin;
         let old = found
-            .map(|known| form::schedule(known, &names))
+            .map(|known| form::schedule(known, &names, builtin))
             .unwrap_or_default();
-        let fields = form::differences(&old, &form::schedule(&schedule, &names));
+        let fields = form::differences(&old, &form::schedule(&schedule, &names, builtin));
         self.kept.insert(id.to_string());
         let named = (wanted.name.as_str(), id.to_string());
-        let write = Box::new(schedule);
+        let write = Box::new(PlacedSchedule { schedule, workers });
         match found {
             Some(_) if fields.is_empty() => self.unchanged += 1,
             Some(_) => {
@@ -73,6 +108,15 @@ impl Planner<'_> {
                 self.step(Action::Update, Kind::Schedule, tenant, named, fields, write);
             }
             None => {
+                let known = self.known.schedules.iter();
+                let known = known.filter(|one| one.tenant == tenant).count() as i64;
+                let made = self.schedules_made.entry(tenant).or_default();
+                *made += 1;
+                self.checks.ensure(
+                    known + *made <= SCHEDULES_MAX,
+                    &wanted.at,
+                    &format!("is more than the {SCHEDULES_MAX} schedules that a tenant may have"),
+                );
                 let write = Write::ScheduleInsert(write);
                 self.step(Action::Create, Kind::Schedule, tenant, named, fields, write);
             }
@@ -94,7 +138,17 @@ impl Planner<'_> {
                 queue: known.map_or(NEW_QUEUE, |known| known.queue),
             });
         }
-        let (kind, queue) = change.kind.clone()?;
-        Some(Target::Builtin { kind, queue })
+        let (kind, waits) = change.kind.clone()?;
+        let queue = match waits {
+            Waits::Builtin(queue) => queue,
+            Waits::Worker(name) => {
+                let known = self.known.queue_number(&name);
+                let makes = known.is_some() || self.caller.everywhere().is_ok();
+                let at = format!("{}/queue", wanted.at);
+                self.checks.ensure(makes, &at, NO_SUCH_QUEUE);
+                known.unwrap_or(NEW_QUEUE)
+            }
+        };
+        Some(Target::Kind { kind, queue })
     }
 }
