@@ -14,8 +14,8 @@ use mainstay_domain::{
 };
 
 pub use bell::Bell;
-pub use run::{Ended, Sagas};
 pub(crate) use run::run;
+pub use run::{Ended, Sagas};
 
 /// The band that the jobs of sagas wait in: that of the API's own.
 const BAND: i16 = 1;

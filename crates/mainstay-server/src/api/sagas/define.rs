@@ -245,7 +245,9 @@ impl Reading<'_> {
         if slug.done().is_err() {
             return Ok(None);
         }
-        let number = self.app.workers.number(self.app, queue).await?;
+        let place = format!("{at}/queue");
+        let desk = &self.app.workers;
+        let number = desk.number(self.app, self.caller, queue, &place).await?;
         let builtin = self.app.mainstay.builtin.values().any(|own| *own == number);
         self.checks.ensure(
             !builtin,
