@@ -119,10 +119,12 @@ function Loaded({ run }: { run: SagaRunWithData }) {
       </div>
       {doing && (
         <Confirm open onClose={close} title={titles[doing].title} action={titles[doing].action} run={carryOut}>
-          {titles[doing].text}
-          <Field label="Reason" hint="In the history of the run.">
-            {(field) => <Input {...field} value={reason} onChange={setReason} maxLength={500} />}
-          </Field>
+          <p>{titles[doing].text}</p>
+          <div style={{ marginTop: 16 }}>
+            <Field label="Reason (kept with the run)">
+              <Input value={reason} onChange={setReason} maxLength={500} />
+            </Field>
+          </div>
         </Confirm>
       )}
     </>
