@@ -104,7 +104,7 @@ function Steps({ version }: { version: SagaVersion }) {
 
 function Versions({ versions }: { versions: SagaVersion[] }) {
   const columns: Column<SagaVersion>[] = [
-    { key: "version", label: "Version", width: "90px", primary: true, card: "title", cell: ({ version }) => version },
+    { key: "version", label: "Version", width: "110px", primary: true, card: "title", cell: ({ version }) => `Version ${version}` },
     { key: "by", label: "By", cell: ({ by }) => by },
     { key: "at", label: "Since", width: "120px", end: true, cell: ({ created_at }) => <Ago at={created_at} /> },
   ];
