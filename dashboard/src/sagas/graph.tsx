@@ -46,7 +46,7 @@ export function RunGraph({ shape, steps }: { shape: SagaShape[]; steps: SagaRunS
             <rect className={css.box} x={BOX.x} y={top(index)} width={BOX.width} height={BOX.height} rx={8} />
             <text className={css.name} x={BOX.x + 16} y={top(index) + 22}>{clipped(one.name, 34)}</text>
             <text className={css.word} x={BOX.x + 16} y={top(index) + 40}>
-              {[word(step), kind(one)].filter(Boolean).join(" · ")}
+              {[word(step), ahead(step) && kind(one)].filter(Boolean).join(" · ")}
             </text>
           </g>
         );
@@ -81,5 +81,8 @@ function word(step: SagaRunStep | undefined): string {
   const label = stepLooks[step.state]?.label.toLowerCase() ?? step.state;
   return step.uncertain && step.state !== "unknown" ? `${label}, may not have been done` : label;
 }
+
+/** Whether what a step is says something that its state does not. */
+const ahead = (step: SagaRunStep | undefined): boolean => !step || step.state === "pending" || step.state === "running";
 
 const clipped = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
