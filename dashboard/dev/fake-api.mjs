@@ -120,21 +120,29 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       timeout_ms: 15000,
       max_in_flight: 20,
       breaker: { state: "closed", failures: 0, opened_at: null, probe_at: null, last_error: null },
+      breaker_settings: { failures_to_open: 10, pause_ms: 5000, pause_max_ms: 300000 },
       header_names: [],
-      secrets: [],
+      secrets: [{ hint: `…${alnum(4)}`, until: null }],
       stats: { health: { state: "unknown", score: null, lost: [] }, waiting: 0, in_flight: 0, succeeded: 0, failed: 0, dead: 0, success_rate: null, p50_ms: null, p99_ms: null, last_success_at: null, last_failure_at: null },
-      retry: null,
+      retry: { strategy: "schedule", attempts_max: 15, delays_ms: [5000, 30000, 120000, 600000, 1800000, 3600000, 7200000, 18000000, 36000000, 43200000] },
       created_at: iso(at),
       updated_at: iso(at),
       ...given,
     };
+    delete made.headers;
     world.endpoints.push(made);
     touch("endpoint", made.id);
     return made;
   };
-  world.addBinding = ({ name, source_id, type_pattern, filter, endpoint_id, handler }, at = now) => {
+  const handlerOf = (handler) => {
+    const endpoint = world.endpoints.find((each) => each.id === handler.endpoint_id);
+    return endpoint ? { kind: "endpoint", endpoint_id: endpoint.id, endpoint_name: endpoint.name } : handler;
+  };
+  world.changeBinding = (binding, { handler, filter, ordering, ...rest }) =>
+    Object.assign(binding, rest, handler && { handler: handlerOf(handler) }, filter !== undefined && { filter: filter || null }, ordering && { ordering: ordering.key === "" ? null : ordering });
+  world.addBinding = ({ name, source_id, type_pattern, filter, ordering, endpoint_id, handler }, at = now) => {
     const source = world.sources.find((each) => each.id === source_id);
-    const endpoint = world.endpoints.find((each) => each.id === endpoint_id);
+    const endpoint = world.endpoints.find((each) => each.id === (endpoint_id ?? handler?.endpoint_id));
     const made = {
       id: id("bnd", at),
       name: name ?? `${source.name} ${type_pattern} to ${endpoint?.name ?? handler.name}`,
@@ -144,7 +152,8 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       type_pattern,
       filter: filter ?? null,
       filter_failed: 0,
-      handler: endpoint ? { kind: "endpoint", endpoint_id, endpoint_name: endpoint.name } : handler,
+      ordering: ordering?.key ? ordering : null,
+      handler: endpoint ? { kind: "endpoint", endpoint_id: endpoint.id, endpoint_name: endpoint.name } : handler,
       enabled: true,
       created_at: iso(at),
     };
@@ -190,12 +199,15 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
   const analytics = world.addEndpoint({ name: "analytics", url: "https://collect.lumen.example/v1/events", tenant_id: lumen.id, signing: "original" }, now - 39 * DAY);
   crm.breaker = { state: "open", failures: 14, opened_at: iso(now - 11 * MINUTE), probe_at: iso(now + 19 * SECOND), last_error: "connection refused (crm.northwind.example:443)" };
   mailer.retry = { strategy: "schedule", attempts_max: 8, delays_ms: [5000, 30000, 120000, 600000, 1800000] };
+  shop.header_names = ["authorization", "x-shard"];
+  shop.secrets.push({ hint: "…oLd4", until: iso(now + 20 * HOUR) });
 
   const bind = (source, type_pattern, endpoint, name) => world.addBinding({ name, source_id: source.id, type_pattern, endpoint_id: endpoint.id }, now - 70 * DAY);
   bind(stripe, "*", shop, "stripe to shop");
   bind(stripe, "invoice.*,charge.refunded", mailer, "receipts");
   world.addBinding({ name: "ledger", source_id: stripe.id, type_pattern: "invoice.paid,charge.refunded", handler: { kind: "builtin", name: "billing.record" } }, now - 70 * DAY);
   bind(whop, "membership.*", crm, "whop members");
+  world.bindings.at(-1).ordering = { key: "/data/user/id", fallback: null, on_dead: "park" };
   bind(orders, "order.*", crm, "orders to crm");
   bind(whatsapp, "*", analytics, "messages");
   bind(github, "push,release", shop, "deploys");
@@ -401,15 +413,16 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     for (const secret of source.secrets) secret.last_used_at = source.stats.last_event_at;
     if (source.secrets.length > 1) source.secrets[0].last_used_at = null;
   }
+  // The code that a request was refused for, and what is made of it when somebody looks.
   const reasons = [
-    ["signature_wrong", "no secret of the source made this signature"],
-    ["signature_missing", "the header Stripe-Signature is not there"],
-    ["timestamp_old", "signed 47 minutes ago, more than the 5 minutes that are allowed"],
-    ["body_too_large", "3.2 MiB, more than the 1 MiB that are allowed"],
+    ["signature_wrong", { cause: "wrong_secret", detail: "neither a secret of this source or of another, nor a usual change of the body matches: the secret is missing here, or it is forged" }],
+    ["signature_wrong", { cause: "other_source", detail: "it is signed with the secret of another source: the provider has the wrong URL, or the secrets are swapped: github", other_source_id: github.id, other_source_name: github.name }],
+    ["signature_missing", { cause: "header_missing", detail: "the header stripe-signature is missing; x-hub-signature-256 came, which GitHub sends" }],
+    ["timestamp_too_old", { cause: "clock_skew", detail: "signed 2820 seconds ago, and at most 300 are allowed", clock_difference_secs: 2820 }],
   ];
   const addRefused = (at, source = pick([stripe, stripe, orders, whop])) => {
-    const [verdict, reason] = pick(reasons);
-    world.receipts.push({ id: id("rcp", at), source_name: source.name, received_at: iso(at), verdict, reason, remote: `203.0.113.${Math.floor(between(2, 250))}`, bytes: Math.floor(between(40, 9000)) });
+    const [reason, diagnosis] = pick(reasons);
+    world.receipts.push({ id: id("rcp", at), source_id: source.id, source_name: source.name, received_at: iso(at), verdict: "refused", reason, diagnosis: { clock_difference_secs: null, other_source_id: null, other_source_name: null, ...diagnosis }, remote: `203.0.113.${Math.floor(between(2, 250))}`, bytes: Math.floor(between(40, 9000)) });
     source.stats.refused += 1;
   };
   for (let n = 0; n < 74; n++) addRefused(now - Math.floor(7 * DAY * random() ** 2));
@@ -858,8 +871,12 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
   };
   const sagaRunOf = (id) => world.sagaRuns.find((each) => each.id === id) ?? raise(missing("run"));
   const scheduleOf = (id) => world.schedules.find((each) => each.id === id || each.name === id) ?? raise(missing("schedule"));
+  const limitsOf = (name) => {
+    const own = name.startsWith("endpoint:");
+    return ((world.limits ??= {})[name] ??= { max_in_flight: null, rate: own ? { count: 100, per_ms: 60_000, burst: 10 } : null, tenant_max_in_flight: own ? 2 : null, tenant_rate: null, weights: {} });
+  };
   const queuesOf = () => {
-    const names = [...new Set(world.jobs.map(({ queue }) => queue))].sort();
+    const names = [...new Set([...world.jobs.map(({ queue }) => queue), ...world.endpoints.map(({ id }) => `endpoint:${id}`)])].sort();
     return names.map((name) => {
       const own = world.jobs.filter(({ queue }) => queue === name);
       const in_state = (state) => own.filter((job) => job.state === state);
@@ -883,13 +900,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         flow,
         flow_at,
         drained: flow === "draining" ? waiting.length === 0 : null,
-        limits: {
-          max_in_flight: null,
-          rate: endpoint ? { count: 100, per_ms: 60_000, burst: 10 } : null,
-          tenant_max_in_flight: endpoint ? 2 : null,
-          tenant_rate: null,
-          weights: {},
-        },
+        limits: limitsOf(name),
         waiting: waiting.length,
         running: in_state("running").length,
         retrying: in_state("retrying").length,
@@ -953,6 +964,16 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
           (!selection.from || event.received_at >= selection.from) &&
           (!selection.to || event.received_at < selection.to),
       );
+
+  // What was billed before would change, the rest would come; of a push nobody can tell.
+  const dryJob = ([event, { id, name, handler }], at) => {
+    const row = { amount_minor: event.payload?.data?.object?.amount_paid ?? 4900, currency: "EUR", type: event.type, provider_id: event.provider_id };
+    const before = [null, { ...row, amount_minor: row.amount_minor - 100 }, row][Math.floor(at / 3) % 3];
+    return {
+      event_id: event.id, type: event.type, binding_id: id, name, kind: handler.kind === "endpoint" ? "endpoint.deliver" : handler.name,
+      changes: handler.kind === "endpoint" ? null : [{ what: "billing event", before, after: row }], failure: null,
+    };
+  };
 
   const routes = {
     "GET /v1/session": () => ({ user: { id: world.users[0].id, email: world.users[0].email, role: "owner" }, key: null, role: "owner", tenant_id: null, version: "0.1.0-fake", database: "sqlite", demo: false }),
@@ -1026,7 +1047,14 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       return { source, secret: generated };
     },
     "GET /v1/sources/:id": (_, __, { id }) => world.sources.find((each) => each.id === id || each.name === id) ?? raise(missing("source")),
-    "PATCH /v1/sources/:id": (body, _, { id }) => Object.assign(world.sources.find((each) => each.id === id) ?? raise(missing("source")), body, { updated_at: iso(Date.now()) }),
+    "PATCH /v1/sources/:id": ({ settings, verify_token, ...body }, _, { id }) => {
+      const source = world.sources.find((each) => each.id === id) ?? raise(missing("source"));
+      if (body.name && world.sources.some((each) => each.name === body.name && each !== source)) throw invalid("/name", "this name is taken");
+      if (settings?.answer && (settings.answer.status < 200 || settings.answer.status > 299)) throw invalid("/settings/answer/status", "must be between 200 and 299");
+      // Settings are taken whole: what is left out is what is usual.
+      const whole = settings && { tolerance_secs: 300, body_limit_bytes: 1048576, allow: [], expect: [], ...settings };
+      return Object.assign(source, body, body.name && { url: `/in/${body.name}` }, whole && { settings: whole }, { updated_at: iso(Date.now()) });
+    },
     "DELETE /v1/sources/:id": (_, __, { id }) => {
       if (world.bindings.some(({ source_id }) => source_id === id)) throw new Refused(409, "in_use", "The source is in use", "Delete its bindings first.");
       world.sources = world.sources.filter((each) => each.id !== id);
@@ -1086,7 +1114,15 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     },
     "GET /v1/receipts": (_, url) => {
       const source = url.searchParams.get("source");
-      return page(world.receipts.filter(({ source_name }) => !source || source_name === source).toReversed(), url);
+      return page(world.receipts.filter(({ source_name }) => !source || source_name === source).map(({ diagnosis, ...receipt }) => receipt).toReversed(), url);
+    },
+    "GET /v1/receipts/:id": (_, __, { id }) => {
+      const headers = { "content-type": "application/json; charset=utf-8", "user-agent": "webhooks/1.0", "x-signature": "sha256=6f1ed002ab5595859014ebf0951522d9", host: "hooks.acme-learning.example" };
+      const refused = world.receipts.find((each) => each.id === id);
+      if (refused) return { ...refused, headers };
+      const event = world.events.find(({ receipts }) => receipts.some((each) => each.id === id)) ?? raise(missing("receipt"));
+      const { received_at, verdict, remote } = event.receipts.find((each) => each.id === id);
+      return { id, source_id: event.source_id, source_name: event.source_name, received_at, verdict, reason: null, remote, bytes: event.payload_bytes, headers: event.headers, diagnosis: null };
     },
 
     "GET /v1/endpoints": (_, url) => page(world.endpointList(), url),
@@ -1097,18 +1133,37 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       return { endpoint, secret: world.newSecret() };
     },
     "GET /v1/endpoints/:id": (_, __, { id }) => world.endpointList().find((each) => each.id === id || each.name === id) ?? raise(missing("endpoint")),
-    "PATCH /v1/endpoints/:id": (body, _, { id }) => {
-      Object.assign(world.endpoints.find((each) => each.id === id) ?? raise(missing("endpoint")), body, { updated_at: iso(Date.now()) });
+    "PATCH /v1/endpoints/:id": ({ headers = {}, ...body }, _, { id }) => {
+      const endpoint = world.endpoints.find((each) => each.id === id) ?? raise(missing("endpoint"));
+      if (body.timeout_ms < 100 || body.timeout_ms > 120000) throw invalid("/timeout_ms", "must be between 100 and 120000");
+      const names = new Set(endpoint.header_names);
+      for (const [name, value] of Object.entries(headers)) {
+        if (/^(host|user-agent|webhook-|mainstay-)/i.test(name)) throw invalid(`/headers/${name}`, "is set by Mainstay or belongs to the connection");
+        if (value === null) names.delete(name.toLowerCase());
+        else names.add(name.toLowerCase());
+      }
+      Object.assign(endpoint, body, { header_names: [...names].sort(), updated_at: iso(Date.now()) });
       return world.endpointList().find((each) => each.id === id);
     },
     "DELETE /v1/endpoints/:id": (_, __, { id }) => {
       if (world.bindings.some(({ handler }) => handler.endpoint_id === id)) throw new Refused(409, "in_use", "The endpoint is in use", "Delete the bindings that lead to it first.");
       world.endpoints = world.endpoints.filter((each) => each.id !== id);
     },
-    "POST /v1/endpoints/:id/secret": () => ({ secret: world.newSecret(), previous_until: null }),
+    "POST /v1/endpoints/:id/secret": ({ overlap_secs = 86_400 }, _, { id }) => {
+      const endpoint = world.endpoints.find((each) => each.id === id) ?? raise(missing("endpoint"));
+      const secret = world.newSecret();
+      const previous_until = overlap_secs > 0 ? iso(Date.now() + overlap_secs * SECOND) : null;
+      const before = endpoint.secrets.map(({ hint, until }) => ({ hint, until: until ?? previous_until }));
+      endpoint.secrets = [{ hint: `…${secret.slice(-4)}`, until: null }, ...(previous_until ? before.slice(0, 3) : [])];
+      return { secret, previous_until };
+    },
+    "DELETE /v1/endpoints/:id/secret/previous": (_, __, { id }) => {
+      const endpoint = world.endpoints.find((each) => each.id === id) ?? raise(missing("endpoint"));
+      endpoint.secrets = endpoint.secrets.slice(0, 1);
+    },
     "GET /v1/bindings": (_, url) => page(world.bindings, url),
     "POST /v1/bindings": (body) => world.addBinding(body),
-    "PATCH /v1/bindings/:id": (body, _, { id }) => Object.assign(world.bindings.find((each) => each.id === id) ?? raise(missing("binding")), body),
+    "PATCH /v1/bindings/:id": (body, _, { id }) => world.changeBinding(world.bindings.find((each) => each.id === id) ?? raise(missing("binding")), body),
     "DELETE /v1/bindings/:id": (_, __, { id }) => void (world.bindings = world.bindings.filter((each) => each.id !== id)),
 
     "GET /v1/events": (_, url) => {
@@ -1146,6 +1201,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         at_least: false,
         rate_per_second,
         duration_secs: Math.ceil(made.length / rate_per_second),
+        effects: body.effects ? { events: Math.min(100, events.length), more: events.length > 100, jobs: made.slice(0, 200).map(dryJob) } : null,
       };
     },
     ...Object.fromEntries(
@@ -1221,6 +1277,16 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       return { id, passed_job_id: line.head_job_id };
     },
     "GET /v1/queues": (_, url) => page(queuesOf(), url, "name"),
+    "PATCH /v1/queues/:name": ({ weights = {}, ...change }, _, { name }) => {
+      if (change.max_in_flight === 0) throw invalid("/max_in_flight", "must be between 1 and 10000");
+      const limits = Object.assign(limitsOf(name), change);
+      for (const [tenant, weight] of Object.entries(weights)) {
+        if (weight === null || weight === 1) delete limits.weights[tenant];
+        else limits.weights[tenant] = weight;
+      }
+      world.record("queue.update", name, limits);
+      return queuesOf().find((each) => each.name === name) ?? raise(missing("queue"));
+    },
     "GET /v1/queues/:name": (_, __, { name }) => queuesOf().find((each) => each.name === name) ?? raise(missing("queue")),
     ...Object.fromEntries(
       Object.entries({ pause: "paused", resume: "running", drain: "draining" }).map(([wish, flow]) => [

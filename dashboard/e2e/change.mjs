@@ -1,5 +1,5 @@
 // What changes something, or needs the one clipboard that there is: one after the other.
-import { api, assert, axe, fake, first, go, skip, test, withPage } from "./browser.mjs";
+import { api, assert, axe, fake, first, go, NARROW, noSidewaysScroll, skip, test, WIDE, withPage } from "./browser.mjs";
 
 await test("an event is told from its request to its answers", () =>
   withPage({}, async (page) => {
@@ -36,6 +36,115 @@ await test("a queue is paused and let run again", () =>
     assert((await api(page, `/v1/queues/${encodeURIComponent(name.name)}`)).flow === "paused", "it is not paused");
     await page.getByRole("button", { name: `Resume ${called}` }).click();
     await page.getByRole("button", { name: `Pause ${called}` }).waitFor();
+  }));
+
+await test("the limits of a queue are set by keys alone, and taken away again", () =>
+  withPage({}, async (page) => {
+    const queue = (await api(page, "/v1/queues")).items.find(({ limits }) => limits.max_in_flight === null) ?? skip("every queue has limits of its own");
+    const now = async () => (await api(page, `/v1/queues/${encodeURIComponent(queue.name)}`)).limits;
+    await go(page, `/queues?queue=${encodeURIComponent(queue.name)}`);
+    const limits = page.getByRole("button", { name: "Limits…" });
+    await limits.focus();
+    await page.keyboard.press("Enter");
+    const dialog = page.getByRole("dialog", { name: /^Limits of/ });
+    await dialog.waitFor();
+    // The first field has the focus.
+    await page.keyboard.type("7");
+    await page.keyboard.press("Tab");
+    await page.keyboard.type("120");
+    await page.keyboard.press("Tab");
+    await page.keyboard.type("soon");
+    await page.keyboard.press("Enter");
+    await dialog.getByText(/must be a time such as/).waitFor();
+    assert((await page.evaluate(() => document.activeElement.getAttribute("aria-invalid"))) === "true", "the mistake has not got the focus");
+    await axe(page, "limits with a mistake");
+    await page.keyboard.press("Control+a");
+    await page.keyboard.type("2 min");
+    await page.keyboard.press("Enter");
+    await dialog.waitFor({ state: "detached" });
+    await page.getByText("7 at once", { exact: true }).waitFor();
+    const set = await now();
+    assert(set.max_in_flight === 7 && set.rate.count === 120 && set.rate.per_ms === 120_000, JSON.stringify(set));
+    await page.waitForFunction(() => document.activeElement?.textContent.includes("Limits…"));
+    await page.keyboard.press("Enter");
+    await dialog.getByLabel("Jobs under way at once").fill("");
+    await dialog.getByLabel("Jobs begun").fill(queue.limits.rate ? String(queue.limits.rate.count) : "");
+    if (queue.limits.rate) {
+      await dialog.getByLabel("In", { exact: true }).first().fill(`${queue.limits.rate.per_ms} ms`);
+      await dialog.getByLabel("Burst").first().fill(String(queue.limits.rate.burst));
+    }
+    await page.keyboard.press("Enter");
+    await dialog.waitFor({ state: "detached" });
+    assert(JSON.stringify(await now()) === JSON.stringify(queue.limits), `they are ${JSON.stringify(await now())}`);
+  }));
+
+await test("the share of a tenant is set, and is the usual one again when it is taken from the list", () =>
+  withPage({ viewport: NARROW }, async (page) => {
+    const tenants = (await api(page, "/v1/tenants")).items;
+    if (tenants.length < 2) skip("there is one tenant");
+    const queue = await first(page, "/v1/queues", "queue");
+    const weights = async () => (await api(page, `/v1/queues/${encodeURIComponent(queue.name)}`)).limits.weights;
+    await go(page, `/queues?queue=${encodeURIComponent(queue.name)}`);
+    await page.getByRole("button", { name: "Limits…" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Give a tenant another share").selectOption(tenants[1].id);
+    await dialog.getByLabel(`Weight of ${tenants[1].name}`).fill("5");
+    await noSidewaysScroll(page);
+    await axe(page, "limits on a phone");
+    await dialog.getByRole("button", { name: "Save limits" }).click();
+    await dialog.waitFor({ state: "detached" });
+    assert((await weights())[tenants[1].id] === 5, JSON.stringify(await weights()));
+    await page.getByRole("button", { name: "Limits…" }).click();
+    await dialog.getByRole("button", { name: `${tenants[1].name} as every other tenant` }).click();
+    await dialog.getByRole("button", { name: "Save limits" }).click();
+    await dialog.waitFor({ state: "detached" });
+    assert((await weights())[tenants[1].id] === undefined, JSON.stringify(await weights()));
+  }));
+
+await test("a refused request says why, what to do next, and leads to the plan of verifying again", () =>
+  withPage({}, async (page) => {
+    const refused = await first(page, "/v1/receipts", "refused request");
+    await go(page, `/sources/${refused.source_id}`);
+    await page.locator(`[data-row="${refused.id}"] a`).first().click();
+    await page.waitForURL((url) => url.pathname === `/receipts/${refused.id}`);
+    const why = page.getByRole("group", { name: "Why it was refused" });
+    await why.getByRole("heading", { name: "What to do next" }).waitFor();
+    const { diagnosis } = await api(page, `/v1/receipts/${refused.id}`);
+    await why.getByText(diagnosis.cause, { exact: true }).waitFor();
+    await why.getByText(diagnosis.detail.slice(1, 40), { exact: false }).first().waitFor();
+    for (const receipt of (await api(page, "/v1/receipts")).items.slice(0, 40)) {
+      if ((await api(page, `/v1/receipts/${receipt.id}`)).diagnosis?.cause !== "wrong_secret") continue;
+      await go(page, `/receipts/${receipt.id}`);
+      await page.getByRole("button", { name: "Verify again…" }).click();
+      await page.getByRole("dialog").getByRole("button", { name: /^Release \d+ requests?$/ }).waitFor();
+      await page.getByRole("dialog").getByText("Refused requests", { exact: true }).waitFor();
+      await axe(page, "the plan of verifying again");
+      return;
+    }
+  }));
+
+await test("a replay shows what built-in handlers would change, and makes nothing by it", () =>
+  withPage({}, async (page) => {
+    const built = (await api(page, "/v1/bindings?limit=200")).items.find(({ handler, enabled }) => enabled && handler.kind === "builtin") ?? skip("nothing leads to a built-in handler");
+    const type = built.type_pattern.split(",")[0];
+    const event = await first(page, `/v1/events?source=${built.source_name}&type=${encodeURIComponent(type)}`, "event for it");
+    const jobs = (await api(page, `/v1/events/${event.id}`)).jobs_list.length;
+    await go(page, `/events/${event.id}`);
+    await page.getByRole("button", { name: "Replay…" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Show what would change" }).click();
+    const effects = dialog.getByRole("region", { name: "What would change" });
+    await effects.getByText(/nothing was made/).waitFor();
+    await effects.getByText(built.name, { exact: false }).first().waitFor();
+    await axe(page, "a dry run");
+    await page.emulateMedia({ colorScheme: "dark" });
+    await axe(page, "a dry run in the dark", { only: ["color-contrast"] });
+    await page.setViewportSize(NARROW);
+    await noSidewaysScroll(page);
+    assert((await api(page, `/v1/events/${event.id}`)).jobs_list.length === jobs, "the dry run made jobs");
+    // Another request is another dry run: this one's answer is not shown for it.
+    await dialog.getByLabel("Leave out what is done already").check();
+    await effects.waitFor({ state: "detached" });
   }));
 
 await test("a replay is planned before it is run", () =>
@@ -208,6 +317,108 @@ await test("a field that the server does not accept says why, at the field", () 
     await axe(page, "a form with a mistake");
   }));
 
+await test("every setting of a source can be changed, and one that is wrong says so at its field", () =>
+  withPage({}, async (page) => {
+    await go(page, "/sources");
+    const source = await first(page, "/v1/sources?limit=200", "source of this run", ({ name }) => name === `e2e-${stamp}`);
+    const now = async () => (await api(page, `/v1/sources/${source.id}`)).settings;
+    await go(page, `/sources/${source.id}`);
+    const change = page.getByRole("group", { name: "Settings" }).getByRole("button", { name: "Change…" });
+    await change.click();
+    const dialog = page.getByRole("dialog", { name: `Settings of e2e-${stamp}` });
+    await dialog.getByLabel("Largest body").fill("64 KiB");
+    await dialog.getByLabel("Only from these addresses").fill("192.0.2.0/24");
+    await dialog.getByLabel("Status").fill("500");
+    await dialog.getByLabel("Content type").fill("text/plain");
+    await dialog.getByRole("textbox", { name: "Body", exact: true }).fill("taken");
+    await dialog.getByLabel("Where ids of objects stand").fill("{");
+    const save = dialog.getByRole("button", { name: "Save settings" });
+    await save.click();
+    await dialog.getByText("is not JSON").waitFor();
+    await dialog.getByLabel("Where ids of objects stand").fill('[{"name":"order","pointer":"/order/id"}]');
+    await save.click();
+    await dialog.getByText("must be between 200 and 299").first().waitFor();
+    assert((await dialog.getByLabel("Status").getAttribute("aria-invalid")) === "true", "the field is not marked");
+    await axe(page, "the settings of a source with a mistake");
+    await page.setViewportSize(NARROW);
+    await noSidewaysScroll(page);
+    await page.setViewportSize(WIDE);
+    await dialog.getByLabel("Status").fill("202");
+    await save.click();
+    await dialog.waitFor({ state: "detached" });
+    const set = await now();
+    assert(set.body_limit_bytes === 65_536 && set.answer.status === 202 && set.answer.body === "taken", JSON.stringify(set));
+    assert(set.allow[0] === "192.0.2.0/24" && set.objects[0].name === "order" && set.tolerance_secs === source.settings.tolerance_secs, JSON.stringify(set));
+    // Saved once more untouched, nothing is otherwise.
+    await change.click();
+    await save.click();
+    await dialog.waitFor({ state: "detached" });
+    assert(JSON.stringify(await now()) === JSON.stringify(set), JSON.stringify(await now()));
+  }));
+
+await test("an endpoint is changed, gets headers whose values nobody sees, and a new secret with an overlap", () =>
+  withPage({}, async (page) => {
+    await go(page, "/endpoints");
+    await page.getByRole("button", { name: "New endpoint" }).first().click();
+    await page.getByLabel("Name").fill(`e2e-set-${stamp}`);
+    await page.getByLabel("URL").fill("https://example.com/hooks");
+    await page.getByRole("button", { name: "Create endpoint" }).click();
+    await page.getByRole("button", { name: "I have kept it" }).click();
+    await page.locator("main h1", { hasText: `e2e-set-${stamp}` }).waitFor();
+    const id = new URL(page.url()).pathname.split("/").at(-1);
+    const now = () => api(page, `/v1/endpoints/${id}`);
+    const before = await now();
+    const dialog = page.getByRole("dialog");
+
+    await page.getByRole("button", { name: "Change…", exact: true }).first().click();
+    await dialog.getByLabel("Time for an answer").fill("1 ms");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.getByText(/between 100 and 120000/).first().waitFor();
+    await dialog.getByLabel("Time for an answer").fill("2.5 s");
+    await dialog.getByLabel("Tries in all").fill("4");
+    await dialog.getByLabel("Delays").fill("5 s, 90 s, 12 h");
+    await dialog.getByLabel("Opens after failures").fill("3");
+    await axe(page, "the settings of an endpoint");
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "detached" });
+    const set = await now();
+    assert(set.timeout_ms === 2_500 && set.breaker_settings.failures_to_open === 3, JSON.stringify(set));
+    assert(JSON.stringify(set.retry.delays_ms) === "[5000,90000,43200000]" && set.retry.attempts_max === 4, JSON.stringify(set.retry));
+    assert(set.connect_timeout_ms === before.connect_timeout_ms && set.url === before.url, "more was changed than was typed");
+
+    await page.getByRole("button", { name: "Set header" }).click();
+    await dialog.getByLabel("Header", { exact: true }).fill("Host");
+    await dialog.getByLabel("Value").fill("x");
+    await dialog.getByRole("button", { name: "Set header" }).click();
+    await dialog.getByText(/is set by Mainstay or belongs to the connection/).first().waitFor();
+    await dialog.getByLabel("Header", { exact: true }).fill("Authorization");
+    await dialog.getByLabel("Value").fill(`a-value-of-${stamp}`);
+    await dialog.getByRole("button", { name: "Set header" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByRole("list", { name: "Headers of your own" }).getByText("authorization").waitFor();
+    assert(!(await page.content()).includes(`a-value-of-${stamp}`), "the value is on the page");
+    await page.getByRole("button", { name: "Remove the header authorization" }).click();
+    await dialog.getByRole("button", { name: "Remove header" }).click();
+    await page.getByRole("list", { name: "Headers of your own" }).waitFor({ state: "detached" });
+
+    await page.getByRole("button", { name: "New secret…" }).click();
+    await dialog.getByLabel("The old one signs along").selectOption({ label: "For an hour" });
+    await axe(page, "a new secret of an endpoint");
+    await dialog.getByRole("button", { name: "Make a new secret" }).click();
+    await page.getByRole("button", { name: "I have kept it" }).click();
+    const secrets = page.getByRole("list", { name: "Signing secrets" });
+    await secrets.getByText(/signs along until/).waitFor();
+    assert((await secrets.getByRole("listitem").count()) === 2, "there are not two secrets");
+    await page.getByRole("button", { name: "End the overlap…" }).click();
+    await dialog.getByRole("button", { name: "End the overlap" }).click();
+    await secrets.getByText(/signs along until/).waitFor({ state: "detached" });
+
+    await page.getByRole("button", { name: "Delete endpoint…" }).click();
+    await dialog.getByRole("textbox").fill(`e2e-set-${stamp}`);
+    await dialog.getByRole("button", { name: "Delete endpoint" }).click();
+    await page.waitForURL(/\/endpoints$/);
+  }));
+
 await test("an endpoint and a binding are made on the page, and taken away again", () =>
   withPage({}, async (page) => {
     await go(page, "/endpoints");
@@ -222,6 +433,15 @@ await test("an endpoint and a binding are made on the page, and taken away again
     await page.getByLabel("Event types").fill("e2e.nothing");
     await page.getByLabel("Name").fill(`e2e-${stamp}`);
     await page.getByRole("dialog").getByRole("button", { name: "Create binding" }).click();
+    // Its order and its filter can be said later as well.
+    await page.getByRole("button", { name: `Change e2e-${stamp}` }).click();
+    await page.getByLabel("Filter").fill("body.amount > 10");
+    await page.getByLabel("In order by").fill("/customer");
+    await axe(page, "a binding that is changed");
+    await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+    await page.getByText("in order by /customer").waitFor();
+    const made = await first(page, "/v1/bindings?limit=200", "binding of this run", ({ name }) => name === `e2e-${stamp}`);
+    assert(made.filter === "body.amount > 10" && made.ordering.key === "/customer" && made.ordering.on_dead === "park", JSON.stringify(made));
     await page.getByRole("button", { name: `Disable e2e-${stamp}` }).click();
     await page.getByRole("button", { name: `Enable e2e-${stamp}` }).waitFor();
     await page.getByRole("button", { name: `Delete e2e-${stamp}` }).click();

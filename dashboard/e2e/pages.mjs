@@ -15,6 +15,7 @@ export const pages = [
   ["jobs", () => "/jobs"],
   ["a job", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=done", "job")).id}`],
   ["queues", () => "/queues"],
+  ["a queue", async (page) => `/queues?queue=${encodeURIComponent((await first(page, "/v1/queues", "queue")).name)}`],
   ["a job in a worker's hands", async (page) => `/jobs/${(await first(page, "/v1/jobs?state=running", "job in hand", ({ kind }) => kind === "letter.print")).id}`],
   ["a job with a result", async (page) => `/jobs/${(await first(page, "/v1/jobs?kind=letter.print&state=done", "job with a result")).id}`],
   ["dead letters", () => "/dead-letters"],
@@ -30,6 +31,11 @@ export const pages = [
   ["timeline of an object", async (page) => `/timeline?object=${encodeURIComponent((await first(page, "/v1/events?status=success", "event")).id)}`],
   ["sources", () => "/sources"],
   ["a source", async (page) => `/sources/${(await first(page, "/v1/sources", "source", ({ scheme }) => scheme !== "mainstay")).id}`],
+  ["a refused request", async (page) => `/receipts/${(await first(page, "/v1/receipts", "refused request")).id}`],
+  ["a request of an event", async (page) => {
+    const event = await first(page, "/v1/events?status=success", "event");
+    return `/receipts/${(await api(page, `/v1/events/${event.id}`)).receipts[0].id}`;
+  }],
   ["endpoints", () => "/endpoints"],
   ["an endpoint", async (page) => `/endpoints/${(await first(page, "/v1/endpoints", "endpoint")).id}`],
   ["users", () => "/settings/users"],
@@ -50,12 +56,14 @@ async function readable(page) {
     const times = [...document.querySelectorAll("main time")].filter(({ title }) => title === "");
     const past = [...document.querySelectorAll("main time")].filter((time) => /ago$/.test(time.innerText) && /(next|due)[^.]*$/i.test(time.previousSibling?.textContent ?? ""));
     const raw = [...document.querySelectorAll("main td, main li, main header")].filter(({ innerText }) => /endpoint:ep_/.test(innerText));
+    const cut = [...document.querySelectorAll("[data-row] td")].filter((cell) => cell.querySelector("button") && cell.scrollWidth > cell.clientWidth + 1);
     const tell = (what) => (each) => `${what}: ${each.outerHTML.slice(0, 160)}`;
     return [
       ...numbers.map(tell("a number that is not right-aligned")),
       ...times.map(tell("a time without the exact one")),
       ...past.map(tell("something to come that is past")),
       ...raw.map(tell("a queue named by an id")),
+      ...cut.map(tell("a button that is cut off")),
     ];
   });
   assert(wrong.length === 0, wrong.slice(0, 4).join("\n"));

@@ -8,6 +8,7 @@ import { Confirm, Dialog, SecretDialog, shownOnce } from "../ui/dialog";
 import { Field, formClass, Input, Select, useSubmit } from "../ui/form";
 import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
+import ui from "../ui/ui.module.css";
 import { KeyLimits, limitsText } from "./key-limits";
 import { roleOptions } from "./users-tab";
 
@@ -36,14 +37,14 @@ export function KeysTab() {
           {
             key: "actions",
             label: "Actions",
-            width: "84px",
+            width: "104px",
             end: true,
             cardLabel: false,
             cell: (key: Key) => (
-              <>
+              <span className={ui.rowActions}>
                 <Button small variant="quiet" icon="settings" aria-label={`Requests of ${key.name}`} title="How many requests" onClick={() => setLimiting(key)} />
                 {canWrite && <Button small variant="quiet" icon="trash" aria-label={`Delete ${key.name}`} title="Delete" onClick={() => setRemoving(key)} />}
-              </>
+              </span>
             ),
           },
         ]

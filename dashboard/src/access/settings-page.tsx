@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "react";
 import { Link } from "wouter";
 import { Empty, PageHead, Panel } from "../ui/basics";
 import ui from "../ui/ui.module.css";
@@ -20,10 +21,15 @@ const tabs = [
 export function SettingsPage({ tab }: { tab: string }) {
   const chosen = tabs.find(({ path }) => path === tab);
   const Tab = chosen?.tab;
+  // On a phone not all of them fit: the chosen one is in view.
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [tab]);
   return (
     <>
       <PageHead title="Settings" documentTitle={chosen ? chosen.label : "Settings"} sub="Who may come in, what they have done, and how the system is." />
-      <nav className={ui.segments} aria-label="Settings" style={{ marginBottom: 16 }}>
+      <nav ref={nav} className={ui.segments} aria-label="Settings" style={{ marginBottom: 16 }}>
         {tabs.map(({ path, label }) => (
           <Link key={path} href={`/settings/${path}`} aria-current={path === tab ? "page" : undefined}>
             <span data-text={label}>{label}</span>

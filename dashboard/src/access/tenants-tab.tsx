@@ -8,6 +8,7 @@ import { Confirm, Dialog } from "../ui/dialog";
 import { Field, formClass, Input, useSubmit } from "../ui/form";
 import { type Column, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
+import ui from "../ui/ui.module.css";
 
 export const slugOf = (name: string): string =>
   name
@@ -38,14 +39,14 @@ export function TenantsTab() {
           {
             key: "actions",
             label: "Actions",
-            width: canErase ? "150px" : "84px",
+            width: "104px",
             end: true,
             cardLabel: false,
             cell: (tenant: Tenant) => (
-              <>
+              <span className={ui.rowActions}>
                 {canErase && <Button small variant="quiet" icon="key" aria-label={`Erase the data of ${tenant.name}`} title="Erase its data" onClick={() => setErasing(tenant)} />}
                 <Button small variant="quiet" icon="trash" aria-label={`Delete ${tenant.name}`} title="Delete" onClick={() => setRemoving(tenant)} />
-              </>
+              </span>
             ),
           },
         ]

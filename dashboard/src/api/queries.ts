@@ -103,6 +103,13 @@ export const queries = {
       queryFn: () => unwrap(client.GET("/v1/sources/{id}/expected", { params: { path: { id: source }, query: { limit: LIST_LIMIT } } })),
       refetchInterval: 10_000,
     }),
+  receipt: (id: string) =>
+    queryOptions({
+      queryKey: ["receipts", "one", id],
+      queryFn: () => unwrap(client.GET("/v1/receipts/{id}", { params: { path: { id } } })),
+      // Each look is on record, and works the reason out anew: only when somebody looks.
+      staleTime: Infinity,
+    }),
   source: (id: string) =>
     queryOptions({
       queryKey: ["source", id],
@@ -208,6 +215,12 @@ export const queries = {
       queryFn: () => unwrap(client.GET("/v1/queues", { params: { query: { limit: ALL_LIMIT } } })),
       // Counted by the engine all the time; the stream does not say which queue a job is in.
       refetchInterval: 2_000,
+    }),
+  queue: (name: string) =>
+    queryOptions({
+      queryKey: ["queues", name],
+      queryFn: () => unwrap(client.GET("/v1/queues/{name}", { params: { path: { name } } })),
+      refetchInterval: 5_000,
     }),
   jobCounts: () =>
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),

@@ -18,6 +18,7 @@ import { SagaRunPage } from "../sagas/saga-run-page";
 import { SagasPage } from "../sagas/sagas-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
+import { ReceiptPage } from "../intake/receipt-page";
 import { ReplaysPage } from "../intake/replays-page";
 import { TimelinePage } from "../intake/timeline-page";
 import { SourcePage } from "../intake/source-page";
@@ -67,6 +68,7 @@ export function App() {
                 <Route path="/saga-runs/:id">{({ id }) => <SagaRunPage key={id} id={id} />}</Route>
                 <Route path="/sources" component={SourcesPage} />
                 <Route path="/sources/:id">{({ id }) => <SourcePage key={id} id={id} />}</Route>
+                <Route path="/receipts/:id">{({ id }) => <ReceiptPage key={id} id={id} />}</Route>
                 <Route path="/endpoints" component={EndpointsPage} />
                 <Route path="/endpoints/:id">{({ id }) => <EndpointPage key={id} id={id} />}</Route>
                 <Route path="/settings">

@@ -23,23 +23,25 @@ interface Place {
   label: string;
   short?: string;
   icon: IconName;
+  /** Pages that are reached from there, and belong to it. */
+  below?: string[];
 }
 
 const places: Place[] = [
   { path: "/", label: "Overview", icon: "overview" },
-  { path: "/events", label: "Events", icon: "events" },
-  { path: "/jobs", label: "Jobs", icon: "jobs" },
+  { path: "/events", label: "Events", icon: "events", below: ["/timeline", "/replays"] },
+  { path: "/jobs", label: "Jobs", icon: "jobs", below: ["/queues"] },
   { path: "/dead-letters", label: "Dead letters", short: "Dead", icon: "dead" },
   { path: "/schedules", label: "Schedules", icon: "calendar" },
-  { path: "/sagas", label: "Sagas", icon: "saga" },
-  { path: "/sources", label: "Sources", icon: "sources" },
+  { path: "/sagas", label: "Sagas", icon: "saga", below: ["/saga-runs"] },
+  { path: "/sources", label: "Sources", icon: "sources", below: ["/receipts"] },
   { path: "/endpoints", label: "Endpoints", icon: "endpoints" },
   { path: "/settings", label: "Settings", icon: "settings" },
 ];
 const inTabs = 4;
 
-const isAt = (path: string, location: string): boolean =>
-  path === "/" ? location === "/" : location === path || location.startsWith(`${path}/`);
+const isAt = ({ path, below = [] }: Place, location: string): boolean =>
+  path === "/" ? location === "/" : [path, ...below].some((each) => location === each || location.startsWith(`${each}/`));
 
 export function Shell({ children }: { children: ReactNode }) {
   const [location, navigate] = useLocation();
@@ -56,7 +58,7 @@ export function Shell({ children }: { children: ReactNode }) {
           <Link href="/" className={css.brand}><Mark /><span>Mainstay</span></Link>
           <nav className={css.nav} aria-label="Pages">
             {places.map((place) => (
-              <Link key={place.path} href={place.path} aria-current={isAt(place.path, location) ? "page" : undefined} title={place.label}>
+              <Link key={place.path} href={place.path} aria-current={isAt(place, location) ? "page" : undefined} title={place.label}>
                 <Icon name={place.icon} />
                 <span className={css.navLabel}>{place.label}</span>
                 {place.path === "/dead-letters" && <DeadCount />}
@@ -86,7 +88,7 @@ export function Shell({ children }: { children: ReactNode }) {
       </div>
       <nav className={css.tabs} aria-label="Pages, compact">
         {places.slice(0, inTabs).map((place) => (
-          <Link key={place.path} href={place.path} aria-current={isAt(place.path, location) ? "page" : undefined}>
+          <Link key={place.path} href={place.path} aria-current={isAt(place, location) ? "page" : undefined}>
             <Icon name={place.icon} size={18} />
             {place.short ?? place.label}
             {place.path === "/dead-letters" && <DeadCount />}
@@ -159,7 +161,7 @@ function MoreTab({ location, navigate }: { location: string; navigate: (to: stri
   return (
     <Menu.Root>
       <div ref={landmark} className={css.portal} />
-      <Menu.Trigger aria-current={rest.some(({ path }) => isAt(path, location)) ? "true" : undefined}>
+      <Menu.Trigger aria-current={rest.some((place) => isAt(place, location)) ? "true" : undefined}>
         <Icon name="more" size={18} />
         More
       </Menu.Trigger>

@@ -6,16 +6,12 @@ import { queries, useCanWrite } from "../api/queries";
 import type { Binding } from "../api/types";
 import { commands } from "../lib/commands";
 import { Button, Empty, Panel, ProblemCard } from "../ui/basics";
-import { Confirm, Dialog } from "../ui/dialog";
-import { Field, formClass, Input, Select, useSubmit } from "../ui/form";
+import { Confirm } from "../ui/dialog";
 import { EnabledBadge } from "../ui/status";
-import { type Column, Table } from "../ui/table";
+import { type Column, sub, Table } from "../ui/table";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
-
-const BUILTIN = "builtin:";
-/** Handlers that the server brings. */
-const builtins = ["billing.record"];
+import { BindingForm } from "./binding-form";
 
 /** What its events must say, and how often that could not be told. */
 function filterOf({ filter, filter_failed: failed }: Binding) {
@@ -28,6 +24,14 @@ function filterOf({ filter, filter_failed: failed }: Binding) {
   );
 }
 
+/** Which events it is for, and by what they keep their order. */
+const typesOf = ({ type_pattern, ordering }: Binding) => (
+  <>
+    <code title={type_pattern}>{type_pattern}</code>
+    {ordering && <span className={sub} title={`In order by ${ordering.key}`}>in order by {ordering.key}</span>}
+  </>
+);
+
 /** The bindings of one source, or those that lead to one endpoint. */
 export function Bindings({ source, endpoint }: { source?: { id: string; name: string }; endpoint?: { id: string; name: string } }) {
   const queryClient = useQueryClient();
@@ -35,6 +39,7 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
   const bindings = useQuery(queries.bindings());
   const canWrite = useCanWrite("admin");
   const [creating, setCreating] = useState(false);
+  const [changing, setChanging] = useState<Binding | null>(null);
   const [removing, setRemoving] = useState<Binding | null>(null);
   const [error, setError] = useState<unknown>(null);
   const mine = bindings.data?.items.filter(
@@ -51,32 +56,33 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
     }, setError);
   };
   const columns: Column<Binding>[] = [
-    { key: "name", label: "Name", card: "title", width: "17%", cell: (binding) => <strong title={binding.name}>{binding.name}</strong> },
-    { key: "type", label: "Type", width: "17%", cell: (binding) => <code title={binding.type_pattern}>{binding.type_pattern}</code> },
-    { key: "filter", label: "Filter", width: "12%", cell: filterOf },
+    { key: "name", label: "Name", card: "title", width: "21%", cell: (binding) => <strong title={binding.name}>{binding.name}</strong> },
+    { key: "type", label: "Type", width: "20%", cell: typesOf },
+    { key: "filter", label: "Filter", width: "11%", cell: filterOf },
     source
       ? {
           key: "handler",
           label: "Goes to",
           cell: ({ handler }) =>
             handler.kind === "endpoint" ? (
-              <Link href={`/endpoints/${handler.endpoint_id}`}>{handler.endpoint_name}</Link>
+              <Link href={`/endpoints/${handler.endpoint_id}`} title={handler.endpoint_name}>{handler.endpoint_name}</Link>
             ) : (
-              <code>{handler.name}</code>
+              <code title={handler.name}>{handler.name}</code>
             ),
         }
       : { key: "source", label: "From", cell: (binding) => <Link href={`/sources/${binding.source_id}`}>{binding.source_name}</Link> },
-    { key: "status", label: "Status", width: "118px", card: "status", cell: (binding) => <EnabledBadge enabled={binding.enabled} /> },
+    { key: "status", label: "Status", width: "112px", card: "status", cell: (binding) => <EnabledBadge enabled={binding.enabled} /> },
     ...(canWrite
       ? [
           {
             key: "actions",
             label: "Actions",
-            width: "140px",
+            width: "160px",
             end: true,
             cardLabel: false,
             cell: (binding: Binding) => (
               <span className={ui.rowActions}>
+                <Button small variant="quiet" icon="settings" aria-label={`Change ${binding.name}`} title="Change" onClick={() => setChanging(binding)} />
                 <Button small variant="quiet" onClick={() => toggle(binding)} aria-label={`${binding.enabled ? "Disable" : "Enable"} ${binding.name}`}>
                   {binding.enabled ? "Disable" : "Enable"}
                 </Button>
@@ -105,7 +111,8 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
       ) : (
         <Table label="Bindings" columns={columns} rows={mine} idOf={(binding) => binding.id} skeleton={2} />
       )}
-      {creating && <CreateBinding source={source} endpoint={endpoint} onClose={() => setCreating(false)} />}
+      {creating && <BindingForm source={source} endpoint={endpoint} onClose={() => setCreating(false)} />}
+      {changing && <BindingForm binding={changing} onClose={() => setChanging(null)} />}
       {removing && (
         <Confirm
           open
@@ -122,92 +129,5 @@ export function Bindings({ source, endpoint }: { source?: { id: string; name: st
         </Confirm>
       )}
     </Panel>
-  );
-}
-
-function CreateBinding({
-  source,
-  endpoint,
-  onClose,
-}: {
-  source?: { id: string; name: string };
-  endpoint?: { id: string; name: string };
-  onClose: () => void;
-}) {
-  const queryClient = useQueryClient();
-  const say = useToast();
-  const sources = useQuery(queries.sources()).data?.items ?? [];
-  const endpoints = useQuery(queries.endpoints()).data?.items ?? [];
-  const [sourceId, setSourceId] = useState(source?.id ?? "");
-  const [handler, setHandler] = useState(endpoint?.id ?? "");
-  const [pattern, setPattern] = useState("*");
-  const [filter, setFilter] = useState("");
-  const [name, setName] = useState("");
-  const chosenSource = sourceId || sources[0]?.id || "";
-  const chosenHandler = handler || endpoints[0]?.id || BUILTIN + builtins[0];
-  const form = useSubmit(async () => {
-    const builtin = chosenHandler.startsWith(BUILTIN) ? chosenHandler.slice(BUILTIN.length) : null;
-    const made = await unwrap(
-      client.POST("/v1/bindings", {
-        body: {
-          name: name.trim() || undefined,
-          source_id: chosenSource,
-          type_pattern: pattern.trim(),
-          filter: filter.trim() || undefined,
-          ...(builtin === null ? { endpoint_id: chosenHandler } : { handler: { kind: "builtin" as const, name: builtin } }),
-        },
-      }),
-    );
-    await queryClient.invalidateQueries({ queryKey: ["bindings"] });
-    say(`${made.name} makes jobs from now on`);
-    onClose();
-  });
-  return (
-    <Dialog
-      open
-      onClose={onClose}
-      closable={!form.busy}
-      title="New binding"
-      text="Every new event that matches makes one job, in the same commit."
-      onSubmit={form.submit}
-      foot={
-        <>
-          <Button onClick={onClose} disabled={form.busy}>Cancel</Button>
-          <Button type="submit" variant="primary" disabled={form.busy || pattern.trim() === "" || chosenSource === ""}>
-            {form.busy ? "Creating…" : "Create binding"}
-          </Button>
-        </>
-      }
-    >
-      <div className={formClass}>
-        {!source && (
-          <Field label="From source" error={form.errorAt("source_id")}>
-            <Select value={chosenSource} onChange={setSourceId} options={sources.map(({ id, name: label }) => ({ value: id, label }))} />
-          </Field>
-        )}
-        <Field label="Event types" hint="Exact, or a beginning with a star (invoice.*), or * for all. Several, separated by commas." error={form.errorAt("type_pattern")}>
-          <Input value={pattern} onChange={setPattern} autoComplete="off" autoCapitalize="none" />
-        </Field>
-        <Field label="Filter" hint="What these events must say, e.g. body.data.object.amount > 1000. Left empty: nothing." error={form.errorAt("filter")}>
-          <Input value={filter} onChange={setFilter} autoComplete="off" autoCapitalize="none" />
-        </Field>
-        {!endpoint && (
-          <Field label="Goes to" error={form.errorAt("endpoint_id") ?? form.errorAt("handler")}>
-            <Select
-              value={chosenHandler}
-              onChange={setHandler}
-              options={[
-                ...endpoints.map(({ id, name: label }) => ({ value: id, label: `Endpoint ${label}` })),
-                ...builtins.map((each) => ({ value: BUILTIN + each, label: `Built in: ${each}` })),
-              ]}
-            />
-          </Field>
-        )}
-        <Field label="Name" hint="For people. Left empty, one is made from the above." error={form.errorAt("name")}>
-          <Input value={name} onChange={setName} autoComplete="off" />
-        </Field>
-        {form.error !== null && <ProblemCard error={form.error} />}
-      </div>
-    </Dialog>
   );
 }

@@ -178,7 +178,7 @@ function TimelineItem({ entry, event, start }: { entry: TimelineEntry; event: Ev
             <code>POST /in/{event.source_name}</code>
             {entry.receipt && <> from <code>{entry.receipt.remote}</code></>}, {bytes(event.payload_bytes)}
           </Detail>
-          {entry.receipt && <Detail><Id value={entry.receipt.id} /></Detail>}
+          {entry.receipt && <Detail><Id value={entry.receipt.id} href={`/receipts/${entry.receipt.id}`} /></Detail>}
         </Entry>
       );
     case "verified":

@@ -3,18 +3,18 @@ import { client, unwrap } from "../api/client";
 import { useLiveList } from "../api/live-list";
 import { LIST_LIMIT } from "../api/queries";
 import type { Receipt, Source } from "../api/types";
-import { bytes, compact, count, sentence, words } from "../lib/format";
+import { bytes, compact, count } from "../lib/format";
 import { Ago, Button, Empty, Panel } from "../ui/basics";
 import { Fresh, SecondBar } from "../ui/filters";
 import { LiveTable } from "../ui/live-table";
-import { Badge } from "../ui/status";
+import { VerdictBadge } from "../ui/status";
 import type { Column } from "../ui/table";
 import ui from "../ui/ui.module.css";
 import { ReverifyDialog } from "./reverify-dialog";
 
 const columns: Column<Receipt>[] = [
-  { key: "reason", label: "Why", card: "title", cell: ({ reason, verdict }) => <span className={ui.chip} title={reason ?? verdict}>{reason ?? verdict}</span> },
-  { key: "verdict", label: "Verdict", width: "140px", card: "status", cell: ({ verdict }) => <Badge look={{ tone: "warn", icon: "cross", label: sentence(words(verdict)) }} /> },
+  { key: "reason", label: "Why", card: "title", primary: true, cell: ({ reason, verdict }) => <span className={ui.chip} title={reason ?? verdict}>{reason ?? verdict}</span> },
+  { key: "verdict", label: "Verdict", width: "140px", card: "status", cell: ({ verdict }) => <VerdictBadge verdict={verdict} /> },
   { key: "remote", label: "From", width: "21%", cell: ({ remote }) => <code title={remote}>{remote}</code> },
   { key: "bytes", label: "Size", width: "80px", end: true, cell: (receipt) => bytes(receipt.bytes) },
   { key: "at", label: "Received", width: "96px", end: true, cell: ({ received_at }) => <Ago at={received_at} /> },
@@ -57,8 +57,9 @@ export function Refused({ source, canWrite }: { source: Source; canWrite: boolea
         noun="refused request"
         columns={columns}
         idOf={(receipt) => receipt.id}
+        hrefOf={(receipt) => `/receipts/${receipt.id}`}
         skeleton={4}
-        none={<Empty icon="shield" title="Nothing was refused">A request that cannot be verified is kept here, with the reason.</Empty>}
+        none={<Empty icon="shield" title="Nothing was refused">A request that cannot be verified is kept here, with the reason and what to do about it.</Empty>}
       />
       {verifying && <ReverifyDialog source={source} onClose={() => setVerifying(false)} />}
     </Panel>

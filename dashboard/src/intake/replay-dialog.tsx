@@ -2,12 +2,13 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { client, unwrap } from "../api/client";
 import { queries } from "../api/queries";
-import type { Replay, ReplayPlan, ReplaySelection } from "../api/types";
+import type { Binding, Replay, ReplayDryRun, ReplayPlan, ReplaySelection } from "../api/types";
 import { count, plural, span } from "../lib/format";
 import { usePlan } from "../lib/use-plan";
 import { ButtonLink, Facts, Notice, Skeleton } from "../ui/basics";
 import { Check, Field, Input, Select } from "../ui/form";
 import { PlanDialog } from "../ui/plan-dialog";
+import { DryRun } from "./dry-run";
 import { ReplayProgress } from "./replays-page";
 
 interface Request {
@@ -27,6 +28,16 @@ const asked = ({ selection, target, rate, skipDone }: Request) => ({
 });
 
 const send = async (request: Request, plan: boolean) => unwrap(client.POST("/v1/replays", { body: { ...asked(request), plan } }));
+
+/** What built-in handlers would change, of the same request. */
+async function dryRun(request: Request): Promise<ReplayDryRun> {
+  const plan = (await unwrap(client.POST("/v1/replays", { body: { ...asked(request), plan: true, effects: true } }))) as ReplayPlan;
+  return plan.effects ?? { events: 0, jobs: [], more: false };
+}
+
+/** Whether anything of it goes to a handler whose effects can be told: a push to an endpoint is not one. */
+export const canBeTried = (plan: ReplayPlan, bindings: readonly Binding[]): boolean =>
+  plan.goals.some(({ binding_id: id, jobs }) => id != null && jobs > 0 && bindings.find((binding) => binding.id === id)?.handler.kind !== "endpoint");
 
 /** Gives kept events to bindings, or to a sandbox, once more: first the plan, then a press on the button that names its numbers. */
 export function ReplayDialog({
@@ -108,6 +119,10 @@ export function ReplayDialog({
               ["Takes", plan ? `${plan.at_least ? "at least " : ""}${span(plan.duration_secs)}` : <Skeleton width={60} />],
             ]}
           />
+          {plan && canBeTried(plan, bindings) && (
+            // Another request, another dry run.
+            <DryRun key={`${target} ${skipDone}`} run={() => dryRun({ selection, target, rate, skipDone })} disabled={busy} />
+          )}
           {plan && !skipDone && plan.already_done > 0 && (
             <Notice tone="warn" icon="warning">
               Some of this has succeeded before and would take effect again, unless the handler knows the event's id.

@@ -27,7 +27,7 @@ async function all(source: string, plan: boolean): Promise<ReverifyAnswer> {
 }
 
 /** Once a secret was mended: what had been refused for it and proves genuine comes in. First the plan. */
-export function ReverifyDialog({ source, onClose }: { source: Source; onClose: () => void }) {
+export function ReverifyDialog({ source, onClose }: { source: Pick<Source, "id">; onClose: () => void }) {
   const queryClient = useQueryClient();
   const { state, open, confirm, close } = usePlan<string, ReverifyAnswer, ReverifyAnswer>({
     plan: (id) => all(id, true),

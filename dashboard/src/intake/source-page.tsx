@@ -19,6 +19,7 @@ import { schemes } from "./schemes";
 import { Expected, Rhythm } from "./rhythm";
 import { Schemas } from "./schemas";
 import { Secrets } from "./secrets";
+import { SourceSettingsForm } from "./source-settings-form";
 import { Waiting } from "./waiting";
 
 const back = { href: "/sources", label: "Sources" };
@@ -53,6 +54,7 @@ function Loaded({ source }: { source: Source }) {
   const tenants = useTenants();
   const [removing, setRemoving] = useState(false);
   const [disabling, setDisabling] = useState(false);
+  const [changing, setChanging] = useState(false);
   const own = source.scheme === "mainstay";
   const { stats, settings } = source;
   const setEnabled = async (enabled: boolean) => {
@@ -110,7 +112,7 @@ function Loaded({ source }: { source: Source }) {
                 <Command text={commands.listen(source.name)} />
               </div>
             </Panel>
-            <Panel title="Settings">
+            <Panel title="Settings" actions={canWrite && !own && <Button small icon="settings" onClick={() => setChanging(true)}>Change…</Button>}>
               <Facts
                 items={[
                   ["Id", <Id key="id" value={source.id} full />],
@@ -152,6 +154,7 @@ function Loaded({ source }: { source: Source }) {
           </div>
         </div>
       </div>
+      {changing && <SourceSettingsForm source={source} onClose={() => setChanging(false)} />}
       <Confirm open={disabling} onClose={() => setDisabling(false)} title={`Disable ${source.name}`} action="Disable source" run={() => setEnabled(false)}>
         Requests are refused from now on. Most providers try again for some days; what they give up on until then is lost here.
       </Confirm>

@@ -82,9 +82,11 @@ export function TimelinePage() {
             Ids are found where the rules of a source say, and match as they stand. <IndexState index={first.index} />
           </Empty>
         ) : (
-          <div style={{ padding: "0 16px 16px" }}>
-            <IndexState index={first.index} />
-          </div>
+          (!first.index.complete || first.index.reindexing.length > 0) && (
+            <div style={{ padding: 16, display: "grid", gap: 8 }}>
+              <IndexState index={first.index} />
+            </div>
+          )
         )}
       </Panel>
       {first && first.related.length > 0 && (
@@ -141,7 +143,7 @@ function Item({ item, object }: { item: TimelineItem; object: string }) {
       </Timeline>
       {item.steps_truncated && <div className="secondary" style={{ padding: "0 16px 12px" }}>There is more: see the event&apos;s page.</div>}
       {others.length > 0 && (
-        <div style={{ padding: "0 16px 16px" }}>
+        <div style={{ padding: "0 16px 16px", fontSize: "var(--text-s)" }}>
           <ObjectIds objects={others} label={`Ids in ${item.provider_id}`} />
         </div>
       )}

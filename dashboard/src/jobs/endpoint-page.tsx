@@ -3,18 +3,22 @@ import { useState } from "react";
 import { useLocation } from "wouter";
 import { client, unwrap } from "../api/client";
 import { queries, useCanWrite, useTenants } from "../api/queries";
-import type { Breaker, Endpoint } from "../api/types";
-import { absolute, count, duration, figure, percent, plural, setting, waitWords, words } from "../lib/format";
+import type { Breaker, BreakerSettings, Endpoint } from "../api/types";
+import { absolute, count, duration, figure, percent, plural, setting, waitWords } from "../lib/format";
 import { useNow } from "../lib/now";
 import { Bindings } from "../intake/bindings";
 import { Ago, Button, ButtonLink, Command, Empty, Facts, Id, notFound, Notice, PageHead, Panel, ProblemCard, Since, Skeleton, TitleSkeleton } from "../ui/basics";
 import detail from "../ui/detail.module.css";
-import { Confirm, SecretDialog, shownOnce } from "../ui/dialog";
+import { Confirm } from "../ui/dialog";
 import { EndpointBadge } from "../ui/status";
 import { useToast } from "../ui/toast";
 import ui from "../ui/ui.module.css";
 import { EndpointForm } from "./endpoint-form";
+import { EndpointHeaders } from "./endpoint-headers";
+import { EndpointQueue } from "./endpoint-queue";
+import { EndpointSecrets } from "./endpoint-secrets";
 import { ParkedLines } from "./lines";
+import { retryWords } from "./retry";
 
 const back = { href: "/endpoints", label: "Endpoints" };
 
@@ -45,8 +49,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
   const say = useToast();
   const canWrite = useCanWrite("admin");
   const tenants = useTenants();
-  const [doing, setDoing] = useState<"edit" | "disable" | "rotate" | "delete" | null>(null);
-  const [secret, setSecret] = useState<string | null>(null);
+  const [doing, setDoing] = useState<"edit" | "disable" | "delete" | null>(null);
   const stop = () => setDoing(null);
   const { stats } = endpoint;
   const setEnabled = async (enabled: boolean) => {
@@ -97,6 +100,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
             <Panel title="Breaker">
               <BreakerState breaker={endpoint.breaker} waiting={stats.waiting} />
             </Panel>
+            <EndpointQueue endpoint={endpoint} />
             <Panel title="Settings">
               <Facts
                 items={[
@@ -105,6 +109,7 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
                   ["Timeout", `${setting(endpoint.timeout_ms)}, ${setting(endpoint.connect_timeout_ms)} to connect`],
                   ["At most in flight", count(endpoint.max_in_flight)],
                   ["Retries", retryWords(endpoint.retry)],
+                  ["Breaker", breakerWords(endpoint.breaker_settings)],
                   ["Last success", <Ago key="success" at={stats.last_success_at} />],
                   ["Last failure", <Ago key="failure" at={stats.last_failure_at} />],
                   ["Created", absolute(endpoint.created_at)],
@@ -116,17 +121,13 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
           <div className={detail.stack}>
             <Bindings endpoint={endpoint} />
             <ParkedLines endpoint={endpoint} />
+            <EndpointSecrets endpoint={endpoint} canWrite={canWrite} />
+            <EndpointHeaders endpoint={endpoint} canWrite={canWrite} />
             {canWrite && (
-              <Panel title="Secret and deletion">
-                <div className={detail.stack}>
-                  <div className={detail.danger}>
-                    <span>A new secret signs every push from then on; the one before signs along for a day.</span>
-                    <Button icon="key" onClick={() => setDoing("rotate")}>New secret…</Button>
-                  </div>
-                  <div className={detail.danger}>
-                    <span>Deleting stops all pushes. Jobs that wait for it become dead letters.</span>
-                    <Button variant="danger" icon="trash" onClick={() => setDoing("delete")}>Delete endpoint…</Button>
-                  </div>
+              <Panel title="Delete">
+                <div className={detail.danger}>
+                  <span>Deleting stops all pushes. Jobs that wait for it become dead letters.</span>
+                  <Button variant="danger" icon="trash" onClick={() => setDoing("delete")}>Delete endpoint…</Button>
                 </div>
               </Panel>
             )}
@@ -137,25 +138,6 @@ function Loaded({ endpoint }: { endpoint: Endpoint }) {
       <Confirm open={doing === "disable"} onClose={stop} title={`Disable ${endpoint.name}`} action="Disable endpoint" run={() => setEnabled(false)}>
         Its jobs wait from now on, and are pushed when it is enabled again.
       </Confirm>
-      <Confirm
-        open={doing === "rotate"}
-        onClose={stop}
-        title={`A new secret for ${endpoint.name}`}
-        action="Make a new secret"
-        run={async () => {
-          const answer = await unwrap(client.POST("/v1/endpoints/{id}/secret", { params: { path: { id: endpoint.id } } }));
-          setSecret(shownOnce(answer.secret));
-        }}
-      >
-        Pushes carry a signature of both for a day. After that, code that knows only the old one refuses them, and they are tried again later.
-      </Confirm>
-      <SecretDialog
-        open={secret !== null}
-        onClose={() => setSecret(null)}
-        title={`The new secret of ${endpoint.name}`}
-        text="Your code verifies with it that a request comes from Mainstay."
-        secret={secret ?? ""}
-      />
       <Confirm
         open={doing === "delete"}
         onClose={stop}
@@ -206,11 +188,7 @@ function NextProbe({ at }: { at: string }) {
   return due ? <>The next job will show whether it is back.</> : <>The next probe is <Ago at={at} />.</>;
 }
 
-function retryWords(retry: Endpoint["retry"]): string {
-  if (!retry) return "the default";
-  const tries = retry.attempts_max ? `at most ${retry.attempts_max} tries` : "";
-  if (retry.strategy === "schedule") {
-    return `${tries}, after ${retry.delays_ms.map(setting).join(", ")}`.replace(/^, /, "");
-  }
-  return [words(retry.strategy), tries].filter(Boolean).join(", ");
+function breakerWords({ failures_to_open, pause_ms, pause_max_ms }: BreakerSettings): string {
+  const opens = failures_to_open === undefined ? "" : `opens after ${plural(failures_to_open, "failure")}, `;
+  return `${opens}for ${setting(pause_ms ?? 0)} to ${setting(pause_max_ms ?? 0)}`;
 }

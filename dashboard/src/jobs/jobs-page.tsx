@@ -23,7 +23,8 @@ export function JobsPage() {
   const filters = useFilters(params);
   const { values, change } = filters;
   const counts = useQuery(queries.jobCounts());
-  const endpoints = useQuery(queries.endpoints()).data?.items ?? [];
+  const named = useQuery(queries.endpoints());
+  const endpoints = named.data?.items ?? [];
   const tenantColumn = useTenantColumn<Job>();
   const list = useLiveList<Job>({
     area: "jobs",
@@ -68,7 +69,8 @@ export function JobsPage() {
         actions={<ButtonLink href="/queues">Queues</ButtonLink>}
       />
       <Queues
-        queues={counts.data && queues}
+        // By their names they stand in another order than by their ids: not before these are known.
+        queues={counts.data && named.isFetched ? queues : undefined}
         chosen={values.queue}
         onChoose={(queue) => change({ queue })}
         error={counts.error}
@@ -116,8 +118,8 @@ export function JobsPage() {
           }
         />
       </Panel>
-      {/* Last, so that nothing moves when it comes. */}
-      <Workers />
+      {/* Last, and not before the list has its size, so that nothing moves when it comes. */}
+      {(list.rows !== undefined || list.error !== null) && <Workers />}
     </>
   );
 }

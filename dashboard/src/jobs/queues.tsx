@@ -5,6 +5,9 @@ import { ProblemCard, Skeleton } from "../ui/basics";
 import { Icon } from "../ui/icon";
 import css from "./jobs-page.module.css";
 
+/** A queue as people call it: an endpoint's by the endpoint's name. */
+export const called = (queue: { name: string; endpoint_name?: string | null }): string => queue.endpoint_name ?? queue.name;
+
 type Tally = JobCounts["queues"][string] & { name: string; label: string };
 
 /** The name of a queue; one that belongs to an endpoint has the endpoint's sign. */

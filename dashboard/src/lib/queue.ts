@@ -1,6 +1,9 @@
 /** What the server puts before an endpoint's id to name the endpoint's own queue. */
 const OWN = "endpoint:";
 
+/** The name of an endpoint's own queue. */
+export const queueOfEndpoint = (endpoint: string): string => OWN + endpoint;
+
 /** The endpoint whose own queue it is, if it is one's. */
 export const endpointOfQueue = (queue: string): string | null => (queue.startsWith(OWN) ? queue.slice(OWN.length) : null);
 

@@ -6,10 +6,12 @@ import {
   type SelectHTMLAttributes,
   type TextareaHTMLAttributes,
   useContext,
+  useEffect,
   useId,
   useState,
 } from "react";
 import { asApiError } from "../api/problem";
+import { Mistakes } from "../lib/typed";
 import { Icon } from "./icon";
 import css from "./ui.module.css";
 
@@ -117,13 +119,32 @@ export function Check({ label, checked, onChange }: { label: ReactNode; checked:
   );
 }
 
+/** Fields that belong together, under one name. */
+export const Group = ({ label, children }: { label: ReactNode; children: ReactNode }) => (
+  <fieldset className={css.group}>
+    <legend className={css.legend}>{label}</legend>
+    {children}
+  </fieldset>
+);
+
 /** What a form needs around its fields: whether it is being sent, what went wrong, and at which field. */
 export function useSubmit(send: () => Promise<void>) {
   const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
+  const [failed, setError] = useState<unknown>(null);
+  const mistakes = failed instanceof Mistakes ? failed.at : null;
+  const error = mistakes === null ? failed : null;
   const problem = error === null ? null : asApiError(error).problem;
+  // A long form scrolls: what has to be mended comes into view.
+  useEffect(() => {
+    if (failed === null) return;
+    const inDialog = (what: string) => document.querySelector<HTMLElement>(`[role=dialog] ${what}`);
+    const field = inDialog("[aria-invalid=true]");
+    if (field) field.focus();
+    else inDialog("[role=alert]")?.scrollIntoView({ block: "nearest" });
+  }, [failed]);
   return {
     busy,
+    /** What the server, or the way to it, refused: said below the fields. */
     error,
     reset: () => setError(null),
     submit: () => {
@@ -134,11 +155,14 @@ export function useSubmit(send: () => Promise<void>) {
         .catch(setError)
         .finally(() => setBusy(false));
     },
-    /** What the server said of one field, by the last part of its JSON pointer. */
+    /** What was said of one field: by the server under the last part of its JSON pointer, else by the form itself. */
     errorAt: (field: string): string | null =>
-      problem?.errors?.find(({ pointer }) => pointer === field || pointer.endsWith(`/${field}`))?.detail ?? null,
+      mistakes?.[field] ??
+      problem?.errors?.find(({ pointer }) => pointer === field || pointer.endsWith(`/${field}`))?.detail ??
+      null,
   };
 }
 
 export const formClass = css.form;
 export const columnsClass = css.columns;
+export const hintClass = css.hint;

@@ -1,6 +1,6 @@
 // States in the words of the API, each with an icon, a word and a tone: never a colour alone.
 import type { ReactNode } from "react";
-import type { Breaker, EventStatus, JobState, Outcome, QueueFlow, ReplayState, TickOutcome } from "../api/types";
+import type { Breaker, EventStatus, JobState, Outcome, QueueFlow, Receipt, ReplayState, TickOutcome } from "../api/types";
 import { count, exact, words } from "../lib/format";
 import { Icon, type IconName } from "./icon";
 import css from "./ui.module.css";
@@ -63,6 +63,13 @@ export const flowLooks: Record<QueueFlow, Look> = {
   draining: { tone: "warn", icon: "clock", label: "Draining" },
 };
 
+export const verdictLooks: Record<Receipt["verdict"], Look> = {
+  accepted: { tone: "ok", icon: "check", label: "Accepted" },
+  duplicate: { tone: "idle", icon: "copy", label: "Duplicate" },
+  conflict: { tone: "warn", icon: "warning", label: "Conflict" },
+  refused: { tone: "warn", icon: "cross", label: "Refused" },
+};
+
 export const breakerLooks: Record<Breaker["state"], Look> = {
   closed: { tone: "ok", icon: "check", label: "Healthy" },
   half_open: { tone: "warn", icon: "half", label: "Probing" },
@@ -92,6 +99,7 @@ export const TickBadge = ({ outcome, ticks, since }: { outcome: TickOutcome; tic
   </Badge>
 );
 export const QueueFlowBadge = ({ flow }: { flow: QueueFlow }) => <Badge look={flowLooks[flow] ?? unknownLook(flow)} />;
+export const VerdictBadge = ({ verdict }: { verdict: Receipt["verdict"] }) => <Badge look={verdictLooks[verdict] ?? unknownLook(verdict)} />;
 export const OutcomeBadge = ({ outcome }: { outcome: Outcome }) => (
   <Badge look={outcomeLooks[outcome] ?? unknownLook(outcome)} />
 );

@@ -75,7 +75,7 @@ function Content({ overview, window }: { overview: Overview | undefined; window:
           <Panel title="How jobs stand" padded={false}>
             <Standing overview={overview} window={window} />
           </Panel>
-          <Panel title="Why jobs die" padded={false} actions={<Link href="/dead-letters">All</Link>}>
+          <Panel title="Why jobs die" padded={false} actions={<Link href="/dead-letters" aria-label="All dead letters">All</Link>}>
             <Reasons />
           </Panel>
         </div>

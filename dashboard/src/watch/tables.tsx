@@ -21,7 +21,7 @@ const sourceColumns: Column<Source>[] = [
 
 export function Sources({ sources }: { sources: Source[] | undefined }) {
   return (
-    <Panel title="Sources" padded={false} actions={<Link href="/sources">All</Link>}>
+    <Panel title="Sources" padded={false} actions={<Link href="/sources" aria-label="All sources">All</Link>}>
       {sources?.length === 0 ? (
         <Empty icon="sources" title="No sources yet" command={commands.sourceCreate()} actions={<ButtonLink href="/sources" variant="primary">Make a source</ButtonLink>}>
           A source is the address that a provider sends its webhooks to.
@@ -55,7 +55,7 @@ function choose(endpoints: Endpoint[]): Endpoint[] {
 export function Endpoints({ endpoints }: { endpoints: Endpoint[] | undefined }) {
   const shown = useMemo(() => endpoints && choose(endpoints), [endpoints]);
   return (
-    <Panel title="Endpoints" padded={false} actions={<Link href="/endpoints">All</Link>}>
+    <Panel title="Endpoints" padded={false} actions={<Link href="/endpoints" aria-label="All endpoints">All</Link>}>
       {shown?.length === 0 ? (
         <Empty icon="endpoints" title="No endpoints yet" command={commands.endpointCreate()} actions={<ButtonLink href="/endpoints" variant="primary">Make an endpoint</ButtonLink>}>
           An endpoint is the address of your own that jobs are pushed to.

@@ -31,6 +31,8 @@ export interface NewJob<P = unknown> {
   orderingKey?: string;
   /** What becomes of the others with its key should it end as a dead letter. */
   onDead?: 'park' | 'continue';
+  /** There is to be one of it: what becomes of it when there is another with its key. */
+  unique?: Schemas['UniqueInput'];
 }
 
 /** What a submission may be given. */
@@ -112,5 +114,6 @@ function wire(job: NewJob): Record<string, unknown> {
     retry: job.retry,
     ordering_key: job.orderingKey,
     on_dead: job.onDead,
+    unique: job.unique,
   };
 }

@@ -133,12 +133,18 @@ interface InHand {
   id: string;
   abort: AbortController;
   progress: Progress | undefined;
+  /** The handler has ended; what is left is to tell the outcome. */
+  handled: boolean;
   done: Promise<void>;
 }
 
 const PAUSE_MIN_MS = 250;
 const PAUSE_MAX_MS = 30_000;
-/** How long an outcome is told again after a stop for good, while the server is away. */
+/** Where only another node has to be asked: the pause for signs of life and outcomes, whose leases go on meanwhile. */
+const NEAR_MS = 250;
+/** The longest such pause between requests for jobs. */
+const NEAR_MAX_MS = 1_000;
+/** How long an outcome is told again after a stop for good, and jobs are asked for by `drain`, while nobody answers. */
 const TELL_MS = 10_000;
 const RESULT_BYTES_MAX = 64 * 1024;
 
@@ -156,7 +162,7 @@ export class Worker<P = unknown, R = unknown> {
   /** Aborted: what runs is given up. */
   readonly #ending = new AbortController();
   #free: (() => void) | undefined;
-  #beats: ReturnType<typeof setInterval> | undefined;
+  #beatTimer: ReturnType<typeof setInterval> | undefined;
   #beating = false;
   #running: Promise<void> | undefined;
 
@@ -173,7 +179,7 @@ export class Worker<P = unknown, R = unknown> {
   /** Begins to work. Again, it does nothing. */
   start(): this {
     if (!this.#running) {
-      this.#beats = setInterval(() => void this.#beat(), (this.#leaseSecs * 1000) / 3);
+      this.#beatTimer = setInterval(() => void this.#beats(), (this.#leaseSecs * 1000) / 3);
       this.#running = this.#work();
       // Whoever waits for it hears of it; nobody else has to.
       this.#running.catch(() => {});
@@ -207,24 +213,24 @@ export class Worker<P = unknown, R = unknown> {
       await Promise.allSettled([...this.#hands.values()].map((hand) => hand.done));
     } finally {
       clearTimeout(timer);
-      clearInterval(this.#beats);
+      clearInterval(this.#beatTimer);
     }
   }
 
   /** Takes the jobs that there are, works until there are none left, and stops. For tests and for functions that live for a moment. */
   async drain(): Promise<number> {
     let taken = 0;
-    this.#beats = setInterval(() => void this.#beat(), (this.#leaseSecs * 1000) / 3);
+    this.#beatTimer = setInterval(() => void this.#beats(), (this.#leaseSecs * 1000) / 3);
     try {
       for (;;) {
-        const jobs = await this.#pull(this.#concurrency, 0);
+        const jobs = await this.#pullSoon();
         if (jobs.length === 0) return taken;
         taken += jobs.length;
         for (const job of jobs) this.#take(job);
         await Promise.allSettled([...this.#hands.values()].map((hand) => hand.done));
       }
     } finally {
-      clearInterval(this.#beats);
+      clearInterval(this.#beatTimer);
     }
   }
 
@@ -246,13 +252,29 @@ export class Worker<P = unknown, R = unknown> {
       } catch (error) {
         if (this.#stopping.signal.aborted) return;
         if (error instanceof ProblemError && !error.temporary) {
-          clearInterval(this.#beats);
+          clearInterval(this.#beatTimer);
           throw error;
         }
         pauseMs = longer(pauseMs, error);
         this.#tell({ type: 'away', error, pauseMs });
-        await pause(pauseMs, this.#stopping.signal).catch(() => {});
+        await pause(jittered(pauseMs), this.#stopping.signal).catch(() => {});
       }
+    }
+  }
+
+  /** What there is, also while the jobs are between two owners. */
+  async #pullSoon(): Promise<Pulled['jobs']> {
+    let pauseMs = 0;
+    const began = Date.now();
+    for (;;) {
+      try {
+        return await this.#pull(this.#concurrency, 0);
+      } catch (error) {
+        if (!elsewhere(error) || Date.now() - began > TELL_MS) throw error;
+        pauseMs = longer(pauseMs, error);
+        this.#tell({ type: 'away', error, pauseMs });
+      }
+      await pause(jittered(pauseMs), this.#stopping.signal);
     }
   }
 
@@ -274,6 +296,7 @@ export class Worker<P = unknown, R = unknown> {
       id: job.id,
       abort: new AbortController(),
       progress: undefined,
+      handled: false,
       done: Promise.resolve(),
     };
     this.#hands.set(job.token, hand);
@@ -300,10 +323,11 @@ export class Worker<P = unknown, R = unknown> {
       },
     };
     const outcome = await this.#outcome(given, job.token);
+    hand.handled = true;
     const gone = hand.abort.signal.reason as JobGone | undefined;
     if (hand.abort.signal.aborted && gone?.why !== 'stopped') return;
     // Its last word on how far it is comes first, so that it is kept.
-    if (hand.progress) await this.#beat([job.token]);
+    if (hand.progress) await this.#beat(job.token);
     const given_back = hand.abort.signal.aborted && outcome.outcome !== 'completed';
     const told = given_back ? { token: job.token, outcome: 'released' as const, reason: 'the worker was stopped' } : outcome;
     await this.#report(job.id, told as Outcome);
@@ -350,18 +374,35 @@ export class Worker<P = unknown, R = unknown> {
           this.#tell({ type: 'failed', job, error });
           return;
         }
-        pauseMs = longer(pauseMs, error);
+        pauseMs = elsewhere(error) ? NEAR_MS : longer(pauseMs, error);
         this.#tell({ type: 'away', error, pauseMs });
       }
-      await pause(pauseMs);
+      await pause(jittered(pauseMs));
     }
   }
 
-  /** Signs of life for what is in hand. */
-  async #beat(only?: string[]): Promise<void> {
-    const tokens = only ?? [...this.#hands.keys()];
-    if (tokens.length === 0 || (this.#beating && !only)) return;
+  /** Signs of life for all that is in hand, unless some are under way. */
+  async #beats(): Promise<void> {
+    if (this.#beating) return;
     this.#beating = true;
+    try {
+      await this.#beat();
+    } finally {
+      this.#beating = false;
+    }
+  }
+
+  /** A sign of life for all or for one. Where it is only another node that has to be asked, that is done soon: a lease ends while one waits for the next. */
+  async #beat(only?: string): Promise<void> {
+    while (await this.#beatOnce(only === undefined ? [...this.#hands.keys()] : [only])) {
+      if (this.#ending.signal.aborted) return;
+      await pause(jittered(NEAR_MS));
+    }
+  }
+
+  /** Whether it is to be asked again soon. */
+  async #beatOnce(tokens: string[]): Promise<boolean> {
+    if (tokens.length === 0) return false;
     const beats = tokens.map((token) => {
       const progress = this.#hands.get(token)?.progress;
       return progress ? { token, progress: wire(progress) } : { token };
@@ -372,17 +413,19 @@ export class Worker<P = unknown, R = unknown> {
         timeoutMs: (this.#leaseSecs * 1000) / 3,
       });
       for (const beat of answer.beats) this.#stands(beat);
+      return false;
     } catch (error) {
-      // The server is away. When it is back it grants everybody a lease more.
-      this.#tell({ type: 'away', error, pauseMs: 0 });
-    } finally {
-      this.#beating = false;
+      // Where the server is away it grants everybody a lease more when it is back.
+      const near = elsewhere(error);
+      this.#tell({ type: 'away', error, pauseMs: near ? NEAR_MS : 0 });
+      return near;
     }
   }
 
   #stands(beat: Schemas['BeatView']): void {
     const hand = this.#hands.get(beat.token);
-    if (!hand || hand.abort.signal.aborted) return;
+    // Of an outcome that is being told the server says so itself.
+    if (!hand || hand.handled || hand.abort.signal.aborted) return;
     if (beat.state === 'cancelled') {
       hand.abort.abort(new JobGone('cancelled'));
       this.#tell({ type: 'cancelled', job: hand.id });
@@ -403,7 +446,18 @@ export class Worker<P = unknown, R = unknown> {
   }
 }
 
+/** Whether another node owns the jobs, or one that has just begun to: soon somebody answers. */
+function elsewhere(error: unknown): boolean {
+  return error instanceof ProblemError && (error.code === 'not_the_owner' || error.code === 'owner_starting');
+}
+
+/** About as long: workers that were turned away together do not come back together. */
+function jittered(pauseMs: number): number {
+  return pauseMs * (0.75 + Math.random() / 2);
+}
+
 function longer(pauseMs: number, error: unknown): number {
+  if (elsewhere(error)) return Math.min(NEAR_MAX_MS, Math.max(NEAR_MS, pauseMs * 2));
   const asked = error instanceof ProblemError ? (error.retryAfterSecs ?? 0) * 1000 : 0;
   return Math.min(PAUSE_MAX_MS, Math.max(PAUSE_MIN_MS, pauseMs * 2, asked));
 }

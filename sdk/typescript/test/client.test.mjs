@@ -16,7 +16,7 @@ import { fake, problem } from './fake.mjs';
 test('a job is submitted with what was said and nothing else', async () => {
   const server = await fake(() => ({ status: 201, json: { id: 'job_1' } }));
   const runAt = new Date('2030-01-02T03:04:05.678Z');
-  const job = await server.mainstay.enqueue({ kind: 'a.kind', queue: 'team', payload: { n: 1 }, runAt, tenantId: 'ten_1', orderingKey: 'k', onDead: 'continue' });
+  const job = await server.mainstay.enqueue({ kind: 'a.kind', queue: 'team', payload: { n: 1 }, runAt, tenantId: 'ten_1', orderingKey: 'k', onDead: 'continue', unique: { key: 'november' } });
   assert.equal(job.id, 'job_1');
   await server.mainstay.enqueue({ kind: 'b' });
   const [first, second] = server.requests;
@@ -28,6 +28,7 @@ test('a job is submitted with what was said and nothing else', async () => {
     run_at: '2030-01-02T03:04:05.678Z',
     ordering_key: 'k',
     on_dead: 'continue',
+    unique: { key: 'november' },
   });
   assert.deepEqual(second.body, { kind: 'b' });
   assert.equal(first.headers.authorization, 'Bearer msk_test');

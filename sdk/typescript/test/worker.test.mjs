@@ -11,7 +11,7 @@ function job(n, more = {}) {
 }
 
 /** A server with these jobs in its queue. */
-function queue(jobs, { report = () => ({ json: { outcomes: [] } }), beat } = {}) {
+function queue(jobs, { report = () => ({ json: { outcomes: [] } }), beat, heartbeat } = {}) {
   const told = [];
   const beats = [];
   return fake(async (asked, count, request) => {
@@ -24,6 +24,8 @@ function queue(jobs, { report = () => ({ json: { outcomes: [] } }), beat } = {})
       return { json: { jobs: jobs.splice(0, asked.body.max), outcomes: [] } };
     }
     if (asked.path === '/v1/workers/heartbeat') {
+      const refused = heartbeat?.(asked);
+      if (refused) return refused;
       beats.push(...asked.body.beats);
       const state = (one) => beat?.(one, beats) ?? 'held';
       return { json: { beats: asked.body.beats.map((one) => ({ token: one.token, state: state(one) })) } };
@@ -100,6 +102,18 @@ test('an outcome is told again until it is recorded', async () => {
   await server.close();
 });
 
+test('an outcome that another node refused is told again at once, however often', async () => {
+  const answers = ['not_the_owner', 'owner_starting', 'not_the_owner', 'not_the_owner'];
+  const server = await queue([job(1)], {
+    report: () => (answers.length > 0 ? problem(503, answers.shift(), { 'retry-after': '1' }) : { json: { outcomes: [] } }),
+  });
+  const began = performance.now();
+  await server.mainstay.worker({ queue: 'q', handler: () => 7 }).drain();
+  const took = performance.now() - began;
+  assert.ok(took < 2_000, `${took} ms`);
+  await server.close();
+});
+
 test('an outcome that counts for nothing is not told again', async () => {
   const events = [];
   const server = await queue([job(1)], { report: () => problem(409, 'lease_ended') });
@@ -144,6 +158,54 @@ test('progress goes with the signs of life, the last one before the outcome', as
   await server.close();
 });
 
+test('a sign of life that another node refused is given again before the next is due', async () => {
+  const refusals = ['not_the_owner', 'owner_starting', 'not_the_owner'];
+  const seen = [];
+  let held;
+  const answered = new Promise((resolve) => { held = resolve; });
+  const server = await queue([job(1)], {
+    heartbeat: () => {
+      seen.push(performance.now());
+      if (refusals.length > 0) return problem(503, refusals.shift(), { 'retry-after': '1' });
+      held();
+      return undefined;
+    },
+  });
+  await server.mainstay.worker({ queue: 'q', leaseSecs: 6, handler: () => answered }).drain();
+  assert.equal(seen.length, 4);
+  const took = seen.at(-1) - seen[0];
+  assert.ok(took < 1_800, `${took} ms`);
+  await server.close();
+});
+
+test('signs of life are given until the outcome is told', async () => {
+  const events = [];
+  const server = await queue([job(1)], {
+    beat: () => 'ended',
+    report: () => (server.beats.length === 0 ? problem(500, 'internal') : { json: { outcomes: [] } }),
+  });
+  const worker = server.mainstay.worker({ queue: 'q', leaseSecs: 5, handler: () => 7, onEvent: (event) => events.push(event.type) });
+  await worker.drain();
+  assert.deepEqual(server.beats, [{ token: 'token-1' }]);
+  // Whether the outcome counts is said by the answer to it, and by nothing else.
+  assert.deepEqual(server.told, [{ token: 'token-1', outcome: 'completed', result: 7 }]);
+  assert.equal(events.at(-1), 'done');
+  assert.ok(!events.includes('lost'));
+  await server.close();
+});
+
+test('a worker that drains looks for the owner of the jobs', async () => {
+  const refusals = ['not_the_owner', 'owner_starting'];
+  const jobs = [job(1)];
+  const server = await fake((request) => {
+    if (request.path !== '/v1/workers/pull') return { json: { outcomes: [] } };
+    if (refusals.length > 0) return problem(503, refusals.shift(), { 'retry-after': '1' });
+    return { json: { jobs: jobs.splice(0), outcomes: [] } };
+  });
+  assert.equal(await server.mainstay.worker({ queue: 'q', handler: () => 7 }).drain(), 1);
+  await server.close();
+});
+
 test('a worker that is stopped finishes what it has, and takes nothing more', async () => {
   const server = await queue([job(1), job(2)]);
   let begun;
@@ -184,23 +246,29 @@ test('one that is stopped for good gives back what still runs', async () => {
 test('a server that is away is asked again; one that says no is not', async () => {
   let asked = 0;
   const away = [];
+  const pauses = [];
   const jobs = [job(1)];
   const server = await fake((request) => {
     if (request.path !== '/v1/workers/pull') return { json: { outcomes: [], beats: [] } };
     asked += 1;
-    if (asked <= 2) return problem(503, 'not_the_owner', { 'retry-after': '0' });
+    if (asked === 1) return problem(503, 'store_unavailable', { 'retry-after': '0' });
+    if (asked === 2) return problem(503, 'not_the_owner', { 'retry-after': '1' });
     return jobs.length > 0 ? { json: { jobs: jobs.splice(0), outcomes: [] } } : problem(403, 'role_forbidden');
   });
   let done = 0;
   const worker = server.mainstay.worker({
     queue: 'q',
     handler: () => { done += 1; },
-    onEvent: (event) => away.push(event.type),
+    onEvent: (event) => {
+      away.push(event.type);
+      if (event.type === 'away') pauses.push(event.pauseMs);
+    },
   }).start();
   await assert.rejects(worker.finished(), AccessError);
   await worker.stop();
   assert.equal(done, 1);
   assert.deepEqual(away.filter((type) => type !== 'done'), ['away', 'away', 'back']);
+  assert.deepEqual(pauses, [250, 500], 'what another node asks for is not waited for');
   await server.close();
 });
 

@@ -244,8 +244,10 @@ impl IntoResponse for Problem {
         if self.code.status() == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        // What is left of a body that was too slow or too large is not worth reading.
-        if matches!(self.code, Code::BodyTimeout | Code::BodyTooLarge) {
+        // What is left of a body that was too slow or too large is not worth reading; and behind a balancer of connections
+        // it takes a new one to reach another node.
+        let closes = [Code::BodyTimeout, Code::BodyTooLarge, Code::NotTheOwner];
+        if closes.contains(&self.code) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

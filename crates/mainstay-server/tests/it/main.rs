@@ -30,4 +30,5 @@ mod timeline;
 mod unique;
 mod vault;
 mod wire;
+mod worker_run;
 mod workers;

@@ -15,6 +15,7 @@ use std::{
 /// One request as it came.
 #[derive(Debug)]
 pub(crate) struct Received {
+    pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
@@ -88,10 +89,12 @@ fn serve(stream: TcpStream, status: &AtomicU16, sender: &Sender<Received>) -> Op
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
+/// The next request of a connection, unless it has ended.
+pub(crate) fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
     let mut headers = Vec::new();
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let path = line.split(' ').nth(1)?.to_owned();
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
@@ -106,5 +109,9 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
         .unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Received { headers, body })
+    Some(Received {
+        path,
+        headers,
+        body,
+    })
 }

@@ -1,5 +1,6 @@
 //! `mainstay worker`: who takes jobs, and a worker that runs a command for each.
 
+mod command;
 mod run;
 
 use clap::Subcommand;

@@ -4,15 +4,17 @@
 use std::{collections::HashMap, process::Stdio, sync::Arc, time::Duration};
 
 use clap::Args;
-use serde_json::{Value, json, value::RawValue};
+use mainstay_domain::Random;
+use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
+    process::Command,
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
     task::{JoinHandle, JoinSet},
+    time::MissedTickBehavior,
 };
 
+use super::command::{Done, carry_out};
 use crate::{
     cli::{
         Context,
@@ -23,17 +25,17 @@ use crate::{
     time::{SystemRandom, random_hex},
 };
 
-/// The exit code that says that the job is wrong as it is: it is not tried again.
-const EXIT_WRONG: i32 = 65;
-/// The exit code that says that it cannot be done now: given back for a minute, which uses up no try.
-const EXIT_LATER: i32 = 75;
-const LATER_SECS: u64 = 60;
 /// How long one request for jobs waits at the server.
 const WAIT_SECS: u64 = 20;
 /// How often one that ends with the last job looks for more.
 const ONCE_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause while the server is away.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The pause where only another node has to be asked, which is told by these codes; and the longest such pause between
+/// requests for jobs. Leases go on meanwhile, so signs of life and outcomes do not wait longer each time.
+const PAUSE_NEAR: Duration = Duration::from_millis(250);
+const PAUSE_NEAR_MAX: Duration = Duration::from_secs(1);
+const ELSEWHERE: [&str; 2] = ["not_the_owner", "owner_starting"];
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
@@ -61,14 +63,6 @@ pub(crate) struct RunArgs {
 struct Running {
     /// Dropped, the command is ended.
     _end: oneshot::Sender<()>,
-}
-
-/// What came of a command.
-struct Done {
-    token: String,
-    /// None: it was ended, because the job is not ours any more.
-    outcome: Option<Value>,
-    line: String,
 }
 
 struct Worker<'c> {
@@ -119,55 +113,50 @@ fn stops() -> Result<watch::Receiver<bool>, Failure> {
     Ok(stop)
 }
 
+/// The requests of a worker that are under way, and how long to wait before the next of each kind.
+#[derive(Default)]
+struct Talk {
+    asking: Option<Call>,
+    ask_pause: Duration,
+    telling: Option<Call>,
+    tell_pause: Duration,
+    /// How many outcomes are told.
+    told: usize,
+    beating: Option<Call>,
+}
+
 impl Worker<'_> {
     async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), Failure> {
-        let third = Duration::from_secs(u64::from(self.args.lease_secs)) / 3;
-        let mut beats = tokio::time::interval(third);
-        let (mut ask_pause, mut tell_pause) = (Duration::ZERO, Duration::ZERO);
-        let mut asking: Option<Call> = None;
-        let mut telling: Option<Call> = None;
-        let mut telling_count = 0;
+        let mut beats = tokio::time::interval(self.beat_every());
+        // What was not due while nothing was in hand is not made up for.
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut talk = Talk::default();
         loop {
             let stopping = *stop.borrow();
-            if stopping && let Some(asked) = asking.take() {
-                // Whatever it would be answered goes back: nobody takes it.
-                asked.abort();
-            }
-            if telling.is_none() && !self.untold.is_empty() {
-                telling_count = self.untold.len().min(limits::OUTCOMES_MAX);
-                telling = Some(self.tell(tell_pause, telling_count));
-            }
-            let free = self
-                .args
-                .concurrency
-                .saturating_sub(self.commands.len() as u32);
-            if asking.is_none() && !stopping && free > 0 {
-                asking = Some(self.ask(ask_pause, free));
-            }
-            if stopping && self.commands.is_empty() && telling.is_none() {
+            self.speak(&mut talk, stopping);
+            if stopping && self.commands.is_empty() && talk.telling.is_none() {
                 return Ok(());
             }
             tokio::select! {
-                answer = answered(&mut asking), if asking.is_some() => match answer {
-                    Ok(answer) => {
-                        ask_pause = Duration::ZERO;
-                        let none = self.begin(&answer) == 0;
-                        if self.args.once && none && self.commands.is_empty() && telling.is_none() {
-                            return Ok(());
-                        }
-                        if self.args.once && none {
-                            // What runs may make more.
-                            ask_pause = ONCE_PAUSE;
-                        }
+                answer = answered(&mut talk.asking), if talk.asking.is_some() => {
+                    if self.asked(&mut talk, answer)? {
+                        return Ok(());
                     }
-                    Err(failure) => ask_pause = self.away(failure, ask_pause)?,
-                },
-                answer = answered(&mut telling), if telling.is_some() => match answer {
+                }
+                answer = answered(&mut talk.telling), if talk.telling.is_some() => match answer {
                     Ok(_) => {
-                        tell_pause = Duration::ZERO;
-                        self.untold.drain(..telling_count);
+                        talk.tell_pause = Duration::ZERO;
+                        self.untold.drain(..talk.told);
                     }
-                    Err(failure) => tell_pause = self.away(failure, tell_pause)?,
+                    Err(failure) if failure.is_code(&ELSEWHERE) => talk.tell_pause = PAUSE_NEAR,
+                    Err(failure) => talk.tell_pause = self.away(failure, talk.tell_pause)?,
+                },
+                answer = answered(&mut talk.beating), if talk.beating.is_some() => match answer {
+                    Ok(answer) => self.stand(&answer),
+                    // A lease ends while one waits for the next.
+                    Err(failure) if failure.is_code(&ELSEWHERE) => talk.beating = self.beat(PAUSE_NEAR),
+                    // The server is away. When it is back it grants everybody a lease more.
+                    Err(_) => {}
                 },
                 Some(done) = self.commands.join_next(), if !self.commands.is_empty() => {
                     let done = done.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
@@ -175,12 +164,59 @@ impl Worker<'_> {
                     self.untold.extend(done.outcome);
                     self.context.out.remark(&done.line);
                 }
-                _ = beats.tick(), if !self.running.is_empty() => self.beat().await,
+                _ = beats.tick(), if talk.beating.is_none() && self.has_in_hand() => {
+                    talk.beating = self.beat(Duration::ZERO);
+                }
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     self.context.out.remark("stopping: what runs is finished");
                 }
             }
         }
+    }
+
+    /// Begins the requests that are due.
+    fn speak(&self, talk: &mut Talk, stopping: bool) {
+        if stopping && let Some(asked) = talk.asking.take() {
+            // Whatever it would be answered goes back: nobody takes it.
+            asked.abort();
+        }
+        if talk.telling.is_none() && !self.untold.is_empty() {
+            talk.told = self.untold.len().min(limits::OUTCOMES_MAX);
+            talk.telling = Some(self.tell(talk.tell_pause, talk.told));
+        }
+        let taken = self.commands.len() as u32;
+        let free = self.args.concurrency.saturating_sub(taken);
+        // Whose outcomes cannot be told takes no more.
+        let told = self.untold.len() < limits::OUTCOMES_MAX;
+        if talk.asking.is_none() && !stopping && free > 0 && told {
+            talk.asking = Some(self.ask(talk.ask_pause, free));
+        }
+    }
+
+    /// What comes of a request for jobs; whether that was all.
+    fn asked(&mut self, talk: &mut Talk, answer: Result<Value, Failure>) -> Result<bool, Failure> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) if failure.is_code(&ELSEWHERE) => {
+                if talk.ask_pause.is_zero() {
+                    let again = format!("{}; asked again until it answers", failure.told());
+                    self.context.out.remark(&again);
+                }
+                talk.ask_pause = (talk.ask_pause * 2).clamp(PAUSE_NEAR, PAUSE_NEAR_MAX);
+                return Ok(false);
+            }
+            Err(failure) => {
+                talk.ask_pause = self.away(failure, talk.ask_pause)?;
+                return Ok(false);
+            }
+        };
+        talk.ask_pause = Duration::ZERO;
+        let none = self.begin(&answer) == 0;
+        if self.args.once && none {
+            // What runs may make more.
+            talk.ask_pause = ONCE_PAUSE;
+        }
+        Ok(self.args.once && none && self.commands.is_empty() && talk.telling.is_none())
     }
 
     /// The pause before the next request, longer each time; nothing helps where the server says no.
@@ -215,7 +251,7 @@ impl Worker<'_> {
     fn call(&self, pause: Duration, path: &'static str, body: Value) -> Call {
         let api = Arc::clone(&self.api);
         tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(jittered(pause)).await;
             match api.post(path, &body).await {
                 // All of them count for nothing any more: that is an answer, too.
                 Err(failure) if failure.is_code(&["lease_ended", "job_cancelled"]) => {
@@ -269,24 +305,50 @@ impl Worker<'_> {
         command
     }
 
-    /// Signs of life; what is not ours any more is ended.
-    async fn beat(&mut self) {
-        let beats: Vec<Value> = self
-            .running
-            .keys()
-            .map(|token| json!({ "token": token }))
-            .collect();
+    /// Three in the time of a lease.
+    fn beat_every(&self) -> Duration {
+        Duration::from_secs(u64::from(self.args.lease_secs)) / 3
+    }
+
+    /// Whether there is anything to give signs of life for: what runs, and what ended and could not be told yet.
+    fn has_in_hand(&self) -> bool {
+        !self.running.is_empty() || !self.untold.is_empty()
+    }
+
+    /// Signs of life for all that is in hand, if anything is.
+    fn beat(&self, pause: Duration) -> Option<Call> {
+        let running = self.running.keys().cloned();
+        let untold = self.untold.iter().map(|outcome| text(outcome, "/token"));
+        let beats = running.chain(untold).map(|token| json!({ "token": token }));
+        let beats: Vec<Value> = beats.take(limits::BEATS_MAX).collect();
+        if beats.is_empty() {
+            return None;
+        }
         let body = json!({ "worker": self.name, "beats": beats });
-        let Ok(answer) = self.api.post("/v1/workers/heartbeat", &body).await else {
-            // The server is away. It grants a lease more when it is back.
-            return;
-        };
-        for beat in list(&answer, "/beats") {
+        let call = self.call(pause, "/v1/workers/heartbeat", body);
+        let within = self.beat_every();
+        Some(tokio::spawn(async move {
+            let late = || Failure::new(Exit::Unreachable, "no answer in time");
+            let answer = tokio::time::timeout(within, call).await;
+            let answer = answer.map_err(|_| late())?;
+            answer.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?
+        }))
+    }
+
+    /// Ends what is not ours any more. Of an outcome that is yet to be told the server says so itself.
+    fn stand(&mut self, answer: &Value) {
+        for beat in list(answer, "/beats") {
             if ["cancelled", "ended"].contains(&text(beat, "/state").as_str()) {
                 self.running.remove(&text(beat, "/token"));
             }
         }
     }
+}
+
+/// About as long: workers that were turned away together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let percent = 75 + SystemRandom.below(51);
+    pause * u32::try_from(percent).unwrap_or(100) / 100
 }
 
 /// Waits for a request that is under way. Losing the race with something else loses no answer.
@@ -297,93 +359,4 @@ async fn answered(call: &mut Option<Call>) -> Result<Value, Failure> {
     let answer = under_way.await;
     *call = None;
     answer.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?
-}
-
-async fn carry_out(
-    mut command: Command,
-    payload: String,
-    token: String,
-    said: String,
-    ended: oneshot::Receiver<()>,
-) -> Done {
-    let ran = match command.spawn() {
-        Ok(child) => tokio::select! {
-            ran = finish(child, payload) => Some(ran),
-            _ = ended => None,
-        },
-        Err(error) => Some(Err(error)),
-    };
-    let (outcome, word) = match ran {
-        None => (None, "ended: it is in other hands or cancelled".to_owned()),
-        Some(Ok((code, out))) => judged(&token, code, &out),
-        Some(Err(error)) => failed(&token, "command_broken", &error.to_string(), None),
-    };
-    Done {
-        token,
-        outcome,
-        line: format!("{said}: {word}"),
-    }
-}
-
-/// The exit code, or none where a signal ended it, and what it printed.
-async fn finish(mut child: Child, payload: String) -> std::io::Result<(Option<i32>, Vec<u8>)> {
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let feed = async {
-        if let Some(mut stdin) = stdin {
-            // A command need not read what it is given.
-            let _ = stdin.write_all(payload.as_bytes()).await;
-        }
-    };
-    let read = async {
-        let mut out = Vec::new();
-        let Some(stdout) = stdout else { return Ok(out) };
-        let most = limits::RESULT_BYTES_MAX as u64 + 1;
-        let mut bounded = stdout.take(most);
-        bounded.read_to_end(&mut out).await?;
-        // What is beyond is no result; the command is not to wait for a reader.
-        tokio::io::copy(&mut bounded.into_inner(), &mut tokio::io::sink()).await?;
-        std::io::Result::Ok(out)
-    };
-    let ((), out) = tokio::join!(feed, read);
-    let status = child.wait().await?;
-    Ok((status.code(), out?))
-}
-
-fn judged(token: &str, code: Option<i32>, out: &[u8]) -> (Option<Value>, String) {
-    match code {
-        Some(0) => {
-            let fits = out.len() <= limits::RESULT_BYTES_MAX;
-            let result: Option<Box<RawValue>> =
-                fits.then(|| serde_json::from_slice(out).ok()).flatten();
-            let done = json!({ "token": token, "outcome": "completed", "result": result });
-            (Some(done), "done".into())
-        }
-        Some(EXIT_LATER) => {
-            let later = json!({ "token": token, "outcome": "snoozed", "delay_secs": LATER_SECS });
-            (Some(later), format!("later, in {LATER_SECS} s"))
-        }
-        Some(EXIT_WRONG) => {
-            let error = format!("the command ended with exit code {EXIT_WRONG}");
-            failed(token, "exit_65", &error, Some(false))
-        }
-        Some(code) => {
-            let error = format!("the command ended with exit code {code}");
-            failed(token, &format!("exit_{code}"), &error, None)
-        }
-        None => failed(token, "killed", "a signal ended the command", None),
-    }
-}
-
-fn failed(
-    token: &str,
-    code: &str,
-    error: &str,
-    retryable: Option<bool>,
-) -> (Option<Value>, String) {
-    let mut failure = json!({ "code": code, "message": error });
-    if let Some(retryable) = retryable {
-        failure["retryable"] = retryable.into();
-    }
-    let outcome = json!({ "token": token, "outcome": "failed", "failure": failure });
-    (Some(outcome), format!("failed: {error}"))
 }
