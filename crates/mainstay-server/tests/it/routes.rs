@@ -652,6 +652,9 @@ on_both_servers!(
             World::make_whole(&owner, "other").await,
         );
         let user = a_user(&owner).await;
+        // A key that is bound to one tenant makes no queues: this one there is.
+        let asked = json!({ "worker": "w", "queues": ["team"], "wait_secs": 0 });
+        owner.post("/v1/workers/pull", &asked).await.ok();
         let bound = owner
             .key(json!({ "name": "own", "role": "owner", "tenant_id": own.tenant }))
             .await;
