@@ -54,6 +54,8 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     receipts: [],
     replays: [],
     schedules: [],
+    sagas: [],
+    sagaRuns: [],
     idempotency: new Map(),
     started: now - 3 * DAY - 4 * HOUR,
     second: { received: 0, done: 0, failed: 0 },
@@ -476,6 +478,41 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     }
     return run;
   };
+  // A saga, with a run that waits for a person, one that could not be taken back, and one that is done.
+  const orderSteps = () => {
+    const work = (kind) => ({ kind, endpoint_id: null, endpoint_name: null, queue: "stock", input: { item: { $: "/input/item" } }, retry: null });
+    const push = { kind: "endpoint.deliver", endpoint_id: world.endpoints[0]?.id ?? null, endpoint_name: world.endpoints[0]?.name ?? null, queue: "stock", input: null, retry: null };
+    return [
+      { name: "reserve", action: work("stock.reserve"), timeout_secs: null, compensation: work("stock.release"), lookup: null },
+      { name: "look", action: null, timeout_secs: 86400, compensation: null, lookup: null },
+      { name: "charge", action: push, timeout_secs: 3600, compensation: push, lookup: push },
+    ];
+  };
+  world.addSaga = (name, at = now) => {
+    const saga = { id: id("sga", at), tenant_id: acme.id, name, version: 1, created_at: iso(at), updated_at: iso(at), versions: [{ version: 1, steps: orderSteps(), created_at: iso(at), by: "user:ada@acme.example" }], open_runs: [] };
+    world.sagas.unshift(saga);
+    return saga;
+  };
+  world.addSagaRun = (saga, key, state, steps, error = null, at = now) => {
+    const begun = ({ job_id: null, lookup_job_id: null, compensation_job_id: null, uncertain: false, started_at: null, deadline_at: null, finished_at: null, verdict: null, code: null, error: null });
+    const names = ["reserve", "look", "charge"];
+    const shape = names.map((name) => ({ name, approval: name === "look", compensation: name !== "look", lookup: name === "charge" }));
+    const run = {
+      id: id("run", at), tenant_id: saga.tenant_id, saga_id: saga.id, version: 1, key, state, cancel: null, error, by: "key:shop", created_at: iso(at), finished_at: state === "done" ? iso(at + 9000) : null,
+      steps: names.map((name, index) => ({ ...begun, name, idempotency_key: `run:${name}`, ...(steps[index]?.state !== "pending" && { started_at: iso(at + index * 1000) }), ...(name !== "look" && steps[index]?.state !== "pending" && { job_id: id("job", at + index) }), ...steps[index] })),
+      saga_name: saga.name, shape, input: { item: "lamp", amount: 4900 }, outputs: { reserve: { id: "res_1" } },
+    };
+    world.sagaRuns.unshift(run);
+    return run;
+  };
+  if (!empty) {
+    const order = world.addSaga("order", now - 20 * DAY);
+    const ended = (state, at) => ({ state, finished_at: iso(at) });
+    world.addSagaRun(order, "order-1040", "done", [ended("done", now - DAY), { ...ended("done", now - DAY), verdict: { approved: true, by: "user:ada@acme.example", reason: "called them", at: iso(now - DAY) } }, ended("done", now - DAY)], null, now - DAY);
+    world.addSagaRun(order, "order-1041", "failed", [ended("done", now - 3 * HOUR), ended("done", now - 2 * HOUR), { state: "compensating", uncertain: true, finished_at: iso(now - HOUR), compensation_job_id: id("job", now - HOUR), code: "timed_out", error: "no answer within 30 s" }], "charge could not be undone: the endpoint answered 500", now - 3 * HOUR);
+    world.addSagaRun(order, "order-1042", "waiting", [ended("done", now - 4 * MINUTE), { state: "running", deadline_at: iso(now + DAY) }, { state: "pending" }], null, now - 5 * MINUTE);
+    order.open_runs = [{ state: "waiting", count: 1 }, { state: "failed", count: 1 }];
+  }
   world.ticks = (count) => Array.from({ length: count }, (_, each) => ({ at: iso(nextTick(Date.now()) + each * DAY), local: new Date(nextTick(Date.now()) + each * DAY).toISOString().replace(".000Z", "+00:00"), note: null }));
   if (!empty) {
     const nightly = world.addSchedule({ name: "daily-analytics", endpoint: world.endpoints[0]?.id, kind: "noop", payload: { report: "daily" } }, now - 40 * DAY);
@@ -832,6 +869,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     for (const { category, code } of letters) groups.set(`${category} ${code}`, { category, code, count: (groups.get(`${category} ${code}`)?.count ?? 0) + 1 });
     return [...groups.values()].sort((a, b) => b.count - a.count);
   };
+  const sagaRunOf = (id) => world.sagaRuns.find((each) => each.id === id) ?? raise(missing("run"));
   const scheduleOf = (id) => world.schedules.find((each) => each.id === id || each.name === id) ?? raise(missing("schedule"));
   const limitsOf = (name) => {
     const own = name.startsWith("endpoint:");
@@ -1212,6 +1250,22 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
       ]),
     ),
 
+    "GET /v1/sagas": (_, url) => page(world.sagas.map(({ versions, open_runs, ...saga }) => saga), url),
+    "GET /v1/sagas/:id": (_, __, { id }) => world.sagas.find((each) => each.id === id) ?? raise(missing("saga")),
+    "GET /v1/saga-runs": (_, url) => {
+      const [saga, state] = [url.searchParams.get("saga"), url.searchParams.get("state")];
+      return page(world.sagaRuns.filter((run) => (!saga || run.saga_id === saga) && (!state || run.state === state)), url);
+    },
+    "GET /v1/saga-runs/:id": (_, __, { id }) => sagaRunOf(id),
+    "POST /v1/saga-runs/:id/decide": ({ step, approved, reason }, _, { id }) => {
+      const run = sagaRunOf(id);
+      const [asked, next] = [run.steps[1], run.steps[2]];
+      Object.assign(asked, { state: approved ? "done" : "failed", finished_at: iso(Date.now()), verdict: { approved, by: "user:ada@acme.example", reason: reason ?? null, at: iso(Date.now()) } });
+      Object.assign(next, approved ? { state: "running", started_at: iso(Date.now()) } : { state: "skipped" });
+      return Object.assign(run, approved ? { state: "running" } : { state: "compensating", error: `${step}: it was rejected` });
+    },
+    "POST /v1/saga-runs/:id/cancel": ({ reason }, _, { id }) => Object.assign(sagaRunOf(id), { state: "compensating", cancel: { by: "user:ada@acme.example", reason: reason ?? null, at: iso(Date.now()) }, error: "user:ada@acme.example cancelled it" }),
+    "POST /v1/saga-runs/:id/retry": (_, __, { id }) => Object.assign(sagaRunOf(id), { state: "compensating" }),
     "GET /v1/schedules": (_, url) => page(world.schedules.map(({ runs, ...schedule }) => schedule), url),
     "POST /v1/schedules/preview": ({ cron, zone, count = 10 }) => {
       if (cron.trim().split(/\s+/).length < 5 && !cron.startsWith("@")) throw invalid("/cron", "must be five fields (minute hour day month weekday)");

@@ -217,6 +217,22 @@ await test("a schedule is made with its ticks in view, run, paused and deleted",
     assert(!(await api(page, "/v1/schedules?limit=200")).items.some((each) => each.name === name), "it is still there");
   }));
 
+await test("a run of a saga is drawn, and goes on when a person approves", () =>
+  withPage({}, async (page) => {
+    const waiting = (await api(page, "/v1/saga-runs?state=waiting")).items[0] ?? skip("there is no run that waits");
+    await go(page, "/sagas");
+    await page.getByRole("group", { name: "A person is needed" }).getByRole("link", { name: waiting.key }).click();
+    await page.waitForURL((url) => url.pathname === `/saga-runs/${waiting.id}`);
+    await page.getByRole("img", { name: /reserve: done; look: running/ }).waitFor();
+    await page.getByRole("button", { name: "Approve…" }).click();
+    const dialog = page.getByRole("dialog", { name: "Approve this step" });
+    await dialog.getByLabel("Reason").fill("the browser looked");
+    await axe(page, "the approval of a step");
+    await dialog.getByRole("button", { name: "Approve" }).click();
+    await page.getByRole("img", { name: /look: done/ }).waitFor();
+    await page.getByText(/the browser looked/).waitFor();
+  }));
+
 await test("dead letters are run again in bulk: reasons, plan, confirmation", () =>
   withPage({}, async (page) => {
     await go(page, "/dead-letters");

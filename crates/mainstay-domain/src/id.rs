@@ -168,6 +168,10 @@ ids! {
     LineId = "lin";
     /// A cron rule that makes jobs.
     ScheduleId = "scd";
+    /// A definition of several durable steps.
+    SagaId = "sga";
+    /// One run of a saga.
+    SagaRunId = "run";
     /// One replay: a selection of events given to bindings once more.
     ReplayId = "rpl";
     /// An entry of the audit log.

@@ -17,6 +17,7 @@ use crate::{
         links::LinksTx, objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
+    sagas::SagasTx,
     schedules::SchedulesTx,
     time::Timestamp,
     vault::{DataKey, Known, Place, Vault, VaultTx},
@@ -84,6 +85,7 @@ pub trait Tx:
     + RhythmTx
     + ExpectTx
     + JobsTx
+    + SagasTx
     + SchedulesTx
     + AccessTx
     + BillingTx
@@ -103,6 +105,7 @@ impl<T> Tx for T where
         + RhythmTx
         + ExpectTx
         + JobsTx
+        + SagasTx
         + SchedulesTx
         + AccessTx
         + BillingTx

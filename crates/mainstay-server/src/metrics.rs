@@ -14,6 +14,7 @@ use axum::{
 };
 use mainstay::{
     intake::{Intake, snapshot::SnapshotStatus, spool::SpoolStatus},
+    sagas::Ended,
     watch::Durations,
 };
 use mainstay_domain::{
@@ -619,7 +620,10 @@ fn label(text: &str) -> String {
 /// What the database has to say, if it answers: without it the rest is wanted all the more.
 async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
     let counts = app.store.read(Scope::System("metrics"), |tx| {
-        Box::pin(async move { Ok((tx.waiting_counts().await?, tx.line_parked().await?)) })
+        Box::pin(async move {
+            let (waiting, parked) = (tx.waiting_counts().await?, tx.line_parked().await?);
+            Ok((waiting, parked, tx.saga_run_attention().await?))
+        })
     });
     let index = app.store.read(Scope::System("metrics"), |tx| {
         Box::pin(async move {
@@ -632,22 +636,47 @@ async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
         Ok::<_, StoreError>((queues, counts.await?, index.await?))
     };
     let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, asked).await;
-    let (all, (counts, lines), (until, behind)) = match asked.unwrap_or(Err(StoreError::Timeout)) {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(%error, "metrics are without what the database counts");
-            return Ok(());
-        }
-    };
+    let (all, (counts, lines, runs), (until, behind)) =
+        match asked.unwrap_or(Err(StoreError::Timeout)) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "metrics are without what the database counts");
+                return Ok(());
+            }
+        };
     queues(text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
     deliveries(text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
     waiting(text, &counts).map_err(Problem::internal)?;
     parked(text, lines).map_err(Problem::internal)?;
+    sagas(text, runs, app.mainstay.sagas.ended()).map_err(Problem::internal)?;
     let lag_ms = match behind {
         true => app.clock.now().ms_since(until).max(0),
         false => 0,
     };
     indexed(text, lag_ms).map_err(Problem::internal)
+}
+
+/// Runs of sagas: those that need a person are counted in the store, so every node says the same; ends by whoever made them.
+fn sagas(text: &mut String, (failed, waiting): (i64, i64), ended: Ended) -> std::fmt::Result {
+    const OPEN: &str = "mainstay_saga_runs_open";
+    writeln!(
+        text,
+        "# HELP {OPEN} Runs of sagas that need a person: one is waited for, or something could not be undone.\n\
+         # TYPE {OPEN} gauge\n{OPEN}{{state=\"failed\"}} {failed}\n{OPEN}{{state=\"waiting\"}} {waiting}"
+    )?;
+    const ENDED: &str = "mainstay_saga_runs";
+    writeln!(
+        text,
+        "# HELP {ENDED} Runs of sagas that this process carried to where they stand.\n# TYPE {ENDED} counter"
+    )?;
+    for (state, count) in [
+        ("done", ended.done),
+        ("compensated", ended.compensated),
+        ("failed", ended.failed),
+    ] {
+        writeln!(text, "{ENDED}_total{{state=\"{state}\"}} {count}")?;
+    }
+    Ok(())
 }
 
 /// How far the index of objects is behind.

@@ -10,6 +10,7 @@ use mainstay::{
     Mainstay,
     intake::{BuiltinQueues, Intake, replay::Replays},
     jobs::{BuiltinHandlers, EngineHandle},
+    sagas::Sagas,
     schedules::Schedules,
     watch::Samples,
 };
@@ -39,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) replays: Arc<Replays>,
     /// Makes the jobs of schedules.
     pub(crate) schedules: Arc<Schedules>,
+    /// Carries on the runs of sagas.
+    pub(crate) sagas: Arc<Sagas>,
     /// The queues of built-in job kinds.
     pub(crate) builtin: Arc<BuiltinQueues>,
     /// The names of those queues.
@@ -117,6 +120,7 @@ impl App {
                 samples: Arc::clone(&mainstay.samples),
                 replays: Arc::clone(&mainstay.replays),
                 schedules: Arc::clone(&mainstay.schedules),
+                sagas: Arc::clone(&mainstay.sagas),
                 builtin: Arc::clone(&mainstay.builtin),
                 builtin_queues: Arc::clone(&mainstay.builtin_queues),
                 handlers: Arc::clone(&mainstay.handlers),

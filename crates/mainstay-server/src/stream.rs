@@ -149,6 +149,8 @@ pub(crate) enum ChangeKind {
     Source,
     Binding,
     Schedule,
+    Saga,
+    SagaRun,
     Queue,
 }
 

@@ -16,6 +16,7 @@ mod jobs;
 mod lease;
 pub mod migrate;
 mod postgres;
+mod sagas;
 mod schedules;
 mod setup;
 pub mod sql;

@@ -2,8 +2,8 @@
 //!
 //! Events go with their jobs, attempts and receipts; one with an unfinished job or a dead letter stays. Deduplication
 //! records stay for ever, so that a late redelivery is still recognised. Events that wait for their tenant go by the
-//! period of events, counted from when they were received; replays that are over, the ticks of schedules and the history of
-//! breakers by the same period.
+//! period of events, counted from when they were received; replays that are over, the ticks of schedules, the runs of sagas
+//! that have ended and the history of breakers by the same period.
 
 use std::{sync::Arc, time::Duration};
 
@@ -87,6 +87,7 @@ async fn clean(
         Kind::Drift,
         Kind::Replays,
         Kind::Ticks,
+        Kind::Runs,
         Kind::Rhythm,
         Kind::Expected,
         Kind::Unique,
@@ -124,6 +125,7 @@ enum Kind {
     Drift,
     Replays,
     Ticks,
+    Runs,
     Rhythm,
     Expected,
     Unique,
@@ -139,6 +141,7 @@ impl Kind {
             | Self::Replays
             | Self::Ticks
             | Self::Breakers
+            | Self::Runs
             | Self::Expected => now.minus_ms(retention.events_days * DAY_MS),
             Self::Refused => now.minus_ms(retention.refused_days * DAY_MS),
             Self::Samples | Self::Durations => now.minus_ms(retention.samples_days * DAY_MS),
@@ -167,6 +170,7 @@ async fn step(store: &dyn Store, kind: Kind, now: Timestamp, until: Timestamp) -
                     Kind::Breakers => tx.breaker_change_expire(until, STEP).await,
                     Kind::Replays => tx.replay_expire(until, STEP).await,
                     Kind::Ticks => tx.tick_expire(until, STEP).await,
+                    Kind::Runs => tx.saga_run_expire(until, STEP).await,
                 }
             })
         })

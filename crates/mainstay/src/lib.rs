@@ -22,6 +22,7 @@ pub mod clean;
 pub mod intake;
 pub mod jobs;
 pub mod own;
+pub mod sagas;
 pub mod schedules;
 pub mod vault;
 pub mod watch;
@@ -29,6 +30,7 @@ pub mod watch;
 use clean::Retention;
 use intake::{Beside, BuiltinQueues, Intake, objects::Objects, replay::Replays, spool::Spool};
 use jobs::{BuiltinHandlers, Engine, EngineHandle, EngineOptions, Registry};
+use sagas::{Bell, Sagas};
 use schedules::Schedules;
 use vault::Rotations;
 use watch::Samples;
@@ -72,6 +74,8 @@ pub struct Mainstay {
     pub replays: Arc<Replays>,
     /// Makes the jobs of schedules.
     pub schedules: Arc<Schedules>,
+    /// Carries on the runs of sagas.
+    pub sagas: Arc<Sagas>,
     /// Keeps the index of objects.
     pub objects: Arc<Objects>,
     /// Takes the steps of rotations of keys.
@@ -164,11 +168,23 @@ impl Mainstay {
                 clock: Arc::clone(&clock),
             }),
         );
-        let announcer = Arc::new(own::Own {
+        let announcer: Arc<dyn jobs::Announcer> = Arc::new(own::Own {
             intake: Arc::clone(&intake),
             clock: Arc::clone(&clock),
         });
-        let options = EngineOptions::new(NodeId::new(clock.now(), &*random));
+        let bell = Arc::new(Bell::default());
+        let options = EngineOptions {
+            bell: Arc::clone(&bell),
+            ..EngineOptions::new(NodeId::new(clock.now(), &*random))
+        };
+        let sagas = Sagas::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            Arc::clone(&announcer),
+            Arc::clone(&samples),
+            bell,
+        );
         let engine = Engine::start(
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -196,6 +212,7 @@ impl Mainstay {
             intake,
             replays: Arc::new(replays),
             schedules: Arc::new(schedules),
+            sagas: Arc::new(sagas),
             objects,
             rotations,
             engine: Arc::new(engine),
@@ -243,6 +260,11 @@ impl Mainstay {
         ));
         self.background.spawn(schedules::run(
             Arc::clone(&self.schedules),
+            owner.clone(),
+            self.stop.subscribe(),
+        ));
+        self.background.spawn(sagas::run(
+            Arc::clone(&self.sagas),
             owner.clone(),
             self.stop.subscribe(),
         ));

@@ -7,6 +7,7 @@ use mainstay_domain::{
     Clock, StoreResult,
     intake::{Arrival, OWN_SOURCE},
     jobs::{DeadLetter, breaker::Told},
+    sagas::{RunState, SagaRun, StepState},
 };
 use serde_json::json;
 
@@ -21,6 +22,11 @@ pub const DEAD_LETTER: &str = "dead_letter.created";
 pub const ENDPOINT_DOWN: &str = "endpoint.down";
 /// An endpoint's breaker closed again.
 pub const ENDPOINT_UP: &str = "endpoint.up";
+
+/// A run of a saga could not be taken back.
+pub const SAGA_FAILED: &str = "saga.failed";
+/// A run of a saga waits for a person.
+pub const SAGA_WAITING: &str = "saga.waiting";
 
 /// Turns what the engine announces into own events.
 pub(crate) struct Own {
@@ -62,6 +68,7 @@ impl Announcer for Own {
                 self.intake
                     .own_event(kind, &unique, endpoint.tenant, &payload, self.clock.now())
             }
+            Announcement::Run { run, saga } => self.run(run, saga),
         }
     }
 }
@@ -96,10 +103,43 @@ impl Own {
             self.clock.now(),
         )
     }
+
+    /// Told of only where a binding listens.
+    fn run(&self, run: &SagaRun, saga: &str) -> Option<Arrival> {
+        let kind = match run.state {
+            RunState::Failed => SAGA_FAILED,
+            _ => SAGA_WAITING,
+        };
+        if !self.intake.own_wanted(kind, run.tenant) {
+            return None;
+        }
+        let needs = [StepState::Compensating, StepState::Running];
+        let step = run.steps.iter().find(|step| needs.contains(&step.state));
+        let payload = json!({
+            "type": kind,
+            "saga_run_id": run.id,
+            "saga_id": run.saga,
+            "saga": saga,
+            "key": run.key,
+            "step": step.map(|step| &step.name),
+            "error": run.error,
+        });
+        let unique = format!("{kind}:{}:{}", run.id, run.revision);
+        let now = self.clock.now();
+        self.intake
+            .own_event(kind, &unique, run.tenant, &payload, now)
+    }
 }
 
 fn is_own(kind: &str) -> bool {
-    [DEAD_LETTER, ENDPOINT_DOWN, ENDPOINT_UP].contains(&kind)
+    [
+        DEAD_LETTER,
+        ENDPOINT_DOWN,
+        ENDPOINT_UP,
+        SAGA_FAILED,
+        SAGA_WAITING,
+    ]
+    .contains(&kind)
 }
 
 /// The name of the source of own events.

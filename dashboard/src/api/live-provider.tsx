@@ -164,6 +164,12 @@ class Refresher {
         invalidate("receipts", "head");
         invalidate("overview");
         break;
+      case "saga":
+        invalidate("sagas");
+        break;
+      case "saga_run":
+        invalidate("saga-runs");
+        break;
       case "schedule":
         invalidate("schedules");
         break;

@@ -2,7 +2,7 @@
 import { keepPreviousData, queryOptions, useQuery } from "@tanstack/react-query";
 import { client, unwrap } from "./client";
 import { ApiError } from "./problem";
-import type { Health, Role, Tenant, Window } from "./types";
+import type { Health, Role, SagaRunState, Tenant, Window } from "./types";
 
 export const LIST_LIMIT = 50;
 /** Things there are few of, fetched whole. */
@@ -168,6 +168,29 @@ export const queries = {
       queryFn: () => unwrap(client.POST("/v1/schedules/preview", { body: { cron, zone: zone || undefined, count: 5 } })),
       retry: false,
       placeholderData: keepPreviousData,
+    }),
+  sagas: () =>
+    queryOptions({
+      queryKey: ["sagas"],
+      queryFn: () => unwrap(client.GET("/v1/sagas", { params: { query: { limit: ALL_LIMIT } } })),
+    }),
+  saga: (id: string) =>
+    queryOptions({
+      queryKey: ["sagas", id],
+      queryFn: () => unwrap(client.GET("/v1/sagas/{id}", { params: { path: { id } } })),
+      // How many runs are open is not told of.
+      refetchInterval: 5_000,
+    }),
+  sagaRuns: (query: { saga?: string; state?: SagaRunState }) =>
+    queryOptions({
+      queryKey: ["saga-runs", "list", query],
+      queryFn: () => unwrap(client.GET("/v1/saga-runs", { params: { query: { ...query, limit: LIST_LIMIT } } })),
+      refetchInterval: 10_000,
+    }),
+  sagaRun: (id: string) =>
+    queryOptions({
+      queryKey: ["saga-runs", id],
+      queryFn: () => unwrap(client.GET("/v1/saga-runs/{id}", { params: { path: { id } } })),
     }),
   job: (id: string) =>
     queryOptions({

@@ -14,6 +14,9 @@ import { BreakersPage } from "../jobs/breakers-page";
 import { SchedulePage } from "../jobs/schedule-page";
 import { SchedulesPage } from "../jobs/schedules-page";
 import { QueuesPage } from "../jobs/queues-page";
+import { SagaPage } from "../sagas/saga-page";
+import { SagaRunPage } from "../sagas/saga-run-page";
+import { SagasPage } from "../sagas/sagas-page";
 import { EventPage } from "../intake/event-page";
 import { EventsPage } from "../intake/events-page";
 import { ReceiptPage } from "../intake/receipt-page";
@@ -62,6 +65,9 @@ export function App() {
                 <Route path="/dead-letters" component={DeadLettersPage} />
                 <Route path="/schedules" component={SchedulesPage} />
                 <Route path="/schedules/:id">{({ id }) => <SchedulePage key={id} id={id} />}</Route>
+                <Route path="/sagas" component={SagasPage} />
+                <Route path="/sagas/:id">{({ id }) => <SagaPage key={id} id={id} />}</Route>
+                <Route path="/saga-runs/:id">{({ id }) => <SagaRunPage key={id} id={id} />}</Route>
                 <Route path="/sources" component={SourcesPage} />
                 <Route path="/sources/:id">{({ id }) => <SourcePage key={id} id={id} />}</Route>
                 <Route path="/receipts/:id">{({ id }) => <ReceiptPage key={id} id={id} />}</Route>

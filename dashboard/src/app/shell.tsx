@@ -33,6 +33,7 @@ const places: Place[] = [
   { path: "/jobs", label: "Jobs", icon: "jobs", below: ["/queues"] },
   { path: "/dead-letters", label: "Dead letters", short: "Dead", icon: "dead" },
   { path: "/schedules", label: "Schedules", icon: "calendar" },
+  { path: "/sagas", label: "Sagas", icon: "saga", below: ["/saga-runs"] },
   { path: "/sources", label: "Sources", icon: "sources", below: ["/receipts"] },
   { path: "/endpoints", label: "Endpoints", icon: "endpoints" },
   { path: "/settings", label: "Settings", icon: "settings" },

@@ -11,6 +11,7 @@ export const goTo: Record<string, { path: string; name: string }> = {
   j: { path: "/jobs", name: "Jobs" },
   d: { path: "/dead-letters", name: "Dead letters" },
   c: { path: "/schedules", name: "Schedules" },
+  a: { path: "/sagas", name: "Sagas" },
   s: { path: "/sources", name: "Sources" },
   p: { path: "/endpoints", name: "Endpoints" },
   t: { path: "/settings", name: "Settings" },

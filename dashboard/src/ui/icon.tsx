@@ -39,6 +39,7 @@ const paths = {
   filter: "M2 3.5h12L9.5 8.7v4.5l-3-1.5v-3z",
   request: "M2 3.5h12v9H2zM2 4l6 4.5L14 4",
   pause: "M5.5 3.5v9M10.5 3.5v9",
+  saga: "M3 3.5h6M3 8h6M3 12.5h6M11.5 12.5a4.5 4.5 0 0 0 0-9m0 0 1.5-1.5m-1.5 1.5L13 5",
   table: "M2 3h12v10H2zM2 6.3h12M2 9.7h12M6.5 3v10",
 } as const;
 

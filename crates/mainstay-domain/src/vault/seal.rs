@@ -40,6 +40,8 @@ pub enum Column {
     Conflict = 9,
     /// A node's own snapshot of the sources: a file, and no row.
     Snapshot = 10,
+    /// What a saga's run carries.
+    SagaRun = 11,
 }
 
 /// Where a value stands. One that was moved elsewhere does not open.

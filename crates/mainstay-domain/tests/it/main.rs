@@ -3,5 +3,6 @@
 mod chain;
 mod fuzz;
 mod intake;
+mod sagas;
 mod schedules;
 mod vault;

@@ -29,6 +29,7 @@ pub(crate) mod receipts;
 pub(crate) mod replays;
 pub(crate) mod resolve;
 pub(crate) mod retry;
+pub(crate) mod sagas;
 pub(crate) mod schedules;
 pub(crate) mod sessions;
 pub(crate) mod sources;
@@ -67,6 +68,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(queues::router())
         .merge(lines::router())
         .merge(schedules::router())
+        .merge(sagas::router())
         .merge(workers::router())
         .merge(watch::router())
         .merge(sql::router())

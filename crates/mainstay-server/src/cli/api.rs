@@ -390,6 +390,12 @@ pub(crate) const BINDINGS: Things = Things {
     prefix: "bnd_",
     names: &["name"],
 };
+pub(crate) const SAGAS: Things = Things {
+    kind: "saga",
+    path: "/v1/sagas",
+    prefix: "sga_",
+    names: &["name"],
+};
 pub(crate) const SCHEDULES: Things = Things {
     kind: "schedule",
     path: "/v1/schedules",

@@ -11,7 +11,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
         &["serve", "migrate", "backup", "restore", "doctor", "bench"],
     ),
     ("Coming in", &["source", "send", "verify"]),
-    ("Going out", &["endpoint", "binding", "schedule"]),
+    ("Going out", &["endpoint", "binding", "schedule", "saga"]),
     ("As a file", &["apply", "diff", "export"]),
     (
         "What happens",

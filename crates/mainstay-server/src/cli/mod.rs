@@ -28,6 +28,7 @@ mod place;
 mod progress;
 mod queue;
 mod replay;
+mod saga;
 mod schedule;
 mod send;
 mod send_body;
@@ -159,6 +160,9 @@ enum Command {
     /// Cron rules that make jobs
     #[command(subcommand)]
     Schedule(Box<schedule::ScheduleCommand>),
+    /// Several durable steps, each with what undoes it, and their runs
+    #[command(subcommand)]
+    Saga(saga::SagaCommand),
     /// Change sources, endpoints, bindings and schedules to what a file declares
     Apply(configuration::ApplyArgs),
     /// Show what `apply` would change
@@ -337,6 +341,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Endpoint(command) => endpoint::run(context, command).await,
         Command::Binding(command) => binding::run(context, command).await,
         Command::Schedule(command) => schedule::run(context, *command).await,
+        Command::Saga(command) => saga::run(context, command).await,
         Command::Apply(args) => configuration::apply(context, args).await,
         Command::Diff(args) => configuration::diff(context, args).await,
         Command::Export(args) => configuration::export(context, args).await,

@@ -284,6 +284,10 @@ pub(crate) struct World {
     pub(crate) replay: String,
     /// A schedule that is paused.
     pub(crate) schedule: String,
+    /// A saga that waits for a person, twice.
+    pub(crate) saga: String,
+    /// A run of it that waits.
+    pub(crate) saga_run: String,
     pub(crate) key: String,
 }
 
@@ -342,6 +346,8 @@ impl World {
             link: String::new(),
             replay: String::new(),
             schedule: String::new(),
+            saga: String::new(),
+            saga_run: String::new(),
             schema: String::new(),
             receipt: text(&brought, "/receipts/0/id"),
             job,
@@ -369,6 +375,15 @@ impl World {
             "tenant_id": world.tenant,
         });
         world.schedule = text(&owner.post("/v1/schedules", &new).await.ok(), "/id");
+        let steps = json!([{ "name": "look", "approval": {} }, { "name": "sign", "approval": {} }]);
+        let new =
+            json!({ "name": format!("{name}-order"), "steps": steps, "tenant_id": world.tenant });
+        world.saga = text(&owner.post("/v1/sagas", &new).await.ok(), "/id");
+        let runs = format!("/v1/sagas/{}/runs", world.saga);
+        let input = json!({ "input": { "of": name } });
+        world.saga_run = text(&owner.post(&runs, &input).await.ok(), "/id");
+        let run = format!("/v1/saga-runs/{}", world.saga_run);
+        owner.until(&run, |run| run["state"] == "waiting").await;
         let schemas = format!("/v1/sources/{}/schemas", world.source);
         let new = json!({ "types": "order.*", "schema": { "title": value } });
         world.schema = text(&owner.post(&schemas, &new).await.ok(), "/id");
@@ -415,6 +430,8 @@ impl World {
             &self.line,
             &self.replay,
             &self.schedule,
+            &self.saga,
+            &self.saga_run,
             &self.key,
         ];
         let made = all.into_iter().map(String::as_str);

@@ -22,6 +22,7 @@ mod queues;
 mod receiver;
 mod replays;
 mod routes;
+mod sagas;
 mod schedules;
 mod schemas;
 mod schemes;

@@ -145,6 +145,8 @@ impl Operation {
             "lines" => &world.line,
             "replays" => &world.replay,
             "schedules" => &world.schedule,
+            "sagas" => &world.saga,
+            "saga-runs" => &world.saga_run,
             "queues" => &world.queue(),
             "breakers" => &world.endpoint,
             _ if self.path.contains('{') => panic!("say here which id {} takes", self.path),
@@ -212,6 +214,11 @@ impl Operation {
             "schedule_create" => json!({ "name": "another", "cron": "@daily", "kind": "noop" }),
             "schedule_update" => json!({ "cron": "@hourly" }),
             "schedule_preview" => json!({ "cron": "@daily" }),
+            "saga_create" => json!({ "name": "another", "steps": [{ "name": "a", "kind": "noop" }] }),
+            "saga_version_create" => json!({ "steps": [{ "name": "b", "kind": "noop" }] }),
+            "saga_run_create" => json!({ "input": { "of": "one" } }),
+            "saga_run_decide" => json!({ "step": "look", "approved": true }),
+            "saga_run_cancel" => json!({ "reason": "a test" }),
             "dead_letter_retry" => json!({ "selection": { "job_ids": [world.job] }, "plan": false }),
             "dead_letter_discard" => {
                 json!({ "selection": { "job_ids": [world.job] }, "reason": "a test", "plan": false })
@@ -440,6 +447,7 @@ struct Alone {
     user: String,
     source: String,
     endpoint: String,
+    saga: String,
 }
 
 impl Alone {
@@ -449,11 +457,13 @@ impl Alone {
         };
         let source = json!({ "name": "alone", "scheme": "github" });
         let endpoint = json!({ "name": "alone", "url": "http://127.0.0.1:9/" });
+        let saga = json!({ "name": "alone", "steps": [{ "name": "a", "kind": "noop" }] });
         Self {
             tenant: made("/v1/tenants", "/id", json!({ "name": "Alone" })).await,
             user: a_user(owner).await,
             source: made("/v1/sources", "/source/id", source).await,
             endpoint: made("/v1/endpoints", "/endpoint/id", endpoint).await,
+            saga: made("/v1/sagas", "/id", saga).await,
         }
     }
 }
@@ -474,6 +484,7 @@ fn done_in(operation: &Operation, world: &World, alone: &Alone) -> (String, Opti
         "tenant_delete" => format!("/v1/tenants/{}", alone.tenant),
         "source_delete" => format!("/v1/sources/{}", alone.source),
         "endpoint_delete" => format!("/v1/endpoints/{}", alone.endpoint),
+        "saga_delete" => format!("/v1/sagas/{}", alone.saga),
         _ => operation.path_in(world, &alone.user),
     };
     (path, body)
@@ -481,7 +492,9 @@ fn done_in(operation: &Operation, world: &World, alone: &Alone) -> (String, Opti
 
 /// The order in which the writes of one world can all be done, those that take things away last.
 fn order(operation: &Operation) -> usize {
-    const LAST: [&str; 20] = [
+    const LAST: [&str; 22] = [
+        "saga_run_decide",
+        "saga_run_cancel",
         "replay_pause",
         "replay_resume",
         "replay_stop",
@@ -611,11 +624,16 @@ async fn each_write_once(server: &Server, impossible: &[&str]) {
             "{id}"
         );
     }
-    // The world's replay has come to its end: there is nothing left of it to pause, to go on with or to stop.
+    // The world's replay has come to its end: there is nothing left of it to pause, to go on with or to stop. And its saga's
+    // run has not failed.
     let left: Vec<&str> = writes
         .iter()
         .map(|operation| operation.id.as_str())
-        .filter(|id| !done.iter().any(|one| one == id) && !id.starts_with("replay_"))
+        .filter(|id| {
+            !done.iter().any(|one| one == id)
+                && !id.starts_with("replay_")
+                && *id != "saga_run_retry"
+        })
         .filter(|id| !impossible.contains(id))
         .collect();
     assert!(left.is_empty(), "{left:?} were not done");
@@ -637,6 +655,9 @@ on_both_servers!(
             World::make_whole(&owner, "other").await,
         );
         let user = a_user(&owner).await;
+        // A key that is bound to one tenant makes no queues: this one there is.
+        let asked = json!({ "worker": "w", "queues": ["team"], "wait_secs": 0 });
+        owner.post("/v1/workers/pull", &asked).await.ok();
         let bound = owner
             .key(json!({ "name": "own", "role": "owner", "tenant_id": own.tenant }))
             .await;

@@ -21,6 +21,7 @@ use mainstay_domain::{
         breaker::{Breaker, BreakerChange, BreakerRule, Dependency},
         unique::{UniqueHolder, UniqueKey},
     },
+    sagas::SagasTx,
     vault::{Column, Place},
 };
 use queries as q;
@@ -310,7 +311,13 @@ impl JobsTx for SqlTx<'_> {
     }
 
     async fn dead_letter_end(&mut self, attempts: &[Attempt]) -> StoreResult<i64> {
-        self.letters_end(attempts).await
+        let ended = self.letters_end(attempts).await?;
+        let first = attempts.first().map(|attempt| attempt.finished_at);
+        if let Some(at) = first.filter(|_| ended > 0) {
+            let jobs: Vec<_> = attempts.iter().map(|one| (one.tenant, one.job)).collect();
+            self.saga_run_wake(&jobs, at).await?;
+        }
+        Ok(ended)
     }
 
     async fn job_cancel(&mut self, attempt: &Attempt) -> StoreResult<bool> {
@@ -326,6 +333,8 @@ impl JobsTx for SqlTx<'_> {
             if place.is_ordered() && !waited {
                 self.line_left(attempt).await?;
             }
+            let job = [(attempt.tenant, attempt.job)];
+            self.saga_run_wake(&job, attempt.finished_at).await?;
             return Ok(true);
         }
         if waited {

@@ -111,6 +111,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     30 "0030_queues";
     31 "0031_tenant_due";
     32 "0032_breakers";
+    33 "0033_sagas";
 };
 
 /// What happens to the outcome of a run.

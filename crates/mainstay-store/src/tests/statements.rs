@@ -3,8 +3,8 @@
 mod tenants;
 
 use mainstay_domain::{
-    AuditId, Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, ScheduleId,
-    SourceId, TenantId, Timestamp,
+    AuditId, Category, EndpointId, EventId, JobId, LineId, LinkId, ReceiptId, ReplayId, SagaId,
+    SagaRunId, ScheduleId, SourceId, TenantId, Timestamp,
     access::AuditFilter,
     intake::{
         EventFilter, EventStatus, Verdict,
@@ -13,6 +13,7 @@ use mainstay_domain::{
         replay::{ReplayFilter, ReplayState},
     },
     jobs::{DeadLetterFilter, JobFilter, JobOrder, JobState, LineFilter, NewJob, OnDead},
+    sagas::{RunState, SagaFilter, SagaRunFilter},
     schedules::ScheduleFilter,
 };
 use mainstay_testkit::{Cluster, TestDatabase};
@@ -48,6 +49,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("jobs", crate::jobs::queries::ALL),
         ("lines", crate::jobs::lines::ALL),
         ("leases", crate::lease::ALL),
+        ("sagas", crate::sagas::queries::ALL),
         ("schedules", crate::schedules::queries::ALL),
         ("vault", crate::vault::queries::ALL),
         ("watch", crate::watch::queries::ALL),
@@ -138,6 +140,30 @@ fn lists() -> Vec<Statement> {
         use crate::schedules::page;
         add("schedules", Reach::Tenant, page(Some(tenant), &filter, 10));
         add("schedules", Reach::System, page(None, &filter, 10));
+    }
+    for bits in 0..8 {
+        use crate::sagas::{page, runs_page};
+        let filter = SagaFilter {
+            tenant: None,
+            name: bit(bits, 0, "order".to_owned()),
+            before: bit(bits, 1, SagaId::NIL),
+        };
+        add("sagas", Reach::Tenant, page(Some(tenant), &filter, 10));
+        add("sagas", Reach::System, page(None, &filter, 10));
+        let filter = SagaRunFilter {
+            tenant: None,
+            saga: bit(bits, 0, SagaId::NIL),
+            state: bit(bits, 1, RunState::Failed),
+            key: bit(bits, 2, "order-1".to_owned()),
+            before: bit(bits, 1, SagaRunId::NIL),
+        };
+        add("runs", Reach::Tenant, runs_page(Some(tenant), &filter, 10));
+        add("runs", Reach::System, runs_page(None, &filter, 10));
+    }
+    for (reach, tenant) in [(Reach::Tenant, Some(tenant)), (Reach::System, None)] {
+        let jobs = [JobId::NIL, JobId::NIL];
+        let built = crate::sagas::wake(tenant, &jobs, Timestamp::EPOCH);
+        add("runs that wait", reach, built);
     }
     let events = [EventId::NIL, EventId::NIL];
     let built = crate::intake::events::named(tenant, &events);

@@ -96,6 +96,12 @@ queries! {
     WALK_ATTEMPT_EXCHANGE: Tenant = "
         UPDATE attempt SET exchange = $4 WHERE tenant_id = $1 AND job_id = $2 AND attempt = $3 AND exchange = $5";
 
+    WALK_RUN: System = "
+        SELECT tenant_id, id, 0, data FROM saga_run WHERE (tenant_id, id) > ($1, $2) ORDER BY tenant_id, id LIMIT $3";
+    /// Whoever acts on what was read before has lost: it would write what was sealed with the old key.
+    WALK_RUN_DATA: Tenant = "
+        UPDATE saga_run SET data = $3, revision = revision + 1 WHERE tenant_id = $1 AND id = $2 AND data = $4";
+
     /// All there is of so many events.
     WALK_CONFLICT: System = "
         SELECT c.tenant_id, c.event_id, 0, c.body_hash, c.payload_zstd, c.payload FROM event_conflict AS c

@@ -60,6 +60,7 @@ impl SqlTx<'_> {
                 self.rows(&q::WALK_ATTEMPT, all).await?
             }
             7 => self.rows(&q::WALK_CONFLICT, both).await?,
+            8 => self.rows(&q::WALK_RUN, both).await?,
             _ => return Ok(None),
         };
         let mut walked = Walked {
@@ -75,7 +76,8 @@ impl SqlTx<'_> {
                 4 => self.walk_receipt(row, at, &mut walked).await?,
                 5 => self.walk_job(row, at, &mut walked).await?,
                 6 => self.walk_attempt(row, at, &mut walked).await?,
-                _ => self.walk_conflict(row, at, &mut walked).await?,
+                7 => self.walk_conflict(row, at, &mut walked).await?,
+                _ => self.walk_run(row, at, &mut walked).await?,
             }
         }
         // What is not full was the last of its table.
@@ -262,6 +264,14 @@ impl SqlTx<'_> {
             walked,
         )
         .await
+    }
+
+    async fn walk_run(&mut self, row: &Row, at: Timestamp, walked: &mut Walked) -> StoreResult<()> {
+        let (tenant, id): (TenantId, Uuid) = (row.get(0)?, row.get(1)?);
+        let place = Place::new(Column::SagaRun, id);
+        let keys = values![tenant, id];
+        self.text(&q::WALK_RUN_DATA, keys, (row, 3), place, at, walked)
+            .await
     }
 
     /// A text; the statement's parameters are the row's key, the text and what was read.

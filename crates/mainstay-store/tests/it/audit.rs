@@ -13,7 +13,7 @@ use mainstay_testkit::{TestDatabase, on_both};
 use crate::kit::{BEGIN, SYSTEM, World, run};
 
 /// Tables of whose every change by hand the log must hear.
-const WATCHED: [&str; 13] = [
+const WATCHED: [&str; 15] = [
     "tenant",
     "app_user",
     "api_key",
@@ -24,6 +24,8 @@ const WATCHED: [&str; 13] = [
     "event_schema",
     "endpoint",
     "schedule",
+    "saga",
+    "saga_version",
     "binding",
     "queue_rule",
     "breaker_rule",

@@ -19,6 +19,7 @@ mod looks;
 mod objects;
 mod queues;
 mod retention;
+mod sagas;
 mod schedules;
 mod schema;
 mod schemas;

@@ -12,6 +12,7 @@ use mainstay_domain::{
         http_out::{HttpOut, OutAnswer, OutError, OutRequest},
         settings::{EndpointSettings, Signing},
     },
+    sagas::{OUTPUT_BYTES_MAX, SagaTold},
     schedules::scheduled::Scheduled,
     store::VaultExt,
 };
@@ -121,6 +122,7 @@ impl Deliver {
         ));
         headers.push(("mainstay-job-id".into(), id));
         headers.push(("mainstay-attempt".into(), attempt.tries.to_string()));
+        let mut answer_bytes_max = EXCERPT_BYTES;
         if let Some(event) = &job.event {
             headers.push(("mainstay-event-id".into(), event.id.to_string()));
             headers.push(("mainstay-event-type".into(), event.kind.clone()));
@@ -130,6 +132,14 @@ impl Deliver {
             headers.push(("mainstay-schedule-id".into(), id));
             headers.push(("mainstay-schedule".into(), scheduled.schedule));
             headers.push(("mainstay-scheduled-for".into(), scheduled.scheduled_for));
+        } else if let Some(told) = SagaTold::read(&body) {
+            // What it answers is what came of the step: one byte more tells that it was too long.
+            answer_bytes_max = OUTPUT_BYTES_MAX + 1;
+            headers.push(("idempotency-key".into(), told.idempotency_key));
+            headers.push(("mainstay-saga".into(), told.saga));
+            headers.push(("mainstay-saga-run-id".into(), told.saga_run_id.to_string()));
+            headers.push(("mainstay-saga-step".into(), told.step));
+            headers.push(("mainstay-saga-part".into(), told.part.as_str().into()));
         }
         headers.extend(endpoint.headers.clone());
         Ok(OutRequest {
@@ -138,7 +148,7 @@ impl Deliver {
             body,
             connect_timeout_ms: settings.connect_timeout_ms,
             timeout_ms: settings.timeout_ms,
-            answer_bytes_max: EXCERPT_BYTES,
+            answer_bytes_max,
         })
     }
 }

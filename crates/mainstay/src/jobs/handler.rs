@@ -7,6 +7,7 @@ use mainstay_domain::{
     Category, StoreError, StoreResult, Tx,
     intake::Arrival,
     jobs::{DeadLetter, JobBody, breaker::Told, retry::RetryPolicy},
+    sagas::SagaRun,
 };
 use mainstay_domain::{EndpointId, Timestamp};
 
@@ -83,7 +84,7 @@ pub struct AttemptInfo {
 }
 
 /// What a person should be told of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Announcement {
     /// A job died.
     Dead(DeadLetter),
@@ -97,6 +98,13 @@ pub enum Announcement {
         at: Timestamp,
         /// What the last failure said.
         error: Option<String>,
+    },
+    /// A run of a saga needs a person: it waits for one, or something could not be undone.
+    Run {
+        /// As it is then.
+        run: Box<SagaRun>,
+        /// The saga's name.
+        saga: String,
     },
 }
 

@@ -14,6 +14,7 @@ mod quarantine;
 mod replay;
 mod reverify;
 mod rhythm;
+mod sagas;
 mod schedules;
 mod schemas;
 mod snapshot;

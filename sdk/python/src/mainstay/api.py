@@ -768,6 +768,155 @@ class Api:
         """
         return self._connection.once("POST", f"/v1/replays/{quoted(id)}/stop", idempotency_key=idempotency_key)
 
+    def saga_run_list(
+        self,
+        *,
+        tenant: str | None = None,
+        saga: str | None = None,
+        state: schemas.SagaRunState | None = None,
+        key: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> schemas.PageSagaRun:
+        """List runs of sagas, newest first.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call(
+            "GET",
+            "/v1/saga-runs",
+            query={"tenant": tenant, "saga": saga, "state": state, "key": key, "cursor": cursor, "limit": limit},
+        )
+
+    def saga_run_get(self, id: str) -> schemas.SagaRunWithData:
+        """Show a run with what it carries.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call("GET", f"/v1/saga-runs/{quoted(id)}")
+
+    def saga_run_cancel(
+        self,
+        id: str,
+        body: schemas.CancelRunInput,
+        *,
+        idempotency_key: str | None = None,
+    ) -> schemas.SagaRun:
+        """Cancel a run.
+
+        The job of its step is cancelled if it has not ended, and what was done is undone. A request of that step
+        which is under way may still take effect: it counts as a step whose outcome is not known.
+
+        Takes the role `operator`.
+        """
+        return self._connection.once(
+            "POST",
+            f"/v1/saga-runs/{quoted(id)}/cancel",
+            body,
+            idempotency_key=idempotency_key,
+        )
+
+    def saga_run_decide(
+        self,
+        id: str,
+        body: schemas.DecideInput,
+        *,
+        idempotency_key: str | None = None,
+    ) -> schemas.SagaRun:
+        """Approve or reject a step that waits for a person.
+
+        Takes the role `operator`.
+        """
+        return self._connection.once(
+            "POST",
+            f"/v1/saga-runs/{quoted(id)}/decide",
+            body,
+            idempotency_key=idempotency_key,
+        )
+
+    def saga_run_retry(self, id: str, *, idempotency_key: str | None = None) -> schemas.SagaRun:
+        """Help a run on that failed.
+
+        What undoes its step is run again: its tries start from the beginning.
+
+        Takes the role `operator`.
+        """
+        return self._connection.once("POST", f"/v1/saga-runs/{quoted(id)}/retry", idempotency_key=idempotency_key)
+
+    def saga_list(
+        self,
+        *,
+        tenant: str | None = None,
+        name: str | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> schemas.PageSaga:
+        """List sagas, newest first.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call(
+            "GET",
+            "/v1/sagas",
+            query={"tenant": tenant, "name": name, "cursor": cursor, "limit": limit},
+        )
+
+    def saga_create(self, body: schemas.NewSaga, *, idempotency_key: str | None = None) -> schemas.SagaWithVersions:
+        """Add a saga.
+
+        The steps are its version 1.
+
+        Takes the role `admin`.
+        """
+        return self._connection.once("POST", "/v1/sagas", body, idempotency_key=idempotency_key)
+
+    def saga_get(self, id: str) -> schemas.SagaWithVersions:
+        """Show a saga with its latest versions.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call("GET", f"/v1/sagas/{quoted(id)}")
+
+    def saga_delete(self, id: str, *, idempotency_key: str | None = None) -> None:
+        """Remove a saga.
+
+        With its versions and its runs that have ended. Refused while one has not.
+
+        Takes the role `admin`.
+        """
+        self._connection.once("DELETE", f"/v1/sagas/{quoted(id)}", idempotency_key=idempotency_key, read="nothing")
+
+    def saga_run_create(
+        self,
+        id: str,
+        body: schemas.NewSagaRun,
+        *,
+        idempotency_key: str | None = None,
+    ) -> schemas.SagaRun:
+        """Begin a run of a saga.
+
+        With its newest version.
+
+        Takes the role `operator`.
+        """
+        return self._connection.once("POST", f"/v1/sagas/{quoted(id)}/runs", body, idempotency_key=idempotency_key)
+
+    def saga_version_create(
+        self,
+        id: str,
+        body: schemas.NewSagaVersion,
+        *,
+        idempotency_key: str | None = None,
+    ) -> schemas.SagaWithVersions:
+        """Give a saga a new version.
+
+        Runs begin with it from now on; those that have begun end with the version that they began with. Steps that
+        are those of the newest version make none.
+
+        Takes the role `admin`.
+        """
+        return self._connection.once("POST", f"/v1/sagas/{quoted(id)}/versions", body, idempotency_key=idempotency_key)
+
     def schedule_list(
         self,
         *,

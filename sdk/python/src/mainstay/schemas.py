@@ -19,6 +19,13 @@ class Acknowledgement(TypedDict, total=False):
     ids: list[DriftId] | None
 
 
+class ApprovalInput(TypedDict, total=False):
+    """That a person is asked."""
+
+    # How long they are waited for; then it counts as rejected. Left out: for ever.
+    deadline_secs: int | None
+
+
 class _Attempt(TypedDict):
     attempt: int
     outcome: Outcome
@@ -224,6 +231,12 @@ class CancelInput(TypedDict, total=False):
 
     reason: Name500 | None
 
+
+class CancelRunInput(TypedDict, total=False):
+    """Why a run is taken back."""
+
+    reason: Name500 | None
+
 # What kind of failure it was.
 Category: TypeAlias = Literal["network", "timeout", "rate_limited", "validation", "auth", "conflict", "database", "provider", "bug", "unknown"]
 
@@ -239,7 +252,7 @@ class Change(TypedDict):
     more: bool
 
 # What can change.
-ChangeKind: TypeAlias = Literal["event", "job", "dead_letter", "endpoint", "source", "binding", "schedule", "queue"]
+ChangeKind: TypeAlias = Literal["event", "job", "dead_letter", "endpoint", "source", "binding", "schedule", "saga", "saga_run", "queue"]
 
 
 class _Check(TypedDict):
@@ -582,6 +595,19 @@ class DeadLetterSelection(_DeadLetterSelectionWords, total=False):
     tenant: Text100 | None
     # Died before.
     to: Time | None
+
+
+class _DecideInput(TypedDict):
+    # Approved; or rejected: then what was done is undone.
+    approved: bool
+    # The step that waits.
+    step: str
+
+
+class DecideInput(_DecideInput, total=False):
+    """What a person says to a step that waits for approval."""
+
+    reason: Name500 | None
 
 
 class _DeclaredBinding(TypedDict):
@@ -1744,6 +1770,38 @@ class NewRotation(TypedDict):
     mode: RotationMode
 
 
+class _NewSaga(TypedDict):
+    # Unique in the tenant.
+    name: str
+    # One after the other.
+    steps: list[SagaStepInput]
+
+
+class NewSaga(_NewSaga, total=False):
+    """A saga to add, with the steps of its first version."""
+
+    # Whose it is. Left out: the key's tenant, else the default one.
+    tenant_id: str | None
+
+
+class NewSagaRun(TypedDict, total=False):
+    """A run to begin."""
+
+    # What it is begun with: JSON of at most 64 KiB.
+    input: Any
+    # There is one run of the saga with this key: the one that is there already is the answer.
+    key: str | None
+    # Whose it is, where the saga is given by name and several tenants have one of that name.
+    tenant_id: str | None
+
+
+class NewSagaVersion(TypedDict):
+    """Another version of a saga."""
+
+    # One after the other.
+    steps: list[SagaStepInput]
+
+
 class _NewSchedule(TypedDict):
     # Five fields (minute hour day month weekday), six with seconds first, or `@hourly`, `@daily`, `@weekly`,
     # `@monthly`, `@yearly`.
@@ -1867,6 +1925,13 @@ class ObjectRule(_ObjectRule, total=False):
 
 # What becomes of a line whose head ends as a dead letter.
 OnDead: TypeAlias = Literal["park", "continue"]
+
+
+class OpenRuns(TypedDict):
+    """Runs in one state."""
+
+    count: int
+    state: SagaRunState
 
 
 class _Ordering(TypedDict):
@@ -2151,6 +2216,30 @@ class _PageRhythmSignal(TypedDict):
 
 
 class PageRhythmSignal(_PageRhythmSignal, total=False):
+    """One page of a list."""
+
+    # What to pass as `cursor` for the next page; null on the last.
+    next_cursor: str | None
+
+
+class _PageSaga(TypedDict):
+    # What is on it.
+    items: list[Saga]
+
+
+class PageSaga(_PageSaga, total=False):
+    """One page of a list."""
+
+    # What to pass as `cursor` for the next page; null on the last.
+    next_cursor: str | None
+
+
+class _PageSagaRun(TypedDict):
+    # What is on it.
+    items: list[SagaRun]
+
+
+class PageSagaRun(_PageSagaRun, total=False):
     """One page of a list."""
 
     # What to pass as `cursor` for the next page; null on the last.
@@ -2978,6 +3067,232 @@ RotationMode: TypeAlias = Literal["master", "seal", "data"]
 
 # How far a rotation is.
 RotationPhase: TypeAlias = Literal["wrap", "settle", "seal", "done"]
+
+
+class Saga(TypedDict):
+    """Several durable steps, each with what undoes it."""
+
+    created_at: Time
+    id: str
+    name: str
+    tenant_id: str
+    # When it got its newest version.
+    updated_at: Time
+    # The newest version: the one that runs begin with.
+    version: int
+
+
+class _SagaAction(TypedDict):
+    # What is done: a kind of the team's own, a built-in one, or `endpoint.deliver`.
+    kind: str
+    # Where it waits.
+    queue: str
+
+
+class SagaAction(_SagaAction, total=False):
+    """What a job of a saga does."""
+
+    endpoint_id: str | None
+    # Null also of an endpoint that is gone.
+    endpoint_name: str | None
+    # Null: what the run was begun with.
+    input: Any
+    # Null: the endpoint's, else the queue's.
+    retry: RetryPolicy | None
+
+
+class SagaActionInput(TypedDict, total=False):
+    """What a job of a saga does. Where it goes is named by `endpoint`, or by `queue` and `kind`, or by a built-in
+    `kind` alone.
+    """
+
+    # Push it to this endpoint, by its id or name.
+    endpoint: Text100 | None
+    # Its input: JSON in which `{"$": "/input/…"}`, `{"$": "/steps/NAME/…"}` and `{"$": "/run/id"}` stand for what the
+    # run was begun with, what came of an earlier step, and the run. Left out: what the run was begun with.
+    input: Any
+    # What the worker is to do; or a built-in kind.
+    kind: str | None
+    # Let it wait here for a worker.
+    queue: str | None
+    # Left out: the endpoint's, else the queue's.
+    retry: RetryPolicy | None
+
+
+class _SagaCancel(TypedDict):
+    at: Time
+    by: str
+
+
+class SagaCancel(_SagaCancel, total=False):
+    """That a person takes a run back."""
+
+    reason: str | None
+
+
+class _SagaRun(TypedDict):
+    # Who began it.
+    by: str
+    created_at: Time
+    id: str
+    saga_id: str
+    state: SagaRunState
+    steps: list[SagaRunStep]
+    tenant_id: str
+    # The version that it began with, and ends with.
+    version: int
+
+
+class SagaRun(_SagaRun, total=False):
+    """One run of a saga."""
+
+    # That a person takes it back.
+    cancel: SagaCancel | None
+    # Why it does not go on, or went back.
+    error: str | None
+    finished_at: Time | None
+    # What there is one run of in the saga.
+    key: str | None
+
+# How a run stands.
+SagaRunState: TypeAlias = Literal["running", "waiting", "compensating", "done", "compensated", "failed"]
+
+
+class _SagaRunStep(TypedDict):
+    # The key that it is done with, however often it is tried.
+    idempotency_key: str
+    name: str
+    state: SagaStepState
+    # Whether nobody knows that it was done.
+    uncertain: bool
+
+
+class SagaRunStep(_SagaRunStep, total=False):
+    """A step of a run."""
+
+    code: str | None
+    # The job that undoes it.
+    compensation_job_id: str | None
+    # Until when it must have ended.
+    deadline_at: Time | None
+    error: str | None
+    finished_at: Time | None
+    # The job that does it.
+    job_id: str | None
+    # The job that finds out whether it was done.
+    lookup_job_id: str | None
+    started_at: Time | None
+    # What a person said.
+    verdict: SagaVerdict | None
+
+
+class _SagaRunWithData(SagaRun):
+    # What came of its steps, by name.
+    outputs: dict[str, Any]
+    # The saga's name.
+    saga_name: str
+    # The steps of its version, in their order.
+    shape: list[SagaShape]
+
+
+class SagaRunWithData(_SagaRunWithData, total=False):
+    """One run of a saga, with what it carries."""
+
+    # What it was begun with; null too where its tenant's key is destroyed.
+    input: Any
+
+
+class SagaShape(TypedDict):
+    """What a step of the run's version is, for a picture of the run."""
+
+    # Whether it waits for a person.
+    approval: bool
+    # Whether something undoes it.
+    compensation: bool
+    # Whether something finds out whether it was done.
+    lookup: bool
+    name: str
+
+
+class _SagaStep(TypedDict):
+    name: str
+
+
+class SagaStep(_SagaStep, total=False):
+    """One step of a saga."""
+
+    # What it does; null: it waits for a person.
+    action: SagaAction | None
+    # What undoes it.
+    compensation: SagaAction | None
+    # What is asked when nobody knows whether it was done.
+    lookup: SagaAction | None
+    # How long it may take, or a person may think.
+    timeout_secs: int | None
+
+
+class _SagaStepInput(TypedDict):
+    # Unique in the saga.
+    name: str
+
+
+class SagaStepInput(_SagaStepInput, total=False):
+    """One step: what it does, or `approval`."""
+
+    # It waits for a person, who approves or rejects.
+    approval: ApprovalInput | None
+    # What undoes it.
+    compensation: SagaActionInput | None
+    # Push it to this endpoint, by its id or name.
+    endpoint: Text100 | None
+    # Its input: JSON in which `{"$": "/input/…"}`, `{"$": "/steps/NAME/…"}` and `{"$": "/run/id"}` stand for what the
+    # run was begun with, what came of an earlier step, and the run. Left out: what the run was begun with.
+    input: Any
+    # What the worker is to do; or a built-in kind.
+    kind: str | None
+    # What is asked when nobody knows whether it was done. It answers `{"done": true, "output": …}` or `{"done":
+    # false}`.
+    lookup: SagaActionInput | None
+    # Let it wait here for a worker.
+    queue: str | None
+    # Left out: the endpoint's, else the queue's.
+    retry: RetryPolicy | None
+    # How long it may take with all its tries. Left out: as long as its retries last.
+    timeout_secs: int | None
+
+# How a step of a run stands.
+SagaStepState: TypeAlias = Literal["pending", "running", "unknown", "done", "failed", "compensating", "compensated", "skipped"]
+
+
+class _SagaVerdict(TypedDict):
+    approved: bool
+    at: Time
+    by: str
+
+
+class SagaVerdict(_SagaVerdict, total=False):
+    """What a person said to a step that waits for approval."""
+
+    reason: str | None
+
+
+class SagaVersion(TypedDict):
+    """One version of a saga. It never changes."""
+
+    # Who made it.
+    by: str
+    created_at: Time
+    steps: list[SagaStep]
+    version: int
+
+
+class SagaWithVersions(Saga):
+    """A saga with its latest versions."""
+
+    # Runs that have not ended.
+    open_runs: list[OpenRuns]
+    # Newest first, at most twenty.
+    versions: list[SagaVersion]
 
 
 class _Schedule(TypedDict):

@@ -59,11 +59,15 @@ impl Shared {
                 if rolled_back {
                     return Err(rolled_back_error());
                 }
-                let ends = batch.ends(shared.clock.now());
-                match ends.is_empty() {
-                    true => Ok(Vec::new()),
-                    false => tx.line_leave(&ends).await,
-                }
+                let now = shared.clock.now();
+                let ended: Vec<_> = batch.jobs.iter().map(|job| (job.tenant, job.job)).collect();
+                let marked = shared.options.bell.mark(tx, &ended, now).await?;
+                let ends = batch.ends(now);
+                let turns = match ends.is_empty() {
+                    true => Vec::new(),
+                    false => tx.line_leave(&ends).await?,
+                };
+                Ok((marked, turns))
             })
         });
         let ran = ran.await;
@@ -71,7 +75,12 @@ impl Shared {
             return (result, Turns::Unknown);
         }
         match ran {
-            Ok(turns) => (BatchResult::Committed, Turns::Known(turns)),
+            Ok((marked, turns)) => {
+                if marked > 0 {
+                    self.options.bell.ring();
+                }
+                (BatchResult::Committed, Turns::Known(turns))
+            }
             Err(error) => {
                 let refused = self.refused(&batch.tally, &error).await;
                 (of_settle(refused), Turns::Unknown)

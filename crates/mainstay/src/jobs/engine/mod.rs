@@ -31,7 +31,7 @@ use super::{
     machine::{CheckpointBody, EngineSnapshot, Limits, PaceSnapshot, QueueSnapshot},
     workers::Workers,
 };
-use crate::watch::Samples;
+use crate::{sagas::Bell, watch::Samples};
 use owner::{Over, Owner};
 pub(super) use work::own_policy;
 
@@ -49,6 +49,8 @@ pub struct EngineOptions {
     pub limits: Limits,
     /// How long the lease lasts: for so long a dead owner's jobs wait.
     pub lease_ttl: Duration,
+    /// By which the runs of sagas hear of the ends of their jobs.
+    pub bell: Arc<Bell>,
 }
 
 impl EngineOptions {
@@ -58,6 +60,7 @@ impl EngineOptions {
             node,
             limits: Limits::default(),
             lease_ttl: LEASE_TTL,
+            bell: Arc::default(),
         }
     }
 

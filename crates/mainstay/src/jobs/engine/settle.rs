@@ -90,17 +90,24 @@ impl Shared {
             let configured = Arc::clone(&configured);
             Box::pin(async move {
                 let told = shared.settle_in(tx, &own, &configured, announce).await?;
+                let ended = own.attempts.iter().filter(|one| one.outcome.ends());
+                let ended: Vec<_> = ended.map(|one| (one.tenant, one.job)).collect();
+                let now = shared.clock.now();
+                let marked = shared.options.bell.mark(tx, &ended, now).await?;
                 // Last: whoever waits for a line holds nothing that others take before theirs.
                 let turns = match own.ends.is_empty() {
                     true => Vec::new(),
                     false => tx.line_leave(&own.ends).await?,
                 };
-                Ok((told, turns))
+                Ok((told, marked, turns))
             })
         });
-        let (told, turns) = settled.await?;
+        let (told, marked, turns) = settled.await?;
         if told {
             self.store.wake();
+        }
+        if marked > 0 {
+            self.options.bell.ring();
         }
         Ok(turns)
     }
