@@ -46,8 +46,8 @@ const settingsOf = (endpoint: Endpoint | undefined): Settings => ({
     : null,
 });
 
-/** What the form says. An empty field says nothing, but for the breaker's: there it is the usual. */
-function read({ name, url, signing, timeout, connect, inFlight, retry, breaker }: Settings) {
+/** What the form says. An empty field says nothing, but for the breaker's: there it is the usual. What of a breaker is not in the form stays. */
+function read({ name, url, signing, timeout, connect, inFlight, retry, breaker }: Settings, kept: Endpoint["breaker_settings"] | undefined) {
   const reader = new Reader();
   const body = {
     name: name.trim(),
@@ -59,6 +59,7 @@ function read({ name, url, signing, timeout, connect, inFlight, retry, breaker }
     retry: retry ? retryPolicy(reader, retry) : undefined,
     breaker_settings: breaker
       ? {
+          ...kept,
           failures_to_open: reader.count("failures_to_open", breaker.failures),
           pause_ms: reader.span("pause_ms", breaker.pause),
           pause_max_ms: reader.span("pause_max_ms", breaker.pauseMax),
@@ -83,7 +84,7 @@ export function EndpointForm({ endpoint, onClose }: { endpoint?: Endpoint; onClo
   const set = (patch: Partial<Settings>) => setSettings((before) => ({ ...before, ...patch }));
 
   const form = useSubmit(async () => {
-    const body = read(settings);
+    const body = read(settings, endpoint?.breaker_settings);
     if (was) {
       const changed = await unwrap(
         client.PATCH("/v1/endpoints/{id}", { params: { path: { id: was.id } }, body: differing<EndpointChange>(was, body) }),

@@ -124,6 +124,86 @@ class Api:
         """
         return self._connection.once("PATCH", f"/v1/bindings/{quoted(id)}", body, idempotency_key=idempotency_key)
 
+    def breaker_list(self, *, cursor: str | None = None, limit: int | None = None) -> schemas.PageDependencyBreaker:
+        """List breakers.
+
+        One for each dependency of the endpoints. As the engine wrote them down last, so every node says the same.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call("GET", "/v1/breakers", query={"cursor": cursor, "limit": limit})
+
+    def breaker_get(self, name: str) -> schemas.DependencyBreaker:
+        """Show a breaker.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call("GET", f"/v1/breakers/{quoted(name)}")
+
+    def breaker_auto(self, name: str, *, idempotency_key: str | None = None) -> schemas.DependencyBreaker:
+        """Give a breaker back to its own rule.
+
+        Takes the role `operator`.
+        """
+        return self._connection.once("POST", f"/v1/breakers/{quoted(name)}/auto", idempotency_key=idempotency_key)
+
+    def breaker_close(
+        self,
+        name: str,
+        body: schemas.BreakerClosing,
+        *,
+        idempotency_key: str | None = None,
+    ) -> schemas.DependencyBreaker:
+        """Hold a breaker closed.
+
+        Everything is sent, whatever its dependency answers. When the time is over it goes by its own rule again, as
+        new.
+
+        Takes the role `operator`.
+        """
+        return self._connection.once(
+            "POST",
+            f"/v1/breakers/{quoted(name)}/close",
+            body,
+            idempotency_key=idempotency_key,
+        )
+
+    def breaker_history(
+        self,
+        name: str,
+        *,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> schemas.PageBreakerChange:
+        """List the changes of a breaker.
+
+        The last first, each with the rule it was made by and what that counted, or with who made it. Kept as long as
+        events are.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call(
+            "GET",
+            f"/v1/breakers/{quoted(name)}/history",
+            query={"cursor": cursor, "limit": limit},
+        )
+
+    def breaker_open(
+        self,
+        name: str,
+        body: schemas.BreakerOpening,
+        *,
+        idempotency_key: str | None = None,
+    ) -> schemas.DependencyBreaker:
+        """Hold a breaker open.
+
+        Nothing is sent to its dependency; what comes waits and uses up no attempt. What is under way comes to its
+        end. When the time is over, or it is given back to its own rule, probes are let through first.
+
+        Takes the role `operator`.
+        """
+        return self._connection.once("POST", f"/v1/breakers/{quoted(name)}/open", body, idempotency_key=idempotency_key)
+
     def configuration_get(
         self,
         *,

@@ -185,32 +185,123 @@ class BindingChange(TypedDict, total=False):
 
 
 class _Breaker(TypedDict):
+    # What it stands before: the name that the settings say, or the endpoint's own id.
+    dependency: str
     # Consecutive failures.
     failures: int
+    # Whether a person holds it there.
+    forced: bool
     state: BreakerState
 
 
 class Breaker(_Breaker, total=False):
-    """The circuit breaker of an endpoint."""
+    """The circuit breaker of what an endpoint depends on."""
 
     last_error: str | None
     opened_at: Time | None
-    # When a probe is due.
+    # When probes are due.
     probe_at: Time | None
+
+
+_BreakerChangeNeededWords = TypedDict("_BreakerChangeNeededWords", {"from": "BreakerState"})
+
+
+class _BreakerChange(_BreakerChangeNeededWords):
+    at: Time
+    # Of how many calls, where it is a share of them.
+    calls: int
+    # What the rule counted: failures, slow calls, successes.
+    count: int
+    id: str
+    to: BreakerState
+    why: BreakerWhy
+
+
+class BreakerChange(_BreakerChange, total=False):
+    """A change of a breaker's state."""
+
+    # Who did it, where a person did.
+    by: str | None
+    # What the last failure said.
+    error: str | None
+    reason: str | None
+    # Until when a person holds it.
+    until: Time | None
+
+
+class BreakerClosing(TypedDict):
+    """A breaker that is to be held closed."""
+
+    # Why: shown beside it and in its history.
+    reason: str
+    # Until when, a week from now at the latest.
+    until: Time
+
+
+class BreakerEndpoint(TypedDict):
+    """An endpoint behind a breaker."""
+
+    id: str
+    name: str
+
+
+class _BreakerForced(TypedDict):
+    at: Time
+    by: str
+    reason: str
+
+
+class BreakerForced(_BreakerForced, total=False):
+    """What a person said of a breaker."""
+
+    # Until when; null: until somebody says otherwise.
+    until: Time | None
+
+
+class _BreakerOpening(TypedDict):
+    # Why: shown beside it and in its history.
+    reason: str
+
+
+class BreakerOpening(_BreakerOpening, total=False):
+    """A breaker that is to be held open."""
+
+    # Until when. Left out: until somebody says otherwise.
+    until: Time | None
 
 
 class BreakerSettings(TypedDict, total=False):
     """When an endpoint's breaker opens, and how it closes again."""
 
+    # No share opens it before there were so many calls in the window.
+    calls_min: int
+    # What it stands before: endpoints of one tenant that name the same share the breaker, and the settings of the one
+    # that was made first. Left out: the endpoint has a breaker of its own.
+    dependency: str | None
+    # The share of the calls in the window that opens it when they failed, in percent. Left out: no share does.
+    failed_percent: int | None
     # Consecutive failures that open it.
     failures_to_open: int
     # No pause is longer than this, in milliseconds.
     pause_max_ms: int
-    # The first pause before a probe, in milliseconds; it doubles with every probe that fails.
+    # The first pause before probes, in milliseconds; it doubles each time that one fails.
     pause_ms: int
+    # So many probes may be under way at a time, in the whole cluster, and so many must succeed.
+    probes: int
+    # A call that takes longer is slow, in milliseconds. Left out: none is.
+    slow_ms: int | None
+    # The share of the calls in the window that opens it when they were slow, in percent.
+    slow_percent: int
+    # What becomes of jobs that could begin while it is open by its own rule.
+    when_open: WhenOpen
+    # The window of the shares, in milliseconds.
+    window_ms: int
 
-# Where a breaker stands.
+# Where a breaker stands, by its own rule or since a person holds it there.
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+
+# Why a breaker changed.
+BreakerWhy: TypeAlias = Literal["failures", "failed_share", "slow_share", "pause_over", "probe_failed", "probe_slow", "probes_succeeded", "forced_open", "forced_closed", "automatic", "forced_over"]
 
 
 class BulkInput(TypedDict):
@@ -715,6 +806,35 @@ class DeclaredSource(_DeclaredSource, total=False):
 
 # A delay as the document describes it, in milliseconds.
 DelayMs: TypeAlias = int
+
+
+class _DependencyBreaker(TypedDict):
+    # What it stands before: a name, or the id of the endpoint whose own it is.
+    dependency: str
+    # The endpoints whose jobs go there, the one first whose settings count.
+    endpoints: list[BreakerEndpoint]
+    # Consecutive failures.
+    failures: int
+    # What people call it: the same name, or the endpoint's.
+    name: str
+    settings: BreakerSettings
+    # Whether endpoints named the dependency, so that several may share it.
+    shared: bool
+    state: BreakerState
+    # Probes that succeeded since it is half open.
+    successes: int
+    tenant_id: str
+
+
+class DependencyBreaker(_DependencyBreaker, total=False):
+    """The breaker of one dependency."""
+
+    # What a person said, as long as it holds.
+    forced: BreakerForced | None
+    last_error: str | None
+    opened_at: Time | None
+    # When probes are due.
+    probe_at: Time | None
 
 
 class _Diagnosis(TypedDict):
@@ -2078,12 +2198,36 @@ class PageBinding(_PageBinding, total=False):
     next_cursor: str | None
 
 
+class _PageBreakerChange(TypedDict):
+    # What is on it.
+    items: list[BreakerChange]
+
+
+class PageBreakerChange(_PageBreakerChange, total=False):
+    """One page of a list."""
+
+    # What to pass as `cursor` for the next page; null on the last.
+    next_cursor: str | None
+
+
 class _PageDeadLetter(TypedDict):
     # What is on it.
     items: list[DeadLetter]
 
 
 class PageDeadLetter(_PageDeadLetter, total=False):
+    """One page of a list."""
+
+    # What to pass as `cursor` for the next page; null on the last.
+    next_cursor: str | None
+
+
+class _PageDependencyBreaker(TypedDict):
+    # What is on it.
+    items: list[DependencyBreaker]
+
+
+class PageDependencyBreaker(_PageDependencyBreaker, total=False):
     """One page of a list."""
 
     # What to pass as `cursor` for the next page; null on the last.
@@ -4044,6 +4188,9 @@ class WaitingValue(TypedDict):
     oldest_received_at: Time
     # Empty: no value was found in them.
     value: str
+
+# What becomes of jobs while a breaker is open by its own rule. While a person holds it open they wait.
+WhenOpen: TypeAlias = Literal["wait", "fail"]
 
 # How far back.
 Window: TypeAlias = Literal["1h", "24h", "7d"]
