@@ -321,13 +321,11 @@ fn saga_text(saga: &Value) -> String {
         match step["action"].is_null() {
             true => format!("{name}: waits for a person"),
             false => {
-                let mut line = format!("{name}: {}", target(&step["action"]));
-                for (part, word) in [("compensation", "undone by"), ("lookup", "looked up by")] {
-                    if !step[part].is_null() {
-                        line.push_str(&format!(", {word} {}", target(&step[part])));
-                    }
-                }
-                line
+                let parts = [("compensation", "undone by"), ("lookup", "looked up by")];
+                let parts = parts.into_iter().filter(|(part, _)| !step[*part].is_null());
+                let parts = parts.map(|(part, word)| format!(", {word} {}", target(&step[part])));
+                let parts: String = parts.collect();
+                format!("{name}: {}{parts}", target(&step["action"]))
             }
         }
     });
@@ -357,13 +355,12 @@ fn run_text(run: &Value) -> String {
         .add("ended", time_short(&text(run, "/finished_at")))
         .add("input", run["input"].to_string());
     let steps = list(run, "/steps").iter().map(|step| {
-        let mut line = format!("{}  {}", text(step, "/state"), text(step, "/name"));
-        for part in ["/job_id", "/lookup_job_id", "/compensation_job_id"] {
-            match text(step, part) {
-                none if none.is_empty() => {}
-                job => line.push_str(&format!("  {job}")),
-            }
-        }
+        let jobs = ["/job_id", "/lookup_job_id", "/compensation_job_id"];
+        let jobs = jobs.into_iter().map(|part| text(step, part));
+        let jobs = jobs.filter(|job| !job.is_empty());
+        let jobs: String = jobs.map(|job| format!("  {job}")).collect();
+        let (state, name) = (text(step, "/state"), text(step, "/name"));
+        let line = format!("{state}  {name}{jobs}");
         match text(step, "/error") {
             none if none.is_empty() => line,
             error => format!("{line}\n    {error}"),
