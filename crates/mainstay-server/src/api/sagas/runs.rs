@@ -72,13 +72,13 @@ pub(super) async fn saga_run_create(
         checks.text("/key", key, 200);
     }
     checks.done()?;
+    let tenant = caller.admit(new.tenant_id)?;
     // What can be neither an id nor a name is no saga's.
     let mut name = Checks::default();
     name.slug("", &asked);
     if asked.parse::<SagaId>().is_err() && name.done().is_err() {
         return Err(Problem::not_found("saga"));
     }
-    let tenant = caller.admit(new.tenant_id)?;
     let (now, by) = (app.clock.now(), caller.actor());
     let id = SagaRunId::new(now, &*app.random);
     let told = caller.audit(&app, "saga_run.create", id, None, None);
