@@ -1,3 +1,5 @@
+//! What the rule of breakers promises, step by step and by properties.
+
 use proptest::prelude::*;
 
 use super::*;
