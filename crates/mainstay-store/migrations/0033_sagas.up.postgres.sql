@@ -59,7 +59,7 @@ CREATE INDEX saga_run_job ON saga_run (job_id) WHERE job_id IS NOT NULL;
 -- What leads to those that are due, and to those that have not ended, however many there are.
 CREATE INDEX saga_run_due ON saga_run (due_at, id) WHERE due_at IS NOT NULL;
 CREATE INDEX saga_run_open ON saga_run (id) WHERE finished_at IS NULL;
-CREATE INDEX saga_run_state ON saga_run (tenant_id, state, id) WHERE finished_at IS NULL;
+CREATE INDEX saga_run_state ON saga_run (tenant_id, state, id);
 -- For retention.
 CREATE INDEX saga_run_finished ON saga_run (finished_at) WHERE finished_at IS NOT NULL;
 

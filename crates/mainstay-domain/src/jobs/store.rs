@@ -179,6 +179,9 @@ pub trait JobsTx: Send {
         id: JobId,
     ) -> StoreResult<(Vec<Attempt>, Option<AttemptStart>)>;
 
+    /// The last attempt of a job that was started, also where somebody has ended the job over it.
+    async fn attempt_start_last(&mut self, id: JobId) -> StoreResult<Option<AttemptStart>>;
+
     /// What was committed after `cursor` (an empty one: from the beginning), at most `limit` jobs. Hot path, system scope.
     /// With `recovering`, jobs that have an outcome already are left out of `jobs`. In all that loads jobs a start
     /// without an outcome does not count: the attempt may be a dead owner's, and whoever starts it next is refused.

@@ -46,13 +46,16 @@ pub enum Fact {
         error: String,
         /// Whether it may have taken effect all the same.
         maybe: bool,
+        /// Until then an attempt that was under way may still go on where it was sent; `None`: none was.
+        until: Option<Timestamp>,
     },
 }
 
 impl Fact {
-    /// How a job stands by its attempts; `started`: one more has begun and not ended.
-    pub fn of(attempts: &[Attempt], started: bool) -> Self {
-        let maybe = started || attempts.iter().any(may_have_happened);
+    /// How a job stands by its attempts. `started`: one more has begun and not ended. `until`: one was under way when a person,
+    /// or the run itself, ended the job over it, and may go on until then.
+    pub fn of(attempts: &[Attempt], started: bool, until: Option<Timestamp>) -> Self {
+        let maybe = started || until.is_some() || attempts.iter().any(may_have_happened);
         let last = attempts.last().filter(|last| last.outcome.ends());
         let Some(last) = last else {
             return Self::Open { maybe };
@@ -67,13 +70,18 @@ impl Fact {
                 error,
                 maybe,
             },
-            _ => Self::Cancelled { error, maybe },
+            _ => Self::Cancelled {
+                error,
+                maybe,
+                until,
+            },
         }
     }
 }
 
-/// Whether an attempt may have taken effect although it did not say so: nobody heard how it went, or whoever answered
-/// broke down over it. A refusal, and a failure that a worker tells of, took none.
+/// Whether an attempt may have taken effect although it did not say so: nobody heard how it went, whoever answered broke down
+/// over it, or whoever worked on it fell over something and does not say what. A refusal, and a failure that a worker has
+/// a category for, took none.
 fn may_have_happened(attempt: &Attempt) -> bool {
     if attempt.by.is_some() {
         return false;
@@ -84,7 +92,8 @@ fn may_have_happened(attempt: &Attempt) -> bool {
             (Some(status), _) => status == 408 || status >= 500,
             (None, Some(Category::Network)) => !NEVER_SENT.contains(&code(attempt)),
             (None, category) => {
-                category == Some(Category::Timeout) || code(attempt).starts_with("lost")
+                let unsaid = matches!(category, None | Some(Category::Timeout | Category::Unknown));
+                unsaid || code(attempt).starts_with("lost")
             }
         },
         Outcome::Cancelled | Outcome::Requeued | Outcome::Discarded => false,
@@ -124,6 +133,8 @@ pub struct Made {
     pub action: Action,
     /// What it is told.
     pub told: SagaTold,
+    /// Not before: until then what it is about may still be under way.
+    pub run_at: Option<Timestamp>,
 }
 
 /// What a look changes, all of it in one commit.
@@ -133,7 +144,8 @@ pub struct Decision {
     pub run: SagaRun,
     /// The job to make.
     pub made: Option<Made>,
-    /// The job to cancel. If it has ended meanwhile, nothing of the decision holds.
+    /// The job to cancel. If it has ended meanwhile, nothing of the decision holds. What becomes of its step is decided by the
+    /// next look, which sees what had begun before the cancellation was committed.
     pub cancel: Option<JobId>,
     /// The dead letter to take off the list: what it was to do is not wanted any more. If somebody has run it again meanwhile,
     /// nothing of the decision holds.
@@ -177,6 +189,7 @@ impl Look<'_> {
             look: self,
             run: self.run.clone(),
             fact: self.fact.cloned(),
+            not_before: None,
             made: None,
             cancel: None,
             discard: None,
@@ -198,6 +211,8 @@ struct Turn<'a> {
     run: SagaRun,
     /// Used up by what it decides.
     fact: Option<Fact>,
+    /// Until then an attempt of the step that ended may still go on.
+    not_before: Option<Timestamp>,
     made: Option<Made>,
     cancel: Option<JobId>,
     discard: Option<JobId>,
@@ -231,7 +246,7 @@ impl Turn<'_> {
         let waits = matches!(self.run.state, RunState::Running | RunState::Waiting);
         let steps = self.run.steps.iter();
         let deadline = steps
-            .filter(|step| step.state == StepState::Running)
+            .filter(|step| matches!(step.state, StepState::Running | StepState::Unknown))
             .find_map(|step| step.deadline);
         self.run.due_at = deadline.filter(|_| waits);
     }
@@ -279,6 +294,10 @@ impl Turn<'_> {
 
     fn start(&mut self, index: usize, task: &Task, id: &mut impl FnMut() -> JobId) -> Next {
         self.begin_step(index, task.timeout_ms);
+        if self.run.data.is_none() {
+            let trouble = Trouble::new("erased", "what the run carries was erased");
+            return self.not_done(index, trouble);
+        }
         match self.make(index, Part::Step, &task.action, id) {
             Ok(job) => {
                 self.run.steps[index].job = Some(job);
@@ -333,22 +352,28 @@ impl Turn<'_> {
                 self.done(index, output);
                 return Next::Again;
             }
-            Fact::Open { maybe } => {
-                let trouble = match &self.run.cancel {
-                    Some(_) => Trouble::new("cancelled", "the run was cancelled"),
-                    None if late => Trouble::new("timed_out", "it took longer than it may"),
-                    None => return Next::Wait,
-                };
-                self.cancel = self.run.job;
-                (trouble, maybe)
+            Fact::Open { .. } => {
+                if late || self.run.cancel.is_some() {
+                    self.cancel = self.run.job;
+                }
+                return Next::Wait;
             }
             Fact::Dead { code, error, maybe } => {
                 self.discard = self.run.job;
                 (Trouble { code, error }, maybe)
             }
-            Fact::Cancelled { error, maybe } => {
-                let error = format!("its job was cancelled: {error}");
-                (Trouble::new("cancelled", error), maybe)
+            Fact::Cancelled {
+                error,
+                maybe,
+                until,
+            } => {
+                let trouble = match &self.run.cancel {
+                    Some(_) => Trouble::new("cancelled", "the run was cancelled"),
+                    None if late => Trouble::new("timed_out", "it took longer than it may"),
+                    None => Trouble::new("cancelled", format!("its job was cancelled: {error}")),
+                };
+                self.not_before = until;
+                (trouble, maybe)
             }
         };
         self.run.job = None;
@@ -362,9 +387,12 @@ impl Turn<'_> {
         let Some(lookup) = &task.lookup else {
             return self.turn_back();
         };
+        let from = self.not_before.unwrap_or(self.look.now).max(self.look.now);
         match self.make(index, Part::Lookup, lookup, id) {
             Ok(job) => {
-                self.run.steps[index].lookup = Some(job);
+                let step = &mut self.run.steps[index];
+                step.lookup = Some(job);
+                step.deadline = task.timeout_ms.map(|ms| from.plus_ms(ms));
                 Next::Wait
             }
             Err(_) => self.turn_back(),
@@ -376,8 +404,17 @@ impl Turn<'_> {
         let (Some(fact), Some(_)) = (self.fact.take(), self.run.steps[index].lookup) else {
             return Next::Wait;
         };
+        let late = self.run.steps[index]
+            .deadline
+            .is_some_and(|deadline| deadline <= self.look.now);
         let answer = match fact {
-            Fact::Open { .. } => return Next::Wait,
+            Fact::Open { .. } => {
+                // Nobody who could say it: what to do then is known as well.
+                if late || self.run.cancel.is_some() {
+                    self.cancel = self.run.job;
+                }
+                return Next::Wait;
+            }
             Fact::Done { output } => output,
             Fact::Dead { .. } => {
                 self.discard = self.run.job;
@@ -563,6 +600,7 @@ impl Turn<'_> {
             id,
             action: action.clone(),
             told,
+            run_at: self.not_before.filter(|at| *at > look.now),
         });
         Ok(id)
     }

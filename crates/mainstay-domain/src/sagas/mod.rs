@@ -348,8 +348,15 @@ pub trait SagasTx: Send {
     async fn saga_insert(&mut self, saga: &Saga, first: &SagaVersion) -> StoreResult<()>;
     /// Gives a saga its next version. Conflict when that is not one more than the newest.
     async fn saga_version_add(&mut self, version: &SagaVersion) -> StoreResult<()>;
-    /// Removes a saga, its versions and its runs that have ended. Refused as a reference while one has not.
+    /// Removes a saga and its versions. Refused as a reference while it has a run.
     async fn saga_delete(&mut self, tenant: TenantId, id: SagaId) -> StoreResult<bool>;
+    /// Removes runs of a saga that have ended, at most `limit`. Answers how many.
+    async fn saga_runs_delete(
+        &mut self,
+        tenant: TenantId,
+        saga: SagaId,
+        limit: i64,
+    ) -> StoreResult<i64>;
     /// One saga.
     async fn saga_get(&mut self, id: SagaId) -> StoreResult<Option<Saga>>;
     /// Sagas, newest first.

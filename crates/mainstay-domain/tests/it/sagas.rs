@@ -100,6 +100,8 @@ struct World<'a> {
     run: SagaRun,
     /// The job that is open or has just ended.
     job: Option<(Made, u8)>,
+    /// It was cancelled by the run.
+    cut: bool,
     now: Timestamp,
     next_job: u128,
     /// Really done and not undone, in the order of doing.
@@ -127,6 +129,7 @@ impl<'a> World<'a> {
             definition: version.definition,
             run,
             job: None,
+            cut: false,
             now: NOW,
             next_job: 0,
             standing: Vec::new(),
@@ -157,6 +160,11 @@ impl<'a> World<'a> {
             assert_eq!(self.run.job, Some(job), "only its own job is ended");
         }
         self.check_back(&decision);
+        if decision.cancel.is_some() {
+            assert_eq!(decision.made, None, "first it is seen what had begun");
+            self.cut = true;
+        }
+        let cut = decision.cancel.is_some();
         self.run = SagaRun {
             revision: self.run.revision + 1,
             ..decision.run
@@ -172,13 +180,14 @@ impl<'a> World<'a> {
             self.keys.push(key);
             assert_eq!(self.run.job, Some(made.id));
             self.job = Some((made, 0));
+            self.cut = false;
         }
         // Looked at a second time, with its job just made: nothing more happens.
         let open = self.run.job.map(|_| Fact::Open { maybe: false });
         let late = self.run.steps.iter().any(|step| {
             step.state == StepState::Running && step.deadline.is_some_and(|at| at <= self.now)
         });
-        if !late && self.run.state != RunState::Failed {
+        if !late && !cut && self.run.state != RunState::Failed {
             assert_eq!(self.decide(open.as_ref(), 0), None, "it does nothing twice");
         }
     }
@@ -251,6 +260,14 @@ impl<'a> World<'a> {
             error: "it broke".into(),
             maybe,
         };
+        if self.cut {
+            let late = plan.end == End::Late;
+            return Some(Fact::Cancelled {
+                error: "it was cancelled".into(),
+                maybe: late,
+                until: late.then(|| self.now.plus_ms(1_000)),
+            });
+        }
         Some(match made.told.part {
             Part::Step if self.run.cancel.is_some() && plan.end != End::Done => {
                 Fact::Open { maybe: false }
@@ -391,7 +408,7 @@ fn attempt(outcome: Outcome, category: Option<Category>, status: Option<i32>) ->
 }
 
 fn maybe(attempts: &[Attempt]) -> bool {
-    match Fact::of(attempts, false) {
+    match Fact::of(attempts, false, None) {
         Fact::Dead { maybe, .. } | Fact::Open { maybe } | Fact::Cancelled { maybe, .. } => maybe,
         Fact::Done { .. } => true,
     }
@@ -403,8 +420,12 @@ fn an_answer_that_was_lost_leaves_the_outcome_open_and_a_refusal_does_not() {
     assert!(!maybe(&[dead(Category::Validation, Some(422))]));
     assert!(!maybe(&[dead(Category::Provider, Some(404))]));
     assert!(
-        !maybe(&[dead(Category::Unknown, None)]),
-        "a worker says that it failed"
+        !maybe(&[dead(Category::Conflict, None)]),
+        "a worker says what it failed of"
+    );
+    assert!(
+        maybe(&[dead(Category::Unknown, None)]),
+        "a worker fell over something"
     );
     assert!(maybe(&[dead(Category::Timeout, None)]));
     assert!(maybe(&[dead(Category::Provider, Some(502))]));
@@ -422,8 +443,81 @@ fn an_answer_that_was_lost_leaves_the_outcome_open_and_a_refusal_does_not() {
         maybe(&[lost, dead(Category::Validation, Some(422))]),
         "a refusal proves nothing of the try before"
     );
-    assert!(matches!(Fact::of(&[], true), Fact::Open { maybe: true }));
-    assert!(matches!(Fact::of(&[], false), Fact::Open { maybe: false }));
+    assert!(matches!(
+        Fact::of(&[], true, None),
+        Fact::Open { maybe: true }
+    ));
+    assert!(matches!(
+        Fact::of(&[], false, None),
+        Fact::Open { maybe: false }
+    ));
+    let ended = Attempt {
+        by: Some("user:ben".into()),
+        ..attempt(Outcome::Cancelled, None, None)
+    };
+    assert!(!maybe(std::slice::from_ref(&ended)), "nothing had begun");
+    let under_way = Fact::of(&[ended], false, Some(NOW));
+    assert!(matches!(under_way, Fact::Cancelled { maybe: true, .. }));
+}
+
+#[test]
+fn what_was_under_way_when_its_job_was_ended_is_undone_once_it_can_be_over() {
+    for lookup in [None, Some(false)] {
+        let plans = [Plan {
+            approval: None,
+            end: End::Done,
+            compensation: true,
+            lookup,
+            deaths: 0,
+        }];
+        let mut world = World::new(&plans);
+        world.look(None);
+        let until = NOW.plus_ms(15_000);
+        let ended = Fact::Cancelled {
+            error: "by hand".into(),
+            maybe: true,
+            until: Some(until),
+        };
+        let decision = world.decide(Some(&ended), 9).expect("it goes on");
+        let made = decision.made.expect("a job");
+        let part = lookup.map_or(Part::Compensation, |_| Part::Lookup);
+        assert_eq!((made.told.part, made.run_at), (part, Some(until)));
+    }
+}
+
+#[test]
+fn a_look_up_that_nobody_answers_is_given_up_in_its_time_or_when_the_run_is_cancelled() {
+    let plans = [Plan {
+        approval: None,
+        end: End::LostDone,
+        compensation: true,
+        lookup: Some(true),
+        deaths: 0,
+    }];
+    for cancelled in [false, true] {
+        let mut world = World::new(&plans);
+        world.look(None);
+        let fact = world.fact();
+        world.look(fact.as_ref());
+        assert_eq!(world.run.steps[0].state, StepState::Unknown);
+        let open = Fact::Open { maybe: false };
+        assert_eq!(world.decide(Some(&open), 9), None);
+        assert_eq!(world.run.due_at, Some(NOW.plus_ms(60_000)));
+        if cancelled {
+            world.run.cancel = Some(Cancel {
+                by: "user:ben".into(),
+                reason: None,
+                at: NOW,
+            });
+        } else {
+            world.now = NOW.plus_ms(60_000);
+        }
+        world.look(Some(&open));
+        assert!(world.cut, "what is asked in vain is asked no more");
+        let fact = world.fact();
+        world.look(fact.as_ref());
+        assert_eq!(world.run.state, RunState::Compensating);
+    }
 }
 
 #[test]
@@ -433,7 +527,7 @@ fn what_came_of_a_job_is_what_its_worker_says_or_what_its_endpoint_answers_in_js
             exchange: Some(exchange.to_string()),
             ..attempt(Outcome::Succeeded, None, None)
         };
-        match Fact::of(&[done], false) {
+        match Fact::of(&[done], false, None) {
             Fact::Done { output } => output,
             other => panic!("{other:?}"),
         }

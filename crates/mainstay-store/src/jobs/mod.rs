@@ -166,6 +166,16 @@ impl JobsTx for SqlTx<'_> {
         Ok((attempts, start.filter(|start| start.attempt > last)))
     }
 
+    async fn attempt_start_last(&mut self, id: JobId) -> StoreResult<Option<AttemptStart>> {
+        match self.tenant_of(&q::JOB_TENANT, id.uuid()).await? {
+            Some(tenant) => {
+                let key = values![tenant, id];
+                self.first(&q::JOB_START_LAST, key, start).await
+            }
+            None => Ok(None),
+        }
+    }
+
     async fn job_discover(
         &mut self,
         cursor: &Cursor,

@@ -57,10 +57,19 @@ impl SagasTx for SqlTx<'_> {
 
     async fn saga_delete(&mut self, tenant: TenantId, id: SagaId) -> StoreResult<bool> {
         self.scope.admit(tenant)?;
-        self.execute(&q::SAGA_RUNS_DELETE, values![tenant, id])
-            .await?;
         let deleted = self.changed(&q::SAGA_DELETE, values![tenant, id]).await;
         reference(deleted, SAGA)
+    }
+
+    async fn saga_runs_delete(
+        &mut self,
+        tenant: TenantId,
+        saga: SagaId,
+        limit: i64,
+    ) -> StoreResult<i64> {
+        self.scope.admit(tenant)?;
+        let params = values![tenant, saga, bounded(limit)];
+        Ok(self.execute(&q::SAGA_RUNS_DELETE, params).await? as i64)
     }
 
     async fn saga_get(&mut self, id: SagaId) -> StoreResult<Option<Saga>> {
@@ -337,10 +346,10 @@ pub(crate) fn page(tenant: Option<TenantId>, filter: &SagaFilter, limit: i64) ->
 pub(crate) fn runs_page(tenant: Option<TenantId>, filter: &SagaRunFilter, limit: i64) -> Built {
     let mut built = match tenant {
         Some(tenant) => Built::new(
-            concat!(q::run_columns!(), " WHERE r.tenant_id = $1"),
+            concat!(q::listed_run_columns!(), " WHERE r.tenant_id = $1"),
             vec![tenant.into()],
         ),
-        None => Built::new(concat!(q::run_columns!(), " WHERE TRUE"), Vec::new()),
+        None => Built::new(concat!(q::listed_run_columns!(), " WHERE TRUE"), Vec::new()),
     };
     let state = filter.state.map(|state| Value::Int(state as i64));
     built

@@ -16,7 +16,15 @@ macro_rules! run_columns {
         FROM saga_run AS r"
     };
 }
-pub(crate) use run_columns;
+/// The same without what they carry, which is a megabyte of some.
+macro_rules! listed_run_columns {
+    () => {
+        "SELECT r.tenant_id, r.id, r.saga_id, r.version, r.key, r.state, r.steps, 'null', r.job_id, r.due_at, r.cancel,
+            r.error, r.by_whom, r.created_at, r.finished_at, r.revision
+        FROM saga_run AS r"
+    };
+}
+pub(crate) use listed_run_columns;
 
 queries! {
     SAGA_INSERT: Tenant = "
@@ -25,7 +33,9 @@ queries! {
         UPDATE saga SET version = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2 AND version = $3 - 1";
     SAGA_DELETE: Tenant = "DELETE FROM saga WHERE tenant_id = $1 AND id = $2";
     SAGA_RUNS_DELETE: Tenant = "
-        DELETE FROM saga_run WHERE tenant_id = $1 AND saga_id = $2 AND finished_at IS NOT NULL";
+        DELETE FROM saga_run WHERE tenant_id = $1 AND id IN (
+            SELECT r.id FROM saga_run AS r
+            WHERE r.tenant_id = $1 AND r.saga_id = $2 AND r.finished_at IS NOT NULL LIMIT $3)";
     SAGA_GET: System = concat!(saga_columns!(), " WHERE s.id = $1");
     SAGA_GET_OWN: Tenant = concat!(saga_columns!(), " WHERE s.tenant_id = $2 AND s.id = $1");
     SAGA_COUNT: Tenant = "SELECT count(*) FROM saga AS s WHERE s.tenant_id = $1";

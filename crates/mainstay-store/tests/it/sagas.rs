@@ -302,6 +302,23 @@ on_both!(
             let removed = run!(world.store, SYSTEM, [], |tx| tx.saga_run_expire(until, 10));
             assert_eq!(removed.expect("it answers"), gone);
         }
+        for key in ["a", "b", "c"] {
+            let one = begun(&world, &version, Some(key), 60).await;
+            let over = SagaRun {
+                state: RunState::Compensated,
+                due_at: None,
+                finished_at: Some(world.at(70)),
+                ..one
+            };
+            run!(world.store, SYSTEM, [over], |tx| tx
+                .saga_run_step(&over, &[]))
+            .expect("it ends");
+        }
+        for gone in [2, 1, 0] {
+            let removed = run!(world.store, world.scope(), [], |tx| tx
+                .saga_runs_delete(tenant, id, 2));
+            assert_eq!(removed.expect("it answers"), gone);
+        }
         let removed = run!(world.store, world.scope(), [], |tx| tx
             .saga_delete(tenant, id));
         assert!(removed.expect("nothing is left"));

@@ -9,7 +9,7 @@ mod run;
 use bytes::Bytes;
 use mainstay_domain::{
     JobId, StoreError, StoreResult, TenantId, Timestamp, Tx,
-    jobs::{Attempt, AttemptStart, NewJob, Outcome},
+    jobs::{Attempt, AttemptStart, NewJob, Outcome, settings::EndpointSettings},
     sagas::{Fact, Made, SagaRun},
 };
 
@@ -38,7 +38,7 @@ fn job(run: &SagaRun, made: &Made, now: Timestamp) -> StoreResult<NewJob> {
         replay: None,
         endpoint: made.action.endpoint,
         payload: Some(Bytes::from(payload)),
-        run_at: None,
+        run_at: made.run_at,
         retry: retry.transpose().map_err(bug)?,
         order: None,
         created_at: now,
@@ -52,9 +52,41 @@ async fn fact(tx: &mut dyn Tx, job: JobId) -> StoreResult<Fact> {
         return Ok(Fact::Cancelled {
             error: "it is gone".to_owned(),
             maybe: true,
+            until: None,
         });
     }
-    Ok(Fact::of(&attempts, started.is_some()))
+    let until = cut_until(tx, job, &attempts).await?;
+    Ok(Fact::of(&attempts, started.is_some(), until))
+}
+
+/// Until when an attempt may go on over which somebody has ended the job: a worker hears of it with its next sign of life, and a
+/// request is broken off, but may have arrived.
+async fn cut_until(
+    tx: &mut dyn Tx,
+    job: JobId,
+    attempts: &[Attempt],
+) -> StoreResult<Option<Timestamp>> {
+    let Some(ended) = attempts.last().filter(|last| last.by.is_some()) else {
+        return Ok(None);
+    };
+    let start = tx.attempt_start_last(job).await?;
+    let Some(start) = start.filter(|start| start.attempt >= ended.attempt) else {
+        return Ok(None);
+    };
+    let longest_ms = match start.lease_ms {
+        Some(lease_ms) => i64::from(lease_ms),
+        None => {
+            let endpoint = match tx.job_get(job).await?.and_then(|job| job.endpoint) {
+                Some(endpoint) => tx.endpoint_get(endpoint).await?,
+                None => None,
+            };
+            let settings: Option<EndpointSettings> =
+                endpoint.and_then(|endpoint| serde_json::from_str(&endpoint.settings).ok());
+            let settings = settings.unwrap_or_default();
+            i64::try_from(settings.timeout_ms).unwrap_or(i64::MAX)
+        }
+    };
+    Ok(Some(ended.finished_at.plus_ms(longest_ms)))
 }
 
 /// Cancels a job that has not ended. Conflict when it has.

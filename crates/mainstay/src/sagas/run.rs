@@ -15,7 +15,7 @@ use mainstay_domain::{
     Clock, JobId, Random, SagaRunId, Scope, Store, StoreError, StoreExt, StoreResult, Timestamp,
     Tx,
     jobs::{DeadLetterFilter, NewJob},
-    sagas::{Decision, Fact, Look, RunState, SagaRun, SagaVersion},
+    sagas::{Decision, Fact, Look, RunState, SagaRun, SagaVersion, StepState},
 };
 use tokio::sync::watch;
 
@@ -361,7 +361,15 @@ impl Sagas {
 fn news(found: &Found, decision: &Decision) -> Option<Announcement> {
     let state = decision.run.state;
     let told = matches!(state, RunState::Failed | RunState::Waiting);
-    (told && found.run.state != state).then(|| Announcement::Run {
+    // Of two approvals one after the other the second waits for somebody else.
+    let waits = |run: &SagaRun| {
+        let steps = run.steps.iter();
+        steps
+            .clone()
+            .position(|step| step.state == StepState::Running)
+    };
+    let other = found.run.state != state || waits(&found.run) != waits(&decision.run);
+    (told && other).then(|| Announcement::Run {
         run: Box::new(decision.run.clone()),
         saga: found.saga.clone(),
     })

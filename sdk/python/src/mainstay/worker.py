@@ -240,7 +240,7 @@ class Worker:
             "wait_secs": wait_secs,
         }
         answer = self._connection.call("POST", "/v1/workers/pull", body, timeout=wait_secs + 15, abort=self._pulling)
-        jobs: list[dict[str, Any]] = answer["jobs"]
+        jobs: list[dict[str, Any]] = _listed(answer, "jobs")
         return jobs
 
     def _pull_soon(self) -> list[dict[str, Any]]:
@@ -329,6 +329,7 @@ class Worker:
             body = {"worker": self.name, "beats": [hand.beat() for hand in hands]}
             try:
                 answer = self._connection.call("POST", "/v1/workers/heartbeat", body, timeout=self._lease_secs / 3)
+                beats = _listed(answer, "beats")
             except MainstayError as error:
                 near = elsewhere(error)
                 self._tell(WorkerEvent("away", error=error, pause_secs=NEAR_SECS if near else 0.0))
@@ -336,7 +337,7 @@ class Worker:
                     # The server is away. When it is back it grants everybody a lease more.
                     return
                 continue
-            standing = {beat["token"]: beat["state"] for beat in answer["beats"]}
+            standing = {beat["token"]: beat["state"] for beat in beats}
             for hand in hands:
                 self._stands(hand, standing.get(hand.token))
             return
@@ -363,6 +364,14 @@ def _logged(event: WorkerEvent) -> None:
         _log.warning("the server is away: %s", event.error)
     elif event.type in ("cancelled", "lost"):
         _log.info("job %s is %s", event.job, event.type)
+
+
+def _listed(answer: Any, name: str) -> list[dict[str, Any]]:
+    """A list of the answer's. Somebody else may have answered in the server's place, such as a proxy."""
+    found = answer.get(name) if isinstance(answer, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise MainstayError(f"the answer has no {name}: it is not the server's")
+    return found
 
 
 def _within(name: str, value: int, least: int, most: int) -> int:

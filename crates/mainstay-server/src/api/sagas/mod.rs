@@ -38,6 +38,8 @@ use view::{SagaView, SagaWithVersions};
 
 /// Versions shown with a saga.
 const VERSIONS_SHOWN: i64 = 20;
+/// Runs that are removed in one transaction.
+const RUNS_AT_ONCE: i64 = 200;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -271,6 +273,8 @@ async fn saga_delete(
     input: NoInput,
 ) -> Result<Response, Problem> {
     let told = caller.audit(&app, "saga.delete", id, None, None);
+    // What has ended goes step by step before, so that nothing waits for long.
+    while runs_removed(&app, &caller, id).await? == RUNS_AT_ONCE {}
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let told = told.clone();
         Box::pin(async move {
@@ -283,6 +287,7 @@ async fn saga_delete(
                 return Ok(Err(Problem::new(Code::StateConflict, detail)));
             }
             // One that began meanwhile refuses it.
+            tx.saga_runs_delete(saga.tenant, id, RUNS_AT_ONCE).await?;
             tx.saga_delete(saga.tenant, id).await?;
             tx.audit_insert(&in_tenant(told, saga.tenant)).await?;
             Ok(Ok(Done::nothing()))
@@ -291,6 +296,22 @@ async fn saga_delete(
     .await?;
     app.mainstay.samples.changed("saga", &[id]);
     Ok(done)
+}
+
+/// Removes some of a saga's runs, if all of them have ended. Answers how many.
+async fn runs_removed(app: &App, caller: &Caller, id: SagaId) -> Result<i64, Problem> {
+    let removed = app.store.transact(caller.scope(), move |tx| {
+        Box::pin(async move {
+            let Some(saga) = tx.saga_get(id).await? else {
+                return Ok(0);
+            };
+            match tx.saga_open_runs(saga.tenant, id).await?.is_empty() {
+                true => tx.saga_runs_delete(saga.tenant, id, RUNS_AT_ONCE).await,
+                false => Ok(0),
+            }
+        })
+    });
+    Ok(removed.await?)
 }
 
 async fn with_versions(tx: &mut dyn Tx, saga: Saga) -> StoreResult<SagaWithVersions> {

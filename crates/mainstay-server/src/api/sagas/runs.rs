@@ -84,31 +84,33 @@ pub(super) async fn saga_run_create(
     let told = caller.audit(&app, "saga_run.create", id, None, None);
     let asked: Arc<str> = asked.into();
     let begun = Arc::new((given, new.key, by));
-    let done = write(&app, &caller, input.repeatable, move |tx| {
+    // Of two with one key at the same time the second finds the first.
+    again(&app, id, || {
         let (asked, begun, told) = (Arc::clone(&asked), Arc::clone(&begun), told.clone());
-        Box::pin(async move {
-            let (given, key, by) = (*begun).clone();
-            let Some(saga) = named(tx, &asked, tenant).await? else {
-                return Ok(Err(Problem::not_found("saga")));
-            };
-            if let Some(key) = &key
-                && let Some(there) = tx.saga_run_of_key(saga.tenant, saga.id, key).await?
-            {
-                return Done::json(StatusCode::OK, &RunView::from(there)).map(Ok);
-            }
-            let version = tx.saga_version_get(saga.tenant, saga.id, saga.version);
-            let Some(version) = version.await? else {
-                return Ok(Err(Problem::not_found("saga")));
-            };
-            let run = SagaRun::begin(id, &version, given, key, by, now);
-            tx.saga_run_insert(&run).await?;
-            tx.audit_insert(&in_tenant(told, saga.tenant)).await?;
-            Done::json(StatusCode::CREATED, &RunView::from(run)).map(Ok)
+        write(&app, &caller, input.repeatable.clone(), move |tx| {
+            let (asked, begun, told) = (Arc::clone(&asked), Arc::clone(&begun), told.clone());
+            Box::pin(async move {
+                let (given, key, by) = (*begun).clone();
+                let Some(saga) = named(tx, &asked, tenant).await? else {
+                    return Ok(Err(Problem::not_found("saga")));
+                };
+                if let Some(key) = &key
+                    && let Some(there) = tx.saga_run_of_key(saga.tenant, saga.id, key).await?
+                {
+                    return Done::json(StatusCode::OK, &RunView::from(there)).map(Ok);
+                }
+                let version = tx.saga_version_get(saga.tenant, saga.id, saga.version);
+                let Some(version) = version.await? else {
+                    return Ok(Err(Problem::not_found("saga")));
+                };
+                let run = SagaRun::begin(id, &version, given, key, by, now);
+                tx.saga_run_insert(&run).await?;
+                tx.audit_insert(&in_tenant(told, saga.tenant)).await?;
+                Done::json(StatusCode::CREATED, &RunView::from(run)).map(Ok)
+            })
         })
     })
-    .await?;
-    changed(&app, id);
-    Ok(done)
+    .await
 }
 
 /// Which runs.
@@ -156,8 +158,17 @@ pub(super) async fn saga_run_list(
     let rows = app
         .store
         .read(caller.scope(), move |tx| {
-            let filter = filter.clone();
-            Box::pin(async move { tx.saga_run_list(&filter, limit + 1).await })
+            let mut filter = filter.clone();
+            Box::pin(async move {
+                // The index of a saga's runs begins with its tenant.
+                if let (None, Some(saga)) = (filter.tenant, filter.saga) {
+                    let Some(saga) = tx.saga_get(saga).await? else {
+                        return Ok(Vec::new());
+                    };
+                    filter.tenant = Some(saga.tenant);
+                }
+                tx.saga_run_list(&filter, limit + 1).await
+            })
         })
         .await?;
     let position = |run: &SagaRun| Cursor {

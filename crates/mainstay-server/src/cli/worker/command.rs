@@ -96,6 +96,7 @@ fn judged(token: &str, code: Option<i32>, out: &[u8]) -> (Option<Value>, String)
             let error = format!("the command ended with exit code {code}");
             failed(token, &format!("exit_{code}"), &error, None)
         }
+        // How far it had come nobody knows.
         None => failed(token, "killed", "a signal ended the command", None),
     }
 }

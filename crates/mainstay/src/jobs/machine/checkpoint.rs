@@ -88,6 +88,10 @@ pub struct QueueMark {
     /// The lowest unsettled job among those to be tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<DueKey>,
+    /// The same two without what `left` names. A version that does not know of that goes by the ones above, which
+    /// include it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside_left: Option<(Option<DueKey>, Option<DueKey>)>,
 }
 
 /// The change that a batch of outcomes made: the body of a tally record.
@@ -246,6 +250,7 @@ impl Machine {
                 tally: queue.tally,
                 delayed: queue.delayed.beyond(),
                 retries: queue.retries.beyond(),
+                beside_left: None,
             };
             queues.insert(*number, mark);
             lanes.extend(queue.lanes_beyond().map(|(band, tenant, beyond)| {
@@ -279,6 +284,14 @@ impl Machine {
                 }
                 Origin::Delayed => mark.delayed = lower(mark.delayed, due_key(job)),
                 Origin::Retry => mark.retries = lower(mark.retries, due_key(job)),
+            }
+        }
+        for ((queue, _, timetable), from) in &left {
+            let mark = queues.entry(*queue).or_default();
+            mark.beside_left.get_or_insert((mark.delayed, mark.retries));
+            match timetable {
+                Timetable::Delayed => mark.delayed = lower(mark.delayed, *from),
+                Timetable::Retries => mark.retries = lower(mark.retries, *from),
             }
         }
         let (starts_since, long) = self.open_starts();

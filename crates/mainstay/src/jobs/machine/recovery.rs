@@ -189,10 +189,11 @@ impl Machine {
         for (number, mark) in body.queues {
             let queue = self.queue(number);
             queue.tally = mark.tally;
-            if let Some(key) = mark.delayed {
+            let (delayed, retries) = mark.beside_left.unwrap_or((mark.delayed, mark.retries));
+            if let Some(key) = delayed {
                 queue.delayed.leave(key);
             }
-            if let Some(key) = mark.retries {
+            if let Some(key) = retries {
                 queue.retries.leave(key);
             }
         }
