@@ -386,7 +386,8 @@ impl Campaign {
             }
             server.kill().await?;
             if let Some(lossy) = &self.setup.lossy {
-                let share = if round % 2 == 0 {
+                // A disk that lies loses all of it: of a half the server would refuse the file, and nothing be counted.
+                let share = if round % 2 == 0 && self.mode != Mode::Lie {
                     Keep::Some(&self.dice, 0.5)
                 } else {
                     Keep::Nothing
