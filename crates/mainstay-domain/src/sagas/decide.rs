@@ -18,6 +18,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// How long the answer to a look-up is waited for where its step has no time limit.
+const LOOKUP_MS: i64 = 86_400_000;
+
 /// How the job stands that a run waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fact {
@@ -392,7 +395,7 @@ impl Turn<'_> {
             Ok(job) => {
                 let step = &mut self.run.steps[index];
                 step.lookup = Some(job);
-                step.deadline = task.timeout_ms.map(|ms| from.plus_ms(ms));
+                step.deadline = Some(from.plus_ms(task.timeout_ms.unwrap_or(LOOKUP_MS)));
                 Next::Wait
             }
             Err(_) => self.turn_back(),
@@ -409,8 +412,9 @@ impl Turn<'_> {
             .is_some_and(|deadline| deadline <= self.look.now);
         let answer = match fact {
             Fact::Open { .. } => {
-                // Nobody who could say it: what to do then is known as well.
-                if late || self.run.cancel.is_some() {
+                // Nobody who could say it: what to do then is known as well. A run that is cancelled waits for the answer too:
+                // what was never done needs no undoing.
+                if late {
                     self.cancel = self.run.job;
                 }
                 return Next::Wait;

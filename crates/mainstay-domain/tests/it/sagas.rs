@@ -486,7 +486,8 @@ fn what_was_under_way_when_its_job_was_ended_is_undone_once_it_can_be_over() {
 }
 
 #[test]
-fn a_look_up_that_nobody_answers_is_given_up_in_its_time_or_when_the_run_is_cancelled() {
+fn a_look_up_that_nobody_answers_is_given_up_in_its_time_and_not_before_even_for_a_run_that_is_cancelled()
+ {
     let plans = [Plan {
         approval: None,
         end: End::LostDone,
@@ -494,29 +495,60 @@ fn a_look_up_that_nobody_answers_is_given_up_in_its_time_or_when_the_run_is_canc
         lookup: Some(true),
         deaths: 0,
     }];
-    for cancelled in [false, true] {
-        let mut world = World::new(&plans);
-        world.look(None);
-        let fact = world.fact();
-        world.look(fact.as_ref());
-        assert_eq!(world.run.steps[0].state, StepState::Unknown);
-        let open = Fact::Open { maybe: false };
-        assert_eq!(world.decide(Some(&open), 9), None);
-        assert_eq!(world.run.due_at, Some(NOW.plus_ms(60_000)));
-        if cancelled {
-            world.run.cancel = Some(Cancel {
+    let day = 86_400_000;
+    for (timeout_ms, waits_ms) in [(Some(60_000), 60_000), (None, day)] {
+        for cancelled in [false, true] {
+            let mut world = World::new(&plans);
+            let Does::Task(task) = &mut world.definition.steps[0].does else {
+                panic!("a task");
+            };
+            task.timeout_ms = timeout_ms;
+            world.look(None);
+            let fact = world.fact();
+            world.look(fact.as_ref());
+            assert_eq!(world.run.steps[0].state, StepState::Unknown);
+            world.run.cancel = cancelled.then(|| Cancel {
                 by: "user:ben".into(),
                 reason: None,
                 at: NOW,
             });
-        } else {
-            world.now = NOW.plus_ms(60_000);
+            let open = Fact::Open { maybe: false };
+            let until = NOW.plus_ms(waits_ms);
+            assert_eq!(world.run.due_at, Some(until));
+            world.now = until.plus_ms(-1);
+            assert_eq!(
+                world.decide(Some(&open), 9),
+                None,
+                "the answer may still come"
+            );
+            world.now = until;
+            world.look(Some(&open));
+            assert!(world.cut, "what is asked in vain is asked no more");
+            let fact = world.fact();
+            world.look(fact.as_ref());
+            assert_eq!(world.run.state, RunState::Compensating);
         }
-        world.look(Some(&open));
-        assert!(world.cut, "what is asked in vain is asked no more");
+    }
+}
+
+#[test]
+fn a_cancelled_run_undoes_nothing_that_a_look_up_says_was_never_done() {
+    for done in [false, true] {
+        let plans = [Plan {
+            approval: None,
+            end: if done { End::LostDone } else { End::LostUndone },
+            compensation: true,
+            lookup: Some(true),
+            deaths: 0,
+        }];
+        let mut world = World::new(&plans);
+        world.look(None);
         let fact = world.fact();
         world.look(fact.as_ref());
-        assert_eq!(world.run.state, RunState::Compensating);
+        world.play(Some(0));
+        assert_eq!(world.run.state, RunState::Compensated);
+        let undone = if done { vec![0] } else { vec![] };
+        assert_eq!(world.undone, undone);
     }
 }
 
