@@ -289,6 +289,7 @@ impl Ground {
             quarantine: Bounds::default(),
             spool: None,
             failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
+            joining: None,
         };
         Ok(Mainstay::start(parts).await?)
     }
