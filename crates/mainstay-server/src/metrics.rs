@@ -68,12 +68,28 @@ struct IntakeLabels {
     answer: String,
 }
 
+/// What came of a call at the owner's door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forwarded {
+    /// It was answered.
+    Answered,
+    /// It was not, or by a node that does not own the jobs.
+    Missed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ForwardedLabels {
+    outcome: &'static str,
+}
+
 /// Counts of this process.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     intake: Family<IntakeLabels, Counter>,
+    forwarded: Family<ForwardedLabels, Counter>,
+    door_refused: Counter,
     streams: Gauge,
     followers: Gauge,
     uptime: Gauge,
@@ -90,6 +106,8 @@ impl Default for Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
         let intake = Family::default();
+        let forwarded = Family::default();
+        let door_refused = Counter::default();
         let (streams, followers, uptime) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register(
             "http_requests",
@@ -106,6 +124,16 @@ impl Default for Metrics {
             "intake_requests",
             "Requests to sources, by what they were answered",
             Family::clone(&intake),
+        );
+        registry.register(
+            "door_calls",
+            "Calls of this node at the internal door of the one that owns the jobs",
+            Family::clone(&forwarded),
+        );
+        registry.register(
+            "door_refused",
+            "Requests that were refused at this node's internal door",
+            Counter::clone(&door_refused),
         );
         registry.register(
             "streams_open",
@@ -128,10 +156,30 @@ impl Default for Metrics {
             requests,
             durations,
             intake,
+            forwarded,
+            door_refused,
             streams,
             followers,
             uptime,
         }
+    }
+}
+
+impl Metrics {
+    /// A call at the owner's door has come to this.
+    pub(crate) fn forwarded(&self, outcome: Forwarded) {
+        let outcome = match outcome {
+            Forwarded::Answered => "answered",
+            Forwarded::Missed => "missed",
+        };
+        self.forwarded
+            .get_or_create(&ForwardedLabels { outcome })
+            .inc();
+    }
+
+    /// Somebody was not let in at this node's door.
+    pub(crate) fn door_refused(&self) {
+        self.door_refused.inc();
     }
 }
 
