@@ -294,15 +294,16 @@ mod tests {
     fn the_internal_door_is_shut_until_it_is_said_where_it_listens() {
         let config = Config::from_layers(Default::default()).expect("the defaults hold");
         assert_eq!(config.node, NodeConfig::default());
-        let from_file =
-            file("database = \"postgres://h/d\"\n[node]\nlisten = \"0.0.0.0:8421\"\n");
+        let from_file = file("database = \"postgres://h/d\"\n[node]\nlisten = \"0.0.0.0:8421\"\n");
         let advertised = [("MAINSTAY_NODE_ADVERTISE", "http://10.0.0.5:8421/")];
         let layers = [
             from_file.expect("the file is right"),
             variables(&advertised).expect("they are right"),
             Layer::default(),
         ];
-        let node = Config::from_layers(layers).expect("the whole is right").node;
+        let node = Config::from_layers(layers)
+            .expect("the whole is right")
+            .node;
         assert_eq!(node.listen.map(|address| address.port()), Some(8421));
         assert_eq!(node.advertise.as_deref(), Some("http://10.0.0.5:8421"));
         assert!(!node.secure());

@@ -89,7 +89,7 @@ impl SqlTx<'_> {
         let given_up = self.conn().execute(&LEASE_RELEASE, &params).await? > 0;
         if given_up && matches!(self.conn, Dialect::Postgres(_)) {
             // Those that stand by need not wait until they ask again.
-            self.conn().query(&LEASE_TELL, &[name.into()]).await?;
+            self.conn().execute(&LEASE_TELL, &[name.into()]).await?;
         }
         Ok(())
     }

@@ -184,7 +184,7 @@ impl Mainstay {
             Some(joining) => joining.id,
             None => NodeId::new(clock.now(), &*random),
         };
-        let nodes = Arc::new(Nodes::new(Arc::clone(&store), joining));
+        let nodes = Arc::new(Nodes::new(Arc::clone(&store), id, joining));
         // Whoever owns the engine is known by then.
         nodes.renew().await?;
         let options = EngineOptions {
@@ -256,10 +256,8 @@ impl Mainstay {
     fn start_background(&mut self, retention: Retention, quarantine: Bounds) {
         let engine = Arc::clone(&self.engine);
         let owner = move || engine.snapshot().owner;
-        self.background.spawn(nodes::run(
-            Arc::clone(&self.nodes),
-            self.stop.subscribe(),
-        ));
+        self.background
+            .spawn(nodes::run(Arc::clone(&self.nodes), self.stop.subscribe()));
         self.background.spawn(intake::assign::run(
             Arc::clone(&self.intake),
             owner.clone(),

@@ -38,18 +38,24 @@ pub struct Joining {
 /// The nodes of this installation, as this one knows them.
 pub struct Nodes {
     store: Arc<dyn Store>,
+    id: NodeId,
     own: Option<Node>,
 }
 
 impl Nodes {
-    pub(crate) fn new(store: Arc<dyn Store>, joining: Option<Joining>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, id: NodeId, joining: Option<Joining>) -> Self {
         let own = joining.map(|joining| Node {
             id: joining.id,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: joining.address,
             public_key: joining.public_key,
         });
-        Self { store, own }
+        Self { store, id, own }
+    }
+
+    /// This one.
+    pub const fn id(&self) -> NodeId {
+        self.id
     }
 
     /// All that are known, the one that joined first first. None where there can be only one.
@@ -62,9 +68,7 @@ impl Nodes {
 
     /// The key of a node.
     pub async fn key(&self, id: NodeId) -> StoreResult<Option<[u8; PUBLIC_KEY_BYTES]>> {
-        let read = self
-            .store
-            .read(SYSTEM, move |tx| Box::pin(tx.node_key(id)));
+        let read = self.store.read(SYSTEM, move |tx| Box::pin(tx.node_key(id)));
         read.await
     }
 

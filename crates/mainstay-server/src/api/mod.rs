@@ -23,6 +23,7 @@ mod fuzz;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod lines;
+mod nodes;
 pub(crate) mod page;
 mod queues;
 pub(crate) mod receipts;
@@ -42,7 +43,7 @@ pub(crate) mod waiting;
 pub(crate) mod watch;
 pub(crate) mod workers;
 
-use crate::{access, nodes, state::App};
+use crate::{access, nodes::forward, state::App};
 
 fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(document::base())
@@ -70,6 +71,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(schedules::router())
         .merge(sagas::router())
         .merge(workers::router())
+        .merge(nodes::router())
         .merge(watch::router())
         .merge(sql::router())
 }
@@ -86,10 +88,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let document = get(move || async move { document::response(served) });
     router
         .route("/v1/openapi.json", document)
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(app),
-            nodes::forward,
-        ))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), forward))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(app),
             access::guard,

@@ -12,10 +12,11 @@ use mainstay_domain::{
 };
 
 use super::{
-    Config, Limits, Log, MasterKeys, NodeConfig, RequestLimits, Retention, Secret, SpoolConfig, Tls,
+    Config, Limits, Log, MasterKeys, NodeConfig, RequestLimits, Retention, Secret, SpoolConfig,
+    Tls,
     layer::{
-        ConfigError, Layer, LimitsLayer, MasterKeyLayer, NodeLayer, QuarantineLayer, RetentionLayer,
-        SpoolLayer, TlsLayer,
+        ConfigError, Layer, LimitsLayer, MasterKeyLayer, NodeLayer, QuarantineLayer,
+        RetentionLayer, SpoolLayer, TlsLayer,
     },
 };
 use crate::limits;

@@ -73,8 +73,12 @@ impl From<StoreError> for Refusal {
 impl Refusal {
     const fn detail(&self) -> &'static str {
         match self {
-            Self::Malformed => "this door is for other nodes of this installation, and the request shows no ticket of one",
-            Self::NotForMe => "the ticket is for another node, or for this one before it was started anew",
+            Self::Malformed => {
+                "this door is for other nodes of this installation, and the request shows no ticket of one"
+            }
+            Self::NotForMe => {
+                "the ticket is for another node, or for this one before it was started anew"
+            }
             Self::Skewed => "the ticket's time is too far from this node's",
             Self::Unknown => "no such node is known here",
             Self::Forged => "the ticket is not signed by the node that it names",
@@ -89,7 +93,10 @@ impl Refusal {
         match self {
             Self::Problem(problem) => problem.into_response(),
             refusal => {
-                tracing::debug!(reason = detail, "a request was refused at the internal door");
+                tracing::debug!(
+                    reason = detail,
+                    "a request was refused at the internal door"
+                );
                 let mut response = Problem::new(Code::DoorRefused, detail).into_response();
                 if refusal == Self::Skewed {
                     let now = HeaderValue::from(now.micros() / 1_000);
@@ -185,7 +192,10 @@ fn fits(ticket: &Ticket, own: NodeId, now: Timestamp, parts: &Parts) -> Result<(
 /// body read.
 async fn check(app: &App, parts: &Parts, sent: Body) -> Result<(Caller, bytes::Bytes), Refusal> {
     let door = app.door.as_ref().ok_or(Refusal::Malformed)?;
-    let text = parts.headers.get(HEADER).and_then(|value| value.to_str().ok());
+    let text = parts
+        .headers
+        .get(HEADER)
+        .and_then(|value| value.to_str().ok());
     let shown = text.and_then(Shown::read).ok_or(Refusal::Malformed)?;
     fits(&shown.ticket, door.identity.id, app.clock.now(), parts)?;
     let key = door.guests.find(app, shown.ticket.from).await?;
@@ -306,7 +316,9 @@ mod tests {
     #[test]
     fn a_ticket_is_used_once_and_so_many_nodes_are_remembered() {
         let guests = Guests::default();
-        let key = Identity::new(node(1), &SystemRandom).expect("a key").public_key();
+        let key = Identity::new(node(1), &SystemRandom)
+            .expect("a key")
+            .public_key();
         assert!(guests.take(&ticket(), key));
         assert!(!guests.take(&ticket(), key));
         assert_eq!(guests.key(node(1)), Some(key));

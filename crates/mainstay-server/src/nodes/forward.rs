@@ -123,11 +123,7 @@ fn place(app: &App) -> Place {
 }
 
 /// Passes on what only the owner knows; the rest goes its way here.
-pub(crate) async fn forward(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn forward(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let way = matched.and_then(|path| way(request.method(), path.as_str()));
     let caller = request.extensions().get::<Caller>().cloned();
@@ -250,7 +246,11 @@ impl Asked<'_> {
     }
 
     async fn send(&self, to: NodeId, address: &str) -> Result<reqwest::Response, Option<String>> {
-        let path = self.parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = self
+            .parts
+            .uri
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
         let calls = &self.door.calls;
         let now_ms = self.app.clock.now().micros() / 1_000;
         let ticket = Ticket {
@@ -323,12 +323,18 @@ fn answer(response: reqwest::Response) -> Response {
 /// The owner's answer, as this node's.
 fn passed_on(status: StatusCode, from: &HeaderMap, body: Body) -> Response {
     let mut response = (status, body).into_response();
-    for name in [header::CONTENT_TYPE, header::RETRY_AFTER, header::CONTENT_LENGTH] {
+    for name in [
+        header::CONTENT_TYPE,
+        header::RETRY_AFTER,
+        header::CONTENT_LENGTH,
+    ] {
         if let Some(value) = from.get(&name) {
             response.headers_mut().insert(name, value.clone());
         }
     }
-    let tenant = from.get(TENANT_HEADER).and_then(|value| value.to_str().ok());
+    let tenant = from
+        .get(TENANT_HEADER)
+        .and_then(|value| value.to_str().ok());
     if let Some(tenant) = tenant.and_then(|text| text.parse::<TenantId>().ok()) {
         response.extensions_mut().insert(InTenant(tenant));
     }

@@ -200,7 +200,10 @@ mod tests {
         assert!(shown.is_signed_by(&own.public_key()));
         assert!(!shown.is_signed_by(&other.public_key()));
         let caller = shown.ticket.caller.caller().expect("a role that is known");
-        assert_eq!((caller.actor().as_str(), caller.role), ("key:fäßchen", Role::Operator));
+        assert_eq!(
+            (caller.actor().as_str(), caller.role),
+            ("key:fäßchen", Role::Operator)
+        );
     }
 
     #[test]

@@ -257,9 +257,9 @@ impl Shared {
         let loaded = self
             .store
             .read(Scope::System("standing by"), |tx| {
-                Box::pin(async move {
-                    Ok((tx.lease_holder(LEASE).await?, tx.checkpoint_load().await?))
-                })
+                Box::pin(
+                    async move { Ok((tx.lease_holder(LEASE).await?, tx.checkpoint_load().await?)) },
+                )
             })
             .await;
         let Ok((holder, checkpoint)) = loaded else {
