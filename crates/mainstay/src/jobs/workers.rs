@@ -24,6 +24,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::machine::{End, Failure, PollId, Report, Returned, Standing};
 use crate::{vault::exchange_sealed, watch::Samples};
 
+#[cfg(test)]
+mod tests;
+
 /// How long a poll that is closed waits for jobs whose start is just being recorded.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 /// Workers that are remembered.
