@@ -23,6 +23,7 @@ mod batch;
 mod configure;
 mod owner;
 mod perform;
+mod read_along;
 mod settle;
 mod work;
 mod workers;
@@ -34,6 +35,7 @@ use super::{
 };
 use crate::{sagas::Bell, watch::Samples};
 use owner::{Over, Owner};
+use read_along::ReadAlong;
 pub(super) use work::own_policy;
 
 /// The lease that makes a node the owner.
@@ -91,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) samples: Arc<Samples>,
     pub(crate) options: EngineOptions,
     pub(crate) workers: Arc<Workers>,
+    read_along: ReadAlong,
     snapshot: watch::Sender<Arc<EngineSnapshot>>,
     /// The other node that owns the engine.
     elsewhere: watch::Sender<Option<Holder>>,
@@ -133,6 +136,7 @@ impl Engine {
             samples,
             options,
             workers: Arc::clone(&workers),
+            read_along: ReadAlong::default(),
             snapshot,
             elsewhere,
         });
