@@ -299,7 +299,7 @@ mod tests {
         let fits = |change: fn(&mut Ticket)| {
             let mut ticket = ticket();
             change(&mut ticket);
-            super::fits(&ticket, node(2), NOW, &parts())
+            fits(&ticket, node(2), NOW, &parts())
         };
         assert_eq!(fits(|_| {}), Ok(()));
         assert_eq!(fits(|one| one.at_ms += SKEW_MS), Ok(()));
