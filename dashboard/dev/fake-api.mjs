@@ -1343,6 +1343,11 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
     "POST /v1/breakers/:name/open": (body, _, { name }) => holdBreaker(name, "open", "forced_open", body),
     "POST /v1/breakers/:name/close": (body, _, { name }) => holdBreaker(name, "closed", "forced_closed", body),
     "POST /v1/breakers/:name/auto": (_, __, { name }) => holdBreaker(name, breakerOf(name).state, "automatic"),
+    "GET /v1/nodes": (_, url) => page([
+      { id: "node_06g2m4k0000000000000000001", version: "0.1.0-fake", role: "owner", this: false, address: "http://10.0.0.1:8421", since: iso(Date.now() - 3 * DAY), last_seen_at: iso(Date.now() - SECOND), silent: false },
+      { id: "node_06g2m4k0000000000000000002", version: "0.1.0-fake", role: "stand_by", this: true, address: "http://a-node-with-a-rather-long-name.eu-central.internal:8421", since: iso(Date.now() - HOUR), last_seen_at: iso(Date.now() - 2 * SECOND), silent: false },
+      { id: "node_06g2m4k0000000000000000003", version: "0.0.9-fake", role: "stand_by", this: false, address: null, since: iso(Date.now() - 9 * DAY), last_seen_at: iso(Date.now() - 40 * SECOND), silent: true },
+    ], url),
     "GET /v1/workers": () => ({
       items: [
         { name: "press-1", by: "key:printing", queues: ["letters"], last_seen_at: iso(Date.now() - 2 * SECOND), job_ids: world.jobs.filter(({ kind, state }) => kind === "letter.print" && state === "running").map((job) => job.id) },

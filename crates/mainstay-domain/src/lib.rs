@@ -12,6 +12,7 @@ pub mod error;
 pub mod id;
 pub mod intake;
 pub mod jobs;
+pub mod nodes;
 pub mod sagas;
 pub mod schedules;
 pub mod store;

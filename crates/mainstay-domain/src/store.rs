@@ -17,6 +17,7 @@ use crate::{
         links::LinksTx, objects::ObjectsTx, replay::ReplayTx, rhythm::RhythmTx, schemas::SchemasTx,
     },
     jobs::JobsTx,
+    nodes::NodesTx,
     sagas::SagasTx,
     schedules::SchedulesTx,
     time::Timestamp,
@@ -91,6 +92,7 @@ pub trait Tx:
     + BillingTx
     + WatchTx
     + VaultTx
+    + NodesTx
     + Send
 {
 }
@@ -111,6 +113,7 @@ impl<T> Tx for T where
         + BillingTx
         + WatchTx
         + VaultTx
+        + NodesTx
         + Send
 {
 }
@@ -185,6 +188,10 @@ pub trait Store: Send + Sync {
 
     /// Gives the lease up, if it is still ours.
     fn lease_release(&self, name: &'static str, holder: NodeId) -> BoxFuture<'_, StoreResult<()>>;
+
+    /// Resolves when another node gave a lease up since this last resolved. It can be lost, like a wake: whoever waits
+    /// for a lease asks for it now and then anyway.
+    fn lease_given_up(&self) -> BoxFuture<'_, ()>;
 
     /// Stops accepting work, finishes what was accepted, closes connections.
     fn close(&self) -> BoxFuture<'_, ()>;

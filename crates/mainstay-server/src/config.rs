@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     /// How much is kept of what was refused.
     pub(crate) quarantine: Bounds,
+    /// This node among others.
+    pub(crate) node: NodeConfig,
     /// Where requests go while the database is gone; none: they are sent away.
     pub(crate) spool: Option<SpoolConfig>,
     /// How logs are written.
@@ -137,6 +139,25 @@ pub(crate) struct SpoolConfig {
     pub(crate) dir: PathBuf,
     /// The most that its files take.
     pub(crate) max_bytes: u64,
+}
+
+/// How other nodes reach this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct NodeConfig {
+    /// Where the internal door is; none: there is none.
+    pub(crate) listen: Option<SocketAddr>,
+    /// How the others reach it, without a slash at the end; none: where it listens.
+    pub(crate) advertise: Option<String>,
+    /// A PEM file of certificate authorities that other nodes' doors are trusted by beside the platform's.
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
+impl NodeConfig {
+    /// Whether the door speaks TLS.
+    pub(crate) fn secure(&self) -> bool {
+        let https = |url: &String| url.starts_with("https://");
+        self.advertise.as_ref().is_some_and(https)
+    }
 }
 
 /// How logs are written.
@@ -270,6 +291,25 @@ mod tests {
     }
 
     #[test]
+    fn the_internal_door_is_shut_until_it_is_said_where_it_listens() {
+        let config = Config::from_layers(Default::default()).expect("the defaults hold");
+        assert_eq!(config.node, NodeConfig::default());
+        let from_file = file("database = \"postgres://h/d\"\n[node]\nlisten = \"0.0.0.0:8421\"\n");
+        let advertised = [("MAINSTAY_NODE_ADVERTISE", "http://10.0.0.5:8421/")];
+        let layers = [
+            from_file.expect("the file is right"),
+            variables(&advertised).expect("they are right"),
+            Layer::default(),
+        ];
+        let node = Config::from_layers(layers)
+            .expect("the whole is right")
+            .node;
+        assert_eq!(node.listen.map(|address| address.port()), Some(8421));
+        assert_eq!(node.advertise.as_deref(), Some("http://10.0.0.5:8421"));
+        assert!(!node.secure());
+    }
+
+    #[test]
     fn a_spool_is_off_until_it_has_a_folder() {
         let config = Config::from_layers(Default::default()).expect("the defaults hold");
         assert_eq!(config.spool, None);
@@ -334,6 +374,11 @@ mod tests {
             "[intake.spool]\ndir = \"beside\"",
             "[intake.spool]\ndir = \"/srv/spool\"\nmax_bytes = 1",
             "[intake.spool]\nmax_bytes = 134217728",
+            "[node]\nlisten = \"127.0.0.1:8421\"",
+            "database = \"postgres://h/d\"\n[node]\nlisten = \"0.0.0.0:8421\"",
+            "database = \"postgres://h/d\"\n[node]\nlisten = \"here\"",
+            "database = \"postgres://h/d\"\n[node]\nadvertise = \"http://10.0.0.5\"",
+            "database = \"postgres://h/d\"\n[node]\nlisten = \"127.0.0.1:1\"\nadvertise = \"https://a.internal:1\"",
         ] {
             let layer = file(text).expect("the form is right");
             let layers = [layer, Layer::default(), Layer::default()];

@@ -10,6 +10,7 @@ mod http;
 mod intake;
 mod limits;
 mod metrics;
+mod nodes;
 mod outbound;
 mod serve;
 mod sizes;

@@ -14,12 +14,14 @@ use axum::{
 };
 use mainstay::{
     intake::{Intake, snapshot::SnapshotStatus, spool::SpoolStatus},
+    nodes::SILENT,
     sagas::Ended,
     watch::Durations,
 };
 use mainstay_domain::{
     Scope, StoreError, StoreExt, Timestamp,
     jobs::{Flow, ParkedCount, QueueNumber, breaker::BreakerState},
+    nodes::NodeSeen,
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -68,12 +70,28 @@ struct IntakeLabels {
     answer: String,
 }
 
+/// What came of a call at the owner's door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forwarded {
+    /// It was answered.
+    Answered,
+    /// It was not, or by a node that does not own the jobs.
+    Missed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ForwardedLabels {
+    outcome: &'static str,
+}
+
 /// Counts of this process.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     intake: Family<IntakeLabels, Counter>,
+    forwarded: Family<ForwardedLabels, Counter>,
+    door_refused: Counter,
     streams: Gauge,
     followers: Gauge,
     uptime: Gauge,
@@ -90,6 +108,8 @@ impl Default for Metrics {
         let requests = Family::default();
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
         let intake = Family::default();
+        let forwarded = Family::default();
+        let door_refused = Counter::default();
         let (streams, followers, uptime) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register(
             "http_requests",
@@ -106,6 +126,16 @@ impl Default for Metrics {
             "intake_requests",
             "Requests to sources, by what they were answered",
             Family::clone(&intake),
+        );
+        registry.register(
+            "door_calls",
+            "Calls of this node at the internal door of the one that owns the jobs",
+            Family::clone(&forwarded),
+        );
+        registry.register(
+            "door_refused",
+            "Requests that were refused at this node's internal door",
+            Counter::clone(&door_refused),
         );
         registry.register(
             "streams_open",
@@ -128,10 +158,30 @@ impl Default for Metrics {
             requests,
             durations,
             intake,
+            forwarded,
+            door_refused,
             streams,
             followers,
             uptime,
         }
+    }
+}
+
+impl Metrics {
+    /// A call at the owner's door has come to this.
+    pub(crate) fn forwarded(&self, outcome: Forwarded) {
+        let outcome = match outcome {
+            Forwarded::Answered => "answered",
+            Forwarded::Missed => "missed",
+        };
+        self.forwarded
+            .get_or_create(&ForwardedLabels { outcome })
+            .inc();
+    }
+
+    /// Somebody was not let in at this node's door.
+    pub(crate) fn door_refused(&self) {
+        self.door_refused.inc();
     }
 }
 
@@ -633,10 +683,14 @@ async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
     });
     let asked = async {
         let queues = app.stats.queues(app).await?;
-        Ok::<_, StoreError>((queues, counts.await?, index.await?))
+        let nodes = match &app.door {
+            Some(_) => app.mainstay.nodes.list().await?,
+            None => Vec::new(),
+        };
+        Ok::<_, StoreError>(((queues, nodes), counts.await?, index.await?))
     };
     let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, asked).await;
-    let (all, (counts, lines, runs), (until, behind)) =
+    let ((all, known), (counts, lines, runs), (until, behind)) =
         match asked.unwrap_or(Err(StoreError::Timeout)) {
             Ok(found) => found,
             Err(error) => {
@@ -646,6 +700,7 @@ async fn stored(text: &mut String, app: &App) -> Result<(), Problem> {
         };
     queues(text, app.mainstay.engine.snapshot().owner, &all).map_err(Problem::internal)?;
     deliveries(text, &all, &app.mainstay.samples.durations()).map_err(Problem::internal)?;
+    nodes(text, &known).map_err(Problem::internal)?;
     waiting(text, &counts).map_err(Problem::internal)?;
     parked(text, lines).map_err(Problem::internal)?;
     sagas(text, runs, app.mainstay.sagas.ended()).map_err(Problem::internal)?;
@@ -677,6 +732,23 @@ fn sagas(text: &mut String, (failed, waiting): (i64, i64), ended: Ended) -> std:
         writeln!(text, "{ENDED}_total{{state=\"{state}\"}} {count}")?;
     }
     Ok(())
+}
+
+/// The nodes on this database, as every one of them says the same. None are told where there can be only one.
+fn nodes(text: &mut String, known: &[NodeSeen]) -> std::fmt::Result {
+    if known.is_empty() {
+        return Ok(());
+    }
+    const NAME: &str = "mainstay_nodes";
+    let silent_ms = i64::try_from(SILENT.as_millis()).unwrap_or(i64::MAX);
+    let silent = known.iter().filter(|node| node.silent_ms >= silent_ms);
+    let silent = silent.count();
+    writeln!(
+        text,
+        "# HELP {NAME} Nodes that were heard of in the last hour: alive, or silent for 20 seconds.\n# TYPE {NAME} gauge\n\
+         {NAME}{{state=\"alive\"}} {}\n{NAME}{{state=\"silent\"}} {silent}",
+        known.len() - silent
+    )
 }
 
 /// How far the index of objects is behind.

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use mainstay::{
     Mainstay, Parts,
     intake::spool::{Spool, SpoolOptions},
+    nodes::Joining,
 };
 use mainstay_domain::{Clock, Random, Store, vault::Vault};
 use mainstay_store::{
@@ -21,6 +22,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
+    task::JoinHandle,
 };
 
 mod away;
@@ -31,9 +33,10 @@ mod sealed;
 
 use crate::{
     access::seal,
-    config::Config,
+    config::{Config, Limits},
     http::{server::Server, tls},
     limits,
+    nodes::{self, Door},
     outbound::{AddressGuard, Outbound, PinnedCertificates, platform_verifier},
     state::App,
     stream,
@@ -54,6 +57,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let vault = config.master_keys.load().await?;
     let (outbound, certificates) = outward(&config, &clock)?;
+    let inner = inner(&config, &clock, &random).await?;
     let start = Start {
         spool: spool(&config, Arc::clone(&random)).await?,
         config: &config,
@@ -63,6 +67,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         vault,
         outbound,
         certificates,
+        joining: inner.joining(),
     };
     let mut meanwhile = None;
     let (listener, store, mainstay) = match start.begin().await {
@@ -84,7 +89,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let scheme = scheme(certificate.as_ref());
     let address = format!("{scheme}://{}", reachable(listener.local_addr()?));
     let (stop, stopped) = watch::channel(false);
-    let app = App::new(&mainstay, &config, address.clone(), stopped.clone());
+    let door = inner.door;
+    let app = App::new(&mainstay, &config, door, address.clone(), stopped.clone());
     let told = tokio::spawn(stream::tell(Arc::clone(&app)));
     let sealing = tokio::spawn(seal::run(Arc::clone(&app)));
     let ways_in = ways_in(
@@ -100,8 +106,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         }
         told.await.context("the stream's task failed")?;
         sealing.await.context("the audit log's task failed")?;
-        return end(mainstay, &app, &config, &directory).await;
+        return end(mainstay, &app, &config, &directory, None).await;
     };
+    let open = inner
+        .listener
+        .map(|(listener, _)| open_door(listener, &app, &config, certificate.as_ref()));
     let database = config.database.as_ref().map_or("sqlite", |_| "postgres");
     local::write(&config.data, &address, &token, database)?;
     let server = Server {
@@ -127,7 +136,76 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(renewing) = renewing {
         renewing.await.context("the certificate's task failed")?;
     }
-    end(mainstay, &app, &config, &directory).await
+    end(mainstay, &app, &config, &directory, open).await
+}
+
+/// What this node is to the others: nothing on SQLite, where there are none.
+struct Inner {
+    door: Option<Door>,
+    /// The internal door's socket, and how the others reach it.
+    listener: Option<(TcpListener, String)>,
+}
+
+impl Inner {
+    fn joining(&self) -> Option<Joining> {
+        let address = self.listener.as_ref().map(|(_, address)| address.clone());
+        self.door.as_ref().map(|door| door.joining(address))
+    }
+}
+
+async fn inner(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> anyhow::Result<Inner> {
+    let door = match config.database.is_some() {
+        true => Some(Door::new(&config.node, &**clock, &**random)?),
+        false => None,
+    };
+    Ok(Inner {
+        door,
+        // Before anybody is told of it: a taken port is said at the start.
+        listener: nodes::listen(&config.node).await?,
+    })
+}
+
+/// The internal door, open until the engine has stopped: until then what is in workers' hands is told there.
+struct OpenDoor {
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+}
+
+impl OpenDoor {
+    async fn shut(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        self.running.await.context("the internal door failed")
+    }
+}
+
+fn open_door(
+    listener: TcpListener,
+    app: &Arc<App>,
+    config: &Config,
+    certificate: Option<&tls::Certificate>,
+) -> OpenDoor {
+    let (stop, stopped) = watch::channel(false);
+    let server = Server {
+        listener,
+        router: nodes::router(app),
+        tls: certificate
+            .filter(|_| config.node.secure())
+            .map(tls::Certificate::current),
+        limits: Limits {
+            // A node carries the requests of many workers.
+            connections_per_address: config.limits.connections,
+            ..config.limits
+        },
+        trusted: Vec::new(),
+    };
+    OpenDoor {
+        stop,
+        running: tokio::spawn(server.run(stopped)),
+    }
 }
 
 /// The keys that this start makes: the local command line's, and a link where nobody can sign in yet. With `signals`, where
@@ -158,8 +236,12 @@ async fn end(
     app: &Arc<App>,
     config: &Config,
     directory: &DataDirectory,
+    door: Option<OpenDoor>,
 ) -> anyhow::Result<()> {
     mainstay.stop().await;
+    if let Some(door) = door {
+        door.shut().await?;
+    }
     local::remove(app, &config.data).await;
     seal::last(app).await;
     app.store.close().await;
@@ -215,6 +297,7 @@ struct Start<'c> {
     outbound: Arc<Outbound>,
     certificates: Arc<PinnedCertificates>,
     spool: Option<Arc<Spool>>,
+    joining: Option<Joining>,
 }
 
 impl Start<'_> {
@@ -254,6 +337,7 @@ impl Start<'_> {
             quarantine: config.quarantine,
             spool: self.spool.clone(),
             failures_per_minute: config.limits.failures_per_minute,
+            joining: self.joining.clone(),
         };
         Mainstay::start(parts)
             .await

@@ -10,6 +10,7 @@ use mainstay::{
     Mainstay,
     intake::{BuiltinQueues, Intake, replay::Replays},
     jobs::{BuiltinHandlers, EngineHandle},
+    nodes::Nodes,
     sagas::Sagas,
     schedules::Schedules,
     watch::Samples,
@@ -24,6 +25,7 @@ use crate::{
     },
     config::{Config, Limits},
     metrics::Metrics,
+    nodes::Door,
     stats::Stats,
     stream::Hub,
 };
@@ -46,6 +48,8 @@ pub(crate) struct Node {
     pub(crate) builtin: Arc<BuiltinQueues>,
     /// The names of those queues.
     pub(crate) builtin_queues: Arc<BTreeSet<String>>,
+    /// The nodes on this database.
+    pub(crate) nodes: Arc<Nodes>,
     /// The handlers of built-in job kinds.
     pub(crate) handlers: Arc<BuiltinHandlers>,
 }
@@ -72,6 +76,8 @@ pub(crate) struct App {
     pub(crate) reads: Reads,
     /// Writes with an `Idempotency-Key` that are under way.
     pub(crate) in_progress: InProgress,
+    /// The way to other nodes; none: there can be none.
+    pub(crate) door: Option<Door>,
     /// What the node keeps for workers.
     pub(crate) workers: crate::api::workers::Desk,
     /// Counts of requests.
@@ -107,6 +113,7 @@ impl App {
     pub(crate) fn new(
         mainstay: &Mainstay,
         config: &Config,
+        door: Option<Door>,
         address: String,
         stop: watch::Receiver<bool>,
     ) -> Arc<Self> {
@@ -123,8 +130,10 @@ impl App {
                 sagas: Arc::clone(&mainstay.sagas),
                 builtin: Arc::clone(&mainstay.builtin),
                 builtin_queues: Arc::clone(&mainstay.builtin_queues),
+                nodes: Arc::clone(&mainstay.nodes),
                 handlers: Arc::clone(&mainstay.handlers),
             },
+            door,
             keys: Keys::default(),
             passwords: Passwords::default(),
             throttle: Throttle::default(),

@@ -44,9 +44,20 @@ static LEASE_TAKE_POSTGRES: Sql = Sql {
         RETURNING epoch",
 };
 
+/// PostgreSQL alone has other nodes to tell. The channel is the one that `postgres/wake.rs` listens on.
+static LEASE_TELL: Sql = Sql {
+    name: "LEASE_TELL",
+    reach: Reach::Platform,
+    text: "SELECT pg_notify('mainstay_lease', $1)",
+};
+
 queries! {
     /// The row stays: its epoch must go on growing.
     LEASE_RELEASE: Platform = "UPDATE lease SET expires_at = 0 WHERE name = $1 AND holder = $2";
+    /// One that was given up has no holder.
+    LEASE_HOLDER: Platform = "
+        SELECT lease.holder, node.address FROM lease LEFT JOIN node ON node.id = lease.holder
+        WHERE lease.name = $1 AND lease.expires_at > 0";
 }
 
 impl SqlTx<'_> {
@@ -75,7 +86,11 @@ impl SqlTx<'_> {
         holder: NodeId,
     ) -> StoreResult<()> {
         let params: [Value; 2] = [name.into(), holder.uuid().into()];
-        self.conn().execute(&LEASE_RELEASE, &params).await?;
+        let given_up = self.conn().execute(&LEASE_RELEASE, &params).await? > 0;
+        if given_up && matches!(self.conn, Dialect::Postgres(_)) {
+            // Those that stand by need not wait until they ask again.
+            self.conn().execute(&LEASE_TELL, &[name.into()]).await?;
+        }
         Ok(())
     }
 }

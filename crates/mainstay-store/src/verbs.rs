@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mainstay_domain::{
     AuditId, BindingId, BreakerChangeId, Category, DriftId, EndpointId, EventId, ExpectationId,
-    JobId, KeyId, LineId, LinkId, Random, ReceiptId, ReplayId, RhythmSignalId, SagaId, SagaRunId,
-    ScheduleId, SchemaId, SecretId, SessionId, SourceId, StoreError, StoreResult, TenantId,
-    Timestamp, UserId, jobs::QueueNumber, uuid_v7,
+    JobId, KeyId, LineId, LinkId, NodeId, Random, ReceiptId, ReplayId, RhythmSignalId, SagaId,
+    SagaRunId, ScheduleId, SchemaId, SecretId, SessionId, SourceId, StoreError, StoreResult,
+    TenantId, Timestamp, UserId, jobs::QueueNumber, uuid_v7,
 };
 use uuid::Uuid;
 
@@ -43,6 +43,7 @@ ids!(
     KeyId,
     LineId,
     LinkId,
+    NodeId,
     ReceiptId,
     ReplayId,
     RhythmSignalId,

@@ -208,6 +208,10 @@ impl Store for FailingStore {
         })
     }
 
+    fn lease_given_up(&self) -> BoxFuture<'_, ()> {
+        self.inner.lease_given_up()
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.inner.close()
     }

@@ -21,6 +21,7 @@ pub mod billing;
 pub mod clean;
 pub mod intake;
 pub mod jobs;
+pub mod nodes;
 pub mod own;
 pub mod sagas;
 pub mod schedules;
@@ -30,6 +31,7 @@ pub mod watch;
 use clean::Retention;
 use intake::{Beside, BuiltinQueues, Intake, objects::Objects, replay::Replays, spool::Spool};
 use jobs::{BuiltinHandlers, Engine, EngineHandle, EngineOptions, Registry};
+use nodes::{Joining, Nodes};
 use sagas::{Bell, Sagas};
 use schedules::Schedules;
 use vault::Rotations;
@@ -58,6 +60,8 @@ pub struct Parts {
     pub spool: Option<Arc<Spool>>,
     /// How many requests of an address may fail in a minute before it is distrusted; 0: as many as like.
     pub failures_per_minute: u32,
+    /// How this process joins others on the same database; none: it is alone there.
+    pub joining: Option<Joining>,
 }
 
 /// A running Mainstay: one node.
@@ -82,6 +86,8 @@ pub struct Mainstay {
     pub rotations: Arc<Rotations>,
     /// Carries jobs out.
     pub engine: Arc<EngineHandle>,
+    /// The nodes on this database.
+    pub nodes: Arc<Nodes>,
     /// Counts and what is live.
     pub samples: Arc<Samples>,
     /// The queues of built-in job kinds.
@@ -138,6 +144,7 @@ impl Mainstay {
             quarantine,
             spool,
             failures_per_minute,
+            joining,
         } = parts;
         let mut registry = registry(&clock, &random);
         let builtin = queues(&*store, &registry).await?;
@@ -173,9 +180,16 @@ impl Mainstay {
             clock: Arc::clone(&clock),
         });
         let bell = Arc::new(Bell::default());
+        let id = match &joining {
+            Some(joining) => joining.id,
+            None => NodeId::new(clock.now(), &*random),
+        };
+        let nodes = Arc::new(Nodes::new(Arc::clone(&store), id, joining));
+        // Whoever owns the engine is known by then.
+        nodes.renew().await?;
         let options = EngineOptions {
             bell: Arc::clone(&bell),
-            ..EngineOptions::new(NodeId::new(clock.now(), &*random))
+            ..EngineOptions::new(id)
         };
         let sagas = Sagas::new(
             Arc::clone(&store),
@@ -216,6 +230,7 @@ impl Mainstay {
             objects,
             rotations,
             engine: Arc::new(engine),
+            nodes,
             samples,
             builtin,
             builtin_queues: Arc::new(builtin_queues),
@@ -231,6 +246,7 @@ impl Mainstay {
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         self.engine.stop().await;
+        self.nodes.leave().await;
         while self.background.join_next().await.is_some() {}
         if let Err(error) = self.samples.flush(&*self.store, self.clock.now()).await {
             tracing::warn!(%error, "the last counts could not be written");
@@ -240,6 +256,8 @@ impl Mainstay {
     fn start_background(&mut self, retention: Retention, quarantine: Bounds) {
         let engine = Arc::clone(&self.engine);
         let owner = move || engine.snapshot().owner;
+        self.background
+            .spawn(nodes::run(Arc::clone(&self.nodes), self.stop.subscribe()));
         self.background.spawn(intake::assign::run(
             Arc::clone(&self.intake),
             owner.clone(),

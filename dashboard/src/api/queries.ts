@@ -245,6 +245,12 @@ export const queries = {
     queryOptions({ queryKey: ["job-counts"], queryFn: () => unwrap(client.GET("/v1/job-counts")) }),
   workers: () =>
     queryOptions({ queryKey: ["workers"], queryFn: () => unwrap(client.GET("/v1/workers")), refetchInterval: 5_000 }),
+  nodes: () =>
+    queryOptions({
+      queryKey: ["nodes"],
+      queryFn: () => unwrap(client.GET("/v1/nodes", { params: { query: { limit: ALL_LIMIT } } })),
+      refetchInterval: 5_000,
+    }),
 };
 
 export function useSession() {

@@ -961,6 +961,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List nodes
+         * @description Those that were heard of in the last hour, the one that joined first first. On SQLite there is one.
+         *
+         *     Takes the role `viewer`.
+         */
+        get: operations["node_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -4404,6 +4426,28 @@ export interface components {
             password?: string | null;
             role: components["schemas"]["Role"];
         };
+        /** @description A process that serves this installation. */
+        Node: {
+            /** @description Where its internal door is; null: it has none, and what reaches another node cannot be asked here. */
+            address?: string | null;
+            id: string;
+            /** @description When it was last heard of, by the database's clock. */
+            last_seen_at: components["schemas"]["Time"];
+            role: components["schemas"]["NodeRole"];
+            /** @description Whether it has not been heard of for 20 seconds: it is gone, or stands still. It is forgotten after an hour. */
+            silent: boolean;
+            /** @description When it joined, by the database's clock. */
+            since: components["schemas"]["Time"];
+            /** @description Whether it is the one that answers this. */
+            this: boolean;
+            /** @description The program's version. */
+            version: string;
+        };
+        /**
+         * @description What a node is to the jobs.
+         * @enum {string}
+         */
+        NodeRole: "owner" | "stand_by";
         /** @description An id that stands in an event. */
         ObjectId: {
             id: string;
@@ -4893,6 +4937,28 @@ export interface components {
                  * @description How many wait behind it.
                  */
                 waiting: number;
+            }[];
+            /** @description What to pass as `cursor` for the next page; null on the last. */
+            next_cursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Node: {
+            /** @description What is on it. */
+            items: {
+                /** @description Where its internal door is; null: it has none, and what reaches another node cannot be asked here. */
+                address?: string | null;
+                id: string;
+                /** @description When it was last heard of, by the database's clock. */
+                last_seen_at: components["schemas"]["Time"];
+                role: components["schemas"]["NodeRole"];
+                /** @description Whether it has not been heard of for 20 seconds: it is gone, or stands still. It is forgotten after an hour. */
+                silent: boolean;
+                /** @description When it joined, by the database's clock. */
+                since: components["schemas"]["Time"];
+                /** @description Whether it is the one that answers this. */
+                this: boolean;
+                /** @description The program's version. */
+                version: string;
             }[];
             /** @description What to pass as `cursor` for the next page; null on the last. */
             next_cursor?: string | null;
@@ -14136,6 +14202,112 @@ export interface operations {
             };
             /** @description The `Idempotency-Key` came with another request before */
             422: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description More requests in a minute than one caller may make; wait for `Retry-After` */
+            429: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect of ours; the log has the details under the answer's `x-request-id` */
+            500: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The database does not answer, or there is too much at once; try again later */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, where they are known */
+                    "retry-after"?: number;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    node_list: {
+        parameters: {
+            query?: {
+                /** @description Where the last page ended: its `next_cursor`. */
+                cursor?: string;
+                /** @description How many items at the most. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    /** @description How many are left (`r`), and seconds until they are counted anew (`t`) */
+                    ratelimit?: string;
+                    /** @description How many requests the caller may make (`q`) in how many seconds (`w`) */
+                    "ratelimit-policy"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Node"];
+                };
+            };
+            /** @description Something in the request is wrong; `errors` says what */
+            400: {
+                headers: {
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Nobody is signed in, or the key is unknown */
+            401: {
+                headers: {
+                    /** @description What to come with */
+                    "www-authenticate"?: string;
+                    /** @description The request's name in our log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The role or the key's tenant does not allow this */
+            403: {
                 headers: {
                     /** @description The request's name in our log */
                     "x-request-id"?: string;

@@ -80,6 +80,7 @@ export type SagaStepState = Schemas["SagaStepState"];
 export type SagaRunWithData = Schemas["SagaRunWithData"];
 export type SagaShape = Schemas["SagaShape"];
 export type Worker = Schemas["Worker"];
+export type MainstayNode = Schemas["Node"];
 export type Progress = Schemas["Progress"];
 export type Outcome = Schemas["Outcome"];
 export type JobCounts = Schemas["JobCounts"];

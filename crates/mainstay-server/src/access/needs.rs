@@ -179,6 +179,7 @@ static ROUTES: &[Route] = &[
     route(POST, "/v1/workers/heartbeat", OPERATOR, Handle),
     route(POST, "/v1/workers/pull", OPERATOR, Handle),
     route(POST, "/v1/workers/report", OPERATOR, Handle),
+    route(GET, "/v1/nodes", VIEWER, Look),
     route(GET, "/v1/queues", VIEWER, Look),
     route(GET, "/v1/queues/{name}", VIEWER, Look),
     route(PATCH, "/v1/queues/{name}", ADMIN, Change),

@@ -23,6 +23,7 @@ mod fuzz;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 pub(crate) mod lines;
+mod nodes;
 pub(crate) mod page;
 mod queues;
 pub(crate) mod receipts;
@@ -42,7 +43,7 @@ pub(crate) mod waiting;
 pub(crate) mod watch;
 pub(crate) mod workers;
 
-use crate::{access, state::App};
+use crate::{access, nodes::forward, state::App};
 
 fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(document::base())
@@ -70,17 +71,24 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(schedules::router())
         .merge(sagas::router())
         .merge(workers::router())
+        .merge(nodes::router())
         .merge(watch::router())
         .merge(sql::router())
 }
 
-/// The routes, with access guarded.
+/// The routes without a guard: for whoever puts another one before them.
+pub(crate) fn unguarded() -> Router<Arc<App>> {
+    routes().split_for_parts().0
+}
+
+/// The routes, with access guarded. What only the owner of the jobs can answer is asked there, after that.
 pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    let (router, _) = routes().split_for_parts();
+    let router = unguarded();
     let served = document::text();
     let document = get(move || async move { document::response(served) });
     router
         .route("/v1/openapi.json", document)
+        .route_layer(middleware::from_fn_with_state(Arc::clone(app), forward))
         .route_layer(middleware::from_fn_with_state(
             Arc::clone(app),
             access::guard,

@@ -277,10 +277,25 @@ impl Ground {
         self.start_with(Arc::new(NoWayOut)).await
     }
 
+    /// Starts the engine of another node: on the same database, and connected to it by itself.
+    pub(super) async fn start_beside(&self, bench: &Bench) -> anyhow::Result<Mainstay> {
+        let url = bench.place.url().context("several nodes need PostgreSQL")?;
+        let options = PostgresOptions::new(url.parse().context("the URL of the database")?);
+        let store = PostgresStore::connect(options).await?;
+        Self::start_on(Arc::new(store), Arc::new(NoWayOut)).await
+    }
+
     /// Starts the engine, with this as the way out.
     pub(super) async fn start_with(&self, http_out: Arc<dyn HttpOut>) -> anyhow::Result<Mainstay> {
+        Self::start_on(Arc::clone(&self.store), http_out).await
+    }
+
+    async fn start_on(
+        store: Arc<dyn Store>,
+        http_out: Arc<dyn HttpOut>,
+    ) -> anyhow::Result<Mainstay> {
         let parts = Parts {
-            store: Arc::clone(&self.store),
+            store,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             http_out,
@@ -289,6 +304,7 @@ impl Ground {
             quarantine: Bounds::default(),
             spool: None,
             failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
+            joining: None,
         };
         Ok(Mainstay::start(parts).await?)
     }

@@ -23,6 +23,7 @@ mod line;
 mod listen;
 mod migrate;
 mod migrate_check;
+mod node;
 mod output;
 mod place;
 mod progress;
@@ -133,6 +134,9 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Look for what is wrong with this installation
     Doctor,
+    /// The processes that serve this installation, and which of them owns the jobs
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Customers of the SaaS
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -332,6 +336,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Backup(args) => backup::backup(context, args).await,
         Command::Restore(args) => backup::restore(context, args).await,
         Command::Doctor => doctor::run(context).await,
+        Command::Node(command) => node::run(context, command).await,
         Command::Tenant(command) => tenant::run(context, command).await,
         Command::User(command) => user::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,

@@ -36,6 +36,15 @@ pub(crate) struct ServeArgs {
     /// A proxy whose X-Forwarded-For is believed
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
+    /// Where the internal door for other nodes listens
+    #[arg(long, value_name = "ADDRESS")]
+    node_listen: Option<String>,
+    /// How other nodes reach it [default: where it listens]
+    #[arg(long, value_name = "URL")]
+    node_advertise: Option<String>,
+    /// Certificate authorities that other nodes are trusted by beside the system's, as a PEM file
+    #[arg(long, value_name = "FILE")]
+    node_ca_file: Option<std::path::PathBuf>,
     /// How logs are written
     #[arg(long, value_parser = ["text", "json"])]
     log: Option<String>,
@@ -60,6 +69,9 @@ impl ServeArgs {
         layer.tls.key = self.tls_key;
         layer.outbound.allow = given(self.outbound_allow);
         layer.outbound.ca_file = self.outbound_ca_file;
+        layer.node.listen = self.node_listen;
+        layer.node.advertise = self.node_advertise;
+        layer.node.ca_file = self.node_ca_file;
         layer
     }
 }

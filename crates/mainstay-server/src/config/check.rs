@@ -1,6 +1,6 @@
 //! From what was said to what holds: defaults filled in, every value checked.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use mainstay::intake::FAILURES_PER_MINUTE;
 use mainstay_domain::{
@@ -12,10 +12,11 @@ use mainstay_domain::{
 };
 
 use super::{
-    Config, Limits, Log, MasterKeys, RequestLimits, Retention, Secret, SpoolConfig, Tls,
+    Config, Limits, Log, MasterKeys, NodeConfig, RequestLimits, Retention, Secret, SpoolConfig,
+    Tls,
     layer::{
-        ConfigError, Layer, LimitsLayer, MasterKeyLayer, QuarantineLayer, RetentionLayer,
-        SpoolLayer, TlsLayer,
+        ConfigError, Layer, LimitsLayer, MasterKeyLayer, NodeLayer, QuarantineLayer,
+        RetentionLayer, SpoolLayer, TlsLayer,
     },
 };
 use crate::limits;
@@ -31,6 +32,11 @@ const QUARANTINE_BYTES_MIN: u64 = 1024 * 1024;
 
 pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
     let listen = layer.listen.unwrap_or_else(|| limits::LISTEN.into());
+    let node = node(
+        layer.node,
+        layer.database.is_some(),
+        layer.tls.cert.is_some(),
+    )?;
     Ok(Config {
         listen: listen.parse().map_err(|_| {
             wrong(
@@ -48,7 +54,10 @@ pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
             .map(|url| database("database_migrate", url))
             .transpose()?,
         master_keys: master_keys(layer.master_key)?,
-        public_url: layer.public_url.map(public_url).transpose()?,
+        public_url: layer
+            .public_url
+            .map(|url| place("public_url", url))
+            .transpose()?,
         tls: tls(layer.tls)?,
         trusted_proxies: ranges("trusted_proxies", layer.trusted_proxies)?,
         outbound_allow: ranges("outbound.allow", layer.outbound.allow)?,
@@ -56,6 +65,7 @@ pub(super) fn config(layer: Layer) -> Result<Config, ConfigError> {
         limits: bounds(layer.limits)?,
         retention: retention(layer.retention)?,
         quarantine: quarantine(layer.quarantine)?,
+        node,
         spool: spool(layer.intake.spool)?,
         log: Log {
             json: match layer.log.as_deref() {
@@ -95,7 +105,7 @@ fn database(key: &'static str, url: String) -> Result<Secret, ConfigError> {
     }
 }
 
-fn public_url(url: String) -> Result<String, ConfigError> {
+fn place(key: &'static str, url: String) -> Result<String, ConfigError> {
     let url = url.trim_end_matches('/').to_owned();
     let host = url
         .strip_prefix("https://")
@@ -103,9 +113,48 @@ fn public_url(url: String) -> Result<String, ConfigError> {
     match host {
         Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@']) => Ok(url),
         _ => Err(wrong(
-            "public_url",
+            key,
             "must be scheme and host alone, such as https://hooks.example.com",
         )),
+    }
+}
+
+/// Shut unless it has a place to listen: only who runs this knows which network is for nodes alone.
+fn node(layer: NodeLayer, postgres: bool, tls: bool) -> Result<NodeConfig, ConfigError> {
+    const LISTEN: &str = "node.listen";
+    const ADVERTISE: &str = "node.advertise";
+    let listen = layer.listen.map(|text| text.parse::<SocketAddr>());
+    let listen = listen.transpose().map_err(|_| {
+        wrong(
+            LISTEN,
+            "must be an address with a port, such as 10.0.0.5:8421",
+        )
+    })?;
+    let node = NodeConfig {
+        listen,
+        advertise: layer
+            .advertise
+            .map(|url| place(ADVERTISE, url))
+            .transpose()?,
+        ca_file: layer.ca_file,
+    };
+    match node.listen {
+        None if node.advertise.is_some() => {
+            Err(wrong(ADVERTISE, "means nothing without node.listen"))
+        }
+        Some(_) if !postgres => Err(wrong(
+            LISTEN,
+            "needs PostgreSQL: on SQLite there is one node",
+        )),
+        Some(address) if address.ip().is_unspecified() && node.advertise.is_none() => Err(wrong(
+            ADVERTISE,
+            "must say how other nodes reach this one: node.listen is no address of it",
+        )),
+        Some(_) if node.secure() && !tls => Err(wrong(
+            ADVERTISE,
+            "begins with https://, which takes tls.cert and tls.key",
+        )),
+        _ => Ok(node),
     }
 }
 

@@ -85,6 +85,20 @@ pub(crate) struct Layer {
     pub(crate) quarantine: QuarantineLayer,
     /// Taking webhooks in.
     pub(crate) intake: IntakeLayer,
+    /// This node among others.
+    pub(crate) node: NodeLayer,
+}
+
+/// The table `node`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct NodeLayer {
+    /// Where the internal door listens.
+    pub(crate) listen: Option<String>,
+    /// How other nodes reach it.
+    pub(crate) advertise: Option<String>,
+    /// Certificate authorities beside the platform's.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 /// The table `master_key`.
@@ -316,6 +330,11 @@ impl Layer {
                 bytes: variables.number("MAINSTAY_QUARANTINE_BYTES")?,
                 per_second: variables.number("MAINSTAY_QUARANTINE_PER_SECOND")?,
             },
+            node: NodeLayer {
+                listen: variables.text("MAINSTAY_NODE_LISTEN")?,
+                advertise: variables.text("MAINSTAY_NODE_ADVERTISE")?,
+                ca_file: variables.path("MAINSTAY_NODE_CA_FILE"),
+            },
             intake: IntakeLayer {
                 spool: SpoolLayer {
                     dir: variables.path("MAINSTAY_INTAKE_SPOOL_DIR"),
@@ -349,6 +368,11 @@ impl Layer {
             limits: self.limits.over(upper.limits),
             retention: self.retention.over(upper.retention),
             quarantine: self.quarantine.over(upper.quarantine),
+            node: NodeLayer {
+                listen: upper.node.listen.or(self.node.listen),
+                advertise: upper.node.advertise.or(self.node.advertise),
+                ca_file: upper.node.ca_file.or(self.node.ca_file),
+            },
             intake: IntakeLayer {
                 spool: SpoolLayer {
                     dir: upper.intake.spool.dir.or(self.intake.spool.dir),

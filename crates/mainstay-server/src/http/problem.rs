@@ -48,6 +48,7 @@ codes! {
     RequestMalformed = BAD_REQUEST, "request_malformed", "the request cannot be read";
     StatementRefused = BAD_REQUEST, "statement_refused", "the database refused the statement";
     Unauthenticated = UNAUTHORIZED, "unauthenticated", "nobody is signed in";
+    DoorRefused = UNAUTHORIZED, "door_refused", "only another node may ask this here";
     SignInFailed = UNAUTHORIZED, "sign_in_failed", "address or password is wrong";
     RoleForbidden = FORBIDDEN, "role_forbidden", "the role does not allow this";
     TenantForbidden = FORBIDDEN, "tenant_forbidden", "outside the tenant of this key";

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,7 +24,7 @@ pub(crate) struct Server {
     said: String,
     folder: TempDir,
     // Dropped after the server has ended.
-    database: Option<Scratch>,
+    database: Option<Arc<Scratch>>,
 }
 
 /// What a server is told beside where its data is.
@@ -37,7 +38,7 @@ pub(crate) struct Settings {
 
 struct Scratch {
     url: String,
-    _database: ScratchDatabase,
+    database: ScratchDatabase,
 }
 
 /// What a command printed and how it ended.
@@ -82,17 +83,39 @@ impl Server {
         let database = Cluster::of_this_run().scratch().await;
         let scratch = Scratch {
             url: database.url_as("postgres"),
-            _database: database,
+            database,
         };
         Self::start(
             tempfile::tempdir().expect("a directory"),
-            Some(scratch),
+            Some(Arc::new(scratch)),
             settings,
         )
     }
 
-    fn start(folder: TempDir, database: Option<Scratch>, settings: Settings) -> Self {
-        let (child, address, said) = spawn(&folder, database.as_ref(), &settings);
+    /// Another node on the same database.
+    pub(crate) fn beside(&self, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        Self::start(folder, self.database.clone(), settings)
+    }
+
+    /// Runs statements on the database of a server that is on PostgreSQL, as its superuser.
+    pub(crate) async fn execute(&self, statements: &str) {
+        let scratch = self.database.as_ref().expect("it is on PostgreSQL");
+        let client = scratch.database.client().await;
+        let done = client.batch_execute(statements).await;
+        done.expect("the statements are right");
+    }
+
+    /// Sends the process a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status();
+        assert!(sent.expect("kill runs").success());
+    }
+
+    fn start(folder: TempDir, database: Option<Arc<Scratch>>, settings: Settings) -> Self {
+        let (child, address, said) = spawn(&folder, database.as_deref(), &settings);
         Self {
             settings,
             said,
@@ -106,7 +129,7 @@ impl Server {
     /// After a stop, on the same data.
     pub(crate) fn start_again(&mut self) {
         (self.child, self.address, self.said) =
-            spawn(&self.folder, self.database.as_ref(), &self.settings);
+            spawn(&self.folder, self.database.as_deref(), &self.settings);
     }
 
     /// The one-time link that the server printed.

@@ -362,6 +362,10 @@ impl Store for PostgresStore {
         Box::pin(async move { answer(self.write(Scope::System("lease"), release).await?) })
     }
 
+    fn lease_given_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.wake.lease_given_up())
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let _all = self.open.write().await;

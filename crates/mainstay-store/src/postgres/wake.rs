@@ -4,6 +4,9 @@
 //! transactions make all commits of the database wait for each other. At most one goes out per `PAUSE`. A wake on the
 //! same node needs no round trip. Losing one is allowed, so nothing is repeated after a broken connection; whoever
 //! waits is woken once when it is back.
+//!
+//! The same connection hears of leases that were given up. Those are told by the transaction that gives one up: it is
+//! the last of a node that leaves, and there is one of it in hours.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
@@ -30,7 +33,10 @@ const AGAIN_MAX: Duration = Duration::from_secs(5);
 
 const LISTEN: &str = "
     SET statement_timeout = '10s';
-    LISTEN mainstay_wake";
+    LISTEN mainstay_wake;
+    LISTEN mainstay_lease";
+/// Where it is told that a lease was given up.
+const LEASES: &str = "mainstay_lease";
 const NOTIFY: &str = "SELECT pg_notify('mainstay_wake', $1)";
 /// Fails on a standby, which never notifies anybody.
 const ALIVE: &str = "SELECT 1 / (NOT pg_is_in_recovery())::int";
@@ -40,6 +46,8 @@ pub(super) struct Wake {
     here: Notify,
     /// Other nodes are to be told.
     tell: Notify,
+    /// A lease was given up.
+    lease: Notify,
     /// Tells our own notifications apart.
     id: String,
     closed: watch::Sender<bool>,
@@ -51,6 +59,7 @@ impl Wake {
         let wake = Arc::new(Self {
             here: Notify::new(),
             tell: Notify::new(),
+            lease: Notify::new(),
             id: unique().to_string(),
             closed: watch::Sender::new(false),
         });
@@ -72,6 +81,10 @@ impl Wake {
 
     pub(super) async fn woken(&self) {
         self.here.notified().await;
+    }
+
+    pub(super) async fn lease_given_up(&self) {
+        self.lease.notified().await;
     }
 
     pub(super) fn close(&self) {
@@ -111,6 +124,9 @@ impl Wake {
         let task = tokio::spawn(async move {
             while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
                 match message {
+                    Ok(AsyncMessage::Notification(said)) if said.channel() == LEASES => {
+                        own.lease.notify_one();
+                    }
                     Ok(AsyncMessage::Notification(said)) if said.payload() != own.id => {
                         own.here.notify_one();
                     }

@@ -276,6 +276,11 @@ impl Store for SqliteStore {
         Box::pin(async move { answer(self.write(Scope::System("lease"), release).await?) })
     }
 
+    fn lease_given_up(&self) -> BoxFuture<'_, ()> {
+        // There is no other node.
+        Box::pin(std::future::pending())
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let (done, stopped) = oneshot::channel();

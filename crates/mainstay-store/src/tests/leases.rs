@@ -64,3 +64,32 @@ fn on_sqlite_a_new_process_need_not_wait_for_the_lease_of_one_that_died() {
         assert_eq!(take(&db, 2, LONG).await, Some(2));
     });
 }
+
+#[test]
+fn that_a_lease_is_given_up_is_heard_on_other_nodes_at_once() {
+    mainstay_testkit::run(async {
+        let Ground::Postgres(here, scratch) = Ground::postgres().await else {
+            unreachable!("it is PostgreSQL");
+        };
+        let url: PostgresUrl = scratch.url_as("postgres").parse().expect("a good URL");
+        let options = PostgresOptions::new(url);
+        let there = PostgresStore::connect_at(options, Migrator::new(TINY)).await;
+        let there = there.expect("a second node connects");
+        // It listens from here on.
+        soon(there.woken()).await;
+        for _ in 0..2 {
+            let taken = here.lease_take("shard-0", node(1), LONG).await;
+            assert!(taken.expect("the store answers").is_some());
+            // One that is another's cannot be given up, and nobody hears of it.
+            let others = here.lease_release("shard-0", node(2)).await;
+            others.expect("the store answers");
+            let early = tokio::time::timeout(Duration::from_millis(1), there.lease_given_up());
+            assert!(early.await.is_err());
+            let own = here.lease_release("shard-0", node(1)).await;
+            own.expect("it is given up");
+            soon(there.lease_given_up()).await;
+        }
+        there.close().await;
+        here.close().await;
+    });
+}

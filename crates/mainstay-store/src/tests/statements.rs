@@ -49,6 +49,7 @@ pub(super) fn common() -> Vec<Statement> {
         ("jobs", crate::jobs::queries::ALL),
         ("lines", crate::jobs::lines::ALL),
         ("leases", crate::lease::ALL),
+        ("nodes", crate::nodes::ALL),
         ("sagas", crate::sagas::queries::ALL),
         ("schedules", crate::schedules::queries::ALL),
         ("vault", crate::vault::queries::ALL),

@@ -16,6 +16,7 @@ mod lines;
 mod links;
 mod lists;
 mod looks;
+mod nodes;
 mod objects;
 mod queues;
 mod retention;

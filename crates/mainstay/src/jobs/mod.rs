@@ -8,6 +8,7 @@ pub mod machine;
 pub mod workers;
 
 pub(crate) use deliver::Deliver;
+pub(crate) use engine::LEASE as ENGINE_LEASE;
 pub use engine::{Engine, EngineHandle, EngineOptions};
 pub use handler::{
     Announcement, Announcer, AttemptInfo, BuiltinHandlers, Effect, Handler, HandlerError, NOOP,

@@ -1,6 +1,7 @@
 //! The door for workers: processes of the team's own that ask for jobs, hold them under a lease, and say how they went.
 //!
 //! It is open on the node that owns the engine. What is asked for here goes to the owner's task, and the machine decides.
+//! An owner that stood still for longer than its lease gives nothing out when it goes on: another may own the engine by then.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -18,10 +19,13 @@ use mainstay_domain::{
     jobs::{Attempt, Outcome, QueueNumber, retry::RetryPolicy},
 };
 use serde_json::{json, value::RawValue};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::machine::{End, Failure, PollId, Report, Returned, Standing};
 use crate::{vault::exchange_sealed, watch::Samples};
+
+#[cfg(test)]
+mod tests;
 
 /// How long a poll that is closed waits for jobs whose start is just being recorded.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -266,8 +270,16 @@ pub struct Workers {
     clock: Arc<dyn Clock>,
     samples: Arc<Samples>,
     next_poll: AtomicU64,
-    calls: Mutex<Option<mpsc::UnboundedSender<Call>>>,
+    desk: Mutex<Option<Desk>>,
+    open: watch::Sender<bool>,
     seen: Mutex<Seen>,
+}
+
+/// The owner's desk, as long as it may act.
+struct Desk {
+    calls: mpsc::UnboundedSender<Call>,
+    /// By the monotonic clock, which goes on while the process stands still.
+    until: Instant,
 }
 
 #[derive(Default)]
@@ -289,7 +301,8 @@ impl Workers {
             clock,
             samples,
             next_poll: AtomicU64::new(1),
-            calls: Mutex::default(),
+            desk: Mutex::default(),
+            open: watch::Sender::new(false),
             seen: Mutex::default(),
         }
     }
@@ -308,11 +321,11 @@ impl Workers {
         asked.map_err(|_| WorkerError::NotTheOwner)?;
         let open = OpenPoll { poll, calls };
         tokio::select! {
-            taken = &mut answered => return taken.map_err(|_| WorkerError::NotTheOwner),
+            taken = &mut answered => return self.still(taken),
             () = enough => drop(open),
         }
         match tokio::time::timeout(CLOSE_PATIENCE, answered).await {
-            Ok(taken) => taken.map_err(|_| WorkerError::NotTheOwner),
+            Ok(taken) => self.still(taken),
             // The database is away; whatever comes of it later goes back.
             Err(_) => Ok(Taken {
                 jobs: Vec::new(),
@@ -336,7 +349,8 @@ impl Workers {
             answer,
         });
         asked.map_err(|_| WorkerError::NotTheOwner)?;
-        answered.await.map_err(|_| WorkerError::NotTheOwner)
+        let standings = answered.await;
+        self.still(standings)
     }
 
     /// Says how an attempt went, and answers once that is committed. The same may be said again.
@@ -395,12 +409,26 @@ impl Workers {
         (held.attempt == attempt).then(|| held.clone())
     }
 
-    pub(super) fn open(&self, calls: mpsc::UnboundedSender<Call>) {
-        *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = Some(calls);
+    /// Tells whether this is the node that owns the engine, and of every change of that.
+    pub fn opened(&self) -> watch::Receiver<bool> {
+        self.open.subscribe()
+    }
+
+    pub(super) fn open(&self, calls: mpsc::UnboundedSender<Call>, until: Instant) {
+        *self.desk() = Some(Desk { calls, until });
+        self.open.send_replace(true);
+    }
+
+    /// The lease was renewed: the owner may act for so long.
+    pub(super) fn may_act(&self, until: Instant) {
+        if let Some(desk) = &mut *self.desk() {
+            desk.until = until;
+        }
     }
 
     pub(super) fn close(&self) {
-        *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.desk() = None;
+        self.open.send_replace(false);
         *self.seen() = Seen::default();
     }
 
@@ -459,8 +487,20 @@ impl Workers {
     }
 
     fn calls(&self) -> Result<mpsc::UnboundedSender<Call>, WorkerError> {
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.clone().ok_or(WorkerError::NotTheOwner)
+        let desk = self.desk();
+        let desk = desk.as_ref().filter(|desk| Instant::now() < desk.until);
+        let desk = desk.ok_or(WorkerError::NotTheOwner)?;
+        Ok(desk.calls.clone())
+    }
+
+    /// What the owner's task answered, if it still is the owner's now. What is dropped here goes back, or waits for its lease.
+    fn still<T>(&self, answered: Result<T, oneshot::error::RecvError>) -> Result<T, WorkerError> {
+        let answered = answered.map_err(|_| WorkerError::NotTheOwner)?;
+        self.calls().map(|_| answered)
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Option<Desk>> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -76,6 +76,7 @@ async fn node(world: &World) -> Mainstay {
         quarantine: Bounds::default(),
         spool: None,
         failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
+        joining: None,
     });
     node.await.expect("it starts")
 }

@@ -146,6 +146,7 @@ on_both!(
             quarantine: Bounds::default(),
             spool: None,
             failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
+            joining: None,
         })
         .await
         .expect("it starts");

@@ -683,6 +683,15 @@ class Api:
         """
         return self._connection.once("POST", f"/v1/lines/{quoted(id)}/release", idempotency_key=idempotency_key)
 
+    def node_list(self, *, cursor: str | None = None, limit: int | None = None) -> schemas.PageNode:
+        """List nodes.
+
+        Those that were heard of in the last hour, the one that joined first first. On SQLite there is one.
+
+        Takes the role `viewer`.
+        """
+        return self._connection.call("GET", "/v1/nodes", query={"cursor": cursor, "limit": limit})
+
     def openapi_get(self) -> Any:
         """This document."""
         return self._connection.call("GET", "/v1/openapi.json")

@@ -2021,6 +2021,31 @@ class NewUser(_NewUser, total=False):
     password: str | None
 
 
+class _Node(TypedDict):
+    id: str
+    # When it was last heard of, by the database's clock.
+    last_seen_at: Time
+    role: NodeRole
+    # Whether it has not been heard of for 20 seconds: it is gone, or stands still. It is forgotten after an hour.
+    silent: bool
+    # When it joined, by the database's clock.
+    since: Time
+    # Whether it is the one that answers this.
+    this: bool
+    # The program's version.
+    version: str
+
+
+class Node(_Node, total=False):
+    """A process that serves this installation."""
+
+    # Where its internal door is; null: it has none, and what reaches another node cannot be asked here.
+    address: str | None
+
+# What a node is to the jobs.
+NodeRole: TypeAlias = Literal["owner", "stand_by"]
+
+
 class ObjectId(TypedDict):
     """An id that stands in an event."""
 
@@ -2312,6 +2337,18 @@ class _PageLine(TypedDict):
 
 
 class PageLine(_PageLine, total=False):
+    """One page of a list."""
+
+    # What to pass as `cursor` for the next page; null on the last.
+    next_cursor: str | None
+
+
+class _PageNode(TypedDict):
+    # What is on it.
+    items: list[Node]
+
+
+class PageNode(_PageNode, total=False):
     """One page of a list."""
 
     # What to pass as `cursor` for the next page; null on the last.

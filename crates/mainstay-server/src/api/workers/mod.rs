@@ -22,7 +22,8 @@ pub(crate) use desk::Desk;
 
 use crate::{
     access::Caller,
-    http::{Code, Problem, extract::Checks},
+    http::{Problem, extract::Checks},
+    nodes,
     state::App,
     time::Time,
 };
@@ -97,11 +98,7 @@ fn worker(caller: &Caller, name: String, checks: &mut Checks) -> Worker {
 
 fn problem(error: WorkerError) -> Problem {
     match error {
-        WorkerError::NotTheOwner => Problem::new(
-            Code::NotTheOwner,
-            "another node owns the jobs, or none yet: ask that one, or this one again in a moment",
-        )
-        .retry_after(1),
+        WorkerError::NotTheOwner => nodes::not_the_owner(),
         WorkerError::Store(error) => error.into(),
     }
 }

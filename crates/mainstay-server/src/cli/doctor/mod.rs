@@ -2,6 +2,7 @@
 
 mod audit;
 mod checks;
+mod nodes;
 mod report;
 mod spool;
 mod vault;
@@ -21,6 +22,7 @@ pub(super) async fn run(context: &Context) -> Result<(), Failure> {
     checks::data_directory(&mut report, &config);
     spool::check(&mut report, &config);
     let running = checks::server(&mut report, context, &config).await;
+    nodes::check(&mut report, context, running).await;
     audit::check(&mut report, context, running).await;
     vault::check(&mut report, context, &config, running).await;
     spinner.say("examining the database; a large one takes a while");

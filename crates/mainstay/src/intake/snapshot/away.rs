@@ -119,6 +119,10 @@ impl Store for Gone {
         Box::pin(async { Err(Self::error()) })
     }
 
+    fn lease_given_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

@@ -11,6 +11,7 @@ use std::{
 use mainstay_domain::{
     Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
     jobs::{Flow, QueueTally},
+    nodes::Holder,
     store::Lease,
 };
 use tokio::{
@@ -38,7 +39,7 @@ use read_along::ReadAlong;
 pub(super) use work::own_policy;
 
 /// The lease that makes a node the owner.
-const LEASE: &str = "engine";
+pub(crate) const LEASE: &str = "engine";
 /// How long the lease lasts unless it is renewed; a third of that is the time between renewals.
 const LEASE_TTL: Duration = Duration::from_secs(6);
 
@@ -94,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) workers: Arc<Workers>,
     read_along: ReadAlong,
     snapshot: watch::Sender<Arc<EngineSnapshot>>,
+    /// The other node that owns the engine.
+    elsewhere: watch::Sender<Option<Holder>>,
 }
 
 /// Starts engines.
@@ -103,6 +106,7 @@ pub struct Engine;
 pub struct EngineHandle {
     stop: watch::Sender<bool>,
     snapshot: watch::Receiver<Arc<EngineSnapshot>>,
+    elsewhere: watch::Receiver<Option<Holder>>,
     workers: Arc<Workers>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -120,6 +124,7 @@ impl Engine {
     ) -> EngineHandle {
         let (snapshot, seen) = watch::channel(Arc::default());
         let (stop, stopped) = watch::channel(false);
+        let (elsewhere, found) = watch::channel(None);
         let workers = Workers::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&samples));
         let workers = Arc::new(workers);
         let shared = Arc::new(Shared {
@@ -133,11 +138,13 @@ impl Engine {
             workers: Arc::clone(&workers),
             read_along: ReadAlong::default(),
             snapshot,
+            elsewhere,
         });
         let task = tokio::spawn(shared.run(stopped));
         EngineHandle {
             stop,
             snapshot: seen,
+            elsewhere: found,
             workers,
             task: Mutex::new(Some(task)),
         }
@@ -153,6 +160,11 @@ impl EngineHandle {
     /// Tells of every new snapshot.
     pub fn changed(&self) -> watch::Receiver<Arc<EngineSnapshot>> {
         self.snapshot.clone()
+    }
+
+    /// The other node that owns the engine, while one does; a second old at most, and told of every change.
+    pub fn elsewhere(&self) -> watch::Receiver<Option<Holder>> {
+        self.elsewhere.clone()
     }
 
     /// The door for workers: open while this node owns the engine.
@@ -199,6 +211,7 @@ impl Shared {
             }
             tokio::select! {
                 () = tokio::time::sleep(self.options.stand_by()) => {}
+                () = self.store.lease_given_up() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
@@ -218,7 +231,8 @@ impl Shared {
         stop: &mut watch::Receiver<bool>,
     ) -> bool {
         tracing::info!(epoch = lease.epoch, "this node owns the engine");
-        let over = match Owner::recover(Arc::clone(self), lease).await {
+        self.elsewhere.send_replace(None);
+        let over = match Owner::recover(Arc::clone(self), lease, asked).await {
             Ok(owner) => owner.run(asked, stop).await,
             Err(error) => {
                 tracing::error!(%error, "the engine could not begin where its predecessor stopped; trying again");
@@ -242,15 +256,26 @@ impl Shared {
         }
     }
 
-    /// What a node that stands by shows: the figures that the owner wrote down last.
+    /// What a node that stands by shows: who owns the engine, and the figures that the owner wrote down last.
     async fn stand_by(&self) {
         let loaded = self
             .store
             .read(Scope::System("standing by"), |tx| {
-                Box::pin(async move { tx.checkpoint_load().await })
+                Box::pin(
+                    async move { Ok((tx.lease_holder(LEASE).await?, tx.checkpoint_load().await?)) },
+                )
             })
             .await;
-        let Ok(Some(checkpoint)) = loaded else { return };
+        let Ok((holder, checkpoint)) = loaded else {
+            return;
+        };
+        let holder = holder.filter(|holder| holder.id != self.options.node);
+        self.elsewhere.send_if_modified(|known| {
+            let changed = *known != holder;
+            *known = holder;
+            changed
+        });
+        let Some(checkpoint) = checkpoint else { return };
         let Ok(body) = serde_json::from_str::<CheckpointBody>(&checkpoint.body) else {
             return;
         };

@@ -72,7 +72,12 @@ type Ended = Option<Over>;
 
 impl Owner {
     /// Reads what a predecessor wrote down, and fences it, in one transaction.
-    pub(super) async fn recover(shared: Arc<Shared>, lease: Lease) -> StoreResult<Self> {
+    /// `asked` is when the lease was asked for, by the monotonic clock.
+    pub(super) async fn recover(
+        shared: Arc<Shared>,
+        lease: Lease,
+        asked: Instant,
+    ) -> StoreResult<Self> {
         let epoch = lease.epoch;
         let legacy = shared
             .store
@@ -111,7 +116,7 @@ impl Owner {
         })?;
         let (answers, inputs) = mpsc::unbounded_channel();
         Ok(Self {
-            desk: Desk::open(&shared),
+            desk: Desk::open(&shared, asked + shared.options.lease_acts()),
             configured: Arc::new(Configured::default()),
             shared,
             machine,
@@ -134,6 +139,7 @@ impl Owner {
         let mut snapshots = tokio::time::interval(SNAPSHOT_EVERY);
         let mut stopping: Option<Instant> = None;
         let mut batch = vec![Input::Woken];
+        let mut acts_until = asked;
         loop {
             let Some(renewed) = *leased.borrow_and_update() else {
                 return Over::Replaced;
@@ -141,6 +147,10 @@ impl Owner {
             let deadline = renewed + self.shared.options.lease_acts();
             if Instant::now() >= deadline {
                 return Over::Replaced;
+            }
+            if deadline != acts_until {
+                acts_until = deadline;
+                self.shared.workers.may_act(deadline);
             }
             if let Some(over) = self.step(&mut batch) {
                 return over;

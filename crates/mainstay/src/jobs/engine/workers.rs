@@ -1,6 +1,6 @@
 //! The owner's desk for workers: what they call goes into the machine, what it decides comes back as answers.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use mainstay_domain::{
     JobId, StoreResult,
@@ -48,10 +48,10 @@ struct Waiting {
 }
 
 impl Desk {
-    /// From now on workers are heard.
-    pub(super) fn open(shared: &Arc<Shared>) -> Self {
+    /// From now on workers are heard, until then at first.
+    pub(super) fn open(shared: &Arc<Shared>, until: Instant) -> Self {
         let (back, calls) = mpsc::unbounded_channel();
-        shared.workers.open(back.clone());
+        shared.workers.open(back.clone(), until);
         Self {
             shared: Arc::clone(shared),
             calls,
