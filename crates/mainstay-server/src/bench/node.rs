@@ -82,7 +82,7 @@ pub(super) struct Ground {
 }
 
 /// Nothing leaves the process in these benches.
-struct NoWayOut;
+pub(super) struct NoWayOut;
 
 #[async_trait::async_trait]
 impl HttpOut for NoWayOut {
@@ -98,7 +98,8 @@ impl Certificates for NoWayOut {
     }
 }
 
-async fn open(bench: &Bench, folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
+/// The store, migrated.
+pub(super) async fn open(bench: &Bench, folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
     let now = SystemClock.now();
     let Some(url) = bench.place.url() else {
         let directory = Arc::new(DataDirectory::lock(folder)?);
@@ -117,6 +118,25 @@ async fn open(bench: &Bench, folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(
         PostgresStore::connect(PostgresOptions::new(url)).await?,
     ))
+}
+
+/// Starts an engine on this store, with this as the way out.
+pub(super) async fn engine(
+    store: Arc<dyn Store>,
+    http_out: Arc<dyn HttpOut>,
+) -> anyhow::Result<Mainstay> {
+    let parts = Parts {
+        store,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        http_out,
+        certificates: Arc::new(NoWayOut),
+        retention: Retention::default(),
+        quarantine: Bounds::default(),
+        spool: None,
+        failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
+    };
+    Ok(Mainstay::start(parts).await?)
 }
 
 impl Ground {
@@ -279,18 +299,7 @@ impl Ground {
 
     /// Starts the engine, with this as the way out.
     pub(super) async fn start_with(&self, http_out: Arc<dyn HttpOut>) -> anyhow::Result<Mainstay> {
-        let parts = Parts {
-            store: Arc::clone(&self.store),
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom),
-            http_out,
-            certificates: Arc::new(NoWayOut),
-            retention: Retention::default(),
-            quarantine: Bounds::default(),
-            spool: None,
-            failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
-        };
-        Ok(Mainstay::start(parts).await?)
+        engine(Arc::clone(&self.store), http_out).await
     }
 
     /// Gives the database back: its folder, which goes when it is dropped.
