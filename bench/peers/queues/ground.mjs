@@ -102,13 +102,16 @@ class Fresh {
   }
 
   /**
-   * Rows that were updated or deleted since the beginning: each leaves a dead one. A session tells of its own when it ends,
-   * so this waits until only this one is left.
+   * Rows that were updated or deleted since the beginning, in all tables or in these: each leaves a dead one. A session
+   * tells of its own when it ends, so this waits until only this one is left.
    */
-  async rewritten() {
+  async rewritten(tables) {
     const others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     while ((await this.number(others)) > 0) await pause(20);
-    return this.number("SELECT coalesce(sum(n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables");
+    const { rows } = await this.client.query(
+      "SELECT coalesce(sum(n_tup_upd + n_tup_del), 0) AS rows FROM pg_stat_user_tables WHERE $1::text[] IS NULL OR relname = ANY($1)",
+      [tables]);
+    return Number(rows[0].rows);
   }
 
   /** From here on those are counted. */

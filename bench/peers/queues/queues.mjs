@@ -24,6 +24,8 @@ const mainstay = {
   database: "postgres",
   version: () => ran(BINARY, "--version").trim().replace(/^\S+ /, ""),
   left: attempts,
+  /** Where a row stands for a job. */
+  tables: ["job", "attempt", "attempt_start"],
 };
 
 const served = (name, file, rest) => ({

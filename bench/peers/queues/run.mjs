@@ -125,7 +125,8 @@ async function measure(queue, processes, ground) {
     const { name, database, ours = false, bar = false } = queue;
     return {
       name, version: queue.version(), database, ours, bar, processes, jobs: JOBS, enqueueSecs, ...drained,
-      logBytes: logs[1] - logs[0] + logs[3] - logs[2], rewritten: await ground.rewritten(),
+      enqueueLog: logs[1] - logs[0], drainLog: logs[3] - logs[2],
+      rewritten: await ground.rewritten(), dead: queue.tables ? await ground.rewritten(queue.tables) : null,
     };
   } finally {
     await run.end();

@@ -4,11 +4,8 @@
 export const RATIO_BAR = 2;
 /** The most bytes of PostgreSQL's log for a job over its whole life, with a payload of a hundred bytes. */
 export const LOG_BAR = 700;
-/**
- * Jobs that succeed leave no dead rows. What is rewritten beside them, such as the one row of the engine's checkpoint every
- * two seconds, does not grow with their number.
- */
-export const REWRITTEN_BAR = 0.001;
+/** How many dead rows jobs that succeed leave in the tables where they stand. */
+export const DEAD_BAR = 0;
 
 /** The middle one; of an even number the lower of the two in the middle. */
 export function median(values) {
@@ -28,8 +25,11 @@ export function together(rounds) {
     series: middle((one) => one.jobs / (one.enqueueSecs + (one.drainSecs * one.jobs) / one.done)),
     rounds: rounds.map((one) => one.done / one.drainSecs),
     whole: rounds.every((one) => one.done === one.jobs),
-    logBytes: middle((one) => one.logBytes / one.jobs),
+    enqueueLog: middle((one) => one.enqueueLog / one.jobs),
+    drainLog: middle((one) => one.drainLog / one.jobs),
+    log: middle((one) => (one.enqueueLog + one.drainLog) / one.jobs),
     rewritten: middle((one) => one.rewritten / one.jobs),
+    dead: Math.max(...rounds.map((one) => one.dead)),
     peakMib: Math.max(...rounds.map((one) => one.peakMib)),
   };
 }
@@ -58,16 +58,17 @@ export function lines(results, complete) {
   const each = results.map((one) => ({
     ...line("peers", one.database, one.drained, "jobs/s", { reference: ours?.drained, peakMib: one.peakMib }),
     queue: one.name, version: one.version, processes: one.processes, enqueued: round(one.enqueued), series: round(one.series),
-    whole: one.whole, log_bytes: round(one.logBytes), rewritten: round(one.rewritten),
+    whole: one.whole,
+    log_bytes_enqueue: round(one.enqueueLog), log_bytes_drain: round(one.drainLog), rewritten: round(one.rewritten),
   }));
   if (!ours) return each;
   const judged = (holds) => (complete ? holds : null);
   const own = results.filter((one) => one.bar);
-  const log = Math.max(...own.map((one) => one.logBytes));
-  const rewritten = Math.max(...own.map((one) => one.rewritten));
+  const log = Math.max(...own.map((one) => one.log));
+  const dead = Math.max(...own.map((one) => one.dead));
   const bars = [
     line("peers-log", "postgres", log, "bytes/job", { bar: LOG_BAR, holds: log <= LOG_BAR }),
-    line("peers-rewritten", "postgres", rewritten, "rows/job", { bar: REWRITTEN_BAR, holds: rewritten <= REWRITTEN_BAR }),
+    line("peers-dead-rows", "postgres", dead, "rows", { bar: DEAD_BAR, holds: dead <= DEAD_BAR }),
   ];
   if (best) {
     const reached = ours.whole && ours.drained >= RATIO_BAR * best.drained;
@@ -81,10 +82,10 @@ export function lines(results, complete) {
 export function table(results) {
   const whole = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "");
   const few = (value) => (Number.isFinite(value) ? value.toFixed(value < 0.1 ? 4 : 1) : "");
-  const head = ["queue", "version", "processes", "enqueued/s", "drained/s", "both/s", "log bytes/job", "rewritten/job", "MiB"];
+  const head = ["queue", "version", "processes", "enqueued/s", "drained/s", "both/s", "log bytes/job", "of it enqueue", "rewritten/job", "MiB"];
   const rows = results.map((one) => [
     one.name, one.version, String(one.processes), whole(one.enqueued), whole(one.drained) + (one.whole ? "" : "*"),
-    whole(one.series), whole(one.logBytes), few(one.rewritten), whole(one.peakMib),
+    whole(one.series), whole(one.log), whole(one.enqueueLog), few(one.rewritten), whole(one.peakMib),
   ]);
   const widths = head.map((_, at) => Math.max(...[head, ...rows].map((row) => row[at].length)));
   const shown = [head, ...rows].map((row) =>

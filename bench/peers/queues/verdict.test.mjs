@@ -4,7 +4,7 @@ import { lines, median, table, together } from "./verdict.mjs";
 
 const once = (name, drainSecs, rest = {}) => ({
   name, version: "1", database: "postgres", processes: 1, jobs: 1_000, done: 1_000, enqueueSecs: 1, drainSecs,
-  logBytes: 500_000, rewritten: 0, peakMib: 10, ...rest,
+  enqueueLog: 300_000, drainLog: 200_000, rewritten: 7, dead: 0, peakMib: 10, ...rest,
 });
 const ours = (drainSecs, rest) => together([once("mainstay", drainSecs, { ours: true, bar: true, ...rest })]);
 const other = (drainSecs, rest) => together([once("other", drainSecs, rest)]);
@@ -37,16 +37,17 @@ test("a drain of ours that was stopped at the limit of time does not hold", () =
   assert.equal(bar([ours(1, { done: 999 }), other(9)], "peers-drain").holds, false);
 });
 
-test("the log and what is rewritten are bars of their own", () => {
-  assert.equal(bar([ours(1)], "peers-log").holds, true);
-  assert.equal(bar([ours(1, { logBytes: 700_001 })], "peers-log").holds, false);
-  assert.equal(bar([ours(1, { rewritten: 1 })], "peers-rewritten").holds, true);
-  assert.equal(bar([ours(1, { rewritten: 2 })], "peers-rewritten").holds, false);
+test("the log and dead rows of jobs are bars of their own", () => {
+  assert.deepEqual([bar([ours(1)], "peers-log").value, bar([ours(1)], "peers-log").holds], [500, true]);
+  assert.equal(bar([ours(1, { drainLog: 400_000 })], "peers-log").holds, true);
+  assert.equal(bar([ours(1, { drainLog: 400_001 })], "peers-log").holds, false);
+  assert.equal(bar([ours(1)], "peers-dead-rows").holds, true);
+  assert.equal(bar([ours(1, { dead: 1 })], "peers-dead-rows").holds, false);
 });
 
 test("every line has the fields of a bench", () => {
   const fields = ["bench", "database", "value", "unit", "reference", "ratio", "p50_ms", "p99_ms", "peak_rss_mib", "bar", "holds"];
-  for (const line of lines([ours(1), other(2, { database: "redis", logBytes: NaN, rewritten: NaN })], true)) {
+  for (const line of lines([ours(1), other(2, { database: "redis", enqueueLog: NaN, drainLog: NaN, rewritten: NaN, dead: null })], true)) {
     assert.deepEqual(Object.keys(line).slice(0, fields.length), fields);
     assert.doesNotThrow(() => JSON.parse(JSON.stringify(line)));
   }
