@@ -3,7 +3,6 @@ repository): `enqueue_many_copy`, 1,024 permits since a permit is held until its
 enqueue shards, which give up strict order."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 
 import awa
@@ -12,8 +11,8 @@ from program import PAYLOAD, URL, Hand, Handled, in_pieces, run
 
 QUEUE = "noop"
 KIND = "noop"
-PERMITS = int(os.environ.get("CONCURRENT", "1024"))
-SHARDS = int(os.environ.get("SHARDS", "4"))
+PERMITS = 1_024
+SHARDS = 4
 
 
 async def install() -> None:

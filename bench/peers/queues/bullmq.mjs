@@ -19,7 +19,7 @@ program({
   async drain(handled) {
     const worker = new Worker(QUEUE, async () => handled(1), {
       connection: connect(),
-      concurrency: Number(process.env.CONCURRENT ?? 100),
+      concurrency: 100,
       autorun: false,
     });
     worker.on("error", (error) => { throw error; });

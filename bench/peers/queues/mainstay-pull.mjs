@@ -6,7 +6,7 @@ import { PAYLOAD, inPieces, program } from "./program.mjs";
 const QUEUE = "pulled";
 /** The most that one worker takes, and how many of them a process has. */
 const CONCURRENCY = 100;
-const WORKERS = Number(process.env.WORKERS ?? 4);
+const WORKERS = 4;
 
 const mainstay = () => new Mainstay({ url: process.env.MAINSTAY_URL, key: process.env.MAINSTAY_KEY });
 

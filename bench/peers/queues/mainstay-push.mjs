@@ -8,7 +8,7 @@ import { PAYLOAD, inPieces, program } from "./program.mjs";
 const server = new URL(process.env.MAINSTAY_URL);
 const own = process.env.PEER_PROCESS;
 const CONNECTIONS = 64;
-const IN_FLIGHT = Number(process.env.IN_FLIGHT ?? 200);
+const IN_FLIGHT = 200;
 
 async function api(method, path, body) {
   const headers = { authorization: `Bearer ${process.env.MAINSTAY_KEY}`, "content-type": "application/json" };

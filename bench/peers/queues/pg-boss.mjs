@@ -16,7 +16,7 @@ async function boss(options = {}) {
 program({
   async install() {
     const made = await boss();
-    await made.createQueue(QUEUE, { partition: process.env.PARTITION === "1" });
+    await made.createQueue(QUEUE);
     await made.stop({ graceful: false });
   },
   async enqueue() {
@@ -27,8 +27,8 @@ program({
   async drain(handled) {
     const made = await boss();
     const options = {
-      batchSize: Number(process.env.BATCH ?? 1_000),
-      localConcurrency: Number(process.env.CONCURRENT ?? 2),
+      batchSize: 1_000,
+      localConcurrency: 2,
       burstWhenBatchFull: true,
       pollingIntervalSeconds: 0.5,
     };

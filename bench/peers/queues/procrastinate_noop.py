@@ -1,15 +1,18 @@
-"""Procrastinate as its pages set it: `batch_defer_async` (https://procrastinate.readthedocs.io/en/stable/howto/basics/batch_defer.html),
-jobs beside each other in one worker with as many connections (…/howto/production/../advanced/../concurrency), jobs deleted
-once they succeeded (…/howto/production/delete_finished_jobs.html)."""
+"""Procrastinate as its pages (https://procrastinate.readthedocs.io/en/stable/) set it: `batch_defer_async`
+(howto/basics/batch_defer.html), jobs beside each other in one worker with as many connections (reference.html,
+`App.run_worker_async`), jobs deleted once they succeeded (howto/production/delete_finished_jobs.html)."""
 
 import asyncio
-import os
+import logging
 from collections.abc import Awaitable, Callable
 
 import procrastinate
 from program import PAYLOAD, URL, Hand, Handled, in_pieces, run
 
-CONCURRENT = int(os.environ.get("CONCURRENT", "20"))
+CONCURRENT = 20
+
+# It says that an app should not stand in the main module; nothing is imported from this one.
+logging.getLogger("procrastinate").setLevel(logging.ERROR)
 
 app = procrastinate.App(
     connector=procrastinate.PsycopgConnector(conninfo=URL, min_size=CONCURRENT, max_size=CONCURRENT)
@@ -44,8 +47,7 @@ async def drain(counted: Handled) -> Callable[[], Awaitable[None]]:
         queues=["noop"],
         concurrency=CONCURRENT,
         fetch_job_polling_interval=0.5,
-        listen_notify=os.environ.get("LISTEN") == "1",
-        delete_jobs=os.environ.get("DELETE", "successful"),
+        delete_jobs="successful",
         install_signal_handlers=False,
     )
 

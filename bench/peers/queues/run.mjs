@@ -13,6 +13,8 @@ const HERE = fileURLToPath(new URL(".", import.meta.url));
 const JOBS = Number(process.env.JOBS || 200_000);
 const ROUNDS = Number(process.env.ROUNDS || 1);
 const LIMIT_MS = Number(process.env.LIMIT_SECS || 300) * 1_000;
+/** Some make hundreds of tables. */
+const INSTALL_MS = 180_000;
 const PROCESSES = (process.env.PROCESSES || "1,2").split(",").map(Number);
 const only = process.env.ONLY?.split(",");
 const chosen = QUEUES.filter(({ name }) => !only || only.includes(name));
@@ -35,7 +37,7 @@ class Run {
     this.env = { PEER_URL: ground.url, PEER_PROCESSES: String(this.processes), ...service?.env };
     if (queue.install) return queue.install(ground);
     const install = this.child("install");
-    await install.over(LIMIT_MS);
+    await install.over(INSTALL_MS);
   }
 
   child(role, at = 0, jobs = 0) {
