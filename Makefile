@@ -11,6 +11,7 @@ help:
 	@echo "make dashboard  the dashboard alone, into dashboard/dist"
 	@echo "make crash      kill -9, power cuts, database stops: [ROUNDS=200] [DATABASE=sqlite|postgres|both]"
 	@echo "make bench      every bar, measured on both databases: [DATABASE=…] [EVENTS=…] [MINUTES=…]"
+	@echo "make bench-peers  no-op jobs through Mainstay and through other job queues: [JOBS=200000] [ROUNDS=1] [ONLY=…]"
 	@echo "make sim        the engine against a model with everything going wrong, from seeds: [SEEDS=100000]"
 	@echo "make fuzz       every fuzz target, led by coverage: [EXECUTIONS=10000000] [SECONDS=900] [TARGET=…] [INPUT=…]"
 	@echo "make paint      how soon the dashboard's pages show something, on the demo's data: [DATABASE=sqlite|postgres]"
@@ -53,6 +54,11 @@ crash: proofs
 bench: build
 	@tools/setup postgres
 	@tools/bench
+
+.PHONY: bench-peers
+bench-peers: build
+	@tools/setup postgres redis python
+	@tools/bench-peers
 
 .PHONY: sim
 sim:

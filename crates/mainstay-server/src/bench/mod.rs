@@ -15,6 +15,7 @@ mod line;
 mod load;
 mod memory;
 mod node;
+mod noop;
 mod ready;
 mod search;
 mod size;
@@ -53,6 +54,9 @@ enum Which {
     /// The load generator
     #[command(hide = true)]
     Load(load::LoadArgs),
+    /// An engine that waits for its word to begin
+    #[command(hide = true)]
+    Noop,
 }
 
 /// What all benches share.
@@ -98,6 +102,10 @@ pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow:
         return Ok(true);
     }
     let bench = Bench::prepare(database)?;
+    if let Which::Noop = &args.which {
+        noop::run(&bench).await?;
+        return Ok(true);
+    }
     let line: Line = match &args.which {
         Which::Intake(args) => intake::run(&bench, args).await?,
         Which::Drain(args) => drain::run(&bench, args).await?,
@@ -108,7 +116,7 @@ pub(crate) async fn run(args: &BenchArgs, database: &str, json: bool) -> anyhow:
         Which::Search(args) => search::run(&bench, args).await?,
         Which::Size(args) => size::run(&bench, args).await?,
         Which::Spool(args) => spool::run(&bench, args).await?,
-        Which::Load(_) => return Ok(true),
+        Which::Load(_) | Which::Noop => return Ok(true),
     };
     if json {
         say(&line.json());

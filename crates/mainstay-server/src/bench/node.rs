@@ -82,7 +82,7 @@ pub(super) struct Ground {
 }
 
 /// Nothing leaves the process in these benches.
-struct NoWayOut;
+pub(super) struct NoWayOut;
 
 #[async_trait::async_trait]
 impl HttpOut for NoWayOut {
@@ -98,7 +98,8 @@ impl Certificates for NoWayOut {
     }
 }
 
-async fn open(bench: &Bench, folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
+/// The store, migrated.
+pub(super) async fn open(bench: &Bench, folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
     let now = SystemClock.now();
     let Some(url) = bench.place.url() else {
         let directory = Arc::new(DataDirectory::lock(folder)?);
@@ -117,6 +118,26 @@ async fn open(bench: &Bench, folder: &Path) -> anyhow::Result<Arc<dyn Store>> {
     Ok(Arc::new(
         PostgresStore::connect(PostgresOptions::new(url)).await?,
     ))
+}
+
+/// Starts an engine on this store, with this as the way out.
+pub(super) async fn engine(
+    store: Arc<dyn Store>,
+    http_out: Arc<dyn HttpOut>,
+) -> anyhow::Result<Mainstay> {
+    let parts = Parts {
+        store,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        http_out,
+        certificates: Arc::new(NoWayOut),
+        retention: Retention::default(),
+        quarantine: Bounds::default(),
+        spool: None,
+        failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
+        joining: None,
+    };
+    Ok(Mainstay::start(parts).await?)
 }
 
 impl Ground {
@@ -282,31 +303,12 @@ impl Ground {
         let url = bench.place.url().context("several nodes need PostgreSQL")?;
         let options = PostgresOptions::new(url.parse().context("the URL of the database")?);
         let store = PostgresStore::connect(options).await?;
-        Self::start_on(Arc::new(store), Arc::new(NoWayOut)).await
+        engine(Arc::new(store), Arc::new(NoWayOut)).await
     }
 
     /// Starts the engine, with this as the way out.
     pub(super) async fn start_with(&self, http_out: Arc<dyn HttpOut>) -> anyhow::Result<Mainstay> {
-        Self::start_on(Arc::clone(&self.store), http_out).await
-    }
-
-    async fn start_on(
-        store: Arc<dyn Store>,
-        http_out: Arc<dyn HttpOut>,
-    ) -> anyhow::Result<Mainstay> {
-        let parts = Parts {
-            store,
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom),
-            http_out,
-            certificates: Arc::new(NoWayOut),
-            retention: Retention::default(),
-            quarantine: Bounds::default(),
-            spool: None,
-            failures_per_minute: mainstay::intake::FAILURES_PER_MINUTE,
-            joining: None,
-        };
-        Ok(Mainstay::start(parts).await?)
+        engine(Arc::clone(&self.store), http_out).await
     }
 
     /// Gives the database back: its folder, which goes when it is dropped.
