@@ -27,8 +27,8 @@ use crate::{
 macro_rules! insert {
     () => {
         "INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
-            created_at, retry, payload)
-        SELECT * FROM unnest($1::job_row[])"
+            created_at, retry, payload, deadline)
+        SELECT * FROM unnest($1::job_deadline_row[])"
     };
 }
 
@@ -109,7 +109,7 @@ static DISCOVER: Sized = window!(
     "id",
     "uuid",
     "'00000000-0000-0000-0000-000000000000'::uuid",
-    "w.tenant_id, w.queue, w.band, w.run_at, false, w.order_key IS NOT NULL"
+    "w.tenant_id, w.queue, w.band, w.run_at, false, w.order_key IS NOT NULL, w.deadline"
 );
 /// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 static DISCOVER_RECOVERING: Sized = window!(
@@ -119,7 +119,7 @@ static DISCOVER_RECOVERING: Sized = window!(
     "'00000000-0000-0000-0000-000000000000'::uuid",
     "w.tenant_id, w.queue, w.band, w.run_at,
         (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL,
-        w.order_key IS NOT NULL"
+        w.order_key IS NOT NULL, w.deadline"
 );
 static SIGNALS: Sized = window!(
     "signal",
@@ -139,7 +139,7 @@ macro_rules! fresh {
 
 static LANE: Sized = sized!(
     concat!(
-        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL, j.deadline FROM job AS j
         WHERE j.tenant_id = $1 AND j.queue = $2 AND j.band = $3 AND j.run_at IS NULL AND j.id > $4
             AND j.id <= $9 AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
                 OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
@@ -152,7 +152,7 @@ macro_rules! delayed {
     ($after:literal, $order:literal) => {
         sized!(
             concat!(
-                "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+                "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL, j.deadline FROM job AS j
                 WHERE j.queue = $1 AND j.run_at IS NOT NULL AND ", $after, " AND j.run_at <= $9
                     AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
                         OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot))
@@ -170,10 +170,10 @@ macro_rules! retries {
         sized!(
             concat!(
                 "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL,
-                    a.code
+                    j.deadline, a.code
                 FROM attempt AS a
                 LEFT JOIN LATERAL (
-                    SELECT job.band, job.order_key FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
+                    SELECT job.band, job.order_key, job.deadline FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
                 ) AS j ON true
                 WHERE a.queue = $1 AND a.next_at IS NOT NULL AND ", $after, " AND a.next_at <= $5
                     AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
@@ -207,7 +207,7 @@ const BODIES: &str = "
         (SELECT s.name FROM source AS s WHERE s.number = e.source_number),
         e.received_at, e.occurred_at, e.payload_zstd, e.payload,
         CASE WHEN $3 THEN coalesce(e.headers_zstd, r.headers_zstd) END,
-        CASE WHEN $3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id)
+        CASE WHEN $3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id), j.deadline
     FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
     CROSS JOIN LATERAL (SELECT * FROM job WHERE job.tenant_id = k.tenant_id AND job.id = k.id LIMIT 1) AS j
     LEFT JOIN LATERAL (
@@ -276,6 +276,7 @@ pub(super) fn job_rows<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> Rows {
             row.put(job.run_at.map(Timestamp::micros));
             row.put(job.created_at.micros());
             row.put(job.retry.as_deref()).put(job.payload.as_deref());
+            row.put(job.deadline.map(Timestamp::micros));
         });
     }
     rows
@@ -646,6 +647,7 @@ fn discovered(row: &Row) -> JobRef {
         queue: row.get(3),
         band: row.get(4),
         due: row.get::<_, Option<i64>>(5).map(Timestamp::from_micros),
+        deadline: row.get::<_, Option<i64>>(8).map(Timestamp::from_micros),
         attempt: 0,
         tries: 0,
         loss: Loss::None,
@@ -670,6 +672,7 @@ fn job_ref(row: &Row) -> Option<JobRef> {
         queue: row.get(2),
         band: row.get::<_, Option<i16>>(3)?,
         due: row.get::<_, Option<i64>>(4).map(Timestamp::from_micros),
+        deadline: row.get::<_, Option<i64>>(8).map(Timestamp::from_micros),
         attempt: row.get(5),
         tries: row.get(6),
         loss: Loss::None,
@@ -680,7 +683,7 @@ fn job_ref(row: &Row) -> Option<JobRef> {
 /// The same with the code of the last attempt.
 fn retry_ref(row: &Row) -> Option<JobRef> {
     Some(JobRef {
-        loss: Loss::of(row.get(8)),
+        loss: Loss::of(row.get(9)),
         ..job_ref(row)?
     })
 }
@@ -698,6 +701,7 @@ fn body(row: &Row) -> JobBody {
         endpoint: row.get::<_, Option<Uuid>>(3).map(EndpointId::from_uuid),
         payload: bytes(row, 4),
         retry: row.get(5),
+        deadline: row.get::<_, Option<i64>>(18).map(Timestamp::from_micros),
         created_at: Timestamp::from_micros(row.get(6)),
         event: row
             .get::<_, Option<Uuid>>(7)

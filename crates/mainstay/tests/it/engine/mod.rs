@@ -1,5 +1,6 @@
 //! The engine against real databases: what is committed gets done, whatever goes wrong.
 
+mod deadlines;
 mod endpoints;
 mod ends;
 mod enqueue;
