@@ -60,9 +60,16 @@ on_both!(a_deadline_is_read_with_its_job_everywhere, |db| async {
         lane,
         JobId::NIL,
         &cursor,
-        100
+        100,
+        true
     ));
-    assert_eq!(deadlines(&found.expect("a refill")), of(&[&plain, &urgent]));
+    let found = found.expect("a refill");
+    assert_eq!(deadlines(&found.jobs), of(&[&plain, &urgent]));
+    for body in &found.bodies {
+        let mut jobs = [&plain, &urgent].into_iter();
+        let of = jobs.find(|job| job.id == body.job).expect("one of them");
+        assert_eq!(body.deadline, of.deadline, "read along");
+    }
     for one in [None, Some(tenant)] {
         let found = run!(world.store, SYSTEM, [cursor], |tx| tx.delayed_refill(
             queue,
