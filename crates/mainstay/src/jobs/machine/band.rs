@@ -231,3 +231,79 @@ impl Band {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mainstay_domain::jobs::Loss;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn job(number: u128, deadline: Option<i64>, tries: i32) -> JobRef {
+        JobRef {
+            tenant: TenantId::NIL,
+            job: JobId::from_uuid(Uuid::from_u128(number)),
+            queue: 1,
+            band: 0,
+            due: None,
+            deadline: deadline.map(Timestamp::from_secs),
+            attempt: tries,
+            tries,
+            loss: Loss::None,
+            ordered: false,
+        }
+    }
+
+    /// A band in which one tenant has these ready, and may run them.
+    fn band(jobs: &[JobRef]) -> Band {
+        let mut band = Band::default();
+        let lane = band.lanes.entry(TenantId::NIL).or_default();
+        for job in jobs {
+            match job.tries {
+                0 => drop(lane.fresh.offer(job.job, true)),
+                _ => drop(lane.again.insert(job.job)),
+            }
+            lane.is_urgent(job);
+        }
+        band
+    }
+
+    fn order(band: &mut Band, rules: Rules<'_>) -> Vec<u128> {
+        let standing = Standing { may: true, tag: 0 };
+        let mut order = Vec::new();
+        loop {
+            band.note(TenantId::NIL, standing, rules);
+            match band.pop(true, rules) {
+                Some((_, job, _)) => order.push(job.uuid().as_u128()),
+                None => return order,
+            }
+        }
+    }
+
+    #[test]
+    fn the_earliest_deadline_goes_first_and_then_the_oldest() {
+        let jobs = [
+            job(1, None, 0),
+            job(2, Some(90), 0),
+            job(3, Some(30), 0),
+            job(4, None, 0),
+            job(5, None, 1),
+            job(6, Some(60), 1),
+        ];
+        let rules = Rules::of(None);
+        assert_eq!(order(&mut band(&jobs), rules), [6, 5, 3, 2, 1, 4]);
+        let mut band = band(&jobs);
+        assert_eq!(band.remove(&jobs[2]), Some(Class::Fresh));
+        assert_eq!(order(&mut band, rules), [6, 5, 2, 1, 4]);
+    }
+
+    #[test]
+    fn while_a_queue_is_drained_no_deadline_lets_a_later_job_pass() {
+        let jobs = [job(1, None, 0), job(2, Some(90), 0), job(3, Some(30), 0)];
+        let rules = Rules {
+            limits: None,
+            held_from: Some(jobs[2].job),
+        };
+        assert_eq!(order(&mut band(&jobs), rules), [2, 1]);
+    }
+}

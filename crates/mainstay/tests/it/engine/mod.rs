@@ -8,6 +8,7 @@ mod faults;
 mod lines;
 mod owners;
 mod poison;
+mod pressure;
 mod speed;
 mod workers;
 mod works;
