@@ -29,10 +29,6 @@ class NewJob:
     tenant_id: str | None = None
     #: Not before; with a time zone.
     run_at: datetime | None = None
-    #: Not at or after: what has not begun by then is a dead letter with the code `expired`; with a time zone.
-    deadline: datetime | None = None
-    #: The same, so many seconds from when it is submitted.
-    expires_in_secs: int | None = None
     retry: schemas.RetryPolicy | None = None
     #: Jobs of a tenant and a queue that share it run one at a time, in their order.
     ordering_key: str | None = None
@@ -40,6 +36,10 @@ class NewJob:
     on_dead: Literal["park", "continue"] | None = None
     #: There is to be one of it: what becomes of it when there is another with its key.
     unique: schemas.UniqueInput | None = None
+    #: Not at or after: what has not begun by then is a dead letter with the code `expired`; with a time zone.
+    deadline: datetime | None = None
+    #: The same, so many seconds from when it is submitted.
+    expires_in_secs: int | None = None
 
     def wire(self) -> dict[str, Any]:
         """As the API takes it: what was not said is left out."""
@@ -112,12 +112,12 @@ class Mainstay:
             queue,
             tenant_id,
             run_at,
-            deadline,
-            expires_in_secs,
             retry,
             ordering_key,
             on_dead,
             unique,
+            deadline,
+            expires_in_secs,
         )
         return self._connection.once("POST", "/v1/jobs", job.wire(), idempotency_key=idempotency_key)
 

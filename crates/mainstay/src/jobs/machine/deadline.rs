@@ -116,9 +116,11 @@ impl Machine {
 
     /// The attempt as it is written: where the deadline comes first, there is no next one.
     pub(super) fn in_time(&self, attempt: Attempt) -> Attempt {
-        let late = attempt.next_at.zip(self.deadline_of(attempt.job));
-        if late.is_none_or(|(next, deadline)| next < deadline) || planted(Fault::DeadlineOutwaited)
-        {
+        let Some(next) = attempt.next_at else {
+            return attempt;
+        };
+        let deadline = self.deadline_of(attempt.job);
+        if deadline.is_none_or(|at| next < at) || planted(Fault::DeadlineOutwaited) {
             return attempt;
         }
         let said = attempt.error.as_deref().unwrap_or("it was given back");
