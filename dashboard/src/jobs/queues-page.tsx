@@ -52,7 +52,7 @@ function Chosen({ queue, arrive }: { queue: QueueView; arrive: boolean }) {
               ["Its rate", rateWords(limits.rate)],
               ["Each tenant", placesWords(limits.tenant_max_in_flight)],
               ["A tenant's rate", rateWords(limits.tenant_rate)],
-              ["Refuses more from", waitingWords(limits)],
+              ["Refuses more from", queue.full ? `${waitingWords(limits)}: it does now` : waitingWords(limits)],
               ...(queue.flow_at && queue.flow !== "running" ? ([["Since", <Ago key="since" at={queue.flow_at} />]] as [string, ReactNode][]) : []),
               ...(queue.drained === true ? ([["Drained", "nothing is left of what was there before"]] as [string, ReactNode][]) : []),
             ]}
