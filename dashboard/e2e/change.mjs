@@ -111,7 +111,7 @@ await test("what may wait in a queue is set, told, and taken away", () =>
     await axe(page, "limits on what may wait");
     await dialog.getByRole("button", { name: "Save limits" }).click();
     await dialog.waitFor({ state: "detached" });
-    await page.getByText(/^900.000 waiting, or the oldest waiting 15 min/).waitFor();
+    await page.getByText(/^900.000 waiting, or the oldest waiting 15.min/).waitFor();
     const set = await now();
     assert(set.max_waiting === 900_000 && set.max_age_secs === 900, JSON.stringify(set));
     await limits.click();
