@@ -113,6 +113,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     32 "0032_breakers";
     33 "0033_sagas";
     34 "0034_nodes";
+    35 "0035_deadlines";
 };
 
 /// What happens to the outcome of a run.
