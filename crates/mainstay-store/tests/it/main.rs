@@ -16,6 +16,7 @@ mod lines;
 mod links;
 mod lists;
 mod looks;
+mod moving;
 mod objects;
 mod queues;
 mod retention;
