@@ -29,6 +29,51 @@ pub(super) struct Sum {
     pub(super) sha256: String,
 }
 
+/// A part of a key, in the order that both databases have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum KeyPart {
+    Number(i64),
+    Bytes(Vec<u8>),
+}
+
+/// A row's key.
+pub(super) type Key = Vec<KeyPart>;
+
+/// The key of a row of SQLite's.
+pub(super) fn key(table: &Table, row: &Row<'_>) -> SetupResult<Key> {
+    let part = |place: &usize| match row.get_ref(*place).map_err(crate::sqlite::map_error)? {
+        ValueRef::Integer(number) => Ok(KeyPart::Number(number)),
+        ValueRef::Blob(bytes) | ValueRef::Text(bytes) => Ok(KeyPart::Bytes(bytes.to_vec())),
+        _ => Err(SetupError::Unmovable {
+            table: table.name.clone(),
+            problem: "a part of a key is missing".to_owned(),
+        }),
+    };
+    table.key.iter().map(part).collect()
+}
+
+/// A key as it stands in a statement of PostgreSQL's. Text has no place in it: see [`Table::ahead`].
+pub(super) fn literal(table: &Table, key: &Key) -> String {
+    let parts = table
+        .key_columns()
+        .zip(key)
+        .map(|(column, part)| match (column.kind, part) {
+            (Kind::Flag, KeyPart::Number(flag)) => (*flag != 0).to_string(),
+            (_, KeyPart::Number(number)) => format!("'{number}'::bigint"),
+            (Kind::Uuid, KeyPart::Bytes(bytes)) => format!("'{}'::uuid", hex::encode(bytes)),
+            (_, KeyPart::Bytes(bytes)) => format!("'\\x{}'::bytea", hex::encode(bytes)),
+        });
+    format!("({})", parts.collect::<Vec<_>>().join(", "))
+}
+
+/// SHA-256.
+pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&SHA256, bytes);
+    let mut array = [0; 32];
+    array.copy_from_slice(digest.as_ref());
+    array
+}
+
 /// Adds rows up.
 pub(super) struct Adding {
     context: Context,

@@ -188,6 +188,139 @@ fn what_is_moved_is_there_and_is_not_served_from_where_it_was() {
     });
 }
 
+/// All records of deduplication, as either database has them, in the order of their keys.
+fn records_of_source(ground: &Ground) -> Vec<String> {
+    let connection = rusqlite::Connection::open(ground.locked().database()).expect("opens");
+    let text = "SELECT source_number || ' ' || lower(hex(key)) || ' ' || deliveries || ' ' || lower(hex(body_hash)) FROM dedup ORDER BY source_number, key";
+    let mut statement = connection.prepare(text).expect("it is prepared");
+    let rows = statement.query_map([], |row| row.get(0)).expect("it runs");
+    rows.collect::<Result<_, _>>().expect("text")
+}
+
+async fn records_of_target(ground: &Ground) -> Vec<String> {
+    let client = ground.scratch.client().await;
+    let text =
+        "SELECT source_number || ' ' || replace(key::text, '-', '') || ' ' || deliveries || ' '
+            || encode(int8send(body_hash), 'hex') FROM dedup ORDER BY source_number, key";
+    let rows = client.query(text, &[]).await.expect("it runs");
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+const RECORDS: &str =
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+    INSERT INTO dedup (source_number, key, event_id, body_hash, deliveries)
+    SELECT i % 7, randomblob(16), randomblob(16), randomblob(8), 1 FROM n";
+
+#[test]
+fn what_changes_while_it_is_copied_is_copied_again_and_nothing_else() {
+    mainstay_testkit::run(async {
+        let changes = [
+            // Nothing at all.
+            "",
+            "UPDATE dedup SET deliveries = 2 WHERE rowid_of_middle",
+            // In front, behind, a whole piece less, many more in one place, and rows that come in the middle.
+            "INSERT INTO dedup (source_number, key, event_id, body_hash, deliveries)
+             VALUES (-1, randomblob(16), randomblob(16), randomblob(8), 5), (9, randomblob(16), randomblob(16), randomblob(8), 6)",
+            "DELETE FROM dedup WHERE source_number = 3",
+            "DELETE FROM dedup",
+            RECORDS,
+            "UPDATE tenant SET name = 'renamed'; DELETE FROM dedup WHERE source_number = 6;
+             UPDATE dedup SET deliveries = deliveries + 1 WHERE source_number = 0",
+        ];
+        for change in changes {
+            let change = change.replace(
+                "rowid_of_middle",
+                "key = (SELECT key FROM dedup WHERE source_number = 2 LIMIT 1)",
+            );
+            let ground = Ground::new().await;
+            ground.meddle(RECORDS);
+            let (path, seen) = (ground.folder.path(), std::cell::Cell::new(0));
+            let moved = moving::to_postgres_live(
+                path,
+                &ground.to,
+                || NOW,
+                quiet(),
+                async || {
+                    ground.meddle(&change);
+                    seen.set(records_of_source(&ground).len());
+                    DataDirectory::lock_when_free(path)
+                },
+            )
+            .await
+            .expect("it works");
+            let (sent, found) = (records_of_source(&ground), records_of_target(&ground).await);
+            assert!(
+                sent == found,
+                "{change}: {} and {} rows",
+                sent.len(),
+                found.len()
+            );
+            assert_eq!(seen.get(), found.len());
+            let ahead = moved.ahead.expect("a part was copied before");
+            assert!(ahead.rows >= 30_000, "{ahead:?}");
+            match change.as_str() {
+                "" | "DELETE FROM dedup" => assert_eq!(ahead.again, 0, "{change}"),
+                _ if change.contains("LIMIT 1") => {
+                    assert!((1..10_000).contains(&ahead.again), "{ahead:?}");
+                }
+                _ => assert!(ahead.again > 0, "{change}"),
+            }
+            // The digest is that of the source as it is, and the mark is there.
+            let refused = ground.go(How::Move).await.map(drop);
+            assert!(
+                matches!(refused, Err(SetupError::Moved { .. })),
+                "{refused:?}"
+            );
+            moving::mark_remove(&ground.locked()).expect("it goes");
+            let again = ground.go(How::Move).await.expect("it was moved already");
+            assert_eq!((again.before, &again.digest), (true, &moved.digest));
+        }
+    });
+}
+
+#[test]
+fn a_change_that_does_not_arrive_as_it_was_sent_is_found() {
+    mainstay_testkit::run(async {
+        let harms = [
+            "BEGIN NEW.deliveries := 7; RETURN NEW; END",
+            "BEGIN RETURN NULL; END",
+        ];
+        for harm in harms {
+            let ground = Ground::new().await;
+            ground.meddle(RECORDS);
+            let place = Place::Postgres(&ground.to);
+            let applied = Migrator::embedded().up(place, Mode::Apply, NOW).await;
+            applied.expect("the migrations run");
+            // Only rows that are counted twice are harmed: there is none before the pause.
+            let client = ground.scratch.client().await;
+            let trigger = format!(
+                "CREATE FUNCTION harm() RETURNS trigger LANGUAGE plpgsql AS $$ {harm} $$;
+                 CREATE TRIGGER harm BEFORE INSERT ON dedup FOR EACH ROW WHEN (NEW.deliveries = 2) EXECUTE FUNCTION harm()"
+            );
+            client.batch_execute(&trigger).await.expect("a trigger");
+            let path = ground.folder.path();
+            let moved = moving::to_postgres_live(
+                path,
+                &ground.to,
+                || NOW,
+                quiet(),
+                async || {
+                    ground.meddle("UPDATE dedup SET deliveries = 2 WHERE source_number = 2");
+                    DataDirectory::lock_when_free(path)
+                },
+            )
+            .await;
+            match moved {
+                Err(SetupError::Differs { table, .. }) => assert_eq!(table, "dedup"),
+                other => panic!("{other:?}"),
+            }
+            drop(client);
+            assert!(!ground.target_holds_data().await, "nothing is kept");
+            assert_eq!(moving::mark(&ground.locked()).expect("readable"), None);
+        }
+    });
+}
+
 #[test]
 fn a_move_that_ended_between_its_commit_and_its_mark_is_finished_by_the_next() {
     mainstay_testkit::run(async {
