@@ -8,7 +8,9 @@ use super::Cli;
 pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Server",
-        &["serve", "migrate", "backup", "restore", "doctor", "bench"],
+        &[
+            "serve", "migrate", "backup", "restore", "move", "doctor", "bench",
+        ],
     ),
     ("Coming in", &["source", "send", "verify"]),
     ("Going out", &["endpoint", "binding", "schedule", "saga"]),

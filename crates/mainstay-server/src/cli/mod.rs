@@ -23,6 +23,7 @@ mod line;
 mod listen;
 mod migrate;
 mod migrate_check;
+mod moving;
 mod output;
 mod place;
 mod progress;
@@ -131,6 +132,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Restore a backup
     Restore(backup::RestoreArgs),
+    /// Grow from SQLite to PostgreSQL, or go back
+    #[command(subcommand)]
+    Move(moving::MoveCommand),
     /// Look for what is wrong with this installation
     Doctor,
     /// Customers of the SaaS
@@ -331,6 +335,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Migrate(args) => migrate::run(context, args).await,
         Command::Backup(args) => backup::backup(context, args).await,
         Command::Restore(args) => backup::restore(context, args).await,
+        Command::Move(command) => Box::pin(moving::run(context, command)).await,
         Command::Doctor => doctor::run(context).await,
         Command::Tenant(command) => tenant::run(context, command).await,
         Command::User(command) => user::run(context, command).await,

@@ -37,7 +37,17 @@ pub(crate) struct Settings {
 
 struct Scratch {
     url: String,
-    _database: ScratchDatabase,
+    database: ScratchDatabase,
+}
+
+impl Scratch {
+    async fn new() -> Self {
+        let database = Cluster::of_this_run().scratch().await;
+        Self {
+            url: database.url_as("postgres"),
+            database,
+        }
+    }
 }
 
 /// What a command printed and how it ended.
@@ -79,16 +89,35 @@ impl Server {
 
     /// On PostgreSQL, with settings.
     pub(crate) async fn postgres_with(settings: Settings) -> Self {
-        let database = Cluster::of_this_run().scratch().await;
-        let scratch = Scratch {
-            url: database.url_as("postgres"),
-            _database: database,
-        };
+        let scratch = Scratch::new().await;
         Self::start(
             tempfile::tempdir().expect("a directory"),
             Some(scratch),
             settings,
         )
+    }
+
+    /// From now on commands and starts name an empty PostgreSQL database, on the same data directory.
+    pub(crate) async fn name_postgres(&mut self) {
+        self.database = Some(Scratch::new().await);
+    }
+
+    /// From now on they name none.
+    pub(crate) fn forget_postgres(&mut self) {
+        self.database = None;
+    }
+
+    /// Does something while none is named.
+    pub(crate) fn without_postgres(&mut self, what: impl FnOnce(&mut Self)) {
+        let database = self.database.take();
+        what(self);
+        self.database = database;
+    }
+
+    /// The database that is named.
+    pub(crate) fn database(&self) -> &ScratchDatabase {
+        let scratch = self.database.as_ref().expect("one is named");
+        &scratch.database
     }
 
     fn start(folder: TempDir, database: Option<Scratch>, settings: Settings) -> Self {
