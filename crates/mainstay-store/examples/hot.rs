@@ -194,9 +194,9 @@ impl World {
             let seen = seen.clone();
             let jobs = self.store.transact(SYSTEM, move |tx| {
                 let seen = seen.clone();
-                Box::pin(async move { tx.lane_refill(lane, after, &seen, limit).await })
+                Box::pin(async move { tx.lane_refill(lane, after, &seen, limit, true).await })
             });
-            let jobs = jobs.await?;
+            let jobs = jobs.await?.jobs;
             let Some(last) = jobs.last() else {
                 return Ok(count);
             };

@@ -118,6 +118,15 @@ pub struct JobBody {
     pub created_at: Timestamp,
 }
 
+/// Jobs of a lane as they were read to wait in memory.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LaneJobs {
+    /// The jobs, in order.
+    pub jobs: Vec<JobRef>,
+    /// Bodies of some of them: small ones, of jobs that no event made.
+    pub bodies: Vec<JobBody>,
+}
+
 /// What a handler may want of the event behind its job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventBody {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attempt, AttemptStart, DeadLetter, DeadLetterFilter, DeadLetterGroup, Endpoint, Job, JobBody,
-    JobFilter, JobRef, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber, QueueRules,
+    JobFilter, JobRef, LaneJobs, Line, LineEnd, LineFilter, NewJob, ParkedCount, QueueNumber,
+    QueueRules,
     breaker::{Breaker, BreakerChange, BreakerRule, Dependency},
     unique::{UniqueHolder, UniqueKey},
 };
@@ -191,14 +192,16 @@ pub trait JobsTx: Send {
         recovering: bool,
         limit: i64,
     ) -> StoreResult<Discovery>;
-    /// Jobs of a lane without an outcome and without a `run_at`, ids above `after`, only what `seen` covers, in order.
+    /// Jobs of a lane without an outcome and without a `run_at`, ids above `after`, only what `seen` covers, in order. With
+    /// `bodies`, those of them that cost next to nothing to read along.
     async fn lane_refill(
         &mut self,
         lane: Lane,
         after: JobId,
         seen: &Cursor,
         limit: i64,
-    ) -> StoreResult<Vec<JobRef>>;
+        bodies: bool,
+    ) -> StoreResult<LaneJobs>;
     /// Jobs of a queue, or of one tenant's in it, without an outcome and with a `run_at`, keys above `after` and due at or
     /// before `until`, only what `seen` covers, in order.
     async fn delayed_refill(

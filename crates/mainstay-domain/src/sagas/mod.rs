@@ -341,6 +341,9 @@ pub struct SagaRunFilter {
     pub before: Option<SagaRunId>,
 }
 
+/// When a run is to be looked at, and which: in this order they are.
+pub type DueRun = (Timestamp, SagaRunId);
+
 /// The store's verbs of sagas.
 #[async_trait]
 pub trait SagasTx: Send {
@@ -404,8 +407,13 @@ pub trait SagasTx: Send {
     /// Writes a run as it is to be, under the revision that was read, and inserts these jobs with it. Conflict when it is no
     /// longer the one that was read: then nothing of the transaction may stay.
     async fn saga_run_step(&mut self, run: &SagaRun, jobs: &[NewJob]) -> StoreResult<()>;
-    /// Runs to look at by now, the longest due first. System scope.
-    async fn saga_run_due(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<SagaRunId>>;
+    /// Runs to look at by now, the longest due first, after this one. System scope.
+    async fn saga_run_due(
+        &mut self,
+        now: Timestamp,
+        after: DueRun,
+        limit: i64,
+    ) -> StoreResult<Vec<DueRun>>;
     /// When the next run is to be looked at. System scope.
     async fn saga_run_next_at(&mut self) -> StoreResult<Option<Timestamp>>;
     /// Runs after this one that have not ended, by id. System scope.

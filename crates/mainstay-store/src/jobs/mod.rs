@@ -15,9 +15,9 @@ use mainstay_domain::{
     intake::Blob,
     jobs::{
         Attempt, AttemptStart, Checkpoint, Cursor, DeadLetter, DeadLetterFilter, DeadLetterGroup,
-        Discovery, DueKey, Endpoint, Flow, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, Line,
-        LineEnd, LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, QueueRules, SignalKind,
-        TallyRecord,
+        Discovery, DueKey, Endpoint, Flow, Job, JobBody, JobFilter, JobRef, JobsTx, Lane, LaneJobs,
+        Line, LineEnd, LineFilter, NewJob, Outcome, ParkedCount, QueueNumber, QueueRules,
+        SignalKind, TallyRecord,
         breaker::{Breaker, BreakerChange, BreakerRule, Dependency},
         unique::{UniqueHolder, UniqueKey},
     },
@@ -195,11 +195,13 @@ impl JobsTx for SqlTx<'_> {
         after: JobId,
         seen: &Cursor,
         limit: i64,
-    ) -> StoreResult<Vec<JobRef>> {
+        bodies: bool,
+    ) -> StoreResult<LaneJobs> {
         self.system()?;
         match &mut self.conn {
+            // A page that was just read is read again for less than a body's copy costs.
             Dialect::Sqlite(conn) => conn.lane_refill(lane, after, seen, limit),
-            Dialect::Postgres(conn) => conn.lane_refill(lane, after, seen, limit).await,
+            Dialect::Postgres(conn) => conn.lane_refill(lane, after, seen, limit, bodies).await,
         }
     }
 

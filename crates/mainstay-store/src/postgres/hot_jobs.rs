@@ -6,8 +6,8 @@ use mainstay_domain::{
     EndpointId, EventId, JobId, ReceiptId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
-        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, Loss,
-        NewJob, QueueNumber, Signal, Standing, TallyRecord, line::TURN,
+        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane,
+        LaneJobs, Loss, NewJob, QueueNumber, Signal, Standing, TallyRecord, line::TURN,
     },
 };
 use tokio_postgres::{Row, types::ToSql};
@@ -137,16 +137,28 @@ macro_rules! fresh {
     };
 }
 
-static LANE: Sized = sized!(
-    concat!(
-        "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
-        WHERE j.tenant_id = $1 AND j.queue = $2 AND j.band = $3 AND j.run_at IS NULL AND j.id > $4
-            AND j.id <= $9 AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
-                OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot)) AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
-        fresh!(),
-        " ORDER BY j.id LIMIT "
-    ),
-    ""
+macro_rules! lane {
+    ($columns:literal) => {
+        sized!(
+            concat!(
+                "SELECT j.id, j.order_key IS NOT NULL", $columns, " FROM job AS j
+                WHERE j.tenant_id = $1 AND j.queue = $2 AND j.band = $3 AND j.run_at IS NULL AND j.id > $4
+                    AND j.id <= $9 AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
+                        OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot))
+                            AND (j.xid, j.id) <= ($7::text::xid8, $8)))",
+                fresh!(),
+                " ORDER BY j.id LIMIT "
+            ),
+            ""
+        )
+    };
+}
+
+static LANE: Sized = lane!("");
+/// The row is read in any case: a small body comes along for a tenth of what it costs to find it again.
+static LANE_BODIES: Sized = lane!(
+    ", CASE WHEN j.event_id IS NULL AND coalesce(octet_length(j.payload), 0) <= 512 THEN j.kind END,
+        j.endpoint_id, CASE WHEN octet_length(j.payload) <= 512 THEN j.payload END, j.retry, j.created_at"
 );
 macro_rules! delayed {
     ($after:literal, $order:literal) => {
@@ -239,6 +251,7 @@ pub(crate) fn texts() -> Vec<&'static str> {
         &DISCOVER_RECOVERING,
         &SIGNALS,
         &LANE,
+        &LANE_BODIES,
         &DELAYED,
         &DELAYED_OF,
         &RETRIES,
@@ -462,12 +475,14 @@ impl PgConn<'_> {
         after: JobId,
         seen: &Cursor,
         limit: i64,
-    ) -> StoreResult<Vec<JobRef>> {
+        bodies: bool,
+    ) -> StoreResult<LaneJobs> {
         let Some(cursor) = PgCursor::read(seen) else {
-            return Ok(Vec::new());
+            return Ok(LaneJobs::default());
         };
         let (all, some, xid, id) = cursor.covers();
-        let (text, most) = LANE.of(limit);
+        let text = if bodies { &LANE_BODIES } else { &LANE };
+        let (text, most) = text.of(limit);
         let (tenant, after) = (lane.tenant.uuid(), after.uuid());
         let rows = self
             .rows(
@@ -485,7 +500,14 @@ impl PgConn<'_> {
                 ],
             )
             .await?;
-        Ok(rows.iter().take(most).filter_map(job_ref).collect())
+        let rows = &rows[..most.min(rows.len())];
+        let with_body = rows.iter().filter(|_| bodies);
+        Ok(LaneJobs {
+            jobs: rows.iter().map(|row| lane_job(lane, row)).collect(),
+            bodies: with_body
+                .filter_map(|row| small_body(lane.tenant, row))
+                .collect(),
+        })
     }
 
     pub(crate) async fn delayed_refill(
@@ -660,6 +682,34 @@ fn signal(row: &Row) -> Signal {
         queue: row.get(4),
         kind: signal_kind(row.get::<_, i16>(5).into()),
     }
+}
+
+fn lane_job(lane: Lane, row: &Row) -> JobRef {
+    JobRef {
+        tenant: lane.tenant,
+        job: JobId::from_uuid(row.get(0)),
+        queue: lane.queue,
+        band: lane.band,
+        due: None,
+        attempt: 0,
+        tries: 0,
+        loss: Loss::None,
+        ordered: row.get(1),
+    }
+}
+
+/// `None` for one that is to be read when it is needed.
+fn small_body(tenant: TenantId, row: &Row) -> Option<JobBody> {
+    Some(JobBody {
+        tenant,
+        job: JobId::from_uuid(row.get(0)),
+        kind: row.get::<_, Option<String>>(2)?,
+        event: None,
+        endpoint: row.get::<_, Option<Uuid>>(3).map(EndpointId::from_uuid),
+        payload: bytes(row, 4),
+        retry: row.get(5),
+        created_at: Timestamp::from_micros(row.get(6)),
+    })
 }
 
 /// `None` for a job that is gone.

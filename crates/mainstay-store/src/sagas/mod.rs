@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use mainstay_domain::{
     JobId, SagaId, SagaRunId, StoreError, StoreResult, TenantId, Timestamp,
     jobs::{JobsTx, NewJob},
-    sagas::{RunData, RunState, Saga, SagaFilter, SagaRun, SagaRunFilter, SagaVersion, SagasTx},
+    sagas::{
+        DueRun, RunData, RunState, Saga, SagaFilter, SagaRun, SagaRunFilter, SagaVersion, SagasTx,
+    },
     vault::{Column, Place},
 };
 use queries as q;
@@ -216,10 +218,16 @@ impl SagasTx for SqlTx<'_> {
         self.job_insert(jobs).await.map(|_| ())
     }
 
-    async fn saga_run_due(&mut self, now: Timestamp, limit: i64) -> StoreResult<Vec<SagaRunId>> {
+    async fn saga_run_due(
+        &mut self,
+        now: Timestamp,
+        after: DueRun,
+        limit: i64,
+    ) -> StoreResult<Vec<DueRun>> {
         self.system()?;
-        let params = values![now, bounded(limit)];
-        self.list(&q::RUN_DUE, params, |row| row.get(0)).await
+        let params = values![now, after.0, after.1, bounded(limit)];
+        let due = |row: &Row| Ok((row.get(0)?, row.get(1)?));
+        self.list(&q::RUN_DUE, params, due).await
     }
 
     async fn saga_run_next_at(&mut self) -> StoreResult<Option<Timestamp>> {

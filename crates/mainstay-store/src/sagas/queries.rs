@@ -65,7 +65,8 @@ queries! {
     RUN_GET_OWN: Tenant = concat!(run_columns!(), " WHERE r.tenant_id = $2 AND r.id = $1");
     RUN_OF_KEY: Tenant = concat!(run_columns!(), " WHERE r.tenant_id = $1 AND r.saga_id = $2 AND r.key = $3");
     RUN_DUE: System = "
-        SELECT r.id FROM saga_run AS r WHERE r.due_at IS NOT NULL AND r.due_at <= $1 ORDER BY r.due_at, r.id LIMIT $2";
+        SELECT r.due_at, r.id FROM saga_run AS r
+        WHERE r.due_at IS NOT NULL AND r.due_at <= $1 AND (r.due_at, r.id) > ($2, $3) ORDER BY r.due_at, r.id LIMIT $4";
     RUN_NEXT_AT: System = "
         SELECT r.due_at FROM saga_run AS r WHERE r.due_at IS NOT NULL ORDER BY r.due_at, r.id LIMIT 1";
     RUN_UNFINISHED: System = "

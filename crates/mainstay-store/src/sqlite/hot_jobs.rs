@@ -5,8 +5,8 @@ use mainstay_domain::{
     EndpointId, EventId, JobId, ReceiptId, StoreError, StoreResult, TenantId, Timestamp,
     intake::Blob,
     jobs::{
-        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane, Loss,
-        NewJob, QueueNumber, Signal, TallyRecord, line::TURN,
+        Attempt, AttemptStart, Cursor, Discovery, DueKey, EventBody, JobBody, JobRef, Lane,
+        LaneJobs, Loss, NewJob, QueueNumber, Signal, TallyRecord, line::TURN,
     },
 };
 use rusqlite::{CachedStatement, OptionalExtension, Params, Row, params};
@@ -228,7 +228,7 @@ impl SqliteConn<'_> {
         after: JobId,
         seen: &Cursor,
         limit: i64,
-    ) -> StoreResult<Vec<JobRef>> {
+    ) -> StoreResult<LaneJobs> {
         let seen = SqliteCursor::read(seen).unwrap_or_default().job;
         let (tenant, after) = (lane.tenant.uuid(), after.uuid());
         let params = params![
@@ -239,7 +239,10 @@ impl SqliteConn<'_> {
             seen,
             bounded(limit)
         ];
-        self.read(LANE, params, job_ref)
+        Ok(LaneJobs {
+            jobs: self.read(LANE, params, job_ref)?,
+            bodies: Vec::new(),
+        })
     }
 
     pub(crate) fn delayed_refill(

@@ -18,8 +18,8 @@ async fn lane(world: &World, after: JobId, seen: &Cursor, limit: i64) -> Vec<Job
         tenant: world.tenant,
     };
     let found = run!(world.store, SYSTEM, [seen], |tx| tx
-        .lane_refill(lane, after, &seen, limit));
-    ids(&found.expect("it answers"))
+        .lane_refill(lane, after, &seen, limit, false));
+    ids(&found.expect("it answers").jobs)
 }
 
 on_both!(every_job_is_found_exactly_once, |db| async {
@@ -115,6 +115,49 @@ on_both!(refills_see_only_what_was_discovered, |db| async {
     );
     assert_eq!(lane(&world, all[9], &cursor, 5).await, all[10..15]);
 });
+
+on_both!(
+    what_a_refill_reads_along_is_what_is_read_of_the_jobs_later,
+    |db| async {
+        let world = World::new(db).await;
+        let mut jobs: Vec<NewJob> = (0..6).map(|ms| world.job(ms)).collect();
+        jobs[1].payload = None;
+        jobs[2].payload = Some(vec![b'1'; 512].into());
+        jobs[3].payload = Some(vec![b'1'; 513].into());
+        jobs[4].retry = Some("{}".into());
+        world.insert(jobs.clone()).await;
+        // An event with its job, whose payload is the event's.
+        world.append(vec![world.arrival("evt_1", 7)]).await;
+        let (_, cursor) = world.discover(Cursor::default(), 100).await;
+        let of = Lane {
+            queue: world.queue,
+            band: 1,
+            tenant: world.tenant,
+        };
+        let read = run!(world.store, SYSTEM, [cursor], |tx| tx.lane_refill(
+            of,
+            JobId::NIL,
+            &cursor,
+            100,
+            true
+        ))
+        .expect("it answers");
+        assert_eq!(
+            ids(&read.jobs),
+            lane(&world, JobId::NIL, &cursor, 100).await
+        );
+        assert_eq!(read.jobs.len(), 7);
+        let small: Vec<JobId> = [0, 1, 2, 4, 5].map(|at: usize| jobs[at].id).into();
+        let along: Vec<JobId> = read.bodies.iter().map(|body| body.job).collect();
+        // Nothing has to come along: it is worth it on PostgreSQL only.
+        assert!(along.is_empty() || along == small, "{along:?}");
+        let keys: Vec<_> = along.iter().map(|job| (world.tenant, *job)).collect();
+        let later = run!(world.store, SYSTEM, [keys], |tx| tx
+            .job_bodies(&keys, false))
+        .expect("bodies");
+        assert_eq!(read.bodies, later);
+    }
+);
 
 on_both!(
     refills_leave_out_what_has_an_outcome_and_other_lanes,

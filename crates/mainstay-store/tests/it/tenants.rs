@@ -325,7 +325,7 @@ on_both!(
         );
         refused(
             run!(store, scope, [cursor], |tx| tx
-                .lane_refill(lane, job.id, &cursor, 1)),
+                .lane_refill(lane, job.id, &cursor, 1, true)),
             "lane_refill",
         );
         refused(

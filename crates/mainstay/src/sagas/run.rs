@@ -15,7 +15,7 @@ use mainstay_domain::{
     Clock, JobId, Random, SagaRunId, Scope, Store, StoreError, StoreExt, StoreResult, Timestamp,
     Tx,
     jobs::{DeadLetterFilter, NewJob},
-    sagas::{Decision, Fact, Look, RunState, SagaRun, SagaVersion, StepState},
+    sagas::{Decision, DueRun, Fact, Look, RunState, SagaRun, SagaVersion, StepState},
 };
 use tokio::sync::watch;
 
@@ -37,6 +37,8 @@ const BESIDE: usize = 16;
 const PAGES_MAX: usize = 500;
 /// How often a decision is written again because the configuration changed while it was to be told of.
 const TELL_TRIES: usize = 5;
+/// Before every run that is due.
+const FIRST: DueRun = (Timestamp::EPOCH, SagaRunId::NIL);
 const SCOPE: Scope = Scope::System("sagas");
 
 /// Carries on the runs of sagas.
@@ -150,21 +152,21 @@ impl Sagas {
             self.sweep(&go_on).await?;
             self.swept.store(true, Ordering::Relaxed);
         }
-        let (mut seen, mut stuck) = (HashSet::new(), false);
+        let (mut seen, mut after) = (HashSet::new(), FIRST);
         for _ in 0..PAGES_MAX {
-            let now = self.clock.now();
-            let due = self
-                .read(move |tx| Box::pin(async move { tx.saga_run_due(now, PAGE).await }))
-                .await?;
-            // One that could not be carried on, because somebody was faster, has its turn in the next round.
-            stuck = due.iter().any(|run| seen.contains(run));
-            let fresh: Vec<SagaRunId> = due.into_iter().filter(|run| seen.insert(*run)).collect();
-            if fresh.is_empty() || !go_on() {
+            let due = self.due(after, PAGE).await?;
+            let Some(last) = due.last().filter(|_| go_on()) else {
                 break;
-            }
+            };
+            after = *last;
             self.bell.set(true);
-            self.look_at(&fresh).await?;
+            let due: Vec<SagaRunId> = due.into_iter().map(|(_, run)| run).collect();
+            self.look_at(&due).await?;
+            seen.extend(due);
         }
+        // One that could not be carried on holds up nobody, and is tried again after a pause.
+        let left = self.due(FIRST, 1).await?;
+        let stuck = left.iter().any(|(_, run)| seen.contains(run));
         self.close_or_sweep(&go_on).await?;
         let next = self
             .read(|tx| Box::pin(async move { tx.saga_run_next_at().await }))
@@ -173,6 +175,12 @@ impl Sagas {
             let ms = at.ms_since(self.clock.now()).max(0).unsigned_abs();
             Duration::from_millis(ms + 1).clamp(BREATH, PAUSE)
         }))
+    }
+
+    async fn due(&self, after: DueRun, limit: i64) -> StoreResult<Vec<DueRun>> {
+        let now = self.clock.now();
+        self.read(move |tx| Box::pin(async move { tx.saga_run_due(now, after, limit).await }))
+            .await
     }
 
     /// While no run is left nobody need ask whose a job is that ended. One that appears without having been due here was

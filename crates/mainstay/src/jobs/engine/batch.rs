@@ -92,7 +92,10 @@ impl Shared {
     async fn batch_in(&self, tx: &mut dyn Tx, batch: &Batch) -> StoreResult<Option<BatchResult>> {
         let keys: Vec<(TenantId, JobId)> =
             batch.jobs.iter().map(|job| (job.tenant, job.job)).collect();
-        let bodies = tx.job_bodies(&keys, false).await?;
+        let (mut bodies, others) = self.read_along.take(&keys, self.clock.now());
+        if !others.is_empty() {
+            bodies.extend(tx.job_bodies(&others, false).await?);
+        }
         if bodies.len() < keys.len() {
             return Ok(Some(BatchResult::Gone(missing(&keys, &bodies))));
         }

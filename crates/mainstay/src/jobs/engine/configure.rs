@@ -1,7 +1,7 @@
 //! The queues' settings: of built-in kinds from the registry, of endpoints from the configuration.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Configured(Mutex<Seen>);
 struct Seen {
     version: Option<i64>,
     endpoints: HashMap<QueueNumber, EndpointId>,
+    builtin: HashSet<QueueNumber>,
 }
 
 /// What was loaded.
@@ -63,6 +64,12 @@ impl Configured {
             .endpoints
             .get(&queue)
             .copied()
+    }
+
+    /// Whether this process itself carries its jobs out.
+    pub(super) fn is_builtin(&self, queue: QueueNumber) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.builtin.contains(&queue)
     }
 
     /// Loads the settings if another version is in the store than the last that was loaded.
@@ -113,6 +120,12 @@ impl Configured {
             .endpoints
             .iter()
             .map(|endpoint| (endpoint.queue, endpoint.id))
+            .collect();
+        let builtin = |settings: &QueueSettings| settings.runs == Runs::Builtin;
+        seen.builtin = queues
+            .iter()
+            .filter(|(_, settings)| builtin(settings))
+            .map(|(queue, _)| *queue)
             .collect();
         Ok(Settings {
             version: config.version,

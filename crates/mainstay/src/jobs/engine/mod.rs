@@ -22,6 +22,7 @@ mod batch;
 mod configure;
 mod owner;
 mod perform;
+mod read_along;
 mod settle;
 mod work;
 mod workers;
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::{sagas::Bell, watch::Samples};
 use owner::{Over, Owner};
+use read_along::ReadAlong;
 pub(super) use work::own_policy;
 
 /// The lease that makes a node the owner.
@@ -90,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) samples: Arc<Samples>,
     pub(crate) options: EngineOptions,
     pub(crate) workers: Arc<Workers>,
+    read_along: ReadAlong,
     snapshot: watch::Sender<Arc<EngineSnapshot>>,
 }
 
@@ -128,6 +131,7 @@ impl Engine {
             samples,
             options,
             workers: Arc::clone(&workers),
+            read_along: ReadAlong::default(),
             snapshot,
         });
         let task = tokio::spawn(shared.run(stopped));

@@ -8,8 +8,8 @@ use std::{
 use mainstay_domain::{
     JobId, Scope, StoreError, StoreExt, StoreResult, TenantId, Timestamp, Tx,
     jobs::{
-        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobBody, JobRef, Loss,
-        line::LAST,
+        Attempt, AttemptStart, Checkpoint, Cursor, Discovery, DueKey, JobBody, JobRef, LaneJobs,
+        Loss, line::LAST,
     },
     store::BoxFuture,
 };
@@ -54,7 +54,7 @@ impl Shared {
                 Input::Discovered(found.map_err(|error| failed("news could not be read", &error)))
             }
             Action::Refill(refill) => {
-                let jobs = self.refill(refill.clone()).await;
+                let jobs = self.refill(refill.clone(), configured).await;
                 Input::Refilled {
                     refill,
                     jobs: jobs.map_err(|error| failed("a window could not be refilled", &error)),
@@ -125,40 +125,50 @@ impl Shared {
         }
     }
 
-    async fn refill(&self, refill: Refill) -> StoreResult<Vec<JobRef>> {
-        self.store
+    async fn refill(&self, refill: Refill, configured: &Configured) -> StoreResult<Vec<JobRef>> {
+        let queue = match refill.window {
+            WindowId::Lane(lane) => Some(lane.queue),
+            _ => None,
+        };
+        let along = queue.is_some_and(|queue| configured.is_builtin(queue));
+        let read = self
+            .store
             .read(Scope::System("engine"), move |tx| {
                 let refill = refill.clone();
                 let limit = refill.limit as i64;
                 Box::pin(async move {
                     match (refill.window, refill.after) {
                         (WindowId::Lane(lane), After::Job(after)) => {
-                            tx.lane_refill(lane, after, &refill.seen, limit).await
-                        }
-                        (WindowId::Delayed(queue), After::Due(after)) => {
-                            tx.delayed_refill(queue, None, after, LAST, &refill.seen, limit)
+                            tx.lane_refill(lane, after, &refill.seen, limit, along)
                                 .await
                         }
+                        (WindowId::Delayed(queue), After::Due(after)) => tx
+                            .delayed_refill(queue, None, after, LAST, &refill.seen, limit)
+                            .await
+                            .map(only_jobs),
                         (WindowId::DelayedOf(queue, tenant), After::Due(after)) => {
                             let tenant = Some(tenant);
                             tx.delayed_refill(queue, tenant, after, LAST, &refill.seen, limit)
                                 .await
+                                .map(only_jobs)
                         }
-                        (WindowId::Retries(queue), After::Due(after)) => {
-                            tx.retry_refill(queue, None, after, Timestamp::MAX, limit)
-                                .await
-                        }
-                        (WindowId::RetriesOf(queue, tenant), After::Due(after)) => {
-                            tx.retry_refill(queue, Some(tenant), after, Timestamp::MAX, limit)
-                                .await
-                        }
+                        (WindowId::Retries(queue), After::Due(after)) => tx
+                            .retry_refill(queue, None, after, Timestamp::MAX, limit)
+                            .await
+                            .map(only_jobs),
+                        (WindowId::RetriesOf(queue, tenant), After::Due(after)) => tx
+                            .retry_refill(queue, Some(tenant), after, Timestamp::MAX, limit)
+                            .await
+                            .map(only_jobs),
                         _ => Err(StoreError::Bug(
                             "a window was refilled by a key of another kind".into(),
                         )),
                     }
                 })
             })
-            .await
+            .await?;
+        self.read_along.keep(read.bodies, self.clock.now());
+        Ok(read.jobs)
     }
 
     /// Step by step, each in a transaction of its own: however much began, no statement takes long. There is no more to
@@ -378,4 +388,11 @@ async fn with_losses(tx: &mut dyn Tx, starts: Vec<AttemptStart>) -> StoreResult<
 /// Whether the last of these attempts were lost with their process.
 fn loss(attempts: &[Attempt]) -> Loss {
     Loss::of(attempts.last().and_then(|last| last.code.as_deref()))
+}
+
+fn only_jobs(jobs: Vec<JobRef>) -> LaneJobs {
+    LaneJobs {
+        jobs,
+        bodies: Vec::new(),
+    }
 }
