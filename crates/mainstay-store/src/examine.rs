@@ -10,7 +10,7 @@ use crate::{
     migrate::Place,
     postgres::{check_server, connect_plain},
     setup::{SetupError, SetupResult},
-    sqlite::{DataDirectory, map_error, open_reader},
+    sqlite::{map_error, open_reader},
 };
 
 const CACHE_KIB: u32 = 8 * 1_024;
@@ -255,10 +255,12 @@ fn connections(examined: &mut Examined, used: i64, max: i64) {
 }
 
 impl Place<'_> {
-    /// Fails unless this process holds the data directory alone.
+    /// Fails unless this process holds the data directory alone, and the data is still in it.
     pub(crate) fn require_alone(self) -> SetupResult<()> {
         match self {
-            Self::Sqlite(directory) => DataDirectory::require_lock(directory),
+            Self::Sqlite(directory) => directory
+                .require_lock()
+                .and_then(|()| directory.require_here()),
             Self::Postgres(_) => Ok(()),
         }
     }

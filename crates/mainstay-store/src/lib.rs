@@ -15,6 +15,7 @@ mod intake;
 mod jobs;
 mod lease;
 pub mod migrate;
+pub mod moving;
 mod nodes;
 mod postgres;
 mod sagas;

@@ -100,6 +100,33 @@ pub enum SetupError {
     /// A restore would overwrite data.
     #[error("{0} holds data already; restore into an empty one, or use --force")]
     NotEmpty(String),
+    /// What the data directory holds was moved away.
+    #[error("what {path} held was moved to {to}, and is served there")]
+    Moved {
+        /// The directory.
+        path: PathBuf,
+        /// The database that has it now, without a password.
+        to: String,
+    },
+    /// The database that is to be moved to holds data.
+    #[error("{0} holds data already; a move needs a database that holds nothing of Mainstay's")]
+    Occupied(String),
+    /// A table, or something in it, has no form on PostgreSQL.
+    #[error("the table {table} cannot be moved: {problem}")]
+    Unmovable {
+        /// Its name.
+        table: String,
+        /// Why.
+        problem: String,
+    },
+    /// What arrived is not what was sent.
+    #[error("the table {table} did not arrive as it was sent, and nothing was kept: {problem}")]
+    Differs {
+        /// Its name.
+        table: String,
+        /// How the two differ.
+        problem: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -45,7 +45,7 @@ impl Exit {
         ),
         (
             Self::NotClean,
-            "it ran, and what it checked is not in order (`verify`, `bench`, `simulate`, `listen`, `migrate check`)",
+            "it ran, and what it checked is not in order (`verify`, `bench`, `simulate`, `listen`, `migrate check`, `move`)",
         ),
         (
             Self::Differs,
@@ -312,6 +312,17 @@ impl From<SetupError> for Failure {
             SetupError::Locked { .. } => (Exit::Refused, "the server is running; stop it first"),
             SetupError::Exists(_) => (Exit::Refused, "name another file, or move that one away"),
             SetupError::NotEmpty(_) => (Exit::Refused, "--force replaces what is there"),
+            SetupError::Moved { .. } => (
+                Exit::Refused,
+                "serve it with --database; `mainstay move back` goes back to what stands here",
+            ),
+            SetupError::Occupied(_) => (
+                Exit::Refused,
+                "name an empty database, or drop the schema `mainstay` of this one",
+            ),
+            SetupError::Differs { .. } => {
+                (Exit::NotClean, "the old data is as it was; begin again")
+            }
             SetupError::Url(_) => (Exit::Usage, "postgres://user:password@host:5432/database"),
             SetupError::Store(_) => (Exit::Failed, "`mainstay doctor` looks at the database"),
             _ => return Self::new(Exit::Failed, error.to_string()),

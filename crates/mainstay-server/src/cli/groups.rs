@@ -9,7 +9,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Server",
         &[
-            "serve", "migrate", "backup", "restore", "doctor", "node", "bench",
+            "serve", "migrate", "backup", "restore", "move", "doctor", "node", "bench",
         ],
     ),
     ("Coming in", &["source", "send", "verify"]),

@@ -23,6 +23,7 @@ mod line;
 mod listen;
 mod migrate;
 mod migrate_check;
+mod moving;
 mod node;
 mod output;
 mod place;
@@ -132,6 +133,9 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Restore a backup
     Restore(backup::RestoreArgs),
+    /// Grow from SQLite to PostgreSQL, or go back
+    #[command(subcommand)]
+    Move(moving::MoveCommand),
     /// Look for what is wrong with this installation
     Doctor,
     /// The processes that serve this installation, and which of them owns the jobs
@@ -335,6 +339,7 @@ async fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Migrate(args) => migrate::run(context, args).await,
         Command::Backup(args) => backup::backup(context, args).await,
         Command::Restore(args) => backup::restore(context, args).await,
+        Command::Move(command) => Box::pin(moving::run(context, command)).await,
         Command::Doctor => doctor::run(context).await,
         Command::Node(command) => node::run(context, command).await,
         Command::Tenant(command) => tenant::run(context, command).await,

@@ -36,22 +36,38 @@ impl Drop for Spinner {
     }
 }
 
-/// Bytes that are copied.
+/// Bytes or rows that are copied.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
+    /// Of bytes.
     pub(crate) fn start(out: &Output, what: &'static str) -> Self {
+        let style = "{msg} [{bar:32}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+        Self::styled(out, what, style)
+    }
+
+    /// Of rows, each of which is copied and then verified.
+    pub(crate) fn rows(out: &Output, what: &'static str) -> Self {
+        let style = "{msg} [{bar:32}] {percent} %, {per_sec}, {eta} left";
+        Self::styled(out, what, style)
+    }
+
+    fn styled(out: &Output, what: &'static str, style: &str) -> Self {
         let bar = if wanted(out) {
             ProgressBar::new(0)
         } else {
             ProgressBar::hidden()
         };
-        let style = "{msg} [{bar:32}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(what);
         Self(bar)
+    }
+
+    /// Says something else meanwhile.
+    pub(crate) fn aside(&self, say: impl FnOnce()) {
+        self.0.suspend(say);
     }
 
     /// What the store reports to.

@@ -18,6 +18,7 @@ mod idempotency;
 mod lines;
 mod links;
 mod listen;
+mod moving;
 mod nodes;
 mod own_events;
 mod quarantine;

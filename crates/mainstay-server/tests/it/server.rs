@@ -41,6 +41,16 @@ struct Scratch {
     database: ScratchDatabase,
 }
 
+impl Scratch {
+    async fn new() -> Self {
+        let database = Cluster::of_this_run().scratch().await;
+        Self {
+            url: database.url_as("postgres"),
+            database,
+        }
+    }
+}
+
 /// What a command printed and how it ended.
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -80,11 +90,7 @@ impl Server {
 
     /// On PostgreSQL, with settings.
     pub(crate) async fn postgres_with(settings: Settings) -> Self {
-        let database = Cluster::of_this_run().scratch().await;
-        let scratch = Scratch {
-            url: database.url_as("postgres"),
-            database,
-        };
+        let scratch = Scratch::new().await;
         Self::start(
             tempfile::tempdir().expect("a directory"),
             Some(Arc::new(scratch)),
@@ -100,8 +106,7 @@ impl Server {
 
     /// Runs statements on the database of a server that is on PostgreSQL, as its superuser.
     pub(crate) async fn execute(&self, statements: &str) {
-        let scratch = self.database.as_ref().expect("it is on PostgreSQL");
-        let client = scratch.database.client().await;
+        let client = self.database().client().await;
         let done = client.batch_execute(statements).await;
         done.expect("the statements are right");
     }
@@ -112,6 +117,29 @@ impl Server {
             .args([&format!("-{name}"), &self.pid().to_string()])
             .status();
         assert!(sent.expect("kill runs").success());
+    }
+
+    /// From now on commands and starts name an empty PostgreSQL database, on the same data directory.
+    pub(crate) async fn name_postgres(&mut self) {
+        self.database = Some(Arc::new(Scratch::new().await));
+    }
+
+    /// From now on they name none.
+    pub(crate) fn forget_postgres(&mut self) {
+        self.database = None;
+    }
+
+    /// Does something while none is named.
+    pub(crate) fn without_postgres(&mut self, what: impl FnOnce(&mut Self)) {
+        let database = self.database.take();
+        what(self);
+        self.database = database;
+    }
+
+    /// The database that is named.
+    pub(crate) fn database(&self) -> &ScratchDatabase {
+        let scratch = self.database.as_ref().expect("one is named");
+        &scratch.database
     }
 
     fn start(folder: TempDir, database: Option<Arc<Scratch>>, settings: Settings) -> Self {

@@ -62,7 +62,7 @@ pub(super) fn remove(path: &Path) -> SetupResult<()> {
 }
 
 /// Writes a file whole: it is there with all of its contents or not at all.
-pub(super) fn write_synced(path: &Path, contents: &[u8]) -> SetupResult<()> {
+pub(crate) fn write_synced(path: &Path, contents: &[u8]) -> SetupResult<()> {
     let partial = beside(path, ".partial");
     remove(&partial)?;
     let mut file = private(&partial)?;
@@ -76,7 +76,18 @@ pub(super) fn rename_synced(from: &Path, to: &Path) -> SetupResult<()> {
     let synced = File::open(from).and_then(|file| file.sync_all());
     synced.map_err(file_error("cannot sync", from))?;
     fs::rename(from, to).map_err(file_error("cannot rename", from))?;
-    let directory = match to.parent() {
+    directory_sync(to)
+}
+
+/// Removes a file for good, if it is there.
+pub(crate) fn remove_synced(path: &Path) -> SetupResult<()> {
+    remove(path)?;
+    directory_sync(path)
+}
+
+/// What was done to the file's name is on the disk.
+fn directory_sync(file: &Path) -> SetupResult<()> {
+    let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };

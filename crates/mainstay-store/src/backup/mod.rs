@@ -3,7 +3,7 @@
 //! Rows are counted in the snapshot that is copied, so the manifest can be compared with the copy now, and with the
 //! restored database later.
 
-mod file;
+pub(crate) mod file;
 mod postgres;
 mod sqlite;
 

@@ -53,6 +53,18 @@ impl DataDirectory {
         })
     }
 
+    /// The same, but waits for as long as another process holds it: on a thread that may wait.
+    pub fn lock_when_free(path: &Path) -> SetupResult<Self> {
+        let file = path.join(LOCK);
+        let mut lock = private_file(&file).map_err(file_error("cannot open", &file))?;
+        lock.lock().map_err(file_error("cannot lock", &file))?;
+        sign(&mut lock).map_err(file_error("cannot write", &file))?;
+        Ok(Self {
+            path: path.to_owned(),
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
     /// A directory that another process may be using, for reading what is in it: a backup, a look.
     pub fn beside(path: &Path) -> SetupResult<Self> {
         let directory = Self {

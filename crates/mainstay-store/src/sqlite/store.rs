@@ -92,6 +92,7 @@ impl SqliteStore {
         options: SqliteOptions,
         migrator: Migrator,
     ) -> SetupResult<Self> {
+        directory.require_here()?;
         let path = directory.database_prepare()?;
         let mut connection = open_writer(&path, options.writer_cache_kib)?;
         migrator.check_sqlite(&connection)?;

@@ -17,6 +17,7 @@ mod lines;
 mod links;
 mod lists;
 mod looks;
+mod moving;
 mod nodes;
 mod objects;
 mod queues;

@@ -13,6 +13,7 @@ use mainstay_store::{
     DataDirectory, SetupError,
     examine::{self, Grade},
     migrate::Migrator,
+    moving,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::Value;
@@ -257,6 +258,16 @@ pub(super) async fn database(report: &mut Report, config: &Config) {
             );
         }
     };
+    if let Opened::Sqlite(directory) = &opened
+        && let Some(mark) = moving::mark(directory).unwrap_or_default()
+    {
+        let detail = format!("what stands here was moved to {}", mark.to);
+        report.wrong(
+            "moved",
+            detail,
+            "name that database, or go back with `mainstay move back`",
+        );
+    }
     let before = SystemClock.now();
     let examined = match examine::examine(opened.place()).await {
         Ok(examined) => examined,
