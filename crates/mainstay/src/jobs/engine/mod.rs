@@ -10,7 +10,7 @@ use std::{
 
 use mainstay_domain::{
     Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
-    jobs::{Flow, QueueNumber, QueueTally},
+    jobs::{Flow, QueueNumber},
     nodes::Holder,
     store::Lease,
 };

@@ -35,6 +35,7 @@ fn handed() -> Handed {
         kind: "letter.print".into(),
         payload: None,
         lease_ms: 30_000,
+        deadline: None,
         created_at: Timestamp::EPOCH,
     }
 }
