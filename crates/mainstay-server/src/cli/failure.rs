@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// What was asked for does not exist.
     NotFound = 3,
-    /// Not signed in, or not allowed to.
+    /// Not signed in, or not allowed to; a yes that was not given, a data directory in use, something there already.
     Refused = 4,
     /// The server cannot be reached or is not ready.
     Unreachable = 5,
@@ -38,7 +38,11 @@ impl Exit {
             "what was asked for cannot be: an unknown flag, a value out of bounds",
         ),
         (Self::NotFound, "what was asked for does not exist"),
-        (Self::Refused, "not signed in, or not allowed to"),
+        (
+            Self::Refused,
+            "refused: not signed in, or not allowed to; a yes that it needs was not given (`--yes`); the data directory is in use; \
+             the backup's file exists already, or what is to be restored into holds data (`--force`)",
+        ),
         (
             Self::Unreachable,
             "the server cannot be reached or is not ready",
