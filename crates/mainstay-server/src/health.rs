@@ -128,18 +128,8 @@ pub(crate) async fn check(app: &App) -> Health {
     let now = app.clock.now();
     let mut checks = BTreeMap::from([("database", database(ping(app).await))]);
     let snapshot = app.mainstay.engine.snapshot();
-    let engine = match snapshot.owner && !snapshot.running {
-        // Taking over: seconds.
-        true => Status::Degraded,
-        false => Status::Healthy,
-    };
-    checks.insert(
-        "engine",
-        Check {
-            owner: Some(snapshot.owner),
-            ..Check::of(engine)
-        },
-    );
+    let owned = snapshot.owner || app.door.is_none() || another_owns(app).await;
+    checks.insert("engine", engine(snapshot.owner, snapshot.running, owned));
     checks.insert("queue", queue(app, now).await);
     if let Some(status) = app.mainstay.intake.spool_status() {
         checks.insert("spool", spool(&status, now));
@@ -151,6 +141,28 @@ pub(crate) async fn check(app: &App) -> Health {
         uptime_secs: app.uptime().as_secs(),
         timestamp: now.into(),
     }
+}
+
+/// Taking over takes seconds; where no node can, nobody runs the jobs although intake goes on.
+fn engine(owner: bool, running: bool, owned: bool) -> Check {
+    let reason = match (owner, owned) {
+        (true, _) if !running => Some("this node is taking over the jobs"),
+        (false, false) => Some("no node owns the jobs: they wait until one does"),
+        _ => None,
+    };
+    let status = reason.map_or(Status::Healthy, |_| Status::Degraded);
+    Check {
+        owner: Some(owner),
+        reason,
+        ..Check::of(status)
+    }
+}
+
+/// Whether a node holds the lease of the engine. Where nobody can say, `database` tells it.
+async fn another_owns(app: &App) -> bool {
+    let asked = tokio::time::timeout(limits::PROBE_TIMEOUT, app.mainstay.nodes.list()).await;
+    let nodes = asked.ok().and_then(Result::ok);
+    nodes.is_none_or(|nodes| nodes.iter().any(|node| node.holds))
 }
 
 /// Healthy while it is empty and could be written. What was set aside or lost has to be looked at, and a new start forgets.
@@ -284,6 +296,20 @@ mod tests {
             all(&[Status::Unhealthy, Status::Degraded, Status::Healthy]),
             Status::Unhealthy
         );
+    }
+
+    #[test]
+    fn jobs_that_nobody_runs_make_a_node_degraded_that_stands_by_too() {
+        let [owner, running, owned] = [true; 3];
+        for (check, healthy) in [
+            (engine(owner, running, owned), true),
+            (engine(owner, false, owned), false),
+            (engine(false, false, owned), true),
+            (engine(false, false, false), false),
+        ] {
+            assert_eq!(check.status == Status::Healthy, healthy, "{check:?}");
+            assert_eq!(check.reason.is_none(), healthy, "{check:?}");
+        }
     }
 
     #[test]
