@@ -111,7 +111,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let open = inner
         .listener
         .map(|(listener, _)| open_door(listener, &app, &config, certificate.as_ref()));
-    local::write(&config.data, &address, &token)?;
+    let database = config.database.as_ref().map_or("sqlite", |_| "postgres");
+    local::write(&config.data, &address, &token, database)?;
     let server = Server {
         listener,
         router: web::router(&app, std::env::var_os(VERIFY_ONLY).is_some()),
