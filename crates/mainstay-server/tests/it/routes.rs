@@ -15,8 +15,9 @@ use crate::{
 /// Routes that anybody may call.
 const OPEN: [&str; 3] = ["session_create", "health_get", "openapi_get"];
 /// Routes that are about the whole installation: a key of one tenant has no business there.
-const EVERYWHERE: [&str; 31] = [
+const EVERYWHERE: [&str; 32] = [
     "worker_list",
+    "node_list",
     "worker_pull",
     "worker_heartbeat",
     "worker_report",
