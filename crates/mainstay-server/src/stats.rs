@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use mainstay_domain::{
     EndpointId, Scope, StoreExt, StoreResult, Timestamp,
-    jobs::{Flow, QueueNumber, QueueTally},
+    jobs::{Flow, QueueNumber, QueueTally, pressure::Pressure},
     watch::{Histogram, Sample, Series},
 };
 use tokio::{sync::Mutex, time::Instant};
@@ -141,6 +141,8 @@ pub(crate) struct Queue {
     pub(crate) breaker: Option<mainstay_domain::jobs::breaker::Breaker>,
     /// How fast it fills and empties.
     pub(crate) pace: PaceSnapshot,
+    /// How it stands beside its limits on what may wait, if it has any.
+    pub(crate) pressure: Option<Pressure>,
     /// Whether its jobs are started.
     pub(crate) flow: Flow,
     /// Tenants that one of its limits holds back.
@@ -242,6 +244,7 @@ impl Stats {
             tally: queue.tally,
             breaker: queue.breaker.clone(),
             pace: queue.pace,
+            pressure: queue.pressure,
             flow: queue.flow,
             limited: queue.limited,
             drained: queue.drained,

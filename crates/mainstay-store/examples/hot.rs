@@ -96,6 +96,7 @@ impl World {
             endpoint: None,
             payload: None,
             run_at: None,
+            deadline: None,
             retry: None,
             order: None,
             created_at: at,

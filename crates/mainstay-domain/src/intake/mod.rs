@@ -97,6 +97,8 @@ pub struct Binding {
     pub filter: Option<String>,
     /// Which of its jobs keep an order, and by what; none: they run beside one another.
     pub ordering: Option<ordering::Ordering>,
+    /// The deadline of its jobs: so many seconds after they are made; none: they have none.
+    pub expires_in_secs: Option<i64>,
     /// What carries the jobs out.
     pub handler: HandlerRef,
     /// Whether it makes jobs.
@@ -619,6 +621,7 @@ mod tests {
             type_pattern: pattern.into(),
             filter: None,
             ordering: None,
+            expires_in_secs: None,
             handler: HandlerRef::Builtin("billing.record".into()),
             enabled: true,
             created_at: Timestamp::EPOCH,

@@ -21,6 +21,7 @@ pub mod health;
 pub mod http_out;
 pub mod line;
 pub mod loss;
+pub mod pressure;
 pub mod queue;
 pub mod rate;
 pub mod retry;
@@ -66,6 +67,8 @@ pub struct NewJob {
     pub payload: Option<Bytes>,
     /// Not before.
     pub run_at: Option<Timestamp>,
+    /// It is not begun at or after it, and no try goes on beyond it.
+    pub deadline: Option<Timestamp>,
     /// Its own retry policy as JSON; `None`: the endpoint's, else the handler's default.
     pub retry: Option<String>,
     /// The order that it keeps with others of its queue. Such a job has no `run_at` of its own.
@@ -87,6 +90,8 @@ pub struct JobRef {
     pub band: i16,
     /// Not before; `None`: at once.
     pub due: Option<Timestamp>,
+    /// Not at or after.
+    pub deadline: Option<Timestamp>,
     /// The last attempt that was recorded; 0 when there is none. The next one is this plus one.
     pub attempt: i32,
     /// Tries that count towards the policy's maximum; starts again at 0 when a person runs it again.
@@ -114,6 +119,8 @@ pub struct JobBody {
     pub payload: Option<Bytes>,
     /// Its own retry policy as JSON.
     pub retry: Option<String>,
+    /// No try goes on beyond it.
+    pub deadline: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -277,6 +284,8 @@ pub struct Job {
     pub created_at: Timestamp,
     /// Not before.
     pub run_at: Option<Timestamp>,
+    /// Not at or after. Gone once somebody has run it again.
+    pub deadline: Option<Timestamp>,
     /// How it stands.
     pub state: JobState,
     /// The last attempt recorded; 0 when none.

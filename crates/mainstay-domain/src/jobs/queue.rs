@@ -15,6 +15,10 @@ use crate::{
 pub const IN_FLIGHT_MAX: u32 = 10_000;
 /// The largest weight of a tenant.
 pub const WEIGHT_MAX: u32 = 1_000;
+/// The largest bound on how many may wait in a queue.
+pub const WAITING_MAX: u32 = 1_000_000_000;
+/// The largest bound on how long the oldest may wait, in seconds.
+pub const AGE_SECS_MAX: u32 = 30 * 24 * 60 * 60;
 /// So many tenants of a queue may have a weight of their own.
 pub const WEIGHTS_MAX: usize = 1_000;
 
@@ -61,6 +65,12 @@ pub struct QueueLimits {
     /// How often one of a tenant's may begin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_rate: Option<Rate>,
+    /// As soon as so many wait, who submits a job is told to come again later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_waiting: Option<u32>,
+    /// The same as soon as the oldest has waited for longer, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age_secs: Option<u32>,
     /// Tenants whose share of the time is not 1.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub weights: BTreeMap<TenantId, u32>,
@@ -83,6 +93,8 @@ impl QueueLimits {
             self.tenant_max_in_flight,
             IN_FLIGHT_MAX,
         )?;
+        within("max_waiting", self.max_waiting, WAITING_MAX)?;
+        within("max_age_secs", self.max_age_secs, AGE_SECS_MAX)?;
         if let Some(rate) = &self.rate {
             rate.check("rate")?;
         }
@@ -94,6 +106,11 @@ impl QueueLimits {
         }
         let count = u32::try_from(self.weights.len()).unwrap_or(u32::MAX);
         within("weights", Some(count.max(1)), WEIGHTS_MAX as u32)
+    }
+
+    /// Whether there is a limit on what may wait.
+    pub const fn bounds_waiting(&self) -> bool {
+        self.max_waiting.is_some() || self.max_age_secs.is_some()
     }
 
     /// The share of a tenant.
@@ -175,6 +192,11 @@ mod tests {
             ..none.clone()
         };
         assert_eq!(field(no_rate), "tenant_rate");
+        let no_job = QueueLimits {
+            max_waiting: Some(0),
+            ..none.clone()
+        };
+        assert_eq!(field(no_job), "max_waiting");
         let no_share = QueueLimits {
             weights: [(TenantId::NIL, 0)].into(),
             ..none

@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    jobs::EXPIRES_SECS_MAX,
     page::{Page, PageQuery, page_of_all},
     resolve,
 };
@@ -179,6 +180,8 @@ pub(crate) struct BindingView {
     filter_failed: i64,
     /// The order that its jobs keep; null: they run beside one another.
     ordering: Option<OrderingBody>,
+    /// Its jobs expire so many seconds after they are made; null: they do not.
+    expires_in_secs: Option<i64>,
     pub(super) handler: HandlerView,
     enabled: bool,
     created_at: Time,
@@ -205,6 +208,10 @@ pub(crate) struct NewBinding {
     filter: Option<String>,
     /// The order that its jobs keep. Left out: they run beside one another.
     ordering: Option<OrderingBody>,
+    /// Its jobs expire so many seconds after they are made: what has not begun by then is a dead letter with the code
+    /// `expired`. Left out: they do not.
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    expires_in_secs: Option<i64>,
     /// The endpoint's id.
     endpoint_id: Option<Text<100>>,
     /// The endpoint's name or id.
@@ -225,6 +232,9 @@ pub(crate) struct BindingChange {
     filter: Option<String>,
     /// With an empty key: no order any more. Of jobs that are made from then on.
     ordering: Option<OrderingBody>,
+    /// 0: its jobs expire no more. Of jobs that are made from then on.
+    #[schema(minimum = 0, maximum = 31_536_000)]
+    expires_in_secs: Option<i64>,
     enabled: Option<bool>,
     pub(super) handler: Option<NewHandler>,
 }
@@ -245,6 +255,7 @@ impl BindingChange {
         if let Some(ordering) = &self.ordering {
             ordering.check(&mut checks, "/ordering");
         }
+        check_expires(&mut checks, self.expires_in_secs, 0);
         checks.done().map(|()| self)
     }
 
@@ -260,6 +271,10 @@ impl BindingChange {
             ordering: match self.ordering.clone() {
                 Some(body) => body.ordering(),
                 None => known.ordering,
+            },
+            expires_in_secs: match self.expires_in_secs {
+                Some(secs) => (secs > 0).then_some(secs),
+                None => known.expires_in_secs,
             },
             enabled: self.enabled.unwrap_or(known.enabled),
             handler: handler.unwrap_or(known.handler),
@@ -297,6 +312,16 @@ fn pattern(checks: &mut Checks, pointer: &str, text: &str) -> String {
 }
 
 /// Reads a filter, which says where it is wrong.
+/// For how long a job may be wanted.
+fn check_expires(checks: &mut Checks, secs: Option<i64>, min: i64) {
+    let range = min..=EXPIRES_SECS_MAX;
+    checks.ensure(
+        secs.is_none_or(|secs| range.contains(&secs)),
+        "/expires_in_secs",
+        &format!("must be between {min} and {EXPIRES_SECS_MAX}"),
+    );
+}
+
 fn check_filter(checks: &mut Checks, pointer: &str, text: &str) {
     if let Err(problem) = Filter::new(text) {
         checks.fail(pointer, problem.to_string());
@@ -364,6 +389,7 @@ impl Names {
             },
             filter: binding.filter,
             ordering: binding.ordering.map(OrderingBody::of),
+            expires_in_secs: binding.expires_in_secs,
             handler: match binding.handler {
                 HandlerRef::Endpoint(id) => HandlerView::Endpoint {
                     endpoint_id: id,
@@ -423,6 +449,7 @@ async fn binding_create(
         type_pattern,
         filter,
         ordering,
+        expires_in_secs,
         endpoint_id,
         endpoint,
         handler,
@@ -438,6 +465,7 @@ async fn binding_create(
     if let Some(ordering) = &ordering {
         ordering.check(&mut checks, "/ordering");
     }
+    check_expires(&mut checks, expires_in_secs, 1);
     let ordering = ordering.and_then(OrderingBody::ordering);
     let sources: Vec<Text<100>> = source_id.into_iter().chain(source).collect();
     let source = only_one(
@@ -489,6 +517,7 @@ async fn binding_create(
                 type_pattern,
                 filter,
                 ordering,
+                expires_in_secs,
                 handler,
                 enabled: true,
                 created_at: now,

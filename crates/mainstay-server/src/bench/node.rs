@@ -169,6 +169,7 @@ impl Ground {
             endpoint: None,
             payload: None,
             run_at: None,
+            deadline: None,
             retry: None,
             order: None,
             created_at: now,

@@ -175,6 +175,7 @@ async fn bind(ground: &Ground, source: SourceId) -> anyhow::Result<()> {
         type_pattern: "*".to_owned(),
         filter: None,
         ordering: None,
+        expires_in_secs: None,
         handler: HandlerRef::Builtin(NOOP.to_owned()),
         enabled: true,
         created_at: now,

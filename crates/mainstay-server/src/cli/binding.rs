@@ -27,6 +27,9 @@ pub(crate) enum BindingCommand {
         filter: Option<String>,
         #[command(flatten)]
         order: OrderArgs,
+        /// Its jobs expire so many seconds after they are made: what has not begun by then is a dead letter
+        #[arg(long, value_name = "SECS")]
+        expires_in_secs: Option<i64>,
         #[command(flatten)]
         handler: HandlerArgs,
         /// A name for people
@@ -51,6 +54,9 @@ pub(crate) enum BindingCommand {
         filter: Option<String>,
         #[command(flatten)]
         order: OrderArgs,
+        /// Its jobs expire so many seconds after they are made; 0: they do not
+        #[arg(long, value_name = "SECS")]
+        expires_in_secs: Option<i64>,
         /// Make jobs
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
@@ -149,6 +155,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             type_pattern,
             filter,
             order,
+            expires_in_secs,
             handler,
             name,
         } => {
@@ -157,6 +164,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
                 .set("type_pattern", Some(type_pattern))
                 .set("filter", filter)
                 .set("ordering", order.body())
+                .set("expires_in_secs", expires_in_secs)
                 .set("name", name);
             if let Some(endpoint) = handler.endpoint {
                 body.set(
@@ -189,6 +197,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
             type_pattern,
             filter,
             order,
+            expires_in_secs,
             enable,
             disable,
         } => {
@@ -198,6 +207,7 @@ pub(super) async fn run(context: &Context, command: BindingCommand) -> Result<()
                 .set("type_pattern", type_pattern)
                 .set("filter", filter)
                 .set("ordering", order.body())
+                .set("expires_in_secs", expires_in_secs)
                 .set("enabled", enabled);
             if body.is_empty() {
                 return Err(Failure::usage("nothing to change"));

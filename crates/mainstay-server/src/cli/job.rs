@@ -70,6 +70,12 @@ pub(crate) enum JobCommand {
         /// Not before this time
         #[arg(long, value_name = "TIME")]
         run_at: Option<TimeArg>,
+        /// Not at or after this time: what has not begun by then is a dead letter
+        #[arg(long, value_name = "TIME", conflicts_with = "expires_in_secs")]
+        deadline: Option<TimeArg>,
+        /// The same, so many seconds from now
+        #[arg(long, value_name = "SECS")]
+        expires_in_secs: Option<i64>,
         /// Jobs of a queue with the same key run one at a time, in their order
         #[arg(long, value_name = "KEY", conflicts_with = "run_at")]
         ordering_key: Option<String>,
@@ -139,6 +145,8 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             queue,
             tenant,
             run_at,
+            deadline,
+            expires_in_secs,
             ordering_key,
             on_dead,
             retry,
@@ -152,6 +160,8 @@ pub(super) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
                 .set("tenant_id", tenant)
                 .set("payload", Some(payload))
                 .set("run_at", run_at.map(|at| at.as_str().to_owned()))
+                .set("deadline", deadline.map(|at| at.as_str().to_owned()))
+                .set("expires_in_secs", expires_in_secs)
                 .set("ordering_key", ordering_key)
                 .set("on_dead", on_dead)
                 .set("retry", retry.map(|retry| retry.read()).transpose()?);
@@ -207,6 +217,7 @@ fn show(context: &Context, job: &Value) -> Result<(), Failure> {
         .add("tries", tries)
         .add("created", time_short(&text(job, "/created_at")))
         .add("not before", time_short(&text(job, "/run_at")))
+        .add("not after", time_short(&text(job, "/deadline")))
         .add("next try", time_short(&text(job, "/next_attempt_at")))
         .add("finished", time_short(&text(job, "/finished_at")))
         .add("last error", text(job, "/last_error"))

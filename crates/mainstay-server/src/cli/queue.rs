@@ -65,6 +65,12 @@ pub(crate) struct LimitsArgs {
     /// How often one of a tenant's may begin
     #[arg(long, value_name = "RATE|none")]
     tenant_rate: Option<Limit<RateArg>>,
+    /// As soon as so many jobs wait, who submits one is told to come again later
+    #[arg(long, value_name = "N|none")]
+    max_waiting: Option<Limit<u32>>,
+    /// The same as soon as the oldest has waited for longer than so many seconds
+    #[arg(long, value_name = "SECS|none")]
+    max_age_secs: Option<Limit<u32>>,
     /// A tenant's share of the worker time, by its slug or id; 1 is everybody's; several times for several
     #[arg(long = "weight", value_name = "TENANT=N")]
     weights: Vec<String>,
@@ -158,6 +164,8 @@ impl LimitsArgs {
             .set("rate", self.rate)
             .set("tenant_max_in_flight", self.tenant_max_in_flight)
             .set("tenant_rate", self.tenant_rate)
+            .set("max_waiting", self.max_waiting)
+            .set("max_age_secs", self.max_age_secs)
             .set("weights", (!weights.is_empty()).then_some(weights));
         Ok(body)
     }
@@ -274,6 +282,19 @@ fn lasts(queue: &Value) -> String {
     }
 }
 
+/// Whether submissions are refused, of a queue that may.
+fn takes_no_more(queue: &Value) -> String {
+    if queue["full"] == true { "now" } else { "" }.to_owned()
+}
+
+/// So many seconds, where there are any.
+fn secs(queue: &Value, pointer: &str) -> String {
+    match text(queue, pointer) {
+        none if none.is_empty() => none,
+        secs => format!("{secs} s"),
+    }
+}
+
 /// A rate as it is given.
 fn rate(rate: &Value) -> String {
     if rate.is_null() {
@@ -316,6 +337,9 @@ fn show(context: &Context, queue: &Value) -> Result<(), Failure> {
             text(queue, "/limits/tenant_max_in_flight"),
         )
         .add("rate, each tenant", rate(&queue["limits"]["tenant_rate"]))
+        .add("may wait", text(queue, "/limits/max_waiting"))
+        .add("oldest may wait", secs(queue, "/limits/max_age_secs"))
+        .add("takes no more", takes_no_more(queue))
         .add("waiting", text(queue, "/waiting"))
         .add("running", text(queue, "/running"))
         .add("retrying", text(queue, "/retrying"))

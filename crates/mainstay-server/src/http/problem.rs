@@ -66,6 +66,7 @@ codes! {
     MediaTypeUnsupported = UNSUPPORTED_MEDIA_TYPE, "media_type_unsupported", "the body must be JSON";
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY, "idempotency_key_reused", "the key was used for another request";
     RateLimited = TOO_MANY_REQUESTS, "rate_limited", "too many attempts";
+    QueueFull = TOO_MANY_REQUESTS, "queue_full", "so much waits in the queue that it takes no more";
     TooManyPolls = TOO_MANY_REQUESTS, "too_many_polls", "too many requests for jobs wait";
     Internal = INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side";
     StoreUnavailable = SERVICE_UNAVAILABLE, "store_unavailable", "the database does not answer";

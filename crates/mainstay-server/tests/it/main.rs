@@ -8,6 +8,7 @@ mod certificates;
 mod cli;
 mod client;
 mod configuration;
+mod deadlines;
 mod deliveries;
 mod drift;
 mod encrypted;

@@ -1,5 +1,6 @@
 //! Queues over HTTP: limits, pause and drain, and who may say so.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -182,6 +183,75 @@ on_both_servers!(
             bound.get("/v1/queues/default").await,
         ] {
             assert_eq!(answer.problem(), (404, "not_found".into()));
+        }
+    }
+);
+
+on_both_servers!(
+    a_queue_of_which_too_much_waits_takes_no_more_of_what_is_submitted_but_events,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let world = World::make(&owner, "a").await;
+        let queue = "/v1/queues/letters";
+        let job = json!({ "kind": "letter.print", "queue": "letters" });
+        let keyed = || {
+            let request = owner.request(Method::POST, "/v1/jobs").json(&job);
+            owner.send(request.header("idempotency-key", "first"))
+        };
+        let made = keyed().await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        owner.until(queue, |queue| queue["waiting"] == 1).await;
+        let limits = owner.patch(queue, &json!({ "max_waiting": 2 })).await.ok();
+        assert_eq!(limits["limits"]["max_waiting"], 2);
+        owner.post("/v1/jobs", &job).await.ok();
+        owner.until(queue, |queue| queue["full"] == true).await;
+        let refused = owner.post("/v1/jobs", &job).await;
+        assert_eq!(refused.problem(), (429, "queue_full".into()));
+        for said in ["letters", "2 jobs wait", "max_waiting is 2"] {
+            assert!(refused.text.contains(said), "{}", refused.text);
+        }
+        // Nothing ends: nobody knows better than to ask in five minutes.
+        assert_eq!(refused.header("retry-after"), "300");
+        let other = json!({ "kind": "letter.print", "queue": "others" });
+        let many = json!({ "jobs": [other, job] });
+        let refused = owner.post("/v1/jobs/bulk", &many).await;
+        assert_eq!(refused.problem(), (429, "queue_full".into()));
+        let others = owner.get("/v1/jobs?queue=others").await.ok();
+        assert_eq!(others["items"], json!([]), "all of them or none");
+        let again = keyed().await;
+        assert_eq!(
+            again.status, 201,
+            "what was taken is answered: {}",
+            again.text
+        );
+        assert_eq!(owner.post("/v1/jobs", &other).await.status, 201);
+
+        // An event is kept, whatever its queue says.
+        let path = format!("/v1/queues/{}", world.queue());
+        owner.patch(&path, &json!({ "max_waiting": 1 })).await.ok();
+        owner.post(&format!("{path}/pause"), &json!({})).await.ok();
+        let body = json!({ "type": "order.made", "data": {} });
+        for index in 0..3 {
+            let id = format!("msg_{index}");
+            let (source, secret) = (&world.source_name, &world.secret);
+            owner.webhook(source, secret, &id, &body).await.ok();
+        }
+        let shown = owner.until(&path, |queue| queue["waiting"] == 3).await;
+        assert_eq!(shown["full"], true);
+
+        let none = json!({ "max_waiting": null, "max_age_secs": null });
+        let limits = owner.patch(queue, &none).await.ok();
+        assert_eq!(limits["limits"]["max_waiting"], Value::Null);
+        owner.until(queue, |queue| queue["full"] == false).await;
+        assert_eq!(owner.post("/v1/jobs", &job).await.status, 201);
+        for (wrong, place) in [
+            (json!({ "max_waiting": 0 }), "/max_waiting"),
+            (json!({ "max_age_secs": 2_592_001 }), "/max_age_secs"),
+        ] {
+            let answer = owner.patch(queue, &wrong).await;
+            assert_eq!(answer.problem(), (400, "validation_failed".into()));
+            assert!(answer.text.contains(place), "{}", answer.text);
         }
     }
 );

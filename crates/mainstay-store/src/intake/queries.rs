@@ -17,7 +17,7 @@ macro_rules! secret_columns {
 macro_rules! binding_columns {
     () => {
         "SELECT id, tenant_id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at, filter,
-            ordering FROM binding"
+            ordering, expires_in_secs FROM binding"
     };
 }
 
@@ -140,11 +140,11 @@ queries! {
 
     BINDING_INSERT: Tenant = "
         INSERT INTO binding (tenant_id, id, name, source_id, type_pattern, endpoint_id, builtin, enabled, created_at,
-            filter, ordering)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+            filter, ordering, expires_in_secs)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     BINDING_UPDATE: Tenant = "
         UPDATE binding SET name = $3, type_pattern = $4, endpoint_id = $5, builtin = $6, enabled = $7, filter = $8,
-            ordering = $9
+            ordering = $9, expires_in_secs = $10
         WHERE tenant_id = $1 AND id = $2";
     BINDING_DELETE: Tenant = "DELETE FROM binding WHERE tenant_id = $1 AND id = $2";
     BINDING_LIST: System = binding_columns!();

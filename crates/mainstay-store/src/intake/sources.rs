@@ -176,6 +176,7 @@ impl SqlTx<'_> {
             binding.created_at,
             binding.filter.as_deref(),
             ordering_json(binding)?,
+            binding.expires_in_secs,
         ];
         reference(self.execute(&q::BINDING_INSERT, params).await, "binding").map(|_| ())
     }
@@ -194,6 +195,7 @@ impl SqlTx<'_> {
             binding.enabled,
             binding.filter.as_deref(),
             ordering_json(binding)?,
+            binding.expires_in_secs,
         ];
         reference(self.changed(&q::BINDING_UPDATE, params).await, "binding")
     }
@@ -280,6 +282,7 @@ fn binding(row: &Row) -> StoreResult<Binding> {
             .map_err(|error| {
                 StoreError::Corrupt(format!("the ordering of a binding cannot be read: {error}"))
             })?,
+        expires_in_secs: row.get(11)?,
         handler,
         enabled: row.get(7)?,
         created_at: row.get(8)?,

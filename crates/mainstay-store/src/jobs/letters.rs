@@ -113,6 +113,8 @@ impl SqlTx<'_> {
                 None => Ok(()),
             };
         }
+        let key = values![attempt.tenant, attempt.job];
+        self.execute(&q::JOB_DEADLINE_END, key).await?;
         let waits = match ordered {
             Some(place) => !self.line_return(attempt, place).await?,
             None => false,

@@ -68,7 +68,8 @@ queries! {
         DELETE FROM line_job WHERE tenant_id = $1 AND line_id = $2 AND job_id = (
             SELECT n.job_id FROM line_job AS n WHERE n.tenant_id = $1 AND n.line_id = $2
             ORDER BY n.position, n.job_id LIMIT 1)
-        RETURNING job_id, band, attempt";
+        RETURNING job_id, band, attempt,
+            (SELECT j.deadline FROM job AS j WHERE j.tenant_id = $1 AND j.id = line_job.job_id)";
     LINE_HEAD: Tenant = "UPDATE line SET head_id = $3 WHERE tenant_id = $1 AND id = $2";
     LINE_PARK: Tenant = "UPDATE line SET parked_at = $3 WHERE tenant_id = $1 AND head_id = $2";
     /// Locks it as long as it is parked behind this head.
@@ -315,10 +316,13 @@ impl SqlTx<'_> {
         queue: QueueNumber,
         at: Timestamp,
     ) -> StoreResult<Option<JobRef>> {
-        let read = |row: &Row| Ok((row.get::<JobId>(0)?, row.get::<i16>(1)?, row.get::<i32>(2)?));
+        let read = |row: &Row| {
+            let job = (row.get::<JobId>(0)?, row.get::<Option<Timestamp>>(3)?);
+            Ok((job, row.get::<i16>(1)?, row.get::<i32>(2)?))
+        };
         for _ in 0..TRIES {
             let next = self.first(&LINE_TAKE, values![tenant, line], read).await?;
-            let Some((job, band, attempt)) = next else {
+            let Some(((job, deadline), band, attempt)) = next else {
                 tracing::error!(%line, "a line counted more jobs than it had");
                 self.execute(&LINE_DELETE, values![tenant, line]).await?;
                 return Ok(None);
@@ -329,6 +333,7 @@ impl SqlTx<'_> {
                 queue,
                 band,
                 due: Some(at),
+                deadline,
                 attempt: attempt + 1,
                 tries: 0,
                 loss: Loss::None,
@@ -546,7 +551,7 @@ pub(crate) fn lines_insert<'a>(
     built
 }
 
-fn job_values(job: &NewJob, position: i64, waits: bool) -> [Value; 16] {
+fn job_values(job: &NewJob, position: i64, waits: bool) -> [Value; 17] {
     let order = job.order.as_ref();
     [
         job.tenant.into(),
@@ -565,14 +570,15 @@ fn job_values(job: &NewJob, position: i64, waits: bool) -> [Value; 16] {
         order.map(|order| &*order.key).into(),
         position.into(),
         order.map(|order| order.on_dead == OnDead::Park).into(),
+        job.deadline.into(),
     ]
 }
 
 /// Jobs that keep an order.
-pub(crate) fn jobs_insert(rows: &[[Value; 16]]) -> Built {
+pub(crate) fn jobs_insert(rows: &[[Value; 17]]) -> Built {
     let mut built = Built::new(
         "INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
-            created_at, retry, payload, order_key, order_position, order_parks) VALUES",
+            created_at, retry, payload, order_key, order_position, order_parks, deadline) VALUES",
         Vec::new(),
     );
     built.bind_rows(rows.iter().cloned());

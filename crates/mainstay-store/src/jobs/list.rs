@@ -154,6 +154,7 @@ pub(super) fn job(row: &Row) -> StoreResult<Job> {
             }),
             None => None,
         },
+        deadline: row.get(21)?,
     })
 }
 

@@ -21,7 +21,7 @@ macro_rules! job_columns {
     () => {
         "SELECT j.id, j.tenant_id, j.queue_name, j.kind, j.event_id, j.binding_id, j.replay_id, j.endpoint_id,
             j.created_at, j.run_at, j.state, j.attempts, j.next_at, j.finished_at, j.last_error, j.payload, j.retry,
-            j.order_key, j.order_position, j.order_parks, j.order_waits
+            j.order_key, j.order_position, j.order_parks, j.order_waits, j.deadline
         FROM job_state AS j"
     };
 }
@@ -139,6 +139,10 @@ queries! {
     SIGNAL_EXPIRE: System = "
         DELETE FROM signal WHERE seq IN (
             SELECT o.seq FROM (SELECT s.seq, s.at FROM signal AS s ORDER BY s.seq LIMIT 1000) AS o WHERE o.at < $1)";
+
+    /// Who runs it again wants it whenever it is.
+    JOB_DEADLINE_END: Tenant = "
+        UPDATE job SET deadline = NULL WHERE tenant_id = $1 AND id = $2 AND deadline IS NOT NULL";
 
     LETTER_INSERT: Tenant = "
         INSERT INTO dead_letter (tenant_id, job_id, attempt, queue, kind, endpoint_id, event_id, event_kind, died_at,

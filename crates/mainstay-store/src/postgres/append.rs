@@ -46,8 +46,8 @@ macro_rules! append {
             $receipts,
             "j AS (
         INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
-            created_at, retry, payload)
-        SELECT n.* FROM unnest($3::job_row[]) AS n
+            created_at, retry, payload, deadline)
+        SELECT n.* FROM unnest($3::job_deadline_row[]) AS n
         WHERE (n.event_id IN (SELECT event_id FROM d)) IS TRUE
     )
     SELECT event_id FROM d"

@@ -27,8 +27,8 @@ use crate::{
 macro_rules! insert {
     () => {
         "INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
-            created_at, retry, payload)
-        SELECT * FROM unnest($1::job_row[])"
+            created_at, retry, payload, deadline)
+        SELECT * FROM unnest($1::job_deadline_row[])"
     };
 }
 
@@ -109,7 +109,7 @@ static DISCOVER: Sized = window!(
     "id",
     "uuid",
     "'00000000-0000-0000-0000-000000000000'::uuid",
-    "w.tenant_id, w.queue, w.band, w.run_at, false, w.order_key IS NOT NULL"
+    "w.tenant_id, w.queue, w.band, w.run_at, false, w.order_key IS NOT NULL, w.deadline"
 );
 /// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 static DISCOVER_RECOVERING: Sized = window!(
@@ -119,7 +119,7 @@ static DISCOVER_RECOVERING: Sized = window!(
     "'00000000-0000-0000-0000-000000000000'::uuid",
     "w.tenant_id, w.queue, w.band, w.run_at,
         (SELECT a.attempt FROM attempt AS a WHERE a.tenant_id = w.tenant_id AND a.job_id = w.id LIMIT 1) IS NOT NULL,
-        w.order_key IS NOT NULL"
+        w.order_key IS NOT NULL, w.deadline"
 );
 static SIGNALS: Sized = window!(
     "signal",
@@ -141,7 +141,7 @@ macro_rules! lane {
     ($columns:literal) => {
         sized!(
             concat!(
-                "SELECT j.id, j.order_key IS NOT NULL", $columns, " FROM job AS j
+                "SELECT j.id, j.order_key IS NOT NULL, j.deadline", $columns, " FROM job AS j
                 WHERE j.tenant_id = $1 AND j.queue = $2 AND j.band = $3 AND j.run_at IS NULL AND j.id > $4
                     AND j.id <= $9 AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
                         OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot))
@@ -164,7 +164,7 @@ macro_rules! delayed {
     ($after:literal, $order:literal) => {
         sized!(
             concat!(
-                "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+                "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL, j.deadline FROM job AS j
                 WHERE j.queue = $1 AND j.run_at IS NOT NULL AND ", $after, " AND j.run_at <= $9
                     AND (pg_visible_in_snapshot(j.xid, (SELECT $5::text::pg_snapshot))
                         OR (pg_visible_in_snapshot(j.xid, (SELECT $6::text::pg_snapshot))
@@ -182,10 +182,10 @@ macro_rules! retries {
         sized!(
             concat!(
                 "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL,
-                    a.code
+                    j.deadline, a.code
                 FROM attempt AS a
                 LEFT JOIN LATERAL (
-                    SELECT job.band, job.order_key FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
+                    SELECT job.band, job.order_key, job.deadline FROM job WHERE job.tenant_id = a.tenant_id AND job.id = a.job_id LIMIT 1
                 ) AS j ON true
                 WHERE a.queue = $1 AND a.next_at IS NOT NULL AND ", $after, " AND a.next_at <= $5
                     AND (SELECT l.attempt FROM attempt AS l WHERE l.tenant_id = a.tenant_id AND l.job_id = a.job_id
@@ -219,7 +219,7 @@ const BODIES: &str = "
         (SELECT s.name FROM source AS s WHERE s.number = e.source_number),
         e.received_at, e.occurred_at, e.payload_zstd, e.payload,
         CASE WHEN $3 THEN coalesce(e.headers_zstd, r.headers_zstd) END,
-        CASE WHEN $3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id)
+        CASE WHEN $3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id), j.deadline
     FROM unnest($1::uuid[], $2::uuid[]) AS k (tenant_id, id)
     CROSS JOIN LATERAL (SELECT * FROM job WHERE job.tenant_id = k.tenant_id AND job.id = k.id LIMIT 1) AS j
     LEFT JOIN LATERAL (
@@ -289,6 +289,7 @@ pub(super) fn job_rows<'a>(jobs: impl Iterator<Item = &'a NewJob>) -> Rows {
             row.put(job.run_at.map(Timestamp::micros));
             row.put(job.created_at.micros());
             row.put(job.retry.as_deref()).put(job.payload.as_deref());
+            row.put(job.deadline.map(Timestamp::micros));
         });
     }
     rows
@@ -668,6 +669,7 @@ fn discovered(row: &Row) -> JobRef {
         queue: row.get(3),
         band: row.get(4),
         due: row.get::<_, Option<i64>>(5).map(Timestamp::from_micros),
+        deadline: row.get::<_, Option<i64>>(8).map(Timestamp::from_micros),
         attempt: 0,
         tries: 0,
         loss: Loss::None,
@@ -691,6 +693,7 @@ fn lane_job(lane: Lane, row: &Row) -> JobRef {
         queue: lane.queue,
         band: lane.band,
         due: None,
+        deadline: row.get::<_, Option<i64>>(2).map(Timestamp::from_micros),
         attempt: 0,
         tries: 0,
         loss: Loss::None,
@@ -703,12 +706,13 @@ fn small_body(tenant: TenantId, row: &Row) -> Option<JobBody> {
     Some(JobBody {
         tenant,
         job: JobId::from_uuid(row.get(0)),
-        kind: row.get::<_, Option<String>>(2)?,
+        kind: row.get::<_, Option<String>>(3)?,
         event: None,
-        endpoint: row.get::<_, Option<Uuid>>(3).map(EndpointId::from_uuid),
-        payload: bytes(row, 4),
-        retry: row.get(5),
-        created_at: Timestamp::from_micros(row.get(6)),
+        endpoint: row.get::<_, Option<Uuid>>(4).map(EndpointId::from_uuid),
+        payload: bytes(row, 5),
+        retry: row.get(6),
+        deadline: row.get::<_, Option<i64>>(2).map(Timestamp::from_micros),
+        created_at: Timestamp::from_micros(row.get(7)),
     })
 }
 
@@ -720,6 +724,7 @@ fn job_ref(row: &Row) -> Option<JobRef> {
         queue: row.get(2),
         band: row.get::<_, Option<i16>>(3)?,
         due: row.get::<_, Option<i64>>(4).map(Timestamp::from_micros),
+        deadline: row.get::<_, Option<i64>>(8).map(Timestamp::from_micros),
         attempt: row.get(5),
         tries: row.get(6),
         loss: Loss::None,
@@ -730,7 +735,7 @@ fn job_ref(row: &Row) -> Option<JobRef> {
 /// The same with the code of the last attempt.
 fn retry_ref(row: &Row) -> Option<JobRef> {
     Some(JobRef {
-        loss: Loss::of(row.get(8)),
+        loss: Loss::of(row.get(9)),
         ..job_ref(row)?
     })
 }
@@ -748,6 +753,7 @@ fn body(row: &Row) -> JobBody {
         endpoint: row.get::<_, Option<Uuid>>(3).map(EndpointId::from_uuid),
         payload: bytes(row, 4),
         retry: row.get(5),
+        deadline: row.get::<_, Option<i64>>(18).map(Timestamp::from_micros),
         created_at: Timestamp::from_micros(row.get(6)),
         event: row
             .get::<_, Option<Uuid>>(7)

@@ -21,15 +21,15 @@ use crate::{
 
 const JOB_INSERT: &str = "
     INSERT INTO job (tenant_id, id, queue, band, kind, event_id, binding_id, replay_id, endpoint_id, run_at,
-        created_at, retry, payload)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+        created_at, retry, payload, deadline)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
     ON CONFLICT (tenant_id, event_id, binding_id, replay_id) WHERE event_id <> id DO NOTHING";
 
 const DISCOVER: &str = "
-    SELECT seq, tenant_id, id, queue, band, run_at, order_key IS NOT NULL FROM job WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+    SELECT seq, tenant_id, id, queue, band, run_at, order_key IS NOT NULL, deadline FROM job WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 /// A job that was started and has no outcome is found: its attempt is a dead owner's, and nobody else would load it.
 const DISCOVER_RECOVERING: &str = "
-    SELECT j.seq, j.tenant_id, j.id, j.queue, j.band, j.run_at, j.order_key IS NOT NULL,
+    SELECT j.seq, j.tenant_id, j.id, j.queue, j.band, j.run_at, j.order_key IS NOT NULL, j.deadline,
         EXISTS (SELECT 1 FROM attempt AS a WHERE a.tenant_id = j.tenant_id AND a.job_id = j.id)
     FROM job AS j WHERE j.seq > ?1 ORDER BY j.seq LIMIT ?2";
 const SIGNALS: &str = "
@@ -43,20 +43,20 @@ macro_rules! fresh {
 }
 
 const LANE: &str = concat!(
-    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL, j.deadline FROM job AS j
     WHERE j.tenant_id = ?1 AND j.queue = ?2 AND j.band = ?3 AND j.run_at IS NULL AND j.id > ?4 AND j.seq <= ?5 ",
     fresh!(),
     " ORDER BY j.id LIMIT ?6"
 );
 const DELAYED: &str = concat!(
-    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL, j.deadline FROM job AS j
     WHERE j.queue = ?1 AND j.run_at IS NOT NULL AND (j.run_at, j.tenant_id, j.id) > (?2, ?3, ?4) AND j.run_at <= ?5
         AND j.seq <= ?6 ",
     fresh!(),
     " ORDER BY j.run_at, j.tenant_id, j.id LIMIT ?7"
 );
 const DELAYED_OF: &str = concat!(
-    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL FROM job AS j
+    "SELECT j.tenant_id, j.id, j.queue, j.band, j.run_at, 0, 0, j.order_key IS NOT NULL, j.deadline FROM job AS j
     WHERE j.queue = ?1 AND j.run_at IS NOT NULL AND j.tenant_id = ?3 AND (j.run_at, j.id) > (?2, ?4) AND j.run_at <= ?5
         AND j.seq <= ?6 ",
     fresh!(),
@@ -67,7 +67,7 @@ macro_rules! retries {
     ($after:literal, $order:literal) => {
         concat!(
             "SELECT a.tenant_id, a.job_id, a.queue, j.band, a.next_at, a.attempt, a.tries, j.order_key IS NOT NULL,
-                a.code FROM attempt AS a
+                j.deadline, a.code FROM attempt AS a
             CROSS JOIN job AS j ON j.tenant_id = a.tenant_id AND j.id = a.job_id
             WHERE a.queue = ?1 AND a.next_at IS NOT NULL AND ", $after, " AND a.next_at <= ?5
                 AND NOT EXISTS (SELECT 1 FROM attempt AS l
@@ -90,7 +90,7 @@ const BODY: &str = "
     SELECT j.kind, j.endpoint_id, j.payload, j.retry, j.created_at, e.id, e.provider_id, e.kind, s.name,
         e.received_at, e.occurred_at, e.payload_zstd, e.payload,
         CASE WHEN ?3 THEN coalesce(e.headers_zstd, r.headers_zstd) END,
-        CASE WHEN ?3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id)
+        CASE WHEN ?3 THEN coalesce(e.headers, r.headers) END, coalesce(e.receipt_id, e.id), j.deadline
     FROM job AS j
     LEFT JOIN event AS e ON e.tenant_id = j.tenant_id AND e.id = j.event_id
     LEFT JOIN receipt AS r ON r.id = CASE WHEN ?3 AND e.headers IS NULL THEN coalesce(e.receipt_id, e.id) END
@@ -149,6 +149,7 @@ impl<'c> JobInsert<'c> {
             job.created_at.micros(),
             job.retry,
             job.payload.as_deref(),
+            job.deadline.map(Timestamp::micros),
         ]);
         Ok(inserted.map_err(map_error)? == 1)
     }
@@ -181,13 +182,14 @@ impl SqliteConn<'_> {
             DISCOVER
         };
         let found = self.read(text, params![known.job, limit], |row| {
-            let tried = recovering && row.get(7)?;
+            let tried = recovering && row.get(8)?;
             let job = JobRef {
                 tenant: tenant(row, 1)?,
                 job: job(row, 2)?,
                 queue: row.get(3)?,
                 band: row.get(4)?,
                 due: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+                deadline: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
                 attempt: 0,
                 tries: 0,
                 loss: Loss::None,
@@ -289,7 +291,7 @@ impl SqliteConn<'_> {
         ];
         self.read(text, params, |row| {
             Ok(JobRef {
-                loss: Loss::of(row.get_ref(8)?.as_str_or_null()?),
+                loss: Loss::of(row.get_ref(9)?.as_str_or_null()?),
                 ..job_ref(row)?
             })
         })
@@ -400,6 +402,7 @@ fn job_ref(row: &Row<'_>) -> rusqlite::Result<JobRef> {
         queue: row.get(2)?,
         band: row.get(3)?,
         due: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_micros),
+        deadline: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_micros),
         attempt: row.get(5)?,
         tries: row.get(6)?,
         loss: Loss::None,
@@ -418,6 +421,7 @@ fn body(row: &Row<'_>, tenant: TenantId, job: JobId) -> rusqlite::Result<JobBody
             .map(|id| EndpointId::from_uuid(Uuid::from_bytes(id))),
         payload: row.get::<_, Option<Vec<u8>>>(2)?.map(Bytes::from),
         retry: row.get(3)?,
+        deadline: row.get::<_, Option<i64>>(16)?.map(Timestamp::from_micros),
         created_at: Timestamp::from_micros(row.get(4)?),
         event: event
             .map(|id| event_body(row, EventId::from_uuid(Uuid::from_bytes(id))))

@@ -426,6 +426,7 @@ fn line_job() -> NewJob {
         endpoint: None,
         payload: None,
         run_at: None,
+        deadline: None,
         retry: None,
         order: Some(JobOrder {
             key: "cus_1".into(),

@@ -7,6 +7,7 @@ mod audit;
 mod backups;
 mod breakers;
 mod circles;
+mod deadlines;
 mod discovery;
 mod faults;
 mod follow;

@@ -147,6 +147,7 @@ fn jobs_of(all: &[mainstay_domain::jobs::Job]) -> NewJob {
         endpoint: None,
         payload: None,
         run_at: None,
+        deadline: None,
         retry: None,
         order: None,
         created_at: waiting.created_at,

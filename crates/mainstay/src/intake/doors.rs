@@ -96,6 +96,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) filter: Option<&'a RuleFilter>,
     /// The order that the job keeps with others.
     pub(crate) ordering: Option<&'a Ordering>,
+    /// Its deadline: so many seconds after it is made.
+    pub(crate) expires_in_secs: Option<i64>,
     /// What the job carries beside the event.
     pub(crate) payload: Option<Bytes>,
 }
@@ -414,6 +416,7 @@ impl Door {
                 queue: rule.queue,
                 filter: rule.filter.as_ref(),
                 ordering: rule.binding.ordering.as_ref(),
+                expires_in_secs: rule.binding.expires_in_secs,
                 payload: None,
             })
             .chain(self.observed(kind))
@@ -429,6 +432,7 @@ impl Door {
             queue: *queue,
             filter: None,
             ordering: None,
+            expires_in_secs: None,
             payload: Some(Watched::payload(watched, kind)?),
         })
     }

@@ -633,6 +633,9 @@ impl Intake {
                 endpoint: wanted.endpoint,
                 payload: wanted.payload,
                 run_at: None,
+                deadline: wanted
+                    .expires_in_secs
+                    .map(|secs| now.plus_ms(secs.saturating_mul(1_000))),
                 retry: None,
                 order: wanted
                     .ordering

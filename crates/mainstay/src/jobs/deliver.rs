@@ -21,7 +21,7 @@ use serde_json::json;
 #[cfg(test)]
 mod fuzz;
 
-use super::{AttemptInfo, Failure, Outbound, Report};
+use super::{AttemptInfo, Failure, Outbound, Report, machine::EXPIRED};
 use crate::{
     intake::{Intake, decompress},
     vault::{exchange_sealed, headers_place, own_payload, payload_place},
@@ -85,7 +85,8 @@ impl Deliver {
         let body = self.body(job, settings.signing).await.map_err(unreadable)?;
         let headers = self.headers(job, settings.signing).await;
         let headers = headers.map_err(unreadable)?;
-        let request = self.request(job, body, headers, attempt, &endpoint, &settings)?;
+        let mut request = self.request(job, body, headers, attempt, &endpoint, &settings)?;
+        let cut = self.cut(job, &mut request);
         let sent = json!({
             "method": "POST",
             "url": request.url,
@@ -94,8 +95,29 @@ impl Deliver {
         });
         match self.http.post(request).await {
             Ok(answer) => Ok(judge(&answer, &sent, self.clock.now().secs())),
+            Err(error @ OutError::Timeout { .. }) if cut => Err(Failure {
+                exchange: failed(&error, &sent).exchange,
+                // It says nothing about the endpoint.
+                ..Failure::new(
+                    Category::Unknown,
+                    EXPIRED,
+                    "its deadline came before the endpoint had answered",
+                )
+            }),
             Err(error) => Err(failed(&error, &sent)),
         }
+    }
+
+    /// Leaves the request no more time than the job has; whether that is less than it would have.
+    fn cut(&self, job: &JobBody, request: &mut OutRequest) -> bool {
+        let Some(deadline) = job.deadline else {
+            return false;
+        };
+        let left = deadline.ms_since(self.clock.now()).max(1).unsigned_abs();
+        let cut = left < request.timeout_ms;
+        request.timeout_ms = request.timeout_ms.min(left);
+        request.connect_timeout_ms = request.connect_timeout_ms.min(left);
+        cut
     }
 
     fn request(

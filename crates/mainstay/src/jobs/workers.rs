@@ -79,6 +79,8 @@ pub struct Handed {
     pub payload: Option<Bytes>,
     /// For how long it is held without a sign of life, in milliseconds.
     pub lease_ms: i32,
+    /// It is held no longer than until then.
+    pub deadline: Option<Timestamp>,
     /// When the job was made.
     pub created_at: Timestamp,
 }

@@ -39,6 +39,7 @@ fn job(run: &SagaRun, made: &Made, now: Timestamp) -> StoreResult<NewJob> {
         endpoint: made.action.endpoint,
         payload: Some(Bytes::from(payload)),
         run_at: made.run_at,
+        deadline: None,
         retry: retry.transpose().map_err(bug)?,
         order: None,
         created_at: now,

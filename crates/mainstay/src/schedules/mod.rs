@@ -119,6 +119,7 @@ fn job(
         endpoint: schedule.endpoint,
         payload: Some(Bytes::from(payload)),
         run_at: None,
+        deadline: None,
         retry: schedule.retry.clone(),
         order: None,
         created_at: now,

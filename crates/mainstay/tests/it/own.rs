@@ -91,6 +91,7 @@ async fn bind(world: &World, source: &'static str, pattern: &'static str, handle
                 type_pattern: pattern.into(),
                 filter: None,
                 ordering: None,
+                expires_in_secs: None,
                 handler,
                 enabled: true,
                 created_at: now,

@@ -167,6 +167,7 @@ async fn fill(world: &World) {
                 endpoint: None,
                 payload: Some(format!("\"{CANARY}\"").into()),
                 run_at: None,
+                deadline: None,
                 retry: None,
                 order: None,
                 created_at: now,

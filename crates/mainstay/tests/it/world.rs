@@ -135,6 +135,7 @@ impl World {
             type_pattern: type_pattern.into(),
             filter: filter.map(ToOwned::to_owned),
             ordering: None,
+            expires_in_secs: None,
             handler: HandlerRef::Builtin(billing::RECORD.into()),
             enabled: true,
             created_at: self.clock.now(),

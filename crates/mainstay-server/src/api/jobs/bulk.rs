@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    NewJobInput, new_job, resolve,
+    NewJobInput,
+    full::full,
+    new_job, resolve,
     unique::{Submission, submit},
 };
 use crate::{
@@ -55,7 +57,7 @@ pub(crate) struct BulkView {
 
 /// Submit many jobs
 ///
-/// All in one commit, or none of them.
+/// All in one commit, or none of them: none where one of their queues takes no more (429, `queue_full`).
 #[utoipa::path(post, path = "/v1/jobs/bulk", tag = "jobs", request_body = BulkInput,
     responses((status = 201, body = BulkView)))]
 pub(super) async fn job_create_bulk(
@@ -78,6 +80,7 @@ pub(super) async fn job_create_bulk(
         tenants.insert(one.tenant_id, tenant);
         jobs.push(new_job(&app, &caller, tenant, one, &format!("/jobs/{index}")).await?);
     }
+    let full = full(&app, &jobs).await?;
     let ids: Vec<JobId> = jobs.iter().map(|one| one.job.id).collect();
     let (own, at) = (Arc::clone(&app), caller.clone());
     let jobs = Arc::new(jobs);
@@ -85,7 +88,11 @@ pub(super) async fn job_create_bulk(
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (jobs, by) = (Arc::clone(&jobs), by.clone());
         let (own, at) = (Arc::clone(&own), at.clone());
+        let full = full.clone();
         Box::pin(async move {
+            if let Some(full) = full {
+                return Ok(Err(full));
+            }
             let items = submit_all(tx, &jobs, &by, now).await?;
             for entry in told(&own, &at, &jobs, &items) {
                 tx.audit_insert(&entry).await?;

@@ -17,6 +17,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 mod act;
 mod bulk;
 mod counts;
+mod deadline;
+mod full;
 mod unique;
 mod view;
 
@@ -44,6 +46,7 @@ use crate::{
 };
 
 pub(crate) use counts::own_queues;
+pub(crate) use deadline::EXPIRES_SECS_MAX;
 use unique::{Submission, UniqueInput, submit};
 use view::JobView;
 pub(crate) use view::{JobStateName, JobWithAttempts, Policies, ProgressView};
@@ -206,6 +209,12 @@ pub(crate) struct NewJobInput {
     payload: Option<Box<RawValue>>,
     /// Not before.
     run_at: Option<Time>,
+    /// Not at or after: a job that has not begun by then ends as a dead letter with the code `expired`, and no try goes on
+    /// beyond it.
+    deadline: Option<Time>,
+    /// The same, so many seconds from now.
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    expires_in_secs: Option<i64>,
     /// Left out: the handler's own.
     retry: Option<Retry>,
     /// Jobs of a tenant and a queue that share it run one at a time, in the order in which they are submitted.
@@ -218,6 +227,8 @@ pub(crate) struct NewJobInput {
 }
 
 /// Submit a job
+///
+/// To a queue of which more waits than its limits allow: 429 with the code `queue_full`.
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs", request_body = NewJobInput,
     responses((status = 201, body = JobView), (status = 200, description = "There is one with its key already", body = JobView)))]
 async fn job_create(
@@ -227,12 +238,18 @@ async fn job_create(
 ) -> Result<Response, Problem> {
     let tenant = resolve::tenant_for_new(&app, &caller, input.value.tenant_id).await?;
     let one = new_job(&app, &caller, tenant, input.value, "").await?;
+    let full = full::full(&app, std::slice::from_ref(&one)).await?;
     let id = one.job.id;
     let told = caller.audit(&app, "job.create", id, None, Some(tenant));
     let (by, now) = (caller.actor(), app.clock.now());
     let done = write(&app, &caller, input.repeatable, move |tx| {
         let (one, told, by) = (one.clone(), told.clone(), by.clone());
+        let full = full.clone();
         Box::pin(async move {
+            // Here, so that one that is repeated gets its answer.
+            if let Some(full) = full {
+                return Ok(Err(full));
+            }
             let submitted = submit(tx, &one, &by, now).await?;
             if !submitted.existing {
                 tx.audit_insert(&told).await?;
@@ -268,6 +285,8 @@ async fn new_job(
         tenant_id: _,
         payload,
         run_at,
+        deadline,
+        expires_in_secs,
         retry,
         ordering_key,
         on_dead,
@@ -327,6 +346,9 @@ async fn new_job(
             run_at.is_some(),
         );
     }
+    let now = app.clock.now();
+    let expires = (deadline, expires_in_secs);
+    let deadline = deadline::deadline(expires, run_at, now, &mut checks, place);
     checks.done()?;
     let retry = match retry {
         Some(retry) => Some(
@@ -349,7 +371,6 @@ async fn new_job(
         };
         return Err(Problem::field(place("queue"), detail));
     }
-    let now = app.clock.now();
     let job = NewJob {
         id: JobId::new(now, &*app.random),
         tenant,
@@ -362,6 +383,7 @@ async fn new_job(
         endpoint: None,
         payload: payload.map(|payload| payload.get().to_owned().into()),
         run_at: run_at.map(|time| time.0),
+        deadline,
         retry,
         order: ordering_key.map(|key| JobOrder {
             key: key_of(&key),

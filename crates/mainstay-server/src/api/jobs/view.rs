@@ -132,6 +132,8 @@ pub(crate) struct JobView {
     created_at: Time,
     /// Not before.
     run_at: Option<Time>,
+    /// Not at or after. Null where there is none, and once somebody has run it again.
+    deadline: Option<Time>,
     next_attempt_at: Option<Time>,
     finished_at: Option<Time>,
     last_error: Option<String>,
@@ -354,6 +356,7 @@ impl JobView {
             attempts: job.attempts,
             created_at: job.created_at.into(),
             run_at: job.run_at.map(Into::into),
+            deadline: job.deadline.map(Into::into),
             next_attempt_at: job.next_at.map(Into::into),
             finished_at: job.finished_at.map(Into::into),
             last_error: job.last_error,

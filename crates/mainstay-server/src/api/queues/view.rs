@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use mainstay::jobs::{PaceSnapshot, TenantUse};
 use mainstay_domain::{
-    EndpointId, StoreExt, StoreResult, TenantId,
+    EndpointId, StoreExt, StoreResult, TenantId, Timestamp,
     jobs::{Flow, QueueLimits, QueueNumber, QueueRules, rate::Rate, settings::SettingError},
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -96,6 +96,10 @@ pub(crate) struct LimitsView {
     tenant_max_in_flight: Option<u32>,
     /// How often one of a tenant's may begin.
     tenant_rate: Option<RateView>,
+    /// As soon as so many jobs wait, who submits one is told to come again later.
+    max_waiting: Option<u32>,
+    /// The same as soon as the oldest has waited for longer than so many seconds.
+    max_age_secs: Option<u32>,
     /// Tenants whose share of the worker time is not 1.
     #[schema(value_type = BTreeMap<String, u32>)]
     weights: BTreeMap<TenantId, u32>,
@@ -108,6 +112,8 @@ impl From<QueueLimits> for LimitsView {
             rate: limits.rate.map(Into::into),
             tenant_max_in_flight: limits.tenant_max_in_flight,
             tenant_rate: limits.tenant_rate.map(Into::into),
+            max_waiting: limits.max_waiting,
+            max_age_secs: limits.max_age_secs,
             weights: limits.weights,
         }
     }
@@ -176,6 +182,8 @@ pub(crate) struct QueueView {
     out_per_sec: f64,
     /// How long what waits and runs would take at that pace, in seconds; null while nothing ends.
     drain_secs: Option<i64>,
+    /// Whether submissions are refused now, since more waits than its limits allow.
+    full: bool,
     /// The endpoint's breaker.
     breaker: Option<BreakerState>,
     /// Whether paces and tenants are known: by the node that runs the engine.
@@ -204,6 +212,14 @@ pub(crate) struct QueueChange {
     #[serde(deserialize_with = "named")]
     #[schema(value_type = Option<RateView>)]
     tenant_rate: Option<Option<RateView>>,
+    /// As soon as so many jobs wait, submissions are refused: 429 with the code `queue_full`.
+    #[serde(deserialize_with = "named")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000_000)]
+    max_waiting: Option<Option<u32>>,
+    /// The same as soon as the oldest has waited for longer than so many seconds.
+    #[serde(deserialize_with = "named")]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2_592_000)]
+    max_age_secs: Option<Option<u32>>,
     /// Shares of tenants: from 1 to 1000, null for 1. Tenants that are not named keep theirs.
     #[schema(value_type = Option<BTreeMap<String, Option<u32>>>)]
     weights: Option<BTreeMap<TenantId, Option<u32>>>,
@@ -223,6 +239,7 @@ impl QueueView {
             flow: rules.flow.into(),
             flow_at: Some(rules.flow_at.into()),
             drained: None,
+            full: self.full && rules.limits.bounds_waiting(),
             drain_secs: self.drain_secs.filter(|_| rules.flow != Flow::Paused),
             limits: rules.limits.into(),
             ..self
@@ -249,6 +266,8 @@ impl QueueChange {
             tenant_rate: self
                 .tenant_rate
                 .map_or(known.tenant_rate, |rate| rate.map(Into::into)),
+            max_waiting: self.max_waiting.unwrap_or(known.max_waiting),
+            max_age_secs: self.max_age_secs.unwrap_or(known.max_age_secs),
             weights,
         };
         limits.check().map_err(|error| outside(&error))?;
@@ -265,6 +284,7 @@ pub(super) struct Beside {
     pub(super) rules: HashMap<QueueNumber, QueueRules>,
     endpoints: HashMap<QueueNumber, (EndpointId, String)>,
     live: bool,
+    now: Timestamp,
 }
 
 impl Beside {
@@ -283,6 +303,7 @@ impl Beside {
                 .map(|one| (one.queue, (one.id, one.name)))
                 .collect(),
             live: app.mainstay.engine.snapshot().owner,
+            now: app.clock.now(),
         })
     }
 
@@ -314,6 +335,9 @@ impl Beside {
             in_per_sec: per_sec(queue.pace, queue.pace.made),
             out_per_sec: out,
             drain_secs: ends.then(|| (left as f64 / out).ceil() as i64),
+            full: queue
+                .pressure
+                .is_some_and(|pressure| pressure.full(self.now).is_some()),
             breaker: queue
                 .breaker
                 .as_ref()
@@ -350,7 +374,12 @@ mod tests {
         assert_eq!(limits.max_in_flight, Some(3));
         assert_eq!(limits.weights.len(), 1);
         let second = change(r#"{"rate":null,"weights":{"ten_00000000000000000000000001":null}}"#);
+        let limits = QueueLimits {
+            max_waiting: Some(7),
+            ..limits
+        };
         let limits = second.apply(limits).expect("limits");
+        assert_eq!(limits.max_waiting, Some(7));
         assert_eq!((limits.max_in_flight, limits.rate), (Some(3), None));
         assert!(limits.weights.is_empty());
         assert!(

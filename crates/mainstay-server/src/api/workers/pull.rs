@@ -81,6 +81,8 @@ pub(crate) struct PulledJob {
     tries: i32,
     /// For how many seconds it is held without a sign of life.
     lease_secs: i32,
+    /// Nobody holds it any longer: whatever is told of it afterwards counts for nothing.
+    deadline: Option<Time>,
     created_at: Time,
 }
 
@@ -190,6 +192,7 @@ fn pulled(job: Handed, queue: String) -> PulledJob {
         attempt: job.attempt,
         tries: job.tries,
         lease_secs: job.lease_ms / 1_000,
+        deadline: job.deadline.map(Into::into),
         created_at: job.created_at.into(),
     }
 }

@@ -148,6 +148,7 @@ async fn outcome(
         }),
         endpoint: None,
         payload: None,
+        deadline: None,
         retry: None,
         created_at: event.received_at,
     };

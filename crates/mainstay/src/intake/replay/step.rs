@@ -298,6 +298,7 @@ fn job(event: &Event, goal: &Goal<'_>) -> NewJob {
         endpoint: goal.endpoint,
         payload: None,
         run_at: None,
+        deadline: None,
         retry: None,
         order: None,
         created_at: event.received_at,

@@ -10,7 +10,7 @@ use std::{
 
 use mainstay_domain::{
     Clock, NodeId, Random, Scope, Store, StoreExt, StoreResult,
-    jobs::{Flow, QueueTally},
+    jobs::{Flow, QueueNumber},
     store::Lease,
 };
 use tokio::{
@@ -29,7 +29,7 @@ mod workers;
 
 use super::{
     handler::{Announcer, Registry},
-    machine::{CheckpointBody, EngineSnapshot, Limits, PaceSnapshot, QueueSnapshot},
+    machine::{CheckpointBody, EngineSnapshot, Limits, PaceSnapshot, QueueMark, QueueSnapshot},
     workers::Workers,
 };
 use crate::{sagas::Bell, watch::Samples};
@@ -257,7 +257,7 @@ impl Shared {
         let queues = body
             .queues
             .into_iter()
-            .map(|(queue, mark)| written_down(queue, mark.tally))
+            .map(|(queue, mark)| written_down(queue, &mark))
             .collect();
         let snapshot = EngineSnapshot {
             owner: false,
@@ -270,7 +270,8 @@ impl Shared {
     }
 }
 
-fn written_down(queue: i32, tally: QueueTally) -> QueueSnapshot {
+fn written_down(queue: QueueNumber, mark: &QueueMark) -> QueueSnapshot {
+    let tally = mark.tally;
     let dead = tally.dead - tally.revived;
     QueueSnapshot {
         queue,
@@ -283,6 +284,7 @@ fn written_down(queue: i32, tally: QueueTally) -> QueueSnapshot {
         tally,
         breaker: None,
         pace: PaceSnapshot::default(),
+        pressure: mark.pressure,
         flow: Flow::Running,
         limited: 0,
         drained: None,

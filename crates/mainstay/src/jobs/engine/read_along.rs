@@ -93,6 +93,7 @@ mod tests {
             endpoint: None,
             payload: None,
             retry: None,
+            deadline: None,
             created_at: Timestamp::EPOCH,
         }
     }

@@ -242,6 +242,7 @@ impl Shared {
             kind: body.kind,
             payload,
             lease_ms: start.lease_ms.unwrap_or(LEASE_MS),
+            deadline: body.deadline,
             created_at: body.created_at,
         })
     }

@@ -7,6 +7,7 @@ use mainstay_domain::{
     JobId, TenantId, Timestamp,
     jobs::{
         Attempt, Checkpoint, Cursor, DueKey, Lane, Outcome, QueueNumber, QueueTally, TallyRecord,
+        pressure::Pressure,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,9 @@ pub struct QueueMark {
     /// include it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub beside_left: Option<(Option<DueKey>, Option<DueKey>)>,
+    /// How it stands beside its limits on what may wait: for nodes that take jobs and do not own the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressure>,
 }
 
 /// The change that a batch of outcomes made: the body of a tally record.
@@ -251,6 +255,7 @@ impl Machine {
                 delayed: queue.delayed.beyond(),
                 retries: queue.retries.beyond(),
                 beside_left: None,
+                pressure: queue.pressure(self.now),
             };
             queues.insert(*number, mark);
             lanes.extend(queue.lanes_beyond().map(|(band, tenant, beyond)| {

@@ -195,12 +195,18 @@ impl Machine {
         Some(AttemptStart { lease_ms, ..start })
     }
 
+    /// Takes the next job of a queue. None as well where it has not begun in time: it ends, and is looked on afterwards.
     pub(super) fn pop(&mut self, number: QueueNumber, pick: Pick) -> Option<JobId> {
         let now = self.now;
         let (queue, guard) = self.guarded(number)?;
         let job = queue.pop(pick, guard, now)?;
-        if let Some(held) = self.held.get(&job) {
-            self.want(window_of(&held.job));
+        let deadline = self.held.get(&job).map(|held| held.job).and_then(|held| {
+            self.want(window_of(&held));
+            held.deadline
+        });
+        if deadline.is_some() && self.is_late(job) {
+            self.begins_too_late(job);
+            return None;
         }
         Some(job)
     }
@@ -253,6 +259,12 @@ impl Machine {
 
     /// A recorded start is carried out.
     pub(super) fn go(&mut self, start: AttemptStart, slot: Slot, out: &mut Vec<Action>) {
+        // It took so long to record.
+        if self.is_late(start.job) {
+            self.vacate(start.job, slot);
+            self.end_expired(start.job, slot.at);
+            return;
+        }
         let Some(held) = self.held.get_mut(&start.job) else {
             return;
         };
@@ -365,7 +377,7 @@ impl Machine {
     /// next of a queue, while no starts need to be recorded.
     fn next_batch(&mut self) -> Option<Vec<JobRef>> {
         while let Some(part) = self.dispatch.parts.pop_front() {
-            let part = self.without_cancelled(part);
+            let part = self.that_may_run(part);
             if !part.is_empty() {
                 return Some(part);
             }
@@ -400,7 +412,7 @@ impl Machine {
             let same = recorded.iter().take_while(|job| job.queue == queue);
             let count = same.take(self.limits.batch_max).count();
             let jobs = self.dispatch.recorded.drain(..count).collect();
-            let jobs = self.without_cancelled(jobs);
+            let jobs = self.that_may_run(jobs);
             if !jobs.is_empty() {
                 return Some(jobs);
             }
@@ -415,8 +427,12 @@ impl Machine {
         }
     }
 
-    fn without_cancelled(&mut self, mut jobs: Vec<JobRef>) -> Vec<JobRef> {
+    /// Without those that were cancelled, or whose deadline has passed, while they waited for their batch.
+    fn that_may_run(&mut self, mut jobs: Vec<JobRef>) -> Vec<JobRef> {
         jobs.retain(|job| {
+            if self.is_late(job.job) && self.ends_late(job.job) {
+                return false;
+            }
             let cancelled = self.held.get(&job.job).is_none_or(|held| held.cancelled);
             if cancelled {
                 self.unbatch(job.job);
@@ -425,6 +441,20 @@ impl Machine {
             !cancelled
         });
         jobs
+    }
+
+    /// Ends a job that waits for its batch, unless somebody has cancelled it.
+    fn ends_late(&mut self, job: JobId) -> bool {
+        let began = match self.held.get(&job) {
+            Some(held) if !held.cancelled => match held.stage {
+                Stage::Batched(at) => at,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        self.unbatch(job);
+        self.end_expired(job, began.unwrap_or(self.now));
+        true
     }
 
     /// The job's place in its queue is free again.

@@ -7,6 +7,7 @@ use mainstay_domain::{
 
 use super::{
     Machine,
+    deadline::let_go,
     due::Places,
     held::{Held, Origin, Stage, due_key},
     limits::Limits,
@@ -32,11 +33,13 @@ impl Machine {
             Origin::Delayed => self.admit_due(&job, Timetable::Delayed, timed),
             Origin::Retry => self.admit_due(&job, Timetable::Retries, timed),
         };
-        if let Some(other) = evicted {
-            self.held.remove(&other);
+        if let Some(other) = evicted.and_then(|other| self.let_go(other))
+            && other.job.deadline.is_some()
+        {
+            self.queue(other.job.queue).not_urgent(&other.job);
         }
         if kept {
-            self.held.insert(job.job, held);
+            self.keep(held);
         }
         self.want(window_of(&job));
     }
@@ -58,7 +61,7 @@ impl Machine {
     /// Lets a job go that waits in memory: it has ended, or stands otherwise than we believed.
     pub(super) fn drop_waiting(&mut self, job: JobId) {
         self.take_out(job);
-        self.held.remove(&job);
+        self.let_go(job);
     }
 
     /// Takes a job out of the places where it waits. It stays in memory.
@@ -75,7 +78,7 @@ impl Machine {
 
     /// Lets a job go that is not waiting. Looks it up when a person did something to it while it was busy.
     pub(super) fn release(&mut self, job: JobId) -> Option<JobRef> {
-        let held = self.held.remove(&job)?;
+        let held = self.let_go(job)?;
         debug_assert!(!matches!(held.stage, Stage::Waiting));
         self.dispatch.closed(held.open);
         if held.open.is_some() {
@@ -103,7 +106,7 @@ impl Machine {
                 if let Some(held) = self.held.get(&key.job)
                     && !queue.push_due(timetable, &held.job, places, self.now)
                 {
-                    self.held.remove(&key.job);
+                    let_go(&mut self.held, &mut self.deadlines, key.job);
                 }
             }
         }
@@ -120,14 +123,14 @@ impl Machine {
         }
         let (places, now) = (self.due_places(), self.now);
         if self.queue(job.queue).push_due(timetable, &job, places, now) {
-            self.held.insert(job.job, Held::waiting(job));
+            self.keep(Held::waiting(job));
         }
     }
 
     /// Lets due jobs go that have to wait since their queue is drained.
     pub(super) fn hold_back(&mut self, jobs: Vec<JobId>) {
         for job in jobs {
-            if let Some(held) = self.held.remove(&job)
+            if let Some(held) = self.let_go(job)
                 && let Some(timetable) = Timetable::of(held.origin)
             {
                 let queue = self.queue(held.job.queue);

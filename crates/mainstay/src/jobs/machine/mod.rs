@@ -19,7 +19,8 @@
 //!    only there are not blamed for them ([`poison`]).
 //! 7. *What keeps an order is never seen before its turn.* Jobs that wait behind another are not reported to the
 //!    machine; their turn comes in the transaction of an outcome ([`lines`]), or with a signal.
-//! 8. *Everything is bounded* by [`Limits`], and what waits costs nothing: queues that may not run are not looked at
+//! 8. *No job begins at or after its deadline*, and each that has one ends by itself soon after it ([`deadline`]).
+//! 9. *Everything is bounded* by [`Limits`], and what waits costs nothing: queues that may not run are not looked at
 //!    until something happens to them or their timer comes.
 //!
 //! The clock may jump. Due times are compared with whatever the clock says; the machine's own pauses are cut when the
@@ -39,6 +40,7 @@ mod band;
 mod budget;
 mod checkpoint;
 mod configure;
+mod deadline;
 mod discovery;
 mod dispatch;
 mod due;
@@ -68,7 +70,8 @@ mod workers;
 #[cfg(test)]
 mod sim;
 
-pub use checkpoint::{CheckpointBody, Inherited, LeftMark, TallyBody};
+pub use checkpoint::{CheckpointBody, Inherited, LeftMark, QueueMark, TallyBody};
+pub use deadline::EXPIRED;
 pub use limits::Limits;
 pub use pace::PaceSnapshot;
 pub use recovery::Legacy;
@@ -79,6 +82,7 @@ pub use words::*;
 
 use checkpoint::Checkpoints;
 use configure::Configuring;
+use deadline::Deadlines;
 use discovery::News;
 use dispatch::Dispatch;
 use guard::Guard;
@@ -118,6 +122,7 @@ pub struct Machine {
     /// When it took over, if there was an owner before it.
     since: Option<Timestamp>,
     held: JobMap<Held>,
+    deadlines: Deadlines,
     queues: BTreeMap<QueueNumber, Queue>,
     /// What stands before the dependencies that jobs go to.
     guards: BTreeMap<Dependency, Guard>,
@@ -176,6 +181,7 @@ impl Machine {
             self.checkpoint_at(),
             self.caution_at(),
             self.workers.lease_ends_at(),
+            self.expires_at(),
         ];
         timers.into_iter().flatten().min()
     }
@@ -229,6 +235,7 @@ impl Machine {
         if !self.outage.holds(self.now) {
             self.configure(out);
             self.find_unfinished(out);
+            self.expire();
             self.dispatch(out);
             self.fail_fast();
             self.settle(out);

@@ -59,6 +59,14 @@ pub(super) enum Fault {
     FailsNever,
     /// What a person says of a breaker is not heard.
     ForcedIgnored,
+    /// The deadline of a job that comes into memory is not noted: nobody wakes for it.
+    DeadlineUnnoticed,
+    /// It is not looked at the deadline when a job begins.
+    DeadlineUnchecked,
+    /// A next try is waited for although the deadline comes before it.
+    DeadlineOutwaited,
+    /// A worker holds a job beyond its deadline.
+    DeadlineLeased,
 }
 
 /// Whether this fault is planted.

@@ -1,8 +1,8 @@
 //! A queue in memory: what is ready, by band and tenant, what is due later, and what may run.
 //!
 //! Order: bands strictly, lowest first; inside a band retries (while the budget lasts) before first tries, and of each the
-//! tenant that had the least of the queue's time by its weight ([`Shares`]); inside a tenant what had a time of its own,
-//! then the rest, each by job id, that is by age. Suspects stand apart: they are started one at a time, of all queues.
+//! tenant that had the least of the queue's time by its weight ([`Shares`]); inside a tenant what has a deadline, the earliest
+//! first, then what had a time of its own, then the rest, each by job id, that is by age. Suspects stand apart: they are started one at a time, of all queues.
 //!
 //! Limits: a place is held from the pick to the end of an attempt, its own queue's and its tenant's; a pick takes from the
 //! buckets of both. Where a team has limited the places, a new owner waits until it knows which attempts its predecessor
@@ -15,6 +15,7 @@ use mainstay_domain::{
     jobs::{
         DueKey, Flow, JobRef, QueueTally,
         breaker::Dependency,
+        pressure::Pressure,
         rate::{Bucket, Rate},
     },
 };
@@ -26,7 +27,7 @@ use super::{
     due::{Due, Places},
     fail_fast::fails,
     guard::Guard,
-    held::{Origin, due_key},
+    held::{Origin, due_key, made_at},
     pace::Pace,
     planted::{Fault, planted},
     share::Shares,
@@ -173,11 +174,9 @@ impl Queue {
         };
         let mut held_back = Vec::new();
         for (tenant, lane) in self.bands.values_mut().flat_map(|band| &mut band.lanes) {
-            for jobs in [&mut lane.timed, &mut lane.again] {
-                for job in jobs.split_off(&from) {
-                    self.due.exit(*tenant);
-                    held_back.push(job);
-                }
+            for job in lane.split_due(from) {
+                self.due.exit(*tenant);
+                held_back.push(job);
             }
         }
         held_back
@@ -480,6 +479,9 @@ impl Queue {
         let lane = band.lanes.entry(job.tenant).or_default();
         let room = lane.fresh.len() < capacity;
         let offer = lane.fresh.offer(job.job, room);
+        if offer != Offer::Left {
+            lane.is_urgent(job);
+        }
         self.note_in(job.band, job.tenant, now);
         offer
     }
@@ -536,6 +538,7 @@ impl Queue {
         if ready.insert(job.job) {
             self.due.enter(job.tenant);
         }
+        lane.is_urgent(job);
         self.note_in(job.band, job.tenant, now);
         true
     }
@@ -557,6 +560,13 @@ impl Queue {
             self.due.exit(job.tenant);
         }
         self.note_in(job.band, job.tenant, now);
+    }
+
+    /// A job is left in the store.
+    pub(super) fn not_urgent(&mut self, job: &JobRef) {
+        if let Some(lane) = self.lane(job.band, job.tenant) {
+            lane.not_urgent(job);
+        }
     }
 
     /// One of the timetables.
@@ -586,6 +596,31 @@ impl Queue {
             })
             .flatten()
             .min()
+    }
+
+    /// Jobs that could be started as far as their own time is concerned, by the counters.
+    pub(super) fn waiting_count(&self) -> i64 {
+        let tally = &self.tally;
+        let dead = tally.dead - tally.revived;
+        let unfinished = tally.created - tally.done - tally.cancelled - dead;
+        (unfinished - i64::from(self.in_flight) - self.timed_len() as i64).max(0)
+    }
+
+    /// How it stands beside its limits on what may wait, if it has any.
+    pub(super) fn pressure(&self, now: Timestamp) -> Option<Pressure> {
+        let limits = &self.settings.as_ref()?.limits;
+        let known = Pressure::of(limits, self.waiting_count(), None)?;
+        let lanes = self.bands.values().flat_map(|band| band.lanes.values());
+        let pace = self.pace.shown(now);
+        Some(Pressure {
+            oldest: lanes
+                .filter_map(|lane| lane.fresh.first())
+                .min()
+                .map(made_at),
+            ended: pace.ended,
+            over_ms: pace.over_ms,
+            ..known
+        })
     }
 
     /// The window of a lane, if there is anything in it.

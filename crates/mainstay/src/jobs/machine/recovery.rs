@@ -151,6 +151,7 @@ impl Machine {
             now,
             since: existed.then_some(now),
             held: JobMap::default(),
+            deadlines: Default::default(),
             queues: Default::default(),
             guards: Default::default(),
             probes_left_at: (existed && body.deaths > 0).then_some(now),

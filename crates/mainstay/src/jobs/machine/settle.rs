@@ -267,6 +267,7 @@ impl Machine {
     }
 
     fn settle_later(&mut self, attempt: Attempt, slot: Slot) {
+        let attempt = self.in_time(attempt);
         if let Some(held) = self.held.get_mut(&attempt.job) {
             held.stage = Stage::Settling(slot);
             self.settling.pending.push_back(attempt);
@@ -493,6 +494,7 @@ mod tests {
             queue: 1,
             band: 0,
             due: None,
+            deadline: None,
             attempt: 0,
             tries: 0,
             loss: Loss::None,

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use mainstay_domain::{
     TenantId, Timestamp,
-    jobs::{Flow, QueueNumber, QueueTally, breaker::Breaker},
+    jobs::{Flow, QueueNumber, QueueTally, breaker::Breaker, pressure::Pressure},
 };
 use serde::Serialize;
 
@@ -51,6 +51,8 @@ pub struct QueueSnapshot {
     pub breaker: Option<Breaker>,
     /// How fast it fills and empties.
     pub pace: PaceSnapshot,
+    /// How it stands beside its limits on what may wait, if it has any.
+    pub pressure: Option<Pressure>,
     /// Whether its jobs are started.
     pub flow: Flow,
     /// Tenants that one of its limits holds back.
@@ -118,22 +120,19 @@ fn shown(
     now: Timestamp,
 ) -> QueueSnapshot {
     let tally = queue.tally;
-    let dead = tally.dead - tally.revived;
-    let unfinished = tally.created - tally.done - tally.cancelled - dead;
-    let running = i64::from(queue.in_flight);
-    let retrying = queue.retries.len() as i64;
-    let scheduled = queue.delayed.len() as i64;
+    let pace = queue.pace.shown(now);
     QueueSnapshot {
         queue: number,
-        waiting: (unfinished - running - retrying - scheduled).max(0),
-        running,
-        retrying,
-        scheduled,
-        dead,
+        waiting: queue.waiting_count(),
+        running: i64::from(queue.in_flight),
+        retrying: queue.retries.len() as i64,
+        scheduled: queue.delayed.len() as i64,
+        dead: tally.dead - tally.revived,
         oldest_waiting: queue.oldest_ready().map(made_at),
         tally,
         breaker: guard.map(|guard| guard.breaker.clone()),
-        pace: queue.pace.shown(now),
+        pace,
+        pressure: queue.pressure(now),
         flow: queue
             .settings
             .as_ref()

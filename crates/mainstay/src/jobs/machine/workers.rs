@@ -20,8 +20,10 @@ use mainstay_domain::{
 
 use super::{
     JobMap, Machine, Phase,
+    deadline::EXPIRED,
     dispatch::start_of,
     held::{Doubt, Held, Slot, Stage},
+    planted::{Fault, planted},
     queue::{Pick, Queue},
     words::{Action, End, Poll, PollId, Returned, Runs, Standing, Truth},
 };
@@ -79,6 +81,8 @@ struct Lease {
     attempt: i32,
     lease_ms: i32,
     until: Timestamp,
+    /// It does not go on beyond it.
+    deadline: Option<Timestamp>,
 }
 
 impl Workers {
@@ -111,13 +115,16 @@ impl Workers {
         }
     }
 
-    fn lease(&mut self, start: &AttemptStart, now: Timestamp) {
+    fn lease(&mut self, start: &AttemptStart, deadline: Option<Timestamp>, now: Timestamp) {
         let lease_ms = start.lease_ms.unwrap_or(LEASE_MS);
+        let deadline = deadline.filter(|_| !planted(Fault::DeadlineLeased));
         let until = now.plus_ms(i64::from(lease_ms));
+        let until = until.min(deadline.unwrap_or(Timestamp::MAX));
         let lease = Lease {
             attempt: start.attempt,
             lease_ms,
             until,
+            deadline,
         };
         self.leases.insert(start.job, lease);
         self.lease_ends.insert((until, start.job));
@@ -126,7 +133,7 @@ impl Workers {
     fn renew(&mut self, job: JobId, until: impl FnOnce(&Lease) -> Timestamp) {
         if let Some(lease) = self.leases.get_mut(&job) {
             self.lease_ends.remove(&(lease.until, job));
-            lease.until = until(lease);
+            lease.until = until(lease).min(lease.deadline.unwrap_or(Timestamp::MAX));
             self.lease_ends.insert((lease.until, job));
         }
     }
@@ -343,7 +350,8 @@ impl Machine {
             open.promised = open.promised.saturating_sub(1);
             open.handed += 1;
         });
-        self.workers.lease(&start, self.now);
+        self.workers
+            .lease(&start, self.deadline_of(start.job), self.now);
         out.push(Action::Hand { poll, start });
     }
 
@@ -465,7 +473,8 @@ impl Machine {
         self.dispatch.worker_open += 1;
         let now = self.now;
         self.queue(start.queue).adopt(start.tenant, now);
-        self.workers.lease(&start, self.now);
+        self.workers
+            .lease(&start, self.deadline_of(start.job), self.now);
         self.checkpoints.change();
     }
 
@@ -521,6 +530,14 @@ impl Machine {
         slot: Slot,
         policy: Option<Box<RetryPolicy>>,
     ) -> Attempt {
+        if job.deadline.is_some_and(|at| at <= self.now) {
+            return Attempt {
+                category: Some(Category::Timeout),
+                code: Some(EXPIRED.into()),
+                error: Some("its deadline came while a worker had it".into()),
+                ..self.attempt_of(job, slot, Outcome::Dead)
+            };
+        }
         let mut attempt = Attempt {
             category: Some(Category::Timeout),
             code: Some("lease_ended".into()),

@@ -1,5 +1,6 @@
 //! The engine against real databases: what is committed gets done, whatever goes wrong.
 
+mod deadlines;
 mod endpoints;
 mod ends;
 mod enqueue;
@@ -7,6 +8,7 @@ mod faults;
 mod lines;
 mod owners;
 mod poison;
+mod pressure;
 mod speed;
 mod workers;
 mod works;

@@ -327,6 +327,7 @@ impl Works {
             endpoint: None,
             payload: None,
             run_at: None,
+            deadline: None,
             retry: None,
             order: None,
             created_at: now,

@@ -143,6 +143,7 @@ impl Planner<'_> {
             type_pattern: String::new(),
             filter: None,
             ordering: None,
+            expires_in_secs: None,
             handler: target.handler.clone(),
             enabled: true,
             created_at: known.map_or(self.now, |known| known.created_at),

@@ -37,6 +37,7 @@ pub(super) fn step(world: &World) {
     breakers_hold(world);
     what_may_run_runs(world);
     suspects_run_one_at_a_time(world);
+    what_is_late_ends(world);
     memory_is_bounded(world);
 }
 
@@ -53,6 +54,7 @@ pub(super) fn action(world: &World, epoch: i64, action: &Action) {
                 "{} runs already",
                 start.job
             );
+            in_time(world, start.job);
         }
         Action::Start { starts, .. } => {
             for start in starts {
@@ -85,6 +87,48 @@ pub(super) fn begins(world: &World, job: JobId, queue: QueueNumber) {
         settings.held_from.is_none_or(|from| job < from),
         "{job} begins in a queue that is drained"
     );
+}
+
+/// When a job begins, or a recorded start is carried out: its deadline has not come.
+pub(super) fn in_time(world: &World, job: JobId) {
+    let machine = &world.owner.machine;
+    let deadline = machine.held.get(&job).and_then(|held| held.job.deadline);
+    let now = world.now_of(world.owner.epoch);
+    assert!(
+        deadline.is_none_or(|at| now < at),
+        "{job} begins at {now:?}, after its deadline {deadline:?}"
+    );
+}
+
+/// Nothing in memory waits beyond its deadline, nor for a time that comes after it, and no worker holds a job beyond it.
+fn what_is_late_ends(world: &World) {
+    let machine = &world.owner.machine;
+    let now = world.now_of(world.owner.epoch);
+    let able = machine.phase == Phase::Running && machine.outage.until().is_none();
+    if !able || !machine.all_lost_are_known() || !machine.settling.is_quiet() {
+        return;
+    }
+    for held in machine.held.values() {
+        let Some(deadline) = held.job.deadline else {
+            continue;
+        };
+        let waits = matches!(held.stage, Stage::Waiting);
+        assert!(!waits || now < deadline, "{held:?} waits at {now:?}");
+        let late = held.job.due.is_some_and(|due| due >= deadline);
+        assert!(
+            !(waits && late && held.job.attempt > 0) || turns_late(world, &held.job),
+            "{held:?} waits for a time after its deadline"
+        );
+        let leased = machine.workers.leased(held.job.job).is_some();
+        assert!(!leased || now < deadline, "{held:?} is in hand at {now:?}");
+    }
+    assert!(machine.deadlines.len() <= machine.held.len());
+}
+
+/// Whether its turn came so late, or a person ran it again.
+fn turns_late(world: &World, job: &JobRef) -> bool {
+    let last = world.model.jobs[&job.job].last();
+    last.is_some_and(|last| last.outcome == Outcome::Requeued)
 }
 
 /// When a job begins: in no window have more begun than the rates allow, over however many owners.

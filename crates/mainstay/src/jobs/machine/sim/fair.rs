@@ -79,6 +79,7 @@ impl Bench {
             queue: 1,
             band: 0,
             due: None,
+            deadline: None,
             attempt: 0,
             tries: 0,
             loss: Loss::None,

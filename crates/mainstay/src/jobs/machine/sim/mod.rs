@@ -92,6 +92,10 @@ fn faults_of_limits_are_found() {
         Fault::FailsNever,
         Fault::LeftForgotten,
         Fault::AsideForgotten,
+        Fault::DeadlineUnnoticed,
+        Fault::DeadlineUnchecked,
+        Fault::DeadlineOutwaited,
+        Fault::DeadlineLeased,
     ];
     let in_fairness = [
         Fault::Free,

@@ -14,7 +14,8 @@ use mainstay_domain::{
 use super::{
     super::{
         After, Batch, BatchResult, JobAt, Legacy, Refill, SettleResult, Settlement, Started,
-        TallyBody, Truth, Turns, Unfinished, WindowId, fail_fast::BREAKER_OPEN, held::due_key,
+        TallyBody, Truth, Turns, Unfinished, WindowId, deadline::EXPIRED, fail_fast::BREAKER_OPEN,
+        held::due_key,
     },
     line::{Lines, Order, Planted},
     plan::BUILTIN,
@@ -126,6 +127,11 @@ impl Model {
             ..blank(&of, now)
         };
         self.record(attempt);
+        if outcome == Outcome::Requeued
+            && let Some(row) = self.jobs.get_mut(&job)
+        {
+            row.job.deadline = None;
+        }
         self.signal(Signal {
             tenant: of.tenant,
             job,
@@ -270,10 +276,15 @@ impl Model {
                 !failed_fast || !is_shared(attempt.queue),
                 "it was to wait: {attempt:?}"
             );
+            let began = self.is_started(attempt.job, attempt.attempt);
+            let expired = attempt.code.as_deref() == Some(EXPIRED);
+            let deadline = self.jobs[&attempt.job].job.deadline;
             assert!(
-                failed_fast
-                    || attempt.queue == BUILTIN
-                    || self.is_started(attempt.job, attempt.attempt),
+                !expired || began || deadline.is_some_and(|at| at <= attempt.finished_at),
+                "it had time: {attempt:?}"
+            );
+            assert!(
+                failed_fast || expired || attempt.queue == BUILTIN || began,
                 "nothing began: {attempt:?}"
             );
         }

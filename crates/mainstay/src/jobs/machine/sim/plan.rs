@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) bad_luck: bool,
     /// The power goes again and again, and never stays for as long as a suspect has to wait.
     pub(super) power_cuts: bool,
+    /// Some jobs have a deadline.
+    pub(super) deadlines: bool,
     /// The clock is set.
     pub(super) clock_jumps: bool,
     /// What teams have limited is never exceeded, whatever happens: processes die, and nobody who was replaced goes on.
@@ -37,6 +39,7 @@ impl Plan {
             poison: 0,
             bad_luck: false,
             power_cuts: false,
+            deadlines: seed / 6 % 3 == 1,
             clock_jumps: false,
             exact: false,
             strict: true,

@@ -102,6 +102,8 @@ enum Fault {
 /// A whole simulated world.
 pub(super) struct World {
     pub(super) random: Arc<SeededRandom>,
+    /// Of deadlines alone, so that worlds without them are what they were.
+    urgency: SeededRandom,
     pub(super) model: Model,
     pub(super) owner: Owner,
     pub(super) zombie: Option<Owner>,
@@ -140,6 +142,7 @@ impl World {
         let mut model = Model::default();
         let owner = take_over(&mut model, &random, 1, Timestamp::from_secs(1_800_000_000));
         let mut world = Self {
+            urgency: SeededRandom::new(seed ^ 0x6465_6164),
             random,
             model,
             owner,
@@ -384,6 +387,7 @@ impl World {
             }
             if epoch == self.owner.epoch {
                 check::begins(self, job, queue);
+                check::in_time(self, job);
                 self.begun.push((self.time, queue, tenant));
                 check::rates(self, queue, tenant);
             }
@@ -700,14 +704,17 @@ impl World {
                 queue: queue as QueueNumber,
                 band: self.random.below(2) as i16,
                 due,
+                deadline: self.deadline(made),
                 attempt: 0,
                 tries: 0,
                 loss: Loss::None,
                 ordered: order.is_some(),
             };
+            let mut job = job;
             let runs_here = queue < ORPHANED as u64;
             if self.poison.len() < self.plan.poison && runs_here && self.chance(5) {
                 self.poison.insert(job.job, Poison::default());
+                job.deadline = None;
             }
             let wait = if self.chance(20) {
                 self.between(0, 3_000 * MS)
@@ -716,6 +723,19 @@ impl World {
             };
             self.later(wait, Event::JobCommits(job, order));
         }
+    }
+
+    /// Of every third job where jobs have any: some before they are even committed, some after all trouble.
+    fn deadline(&self, made: Timestamp) -> Option<Timestamp> {
+        if !self.plan.deadlines || self.urgency.below(3) > 0 {
+            return None;
+        }
+        let most = if self.urgency.below(4) == 0 {
+            60_000
+        } else {
+            3_000
+        };
+        Some(made.plus_ms(self.urgency.below(most) as i64))
     }
 
     fn person_acts(&mut self) {
