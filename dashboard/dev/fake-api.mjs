@@ -138,9 +138,9 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
     const endpoint = world.endpoints.find((each) => each.id === handler.endpoint_id);
     return endpoint ? { kind: "endpoint", endpoint_id: endpoint.id, endpoint_name: endpoint.name } : handler;
   };
-  world.changeBinding = (binding, { handler, filter, ordering, ...rest }) =>
-    Object.assign(binding, rest, handler && { handler: handlerOf(handler) }, filter !== undefined && { filter: filter || null }, ordering && { ordering: ordering.key === "" ? null : ordering });
-  world.addBinding = ({ name, source_id, type_pattern, filter, ordering, endpoint_id, handler }, at = now) => {
+  world.changeBinding = (binding, { handler, filter, ordering, expires_in_secs, ...rest }) =>
+    Object.assign(binding, rest, handler && { handler: handlerOf(handler) }, filter !== undefined && { filter: filter || null }, ordering && { ordering: ordering.key === "" ? null : ordering }, expires_in_secs !== undefined && { expires_in_secs: expires_in_secs || null });
+  world.addBinding = ({ name, source_id, type_pattern, filter, ordering, expires_in_secs, endpoint_id, handler }, at = now) => {
     const source = world.sources.find((each) => each.id === source_id);
     const endpoint = world.endpoints.find((each) => each.id === (endpoint_id ?? handler?.endpoint_id));
     const made = {
@@ -153,6 +153,7 @@ export function createWorld({ now = Date.now(), seed = 7, empty = false } = {}) 
       filter: filter ?? null,
       filter_failed: 0,
       ordering: ordering?.key ? ordering : null,
+      expires_in_secs: expires_in_secs ?? null,
       handler: endpoint ? { kind: "endpoint", endpoint_id: endpoint.id, endpoint_name: endpoint.name } : handler,
       enabled: true,
       created_at: iso(at),
@@ -873,7 +874,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
   const scheduleOf = (id) => world.schedules.find((each) => each.id === id || each.name === id) ?? raise(missing("schedule"));
   const limitsOf = (name) => {
     const own = name.startsWith("endpoint:");
-    return ((world.limits ??= {})[name] ??= { max_in_flight: null, rate: own ? { count: 100, per_ms: 60_000, burst: 10 } : null, tenant_max_in_flight: own ? 2 : null, tenant_rate: null, weights: {} });
+    return ((world.limits ??= {})[name] ??= { max_in_flight: null, rate: own ? { count: 100, per_ms: 60_000, burst: 10 } : null, tenant_max_in_flight: own ? 2 : null, tenant_rate: null, max_waiting: own ? 50_000 : null, max_age_secs: own ? 900 : null, weights: {} });
   };
   const queuesOf = () => {
     const names = [...new Set([...world.jobs.map(({ queue }) => queue), ...world.endpoints.map(({ id }) => `endpoint:${id}`)])].sort();
@@ -899,6 +900,7 @@ export function startFakeApi({ port = 4501, host = "127.0.0.1", tick = SECOND } 
         endpoint_name: endpoint?.name ?? null,
         flow,
         flow_at,
+        full: waiting.length >= (limitsOf(name).max_waiting ?? Infinity),
         drained: flow === "draining" ? waiting.length === 0 : null,
         limits: limitsOf(name),
         waiting: waiting.length,

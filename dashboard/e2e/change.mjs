@@ -98,6 +98,30 @@ await test("the limits of a queue are set by keys alone, and taken away again", 
     assert(JSON.stringify(await now()) === JSON.stringify(queue.limits), `they are ${JSON.stringify(await now())}`);
   }));
 
+await test("what may wait in a queue is set, told, and taken away", () =>
+  withPage({ viewport: NARROW }, async (page) => {
+    const queue = (await api(page, "/v1/queues")).items.find(({ limits }) => limits.max_waiting === null) ?? skip("every queue has limits of its own");
+    const now = async () => (await api(page, `/v1/queues/${encodeURIComponent(queue.name)}`)).limits;
+    await go(page, `/queues?queue=${encodeURIComponent(queue.name)}`);
+    const limits = page.getByRole("button", { name: "Limits…" });
+    await limits.click();
+    const dialog = page.getByRole("dialog", { name: /^Limits of/ });
+    await dialog.getByLabel("Jobs waiting").fill("900000");
+    await dialog.getByLabel("The oldest waiting for").fill("15 min");
+    await axe(page, "limits on what may wait");
+    await dialog.getByRole("button", { name: "Save limits" }).click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByText(/^900.000 waiting, or the oldest waiting 15.min/).waitFor();
+    const set = await now();
+    assert(set.max_waiting === 900_000 && set.max_age_secs === 900, JSON.stringify(set));
+    await limits.click();
+    await dialog.getByLabel("Jobs waiting").fill("");
+    await dialog.getByLabel("The oldest waiting for").fill("");
+    await dialog.getByRole("button", { name: "Save limits" }).click();
+    await dialog.waitFor({ state: "detached" });
+    assert(JSON.stringify(await now()) === JSON.stringify(queue.limits), `they are ${JSON.stringify(await now())}`);
+  }));
+
 await test("the share of a tenant is set, and is the usual one again when it is taken from the list", () =>
   withPage({ viewport: NARROW }, async (page) => {
     const tenants = (await api(page, "/v1/tenants")).items;

@@ -100,6 +100,9 @@ export function BindingForm({
             <Select value={form.onDead} onChange={(value) => set({ onDead: value as OnDead })} options={onDead} disabled={form.order.trim() === ""} />
           </Field>
         </Group>
+        <Field label="Its jobs expire after" hint="What has not begun by then is a dead letter. Left empty: never." error={submit.errorAt("expires_in_secs")}>
+          <Input value={form.expires} onChange={(expires) => set({ expires })} {...text} placeholder="10 min" />
+        </Field>
         {submit.error !== null && <ProblemCard error={submit.error} />}
       </div>
     </Dialog>

@@ -13,6 +13,7 @@ const was: Binding = {
   filter_failed: 0,
   handler: { kind: "endpoint", endpoint_id: "ep_1", endpoint_name: "mailer" },
   ordering: { key: "/customer", on_dead: "park" },
+  expires_in_secs: null,
   enabled: true,
   created_at: "2026-01-01T00:00:00Z",
 };
@@ -26,6 +27,12 @@ it("changes nothing where nothing was typed", () => {
 
 it("takes a filter and an order away by leaving them empty", () => {
   expect(sent({ filter: " ", order: "" })).toEqual({ filter: "", ordering: { key: "" } });
+});
+
+it("says after how long its jobs expire, and takes it away", () => {
+  expect(sent({ expires: "10 min" })).toEqual({ expires_in_secs: 600 });
+  expect(sent({ expires: "" }, { ...was, expires_in_secs: 600 })).toEqual({ expires_in_secs: 0 });
+  expect(sent({}, { ...was, expires_in_secs: 600 })).toEqual({});
 });
 
 it("says the whole order, and where else it leads", () => {

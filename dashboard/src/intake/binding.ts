@@ -1,6 +1,6 @@
 // A binding as a form has it: pure, so that it can be tested.
 import type { Binding, BindingChange, OnDead } from "../api/types";
-import { differing } from "../lib/typed";
+import { differing, Reader, writeSpan } from "../lib/typed";
 
 const BUILTIN = "builtin:";
 /** Handlers that the server brings. */
@@ -15,6 +15,8 @@ export interface BindingForm {
   order: string;
   fallback: string;
   onDead: OnDead;
+  /** As a span of time; empty: never. */
+  expires: string;
 }
 
 const handlerOf = ({ handler }: Binding): string => (handler.kind === "endpoint" ? handler.endpoint_id : BUILTIN + handler.name);
@@ -27,6 +29,7 @@ export const bindingForm = (binding?: Binding, endpoint?: { id: string }): Bindi
   order: binding?.ordering?.key ?? "",
   fallback: binding?.ordering?.fallback ?? "",
   onDead: binding?.ordering?.on_dead ?? "park",
+  expires: binding?.expires_in_secs == null ? "" : writeSpan(binding.expires_in_secs * 1_000),
 });
 
 /** Where a binding can lead. Where one leads already is always among it. */
@@ -40,6 +43,14 @@ export function handlerOptions(endpoints: readonly { id: string; name: string }[
   return [{ value: handlerOf(binding), label: handler.kind === "endpoint" ? `Endpoint ${handler.endpoint_name}` : `Built in: ${handler.name}` }, ...options];
 }
 
+/** 0 is never. */
+function secs(span: string): number {
+  const read = new Reader();
+  const ms = read.span("expires_in_secs", span) ?? 0;
+  read.done();
+  return Math.ceil(ms / 1_000);
+}
+
 /** What is to be said of a binding; of one that exists only what is otherwise than it was. An empty key is no order. */
 export function bindingBody(form: BindingForm, was?: Binding): BindingChange {
   const key = form.order.trim();
@@ -50,7 +61,8 @@ export function bindingBody(form: BindingForm, was?: Binding): BindingChange {
     filter: form.filter.trim(),
     handler: builtin ? { kind: "builtin", name: form.handler.slice(BUILTIN.length) } : { kind: "endpoint", endpoint_id: form.handler },
     ordering: key === "" ? { key } : { key, fallback: form.fallback.trim() || undefined, on_dead: form.onDead },
+    expires_in_secs: secs(form.expires),
   };
-  if (was === undefined) return { ...wanted, filter: wanted.filter || undefined, ordering: key === "" ? undefined : wanted.ordering };
-  return differing<BindingChange>(bindingBody(bindingForm(was)), { ...wanted, filter: wanted.filter === "" && !was.filter ? undefined : wanted.filter, ordering: key === "" && !was.ordering ? undefined : wanted.ordering });
+  if (was === undefined) return { ...wanted, filter: wanted.filter || undefined, ordering: key === "" ? undefined : wanted.ordering, expires_in_secs: wanted.expires_in_secs || undefined };
+  return differing<BindingChange>(bindingBody(bindingForm(was)), { ...wanted, filter: wanted.filter === "" && !was.filter ? undefined : wanted.filter, ordering: key === "" && !was.ordering ? undefined : wanted.ordering, expires_in_secs: wanted.expires_in_secs || (was.expires_in_secs ? 0 : undefined) });
 }

@@ -5,6 +5,7 @@ import { client, unwrap } from "../api/client";
 import { queries, useCanWrite } from "../api/queries";
 import type { Binding } from "../api/types";
 import { commands } from "../lib/commands";
+import { setting } from "../lib/format";
 import { Button, Empty, Panel, ProblemCard } from "../ui/basics";
 import { Confirm } from "../ui/dialog";
 import { EnabledBadge } from "../ui/status";
@@ -25,10 +26,11 @@ function filterOf({ filter, filter_failed: failed }: Binding) {
 }
 
 /** Which events it is for, and by what they keep their order. */
-const typesOf = ({ type_pattern, ordering }: Binding) => (
+const typesOf = ({ type_pattern, ordering, expires_in_secs }: Binding) => (
   <>
     <code title={type_pattern}>{type_pattern}</code>
     {ordering && <span className={sub} title={`In order by ${ordering.key}`}>in order by {ordering.key}</span>}
+    {expires_in_secs != null && <span className={sub}>expire after {setting(expires_in_secs * 1_000)}</span>}
   </>
 );
 

@@ -90,6 +90,7 @@ export function JobPage({ id }: { id: string }) {
                     ] as [string, React.ReactNode][])
                   : []),
                 ...(job.run_at ? ([["Not before", absolute(job.run_at)]] as [string, React.ReactNode][]) : []),
+                ...(job.deadline ? ([["Not after", absolute(job.deadline)]] as [string, React.ReactNode][]) : []),
                 ["Finished", job.finished_at ? absolute(job.finished_at) : <span key="not" className="muted">not yet</span>],
               ]}
             />

@@ -59,6 +59,14 @@ export function QueueLimitsForm({ queue, onClose }: { queue: Queue; onClose: () 
           </Field>
           <RateFields label="Jobs of one" name="tenant_rate" form={form.tenantRate} onChange={(tenantRate) => set({ tenantRate })} errorAt={errorAt} />
         </Group>
+        <Group label="What may wait">
+          <Field label="Jobs waiting" hint="From then on submissions through the API are refused until it is fewer. Events and schedules never are" error={errorAt("max_waiting")}>
+            <Input inputMode="numeric" value={form.waiting} onChange={(waiting) => set({ waiting })} />
+          </Field>
+          <Field label="The oldest waiting for" error={errorAt("max_age_secs")}>
+            <Input value={form.age} onChange={(age) => set({ age })} autoComplete="off" autoCapitalize="none" placeholder="15 min" />
+          </Field>
+        </Group>
         <Weights form={form} onChange={(weights) => set({ weights })} errorAt={errorAt} />
         {submit.error !== null && <ProblemCard error={submit.error} />}
       </div>

@@ -8,6 +8,8 @@ const was: QueueLimits = {
   rate: { count: 100, per_ms: 60_000, burst: 10 },
   tenant_max_in_flight: null,
   tenant_rate: null,
+  max_waiting: 50_000,
+  max_age_secs: null,
   weights: { ten_a: 5, ten_b: 2 },
 };
 const change = (patch: Partial<ReturnType<typeof limitsForm>>) => limitsChange(new Reader(), was, { ...limitsForm(was), ...patch });
@@ -20,6 +22,10 @@ it("names only what is to be otherwise, and takes a limit away with null", () =>
   expect(change({ places: "", tenantPlaces: "2" })).toEqual({ max_in_flight: null, tenant_max_in_flight: 2 });
   expect(change({ rate: { count: "100", per: "1 min", burst: "" } })).toEqual({ rate: { count: 100, per_ms: 60_000, burst: 1 } });
   expect(change({ rate: { count: "", per: "1 min", burst: "10" } })).toEqual({ rate: null });
+});
+
+it("sets and takes away what may wait", () => {
+  expect(change({ waiting: "", age: "15 min" })).toEqual({ max_waiting: null, max_age_secs: 900 });
 });
 
 it("gives a tenant that is taken from the list its usual share", () => {

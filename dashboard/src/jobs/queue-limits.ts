@@ -14,6 +14,9 @@ export interface LimitsForm {
   rate: RateForm;
   tenantPlaces: string;
   tenantRate: RateForm;
+  waiting: string;
+  /** As a span of time. */
+  age: string;
   /** A tenant's id and its share, in the order in which they are shown. */
   weights: { tenant: string; weight: string }[];
 }
@@ -31,6 +34,8 @@ export const limitsForm = (limits: QueueLimits): LimitsForm => ({
   rate: rateForm(limits.rate),
   tenantPlaces: written(limits.tenant_max_in_flight),
   tenantRate: rateForm(limits.tenant_rate),
+  waiting: written(limits.max_waiting),
+  age: limits.max_age_secs == null ? "" : writeSpan(limits.max_age_secs * 1_000),
   weights: Object.entries(limits.weights).map(([tenant, weight]) => ({ tenant, weight: String(weight) })),
 });
 
@@ -42,6 +47,11 @@ function readRate(read: Reader, field: string, form: RateForm): QueueRate | null
   return many === undefined ? null : { count: many, per_ms, burst };
 }
 
+function readSecs(read: Reader, field: string, typed: string): number | null {
+  const ms = read.span(field, typed);
+  return ms === undefined ? null : Math.ceil(ms / 1_000);
+}
+
 /** What of a queue is to change for it to be as the form says. An empty field takes the limit away. */
 export function limitsChange(read: Reader, was: QueueLimits, form: LimitsForm): QueueChange {
   const wanted: QueueChange = {
@@ -49,6 +59,8 @@ export function limitsChange(read: Reader, was: QueueLimits, form: LimitsForm): 
     rate: readRate(read, "rate", form.rate),
     tenant_max_in_flight: read.count("tenant_max_in_flight", form.tenantPlaces) ?? null,
     tenant_rate: readRate(read, "tenant_rate", form.tenantRate),
+    max_waiting: read.count("max_waiting", form.waiting) ?? null,
+    max_age_secs: readSecs(read, "max_age_secs", form.age),
   };
   const weights: Record<string, number | null> = {};
   for (const { tenant, weight } of form.weights) {
@@ -66,6 +78,12 @@ export function rateWords(rate: QueueRate | null | undefined): string {
   if (!rate) return "no limit";
   const { count: many, per_ms = 1_000, burst = 1 } = rate;
   return `${count(many)} in ${setting(per_ms)}${burst > 1 ? `, ${count(burst)} at once` : ""}`;
+}
+
+/** When submissions are refused. */
+export function waitingWords({ max_waiting, max_age_secs }: QueueLimits): string {
+  const words = [max_waiting && `${count(max_waiting)} waiting`, max_age_secs && `the oldest waiting ${setting(max_age_secs * 1_000)}`];
+  return words.filter(Boolean).join(", or ") || "no limit";
 }
 
 export const placesWords = (places: number | null | undefined): string => (places ? `${count(places)} at once` : "no limit");

@@ -9,7 +9,7 @@ import detail from "../ui/detail.module.css";
 import { QueueFlowBadge } from "../ui/status";
 import { type Column, Table } from "../ui/table";
 import { QueueFlowButtons } from "./queue-flow";
-import { placesWords, rateWords } from "./queue-limits";
+import { placesWords, rateWords, waitingWords } from "./queue-limits";
 import { QueueLimitsForm } from "./queue-limits-form";
 import { called, Queue } from "./queues";
 import css from "./queues.module.css";
@@ -52,6 +52,7 @@ function Chosen({ queue, arrive }: { queue: QueueView; arrive: boolean }) {
               ["Its rate", rateWords(limits.rate)],
               ["Each tenant", placesWords(limits.tenant_max_in_flight)],
               ["A tenant's rate", rateWords(limits.tenant_rate)],
+              ["Refuses more from", queue.full ? `${waitingWords(limits)}: it does now` : waitingWords(limits)],
               ...(queue.flow_at && queue.flow !== "running" ? ([["Since", <Ago key="since" at={queue.flow_at} />]] as [string, ReactNode][]) : []),
               ...(queue.drained === true ? ([["Drained", "nothing is left of what was there before"]] as [string, ReactNode][]) : []),
             ]}
