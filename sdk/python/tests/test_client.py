@@ -36,8 +36,9 @@ class Submitting(unittest.TestCase):
                 ordering_key="k",
                 on_dead="continue",
                 unique={"key": "november"},
+                deadline=at + timedelta(minutes=10),
             )
-            server.mainstay.enqueue("b")
+            server.mainstay.enqueue("b", expires_in_secs=600)
             first, second = server.requests
         self.assertEqual(made["id"], "job_1")
         self.assertEqual(
@@ -51,9 +52,10 @@ class Submitting(unittest.TestCase):
                 "ordering_key": "k",
                 "on_dead": "continue",
                 "unique": {"key": "november"},
+                "deadline": "2030-01-02T03:14:05.678000+01:00",
             },
         )
-        self.assertEqual(second.body, {"kind": "b"})
+        self.assertEqual(second.body, {"kind": "b", "expires_in_secs": 600})
         self.assertEqual(first.headers["authorization"], "Bearer msk_test")
         self.assertNotEqual(first.headers["idempotency-key"], second.headers["idempotency-key"])
 

@@ -26,6 +26,10 @@ export interface NewJob<P = unknown> {
   tenantId?: string;
   /** Not before. */
   runAt?: Date;
+  /** Not at or after: what has not begun by then is a dead letter with the code `expired`. */
+  deadline?: Date;
+  /** The same, so many seconds from when it is submitted. */
+  expiresInSecs?: number;
   retry?: Retry;
   /** Jobs of a tenant and a queue that share it run one at a time, in their order. */
   orderingKey?: string;
@@ -111,6 +115,8 @@ function wire(job: NewJob): Record<string, unknown> {
     payload: job.payload,
     tenant_id: job.tenantId,
     run_at: job.runAt?.toISOString(),
+    deadline: job.deadline?.toISOString(),
+    expires_in_secs: job.expiresInSecs,
     retry: job.retry,
     ordering_key: job.orderingKey,
     on_dead: job.onDead,

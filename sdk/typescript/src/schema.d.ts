@@ -747,7 +747,9 @@ export interface paths {
         put?: never;
         /**
          * Submit a job
-         * @description Takes the role `operator`.
+         * @description To a queue of which more waits than its limits allow: 429 with the code `queue_full`.
+         *
+         *     Takes the role `operator`.
          */
         post: operations["job_create"];
         delete?: never;
@@ -767,7 +769,7 @@ export interface paths {
         put?: never;
         /**
          * Submit many jobs
-         * @description All in one commit, or none of them.
+         * @description All in one commit, or none of them: none where one of their queues takes no more (429, `queue_full`).
          *
          *     Takes the role `operator`.
          */
@@ -2655,6 +2657,11 @@ export interface components {
         Binding: {
             created_at: components["schemas"]["Time"];
             enabled: boolean;
+            /**
+             * Format: int64
+             * @description Its jobs expire so many seconds after they are made; null: they do not.
+             */
+            expires_in_secs?: number | null;
             /** @description What events of these types must say: an expression; null: they need not say anything. */
             filter?: string | null;
             /**
@@ -2675,6 +2682,11 @@ export interface components {
         /** @description What is to change. */
         BindingChange: {
             enabled?: boolean | null;
+            /**
+             * Format: int64
+             * @description 0: its jobs expire no more. Of jobs that are made from then on.
+             */
+            expires_in_secs?: number | null;
             /** @description Empty: no filter any more. */
             filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
@@ -3182,6 +3194,11 @@ export interface components {
             enabled?: boolean | null;
             /** @description The name of the endpoint; or else there is a handler. */
             endpoint?: string | null;
+            /**
+             * Format: int64
+             * @description 0: its jobs expire no more. Of jobs that are made from then on.
+             */
+            expires_in_secs?: number | null;
             /** @description Empty: no filter any more. */
             filter?: string | null;
             handler?: components["schemas"]["NewHandler"] | null;
@@ -3941,6 +3958,7 @@ export interface components {
             attempts: number;
             binding_id?: string | null;
             created_at: components["schemas"]["Time"];
+            deadline?: components["schemas"]["Time"] | null;
             endpoint_id?: string | null;
             event_id?: string | null;
             finished_at?: components["schemas"]["Time"] | null;
@@ -4175,6 +4193,12 @@ export interface components {
             endpoint?: components["schemas"]["Text100"] | null;
             endpoint_id?: components["schemas"]["Text100"] | null;
             /**
+             * Format: int64
+             * @description Its jobs expire so many seconds after they are made: what has not begun by then is a dead letter with the code
+             *     `expired`. Left out: they do not.
+             */
+            expires_in_secs?: number | null;
+            /**
              * @description What events of these types must say: an expression over `type`, `source`, `id`, `body` and `headers`, such as
              *     `body.amount > 1000`.
              */
@@ -4239,6 +4263,12 @@ export interface components {
         };
         /** @description A job to submit. */
         NewJobInput: {
+            deadline?: components["schemas"]["Time"] | null;
+            /**
+             * Format: int64
+             * @description The same, so many seconds from now.
+             */
+            expires_in_secs?: number | null;
             /** @description What is to be done: a kind of the team's own, for its workers, e.g. `invoice.render`; or a built-in one, e.g. `noop`. */
             kind: string;
             on_dead?: components["schemas"]["OnDead"] | null;
@@ -4598,6 +4628,11 @@ export interface components {
             items: {
                 created_at: components["schemas"]["Time"];
                 enabled: boolean;
+                /**
+                 * Format: int64
+                 * @description Its jobs expire so many seconds after they are made; null: they do not.
+                 */
+                expires_in_secs?: number | null;
                 /** @description What events of these types must say: an expression; null: they need not say anything. */
                 filter?: string | null;
                 /**
@@ -4829,6 +4864,7 @@ export interface components {
                 attempts: number;
                 binding_id?: string | null;
                 created_at: components["schemas"]["Time"];
+                deadline?: components["schemas"]["Time"] | null;
                 endpoint_id?: string | null;
                 event_id?: string | null;
                 finished_at?: components["schemas"]["Time"] | null;
@@ -4919,6 +4955,8 @@ export interface components {
                 endpoint_name?: string | null;
                 flow: components["schemas"]["QueueFlow"];
                 flow_at?: components["schemas"]["Time"] | null;
+                /** @description Whether submissions are refused now, since more waits than its limits allow. */
+                full: boolean;
                 /**
                  * Format: double
                  * @description Jobs made in a second, over the last minute.
@@ -5376,6 +5414,7 @@ export interface components {
              */
             attempt: number;
             created_at: components["schemas"]["Time"];
+            deadline?: components["schemas"]["Time"] | null;
             id: string;
             /** @description What is to be done. */
             kind: string;
@@ -5436,6 +5475,8 @@ export interface components {
             endpoint_name?: string | null;
             flow: components["schemas"]["QueueFlow"];
             flow_at?: components["schemas"]["Time"] | null;
+            /** @description Whether submissions are refused now, since more waits than its limits allow. */
+            full: boolean;
             /**
              * Format: double
              * @description Jobs made in a second, over the last minute.
@@ -5478,10 +5519,22 @@ export interface components {
         QueueChange: {
             /**
              * Format: int32
+             * @description The same as soon as the oldest has waited for longer than so many seconds.
+             * @default null
+             */
+            max_age_secs?: number | null;
+            /**
+             * Format: int32
              * @description How many jobs may run at once.
              * @default null
              */
             max_in_flight?: number | null;
+            /**
+             * Format: int32
+             * @description As soon as so many jobs wait, submissions are refused: 429 with the code `queue_full`.
+             * @default null
+             */
+            max_waiting?: number | null;
             /** @default null */
             rate?: components["schemas"]["QueueRate"] | null;
             /**
@@ -5537,9 +5590,19 @@ export interface components {
         QueueLimits: {
             /**
              * Format: int32
+             * @description The same as soon as the oldest has waited for longer than so many seconds.
+             */
+            max_age_secs?: number | null;
+            /**
+             * Format: int32
              * @description How many jobs may run at once.
              */
             max_in_flight?: number | null;
+            /**
+             * Format: int32
+             * @description As soon as so many jobs wait, who submits one is told to come again later.
+             */
+            max_waiting?: number | null;
             rate?: components["schemas"]["QueueRate"] | null;
             /**
              * Format: int32

@@ -16,9 +16,9 @@ import { fake, problem } from './fake.mjs';
 test('a job is submitted with what was said and nothing else', async () => {
   const server = await fake(() => ({ status: 201, json: { id: 'job_1' } }));
   const runAt = new Date('2030-01-02T03:04:05.678Z');
-  const job = await server.mainstay.enqueue({ kind: 'a.kind', queue: 'team', payload: { n: 1 }, runAt, tenantId: 'ten_1', orderingKey: 'k', onDead: 'continue', unique: { key: 'november' } });
+  const job = await server.mainstay.enqueue({ kind: 'a.kind', queue: 'team', payload: { n: 1 }, runAt, tenantId: 'ten_1', orderingKey: 'k', onDead: 'continue', unique: { key: 'november' }, deadline: new Date('2030-01-02T03:14:05.678Z') });
   assert.equal(job.id, 'job_1');
-  await server.mainstay.enqueue({ kind: 'b' });
+  await server.mainstay.enqueue({ kind: 'b', expiresInSecs: 600 });
   const [first, second] = server.requests;
   assert.deepEqual(first.body, {
     kind: 'a.kind',
@@ -29,8 +29,9 @@ test('a job is submitted with what was said and nothing else', async () => {
     ordering_key: 'k',
     on_dead: 'continue',
     unique: { key: 'november' },
+    deadline: '2030-01-02T03:14:05.678Z',
   });
-  assert.deepEqual(second.body, { kind: 'b' });
+  assert.deepEqual(second.body, { kind: 'b', expires_in_secs: 600 });
   assert.equal(first.headers.authorization, 'Bearer msk_test');
   assert.notEqual(first.headers['idempotency-key'], second.headers['idempotency-key']);
   await server.close();

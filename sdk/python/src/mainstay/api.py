@@ -563,6 +563,8 @@ class Api:
     def job_create(self, body: schemas.NewJobInput, *, idempotency_key: str | None = None) -> schemas.Job:
         """Submit a job.
 
+        To a queue of which more waits than its limits allow: 429 with the code `queue_full`.
+
         Takes the role `operator`.
         """
         return self._connection.once("POST", "/v1/jobs", body, idempotency_key=idempotency_key)
@@ -570,7 +572,7 @@ class Api:
     def job_create_bulk(self, body: schemas.BulkInput, *, idempotency_key: str | None = None) -> schemas.BulkView:
         """Submit many jobs.
 
-        All in one commit, or none of them.
+        All in one commit, or none of them: none where one of their queues takes no more (429, `queue_full`).
 
         Takes the role `operator`.
         """

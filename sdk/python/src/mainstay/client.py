@@ -36,6 +36,10 @@ class NewJob:
     on_dead: Literal["park", "continue"] | None = None
     #: There is to be one of it: what becomes of it when there is another with its key.
     unique: schemas.UniqueInput | None = None
+    #: Not at or after: what has not begun by then is a dead letter with the code `expired`; with a time zone.
+    deadline: datetime | None = None
+    #: The same, so many seconds from when it is submitted.
+    expires_in_secs: int | None = None
 
     def wire(self) -> dict[str, Any]:
         """As the API takes it: what was not said is left out."""
@@ -45,6 +49,8 @@ class NewJob:
             "queue": self.queue,
             "tenant_id": self.tenant_id,
             "run_at": moment(self.run_at) if self.run_at else None,
+            "deadline": moment(self.deadline) if self.deadline else None,
+            "expires_in_secs": self.expires_in_secs,
             "retry": self.retry,
             "ordering_key": self.ordering_key,
             "on_dead": self.on_dead,
@@ -56,7 +62,7 @@ class NewJob:
 def moment(at: datetime) -> str:
     """A time as the API takes it."""
     if at.tzinfo is None:
-        raise MainstayError("run_at must have a time zone: datetime.now(timezone.utc) has one")
+        raise MainstayError("a time must have a time zone: datetime.now(timezone.utc) has one")
     return at.isoformat()
 
 
@@ -87,6 +93,8 @@ class Mainstay:
         queue: str | None = None,
         tenant_id: str | None = None,
         run_at: datetime | None = None,
+        deadline: datetime | None = None,
+        expires_in_secs: int | None = None,
         retry: schemas.RetryPolicy | None = None,
         ordering_key: str | None = None,
         on_dead: Literal["park", "continue"] | None = None,
@@ -98,7 +106,19 @@ class Mainstay:
         While the server is away it is repeated a few times under one `Idempotency-Key`. Give one of your own where your
         process may repeat it: the same key with the same request takes effect once within a day.
         """
-        job = NewJob(kind, payload, queue, tenant_id, run_at, retry, ordering_key, on_dead, unique)
+        job = NewJob(
+            kind,
+            payload,
+            queue,
+            tenant_id,
+            run_at,
+            retry,
+            ordering_key,
+            on_dead,
+            unique,
+            deadline,
+            expires_in_secs,
+        )
         return self._connection.once("POST", "/v1/jobs", job.wire(), idempotency_key=idempotency_key)
 
     def enqueue_many(self, jobs: Iterable[NewJob], *, idempotency_key: str | None = None) -> list[str]:

@@ -165,6 +165,8 @@ class _Binding(TypedDict):
 class Binding(_Binding, total=False):
     """A rule that turns events into jobs."""
 
+    # Its jobs expire so many seconds after they are made; null: they do not.
+    expires_in_secs: int | None
     # What events of these types must say: an expression; null: they need not say anything.
     filter: str | None
     # The order that its jobs keep; null: they run beside one another.
@@ -175,6 +177,8 @@ class BindingChange(TypedDict, total=False):
     """What is to change."""
 
     enabled: bool | None
+    # 0: its jobs expire no more. Of jobs that are made from then on.
+    expires_in_secs: int | None
     # Empty: no filter any more.
     filter: str | None
     handler: NewHandler | None
@@ -714,6 +718,8 @@ class DeclaredBinding(_DeclaredBinding, total=False):
     enabled: bool | None
     # The name of the endpoint; or else there is a handler.
     endpoint: str | None
+    # 0: its jobs expire no more. Of jobs that are made from then on.
+    expires_in_secs: int | None
     # Empty: no filter any more.
     filter: str | None
     handler: NewHandler | None
@@ -1494,6 +1500,8 @@ class Job(_Job, total=False):
     """One unit of work."""
 
     binding_id: str | None
+    # Not at or after. Null where there is none, and once somebody has run it again.
+    deadline: Time | None
     endpoint_id: str | None
     event_id: str | None
     finished_at: Time | None
@@ -1757,6 +1765,9 @@ class NewBinding(_NewBinding, total=False):
     endpoint: Text100 | None
     # The endpoint's id.
     endpoint_id: Text100 | None
+    # Its jobs expire so many seconds after they are made: what has not begun by then is a dead letter with the code
+    # `expired`. Left out: they do not.
+    expires_in_secs: int | None
     # What events of these types must say: an expression over `type`, `source`, `id`, `body` and `headers`, such as
     # `body.amount > 1000`.
     filter: str | None
@@ -1836,6 +1847,11 @@ class _NewJobInput(TypedDict):
 class NewJobInput(_NewJobInput, total=False):
     """A job to submit."""
 
+    # Not at or after: a job that has not begun by then ends as a dead letter with the code `expired`, and no try goes
+    # on beyond it.
+    deadline: Time | None
+    # The same, so many seconds from now.
+    expires_in_secs: int | None
     # What becomes of the others with its key should it end as a dead letter. Left out: `park`.
     on_dead: OnDead | None
     # Jobs of a tenant and a queue that share it run one at a time, in the order in which they are submitted.
@@ -2579,6 +2595,8 @@ class _PulledJob(TypedDict):
 class PulledJob(_PulledJob, total=False):
     """A job in a worker's hands."""
 
+    # Nobody holds it any longer: whatever is told of it afterwards counts for nothing.
+    deadline: Time | None
     payload: Any
 
 
@@ -2609,6 +2627,8 @@ class _Queue(TypedDict):
     # Dead letters.
     dead: int
     flow: QueueFlow
+    # Whether submissions are refused now, since more waits than its limits allow.
+    full: bool
     # Jobs made in a second, over the last minute.
     in_per_sec: float
     limits: QueueLimits
@@ -2650,8 +2670,12 @@ class Queue(_Queue, total=False):
 class QueueChange(TypedDict, total=False):
     """What is to change. What is left out stays; null takes a limit away."""
 
+    # The same as soon as the oldest has waited for longer than so many seconds.
+    max_age_secs: int | None
     # How many jobs may run at once.
     max_in_flight: int | None
+    # As soon as so many jobs wait, submissions are refused: 429 with the code `queue_full`.
+    max_waiting: int | None
     # How often one may begin.
     rate: QueueRate | None
     # How many jobs of one tenant may run at once.
@@ -2688,8 +2712,12 @@ class _QueueLimits(TypedDict):
 class QueueLimits(_QueueLimits, total=False):
     """How much of a queue may run. Null: no limit of the queue's own."""
 
+    # The same as soon as the oldest has waited for longer than so many seconds.
+    max_age_secs: int | None
     # How many jobs may run at once.
     max_in_flight: int | None
+    # As soon as so many jobs wait, who submits one is told to come again later.
+    max_waiting: int | None
     # How often one may begin.
     rate: QueueRate | None
     # How many jobs of one tenant may run at once.
