@@ -18,6 +18,7 @@ mod lines;
 mod links;
 mod listen;
 mod moving;
+mod own_events;
 mod quarantine;
 mod queues;
 mod receiver;
