@@ -209,6 +209,10 @@ fn an_installation_with_a_bit_of_everything_moves_goes_on_and_comes_back() {
         assert_eq!(old.status.code(), Some(4), "{said}");
         assert!(said.contains("move back"), "{said}");
         assert_eq!(server.run(&MOVE).code, 4, "it was moved");
+        server.without_postgres(|server| {
+            let doctor = server.run(&["doctor"]);
+            assert!(doctor.out.contains("was moved to"), "{}", doctor.out);
+        });
 
         server.start_again();
         goes_on(&server, &before).await;

@@ -16,7 +16,7 @@ mod source;
 mod target;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, Instant},
 };
@@ -31,7 +31,7 @@ pub use mark::{Mark, Since, mark, mark_remove, since};
 use self::{
     plan::Table,
     row::Sum,
-    source::{Part, Piece, Task},
+    source::{As, Part, Piece, Task},
 };
 use crate::{
     backup::{OnProgress, Progress, holds_data},
@@ -124,7 +124,7 @@ pub async fn to_postgres(
     } else {
         target::begin(&target.client).await?;
         let mut telling = Telling::new(&progress, target.total(from, |_| 2)?);
-        let sums = target.copy(from, &BTreeMap::new(), &mut telling).await?;
+        let sums = target.copy(from, Pieces::new(), &mut telling).await?;
         Moved::of(&target.tables, sums)
     };
     moved.took = begun.elapsed();
@@ -165,7 +165,7 @@ pub async fn to_postgres_live(
     Migrator::embedded().check_sqlite(&open_reader(&from.database(), source::CACHE_KIB)?)?;
     let total = target.total(&from, |table| if table.ahead() { 1 } else { 2 })?;
     let mut telling = Telling::new(&progress, total);
-    let sums = target.copy(&from, &pieces, &mut telling).await?;
+    let sums = target.copy(&from, pieces, &mut telling).await?;
     let mut moved = Moved::of(&target.tables, sums);
     let again = telling.again;
     moved.ahead = Some(Ahead { rows, took, again });
@@ -227,7 +227,12 @@ impl<'u> Target<'u> {
         if !occupied {
             migrator.up(place, Mode::Apply, now).await?;
         }
-        migrator.check_postgres(&client).await?;
+        // What holds something of another version is somebody else's, whatever it is.
+        let current = migrator.check_postgres(&client).await;
+        current.map_err(|error| match occupied {
+            true => SetupError::Occupied(url.to_string()),
+            false => error,
+        })?;
         let tables = plan::tables(&open_reader(&source, source::CACHE_KIB)?, &client).await?;
         Ok(Self {
             url,
@@ -257,7 +262,7 @@ impl<'u> Target<'u> {
             return Err(occupied());
         }
         let said = target::said(&self.client).await?.ok_or_else(occupied)?;
-        let mut reading = Reading::start(from, self.tables.iter(), &Pieces::new());
+        let mut reading = Reading::start(from, self.tables.iter(), |_| As::Whole);
         let mut sums = Vec::new();
         for _ in &self.tables {
             sums.push(reading.skip().await?);
@@ -277,7 +282,7 @@ impl<'u> Target<'u> {
         telling: &mut Telling<'_>,
     ) -> SetupResult<Pieces> {
         let tables = || self.tables.iter().filter(|table| table.ahead());
-        let mut reading = Reading::start(from, tables(), &Pieces::new());
+        let mut reading = Reading::start(from, tables(), |_| As::Pieces);
         let mut copied = Pieces::new();
         for table in tables() {
             let (_, pieces) = self.copy_whole(table, &mut reading, telling).await?;
@@ -291,13 +296,15 @@ impl<'u> Target<'u> {
     async fn copy(
         &self,
         from: &DataDirectory,
-        before: &Pieces,
+        mut before: Pieces,
         telling: &mut Telling<'_>,
     ) -> SetupResult<Vec<Sum>> {
-        let mut reading = Reading::start(from, self.tables.iter(), before);
+        let ahead: BTreeSet<String> = before.keys().cloned().collect();
+        let how = |table: &Table| before.remove(&table.name).map_or(As::Whole, As::Against);
+        let mut reading = Reading::start(from, self.tables.iter(), how);
         let mut sums = Vec::new();
         for table in &self.tables {
-            let sum = if before.contains_key(&table.name) {
+            let sum = if ahead.contains(&table.name) {
                 let told = &mut |rows| telling.told(rows);
                 let (sum, again) = target::mend(&self.client, table, &mut reading, told).await?;
                 telling.again += again;
@@ -381,14 +388,14 @@ impl Reading {
     fn start<'t>(
         from: &DataDirectory,
         tables: impl Iterator<Item = &'t Table>,
-        before: &Pieces,
+        mut how: impl FnMut(&Table) -> As,
     ) -> Self {
         let (sender, parts) = mpsc::channel(PARTS_WAITING_MAX);
         let source = from.database();
         let tasks: Vec<Task> = tables
             .map(|table| Task {
                 table: table.clone(),
-                before: before.get(&table.name).cloned(),
+                reading: how(table),
             })
             .collect();
         let thread = tokio::task::spawn_blocking(move || source::read(&source, &tasks, &sender));

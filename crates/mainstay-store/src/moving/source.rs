@@ -21,15 +21,28 @@ use crate::{
 
 /// Pages that reading holds in memory, in KiB.
 pub(super) const CACHE_KIB: u32 = 16 * 1_024;
-/// A piece is over when it has reached this size.
+/// What is sent together is over when it has reached this size.
 const PIECE_BYTES: usize = 256 * 1_024;
+/// A piece that is remembered is over with so many rows: of a table in no order of time, such as the one of deduplication, each
+/// new row makes a piece another one. A remembered piece takes about a hundred bytes of memory.
+const PIECE_ROWS: u64 = 256;
 
 /// A table to read.
 #[derive(Debug, Clone)]
 pub(super) struct Task {
     pub(super) table: Table,
-    /// The pieces that it was copied in before; none: it is to be read as a whole.
-    pub(super) before: Option<Vec<Piece>>,
+    pub(super) reading: As,
+}
+
+/// How a table is read.
+#[derive(Debug, Clone)]
+pub(super) enum As {
+    /// From end to end.
+    Whole,
+    /// The same, and its pieces are remembered.
+    Pieces,
+    /// Compared with the pieces that it was copied in before.
+    Against(Vec<Piece>),
 }
 
 /// Rows that were sent together: those after the piece before, up to this key.
@@ -71,16 +84,17 @@ struct Deaf;
 pub(super) fn read(path: &Path, tasks: &[Task], parts: &Sender<Part>) -> SetupResult<()> {
     let connection = open_reader(path, CACHE_KIB)?;
     connection.execute_batch("BEGIN").map_err(map_error)?;
-    for Task { table, before } in tasks {
+    for Task { table, reading } in tasks {
         let reader = Reader {
             parts,
             adding: Adding::new(),
             open: Open::default(),
+            remembers: matches!(reading, As::Pieces),
             pieces: Vec::new(),
         };
-        let heard = match before {
-            None => reader.whole(&connection, table)?,
-            Some(before) => reader.against(&connection, table, before)?,
+        let heard = match reading {
+            As::Whole | As::Pieces => reader.whole(&connection, table)?,
+            As::Against(before) => reader.against(&connection, table, before)?,
         };
         if heard.is_err() {
             break;
@@ -116,6 +130,7 @@ struct Reader<'p> {
     parts: &'p Sender<Part>,
     adding: Adding,
     open: Open,
+    remembers: bool,
     pieces: Vec<Piece>,
 }
 
@@ -156,19 +171,21 @@ impl Reader<'_> {
         while let Some(row) = rows.next().map_err(map_error)? {
             let key = row::key(table, row)?;
             self.open.add(table, row, key)?;
-            if self.open.bytes.len() >= PIECE_BYTES && self.piece(table).is_err() {
+            let over = self.open.bytes.len() >= PIECE_BYTES
+                || self.remembers && self.open.rows >= PIECE_ROWS;
+            if over && self.piece().is_err() {
                 return Ok(Err(Deaf));
             }
         }
-        if self.open.rows > 0 && self.piece(table).is_err() {
+        if self.open.rows > 0 && self.piece().is_err() {
             return Ok(Err(Deaf));
         }
         Ok(self.end())
     }
 
-    fn piece(&mut self, table: &Table) -> Result<(), Deaf> {
+    fn piece(&mut self) -> Result<(), Deaf> {
         let (bytes, rows, ends) = self.taken();
-        if let (true, Some((_, last))) = (table.ahead(), ends) {
+        if let (true, Some((_, last))) = (self.remembers, ends) {
             self.pieces.push(Piece {
                 last,
                 bytes: bytes.len(),

@@ -207,7 +207,7 @@ async fn records_of_target(ground: &Ground) -> Vec<String> {
 }
 
 const RECORDS: &str =
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
     INSERT INTO dedup (source_number, key, event_id, body_hash, deliveries)
     SELECT i % 7, randomblob(16), randomblob(16), randomblob(8), 1 FROM n";
 
@@ -257,11 +257,11 @@ fn what_changes_while_it_is_copied_is_copied_again_and_nothing_else() {
             );
             assert_eq!(seen.get(), found.len());
             let ahead = moved.ahead.expect("a part was copied before");
-            assert!(ahead.rows >= 30_000, "{ahead:?}");
+            assert!(ahead.rows >= 6_000, "{ahead:?}");
             match change.as_str() {
                 "" | "DELETE FROM dedup" => assert_eq!(ahead.again, 0, "{change}"),
                 _ if change.contains("LIMIT 1") => {
-                    assert!((1..10_000).contains(&ahead.again), "{ahead:?}");
+                    assert!((1..=256).contains(&ahead.again), "{ahead:?}");
                 }
                 _ => assert!(ahead.again > 0, "{change}"),
             }
