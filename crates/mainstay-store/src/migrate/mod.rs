@@ -112,6 +112,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     31 "0031_tenant_due";
     32 "0032_breakers";
     33 "0033_sagas";
+    37 "0037_former";
 };
 
 /// What happens to the outcome of a run.

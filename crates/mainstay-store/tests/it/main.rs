@@ -23,5 +23,6 @@ mod sagas;
 mod schedules;
 mod schema;
 mod schemas;
+mod sources;
 mod tenants;
 mod ways_back;
