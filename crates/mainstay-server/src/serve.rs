@@ -102,7 +102,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         sealing.await.context("the audit log's task failed")?;
         return end(mainstay, &app, &config, &directory).await;
     };
-    local::write(&config.data, &address, &token)?;
+    let database = config.database.as_ref().map_or("sqlite", |_| "postgres");
+    local::write(&config.data, &address, &token, database)?;
     let server = Server {
         listener,
         router: web::router(&app, std::env::var_os(VERIFY_ONLY).is_some()),

@@ -94,6 +94,9 @@ pub enum SetupError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A backup would be written over what is there.
+    #[error("{0} exists already; a backup is written to a new file")]
+    Exists(String),
     /// A restore would overwrite data.
     #[error("{0} holds data already; restore into an empty one, or use --force")]
     NotEmpty(String),

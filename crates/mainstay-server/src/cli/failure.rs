@@ -266,11 +266,9 @@ impl Reason {
         };
         let error = Tone::Bad.paint("error:", color);
         stderr_line(&format!("{error} {}{code}", clean(&self.title)));
-        if let Some(detail) = self
-            .detail
-            .as_deref()
-            .filter(|detail| *detail != self.title)
-        {
+        // The API's detail of a request that is not valid is its first error once more.
+        let detail = self.detail.as_deref().filter(|_| self.errors.is_empty());
+        if let Some(detail) = detail.filter(|detail| *detail != self.title) {
             stderr_line(&format!("  {}", clean(detail)));
         }
         for (pointer, detail) in &self.errors {
@@ -312,6 +310,7 @@ impl From<SetupError> for Failure {
     fn from(error: SetupError) -> Self {
         let (exit, hint) = match &error {
             SetupError::Locked { .. } => (Exit::Refused, "the server is running; stop it first"),
+            SetupError::Exists(_) => (Exit::Refused, "name another file, or move that one away"),
             SetupError::NotEmpty(_) => (Exit::Refused, "--force replaces what is there"),
             SetupError::Url(_) => (Exit::Usage, "postgres://user:password@host:5432/database"),
             SetupError::Store(_) => (Exit::Failed, "`mainstay doctor` looks at the database"),

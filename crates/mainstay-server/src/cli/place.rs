@@ -2,8 +2,23 @@
 
 use mainstay_store::{DataDirectory, PostgresUrl, migrate::Place};
 
-use super::failure::Failure;
+use super::{api::API_FILE, failure::Failure};
 use crate::config::Config;
+
+/// What is said where a server on this data directory keeps its data in PostgreSQL, and nobody says where that is.
+pub(super) const ELSEWHERE: &str = "the server of this data directory keeps its data in PostgreSQL";
+/// What to do then.
+pub(super) const SAY_WHERE: &str =
+    "give its address, as the server has it: --database postgres://… or MAINSTAY_DATABASE";
+
+/// Whether the server that runs here, or died here, keeps its data in PostgreSQL, and the configuration does not say so: what
+/// stands in the directory is then not what it serves.
+pub(super) fn is_elsewhere(config: &Config) -> bool {
+    let local = std::fs::read(config.data.join(API_FILE)).ok();
+    let local = local.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let database = local.as_ref().and_then(|local| local.get("database"));
+    config.database.is_none() && database.is_some_and(|database| database == "postgres")
+}
 
 /// A database that this process has opened, not through a server.
 pub(super) enum Opened {
@@ -35,6 +50,7 @@ impl Opened {
             .or(config.database.as_ref())
         {
             Some(url) => Ok(Self::Postgres(Box::new(url.0.parse::<PostgresUrl>()?))),
+            None if is_elsewhere(config) => Err(Failure::usage(ELSEWHERE).hint(SAY_WHERE)),
             None => directory(config).map(Self::Sqlite),
         }
     }

@@ -15,7 +15,7 @@ pub(crate) struct ServeArgs {
     /// Where to listen; port 0 lets the system choose [default: 127.0.0.1:8420]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// The owner's URL of the database, which migrations run as
+    /// The URL of the database's owner: then `mainstay migrate up` migrates, and the server does not
     #[arg(long, value_name = "URL")]
     database_migrate: Option<String>,
     /// How people and providers reach this server

@@ -227,8 +227,17 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
                 }
                 _ => (String::new(), source),
             };
-            Problem::field(format!("?{name}"), detail)
+            Problem::field(format!("?{name}"), in_words(detail))
         })
+}
+
+/// What the standard library says of a number is about its own parsing.
+fn in_words(detail: String) -> String {
+    let of_numbers = ["invalid digit", "cannot parse integer", "number too"];
+    match of_numbers.iter().any(|start| detail.starts_with(start)) {
+        true => "must be a whole number, and not too large".to_owned(),
+        false => detail,
+    }
 }
 
 fn uri(query: &str) -> Result<axum::http::Uri, Problem> {
@@ -410,6 +419,25 @@ mod tests {
         let problem = json::<Sample>(text.as_bytes()).expect_err("the input is wrong");
         let pointer = problem.body().errors.first().map(|one| one.pointer.clone());
         (problem.code(), pointer.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_refused_in_words() {
+        #[derive(Debug, Deserialize)]
+        struct Asked {
+            #[serde(rename = "limit")]
+            _limit: Option<i64>,
+        }
+        for wrong in ["abc", "", "1.5", "99999999999999999999"] {
+            let problem = query::<Asked>(&format!("limit={wrong}")).expect_err("it is no number");
+            let error = problem.body().errors[0].clone();
+            assert_eq!(error.pointer, "?limit");
+            assert!(
+                error.detail.starts_with("must be a whole number"),
+                "{}",
+                error.detail
+            );
+        }
     }
 
     #[test]

@@ -92,10 +92,20 @@ fn last(directory: &Path) -> Option<KeyId> {
 }
 
 /// Writes the file as a whole: a reader sees the old one or the new one.
-pub(super) fn write(directory: &Path, address: &str, token: &str) -> anyhow::Result<()> {
+pub(super) fn write(
+    directory: &Path,
+    address: &str,
+    token: &str,
+    database: &str,
+) -> anyhow::Result<()> {
     let to = directory.join(API_FILE);
     let draft = directory.join(format!("{API_FILE}.new"));
-    let text = serde_json::json!({ "address": address, "token": token, "pid": std::process::id() });
+    let text = serde_json::json!({
+        "address": address,
+        "token": token,
+        "database": database,
+        "pid": std::process::id(),
+    });
     let written = private(&draft)
         .and_then(|mut file| writeln!(file, "{text}"))
         .and_then(|()| fs::rename(&draft, &to));
@@ -145,8 +155,8 @@ mod tests {
     #[test]
     fn the_file_is_for_its_owner_alone() {
         let folder = tempfile::tempdir().expect("a folder");
-        write(folder.path(), "http://127.0.0.1:1", "msk_x").expect("it is written");
-        write(folder.path(), "http://127.0.0.1:2", "msk_y").expect("it is written again");
+        write(folder.path(), "http://127.0.0.1:1", "msk_x", "sqlite").expect("it is written");
+        write(folder.path(), "http://127.0.0.1:2", "msk_y", "sqlite").expect("it is written again");
         let path = folder.path().join(API_FILE);
         let mode = fs::metadata(&path)
             .expect("it is there")

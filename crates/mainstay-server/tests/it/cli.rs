@@ -33,6 +33,7 @@ fn session(server: &mut Server) {
     what_was_refused_comes_in_once_the_secret_is_there(server, &receiver);
     roles_are_kept_apart(server);
     looks_from_all_sides(server);
+    says_where_the_data_is(server);
     a_backup_of_the_running_server_is_whole(server);
     assert_eq!(server.stop(), Some(0), "an orderly end");
     let gone = server.run(&["event", "list"]);
@@ -350,6 +351,26 @@ fn roles_are_kept_apart(server: &Server) {
     );
     let revoked = server.run(&["key", "revoke", "reader", "--yes"]);
     assert_eq!(revoked.code, 0, "{}", revoked.err);
+}
+
+/// Nobody takes a backup of nothing, or hears that all is well, because they forgot to say where the data is.
+fn says_where_the_data_is(server: &Server) {
+    let copy = server.data().with_file_name("copy");
+    for args in [
+        &["backup", text(&copy)][..],
+        &["migrate", "status"],
+        &["doctor"],
+    ] {
+        let ran = alone(&[args, &["--data", text(&server.data())]].concat());
+        let said = format!("{}{}", ran.out, ran.err);
+        if server.is_postgres() {
+            assert_ne!(ran.code, 0, "{args:?}: {said}");
+            assert!(said.contains("PostgreSQL"), "{args:?}: {said}");
+            assert!(said.contains("--database"), "{args:?}: {said}");
+        } else {
+            assert_eq!(ran.code, 0, "{args:?}: {said}");
+        }
+    }
 }
 
 /// Every other command answers, with words for people and with JSON.

@@ -17,6 +17,7 @@ mod idempotency;
 mod lines;
 mod links;
 mod listen;
+mod own_events;
 mod quarantine;
 mod queues;
 mod receiver;

@@ -131,6 +131,10 @@ impl Server {
     pub(crate) fn ended(&mut self) -> Option<i32> {
         self.child.wait().expect("the server ends").code()
     }
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.database.is_some()
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

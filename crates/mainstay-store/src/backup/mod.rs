@@ -83,7 +83,7 @@ pub async fn backup(
     progress: OnProgress,
 ) -> SetupResult<Manifest> {
     if target.exists() {
-        return Err(SetupError::NotEmpty(target.display().to_string()));
+        return Err(SetupError::Exists(target.display().to_string()));
     }
     let partial = file::beside(target, ".partial");
     file::remove(&partial)?;

@@ -139,7 +139,7 @@ on_both!(
         // Nothing but the backup and its manifest is left.
         assert_eq!(files, 2);
         let again = backup(db.place(), &file, NOW, quiet()).await;
-        assert!(matches!(again, Err(SetupError::NotEmpty(_))));
+        assert!(matches!(again, Err(SetupError::Exists(_))));
     }
 );
 

@@ -21,7 +21,7 @@ use super::{
     super::{
         Context,
         api::{API_FILE, Api, text},
-        place::Opened,
+        place::{ELSEWHERE, Opened, SAY_WHERE, is_elsewhere},
     },
     report::Report,
 };
@@ -241,6 +241,9 @@ fn healthy(report: &mut Report, api: &Api, health: &Value) {
 
 /// Reachable, of the right version, whole, durable, and of the same opinion about the time.
 pub(super) async fn database(report: &mut Report, config: &Config) {
+    if is_elsewhere(config) {
+        return report.wrong("database", ELSEWHERE, SAY_WHERE);
+    }
     let opened = match Opened::beside(config) {
         Ok(opened) => opened,
         Err(_) if config.database.is_none() => {

@@ -166,7 +166,7 @@ impl Shared {
                 self.samples
                     .answered(attempt.queue, endpoint, took_ms(attempt));
             }
-            log_retry(attempt);
+            log_failure(attempt);
         }
         let shown = settlement.attempts.iter().take(SHOWN_MAX);
         let shown: Vec<JobId> = shown.map(|attempt| attempt.job).collect();
@@ -315,11 +315,14 @@ fn log_turn(changed: &BreakerTurn) {
     }
 }
 
-/// RTY-03: every retry is logged.
-fn log_retry(attempt: &Attempt) {
-    if let (Some(at), Some(code)) = (attempt.next_at, &attempt.code) {
+/// Every retry is logged, and that there is none any more (RTY-03, RTY-08).
+fn log_failure(attempt: &Attempt) {
+    let code = attempt.code.as_deref().unwrap_or_default();
+    if let Some(at) = attempt.next_at {
         let delay_ms = at.ms_since(attempt.finished_at);
         tracing::info!(job = %attempt.job, tries = attempt.tries, code, delay_ms, "retry");
+    } else if attempt.outcome == Outcome::Dead {
+        tracing::warn!(job = %attempt.job, tenant = %attempt.tenant, tries = attempt.tries, code, "dead letter");
     }
 }
 
