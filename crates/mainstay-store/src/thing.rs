@@ -54,6 +54,7 @@ const THINGS: &[(&str, &str)] = &[
     ("session", "session"),
     ("source", "source"),
     ("source_drift", "finding"),
+    ("source_former", "source"),
     ("source_known", "source"),
     ("source_link", "link"),
     ("source_secret", "secret"),

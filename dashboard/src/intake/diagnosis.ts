@@ -71,6 +71,11 @@ const advice: Record<string, Advice> = {
     next: "Find the proxy that ends a line otherwise or writes the JSON anew. It has to pass bodies on byte for byte.",
     remedies: ["resend"],
   },
+  url_differs: {
+    title: "The secret is right, but the provider has another URL than this server",
+    next: "The URL is signed. Compare the one at the provider with the server's public_url: https or http, and a slash at its end.",
+    remedies: ["reverify"],
+  },
   test_mode: {
     title: "It is of Stripe's test mode, which has a secret of its own",
     next: "Add that secret to this source, or make a source of its own for the test mode.",

@@ -37,13 +37,18 @@ export function EventsPage() {
 
   const { q, source, type, status, tenant, violates, conflicts } = values;
   const selection = () => ({ ...given({ source, type, status, tenant }), ...periodQuery(values, Date.now()) });
-  const replayed = (): ReplaySelection => ({ ...given({ q }), ...selection() });
+  const asked = () => ({
+    ...given({ q }),
+    ...(violates ? { violates: true } : {}),
+    ...(conflicts ? { conflicts: true } : {}),
+    ...selection(),
+  });
   const list = useLiveList<Event>({
     area: "events",
     filters: values,
     idOf: (event) => event.id,
     fetchPage: (cursor) =>
-      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...given({ q }), ...(violates ? { violates: true } : {}), ...(conflicts ? { conflicts: true } : {}), ...selection() } } })),
+      unwrap(client.GET("/v1/events", { params: { query: { cursor, limit: LIST_LIMIT, ...asked() } } })),
   });
 
   const columns: Column<Event>[] = [
@@ -78,8 +83,8 @@ export function EventsPage() {
             <ButtonLink href="/timeline">Timeline</ButtonLink>
             <ButtonLink href="/replays">Replays</ButtonLink>
             {/* As the API selects; and never everything by accident. */}
-            {canWrite && violates === "" && conflicts === "" && Object.values(replayed()).some((value) => value !== undefined) && (
-              <Button icon="retry" onClick={() => setReplaying(replayed())}>
+            {canWrite && Object.values(asked()).some((value) => value !== undefined) && (
+              <Button icon="retry" onClick={() => setReplaying(asked())}>
                 Replay these…
               </Button>
             )}

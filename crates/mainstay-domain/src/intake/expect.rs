@@ -21,7 +21,7 @@ use crate::{
 pub const RULES_MAX: usize = 20;
 /// Expectations of one rule and tenant at the most, missing ones among them; what is beyond is counted.
 pub const PENDING_MAX: i64 = 20_000;
-/// Objects of one rule and tenant of which is kept that the other event came first.
+/// How often it is kept, of one rule and tenant, that the other event came for an object.
 pub const MARKS_MAX: i64 = 20_000;
 /// The shortest and the longest time that an event may take to come.
 pub const WITHIN_SECS: std::ops::RangeInclusive<i64> = 1..=31 * 24 * 3_600;
@@ -205,9 +205,9 @@ pub struct ExpectTally {
     pub rule: String,
     /// Those that are rows: what may still come and what is missing.
     pub pending: i64,
-    /// Fulfilled in time.
+    /// Fulfilled by what was received in time.
     pub fulfilled: i64,
-    /// Fulfilled after they were found missing.
+    /// Fulfilled by what was received after their time.
     pub late: i64,
     /// Found missing, all in all.
     pub missed: i64,
@@ -246,8 +246,14 @@ pub trait ExpectTx: Send {
         begun_until: Timestamp,
         keep_until: Timestamp,
     ) -> StoreResult<()>;
-    /// Those that should have been fulfilled before `at`, at most `limit`. System scope.
-    async fn expect_due(&mut self, at: Timestamp, limit: i64) -> StoreResult<Vec<Expectation>>;
+    /// Those that should have been fulfilled before `at`, the oldest first, at most `limit`; `after` one by its time and id.
+    /// System scope.
+    async fn expect_due(
+        &mut self,
+        at: Timestamp,
+        after: Option<(Timestamp, ExpectationId)>,
+        limit: i64,
+    ) -> StoreResult<Vec<Expectation>>;
     /// Finds one missing; false: it is fulfilled, or was found missing before. System scope.
     async fn expect_missing(&mut self, expectation: &Expectation) -> StoreResult<bool>;
     /// Waits for one no more, since its rule is gone. System scope.

@@ -368,6 +368,22 @@ fn received_at(id: EventId) -> Timestamp {
     Timestamp::from_micros(ms * 1_000)
 }
 
+/// Looks for events, and says what was asked: what no event is called by may be an object that stands in events.
+pub(super) async fn found(
+    tx: &mut dyn Tx,
+    mut filter: EventFilter,
+    limit: i64,
+) -> StoreResult<(EventFilter, EventsFound)> {
+    let most = limits::EVENTS_LOOKED;
+    let found = tx.event_look(&filter, limit, most).await?;
+    if !found.events.is_empty() || filter.object.is_some() || filter.provider_id.is_none() {
+        return Ok((filter, found));
+    }
+    filter.object = filter.provider_id.take();
+    let found = tx.event_look(&filter, limit, most).await?;
+    Ok((filter, found))
+}
+
 /// List events, newest first
 ///
 /// Where few are asked for among very many, as by their status, one page looks at a part of them and says how far it came.
@@ -401,19 +417,8 @@ async fn event_list(
     let found = app
         .store
         .read(caller.scope(), move |tx| {
-            let mut filter = filter.clone();
-            Box::pin(async move {
-                let most = limits::EVENTS_LOOKED;
-                let found = tx.event_look(&filter, limit + 1, most).await?;
-                if !found.events.is_empty() || filter.object.is_some() {
-                    return Ok(found);
-                }
-                filter.object = filter.provider_id.take();
-                match filter.object {
-                    Some(_) => tx.event_look(&filter, limit + 1, most).await,
-                    None => Ok(found),
-                }
-            })
+            let filter = filter.clone();
+            Box::pin(async move { Ok(found(tx, filter, limit + 1).await?.1) })
         })
         .await?;
     Ok(Json(EventPage::of(found, limit)))

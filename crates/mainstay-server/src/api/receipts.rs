@@ -28,8 +28,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[schema(as = Diagnosis)]
 pub(crate) struct DiagnosisView {
     /// A stable word: `genuine`, `secret_missing`, `header_missing`, `malformed`, `clock_skew`, `address_not_allowed`,
-    /// `certificate_missing`, `not_kept`, `body_malformed`, `other_source`, `key_encoding`, `body_altered`, `test_mode`,
-    /// `wrong_secret`, `body_not_kept` or `unreadable`.
+    /// `certificate_missing`, `not_kept`, `body_malformed`, `other_source`, `key_encoding`, `body_altered`, `url_differs`,
+    /// `test_mode`, `wrong_secret`, `body_not_kept` or `unreadable`.
     cause: String,
     /// The same in a sentence.
     detail: String,

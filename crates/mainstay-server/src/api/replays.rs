@@ -1,7 +1,7 @@
 //! Replays: events that are kept are given to bindings, or to an endpoint, once more. First the plan, then the jobs, at
 //! a rate, until all are made or somebody says stop.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    events::EventStatusName,
+    events::{self, EventStatusName},
     page::{Cursor, Page, limit, page},
     resolve,
 };
@@ -33,6 +33,7 @@ use crate::{
     access::{
         Caller,
         idempotency::{Done, write},
+        reads::Look,
     },
     http::{
         Code, Problem,
@@ -70,14 +71,20 @@ pub(crate) struct ReplaySelection {
     #[schema(value_type = Option<Name<200>>)]
     kind: Option<String>,
     status: Option<EventStatusName>,
+    /// Only those that violate the schema of their type.
+    violates: bool,
+    /// Only those that came again with other content.
+    conflicts: bool,
     /// Received at or after.
     from: Option<Time>,
     /// Received before. What comes in after the replay was asked for is never replayed.
     to: Option<Time>,
     /// A tenant's id or slug.
     tenant: Option<Text<100>>,
-    /// An event's id, or the provider's.
+    /// An event's id, or the provider's; or, where no event is called so, the id of an object that stands in events.
     q: Option<Text<300>>,
+    /// The id of an object that stands in events.
+    object: Option<Text<200>>,
 }
 
 /// A replay to plan or to run.
@@ -305,9 +312,13 @@ pub(crate) struct ReplaySelected {
     #[serde(rename = "type")]
     kind: Option<String>,
     status: Option<EventStatusName>,
+    violates: bool,
+    conflicts: bool,
     from: Option<Time>,
     to: Option<Time>,
     provider_id: Option<String>,
+    /// The id of an object that stands in them.
+    object: Option<String>,
 }
 
 /// A replay.
@@ -376,9 +387,12 @@ impl ReplayView {
                 source_id: filter.source,
                 kind: filter.kind,
                 status: filter.status.map(Into::into),
+                violates: filter.violates,
+                conflicts: filter.conflicts,
                 from: filter.from.map(Into::into),
                 to: filter.to.map(Into::into),
                 provider_id: filter.provider_id,
+                object: filter.object,
             },
             binding_id,
             endpoint_id,
@@ -427,7 +441,9 @@ async fn replay_create(
         let dry = match effects {
             true => {
                 let handlers = &app.mainstay.handlers;
-                Some(dry_run(store, clock, builtin, handlers, scope, request).await?)
+                let dry = dry_run(store, clock, builtin, handlers, scope, request).await?;
+                note_told(&app, &caller, &dry).await?;
+                Some(dry)
             }
             false => None,
         };
@@ -459,6 +475,21 @@ async fn replay_create(
     app.store.wake();
     app.mainstay.replays.soon();
     Ok(done)
+}
+
+/// What a dry run tells comes out of payloads: it is on record, for each event, before it is told.
+async fn note_told(app: &Arc<App>, caller: &Caller, dry: &DryRun) -> Result<(), Problem> {
+    let told = dry.jobs.iter().filter(|job| match &job.outcome {
+        DryOutcome::Untold => false,
+        DryOutcome::Failure(..) => true,
+        DryOutcome::Effects(effects) => !effects.is_empty(),
+    });
+    let events: BTreeMap<EventId, TenantId> = told.map(|job| (job.event, job.tenant)).collect();
+    let noted = events.into_iter().map(|(event, tenant)| {
+        let look = Look::at(caller, "replay.dry_run", event.to_string());
+        app.reads.note(app, look, Some(tenant))
+    });
+    try_join_all(noted).await.map(drop)
 }
 
 fn too_many() -> Problem {
@@ -595,23 +626,28 @@ async fn filter(
     let tenant: Option<TenantId> =
         resolve::tenant_filter(app, caller, selection.tenant.as_deref()).await?;
     checks.done()?;
-    Ok(EventFilter {
+    let filter = EventFilter {
         tenant,
         source: resolve::source_filter(app, caller, selection.source).await?,
         kind: selection.kind,
         status: selection.status.map(Into::into),
-        violates: false,
-        conflicts: false,
+        violates: selection.violates,
+        conflicts: selection.conflicts,
         provider_id: selection
             .q
             .filter(|_| matches!(asked, Some(Err(_))))
             .map(Into::into),
         ids,
-        object: None,
+        object: selection.object.map(Into::into),
         from: selection.from.map(|time| time.0),
         to: selection.to.map(|time| time.0),
         before: None,
-    })
+    };
+    let meant = app.store.read(caller.scope(), move |tx| {
+        let filter = filter.clone();
+        Box::pin(async move { Ok(events::found(tx, filter, 1).await?.0) })
+    });
+    Ok(meant.await?)
 }
 
 /// Which replays.

@@ -22,15 +22,10 @@ pub(crate) enum EventCommand {
     List {
         #[command(flatten)]
         filter: FilterArgs,
-        /// Only the event with this provider's id, or whose own id begins so
+        /// Only the event with this id, its own or the provider's; where there is none, those that an object of this id
+        /// stands in
         #[arg(long, short = 'q', value_name = "ID")]
         search: Option<String>,
-        /// Only events that violate the schema of their type
-        #[arg(long)]
-        violates: bool,
-        /// Only events that came again with other content
-        #[arg(long)]
-        conflicts: bool,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -50,7 +45,8 @@ pub(crate) enum EventCommand {
         events: Vec<String>,
         #[command(flatten)]
         filter: FilterArgs,
-        /// Only the event with this provider's id
+        /// Only the event with this id, its own or the provider's; where there is none, those that an object of this id
+        /// stands in
         #[arg(long, short = 'q', value_name = "ID")]
         search: Option<String>,
         #[command(flatten)]
@@ -87,6 +83,15 @@ pub(crate) struct FilterArgs {
     /// Only of this tenant
     #[arg(long)]
     tenant: Option<String>,
+    /// Only events that violate the schema of their type
+    #[arg(long)]
+    violates: bool,
+    /// Only events that came again with other content
+    #[arg(long)]
+    conflicts: bool,
+    /// Only events that an object of this id stands in
+    #[arg(long, value_name = "ID")]
+    object: Option<String>,
     /// Received at or after: a time, or how long ago, e.g. 2h
     #[arg(long, value_name = "TIME")]
     from: Option<TimeArg>,
@@ -101,6 +106,9 @@ impl FilterArgs {
             && self.kind.is_none()
             && self.status.is_none()
             && self.tenant.is_none()
+            && !self.violates
+            && !self.conflicts
+            && self.object.is_none()
             && self.from.is_none()
             && self.to.is_none()
     }
@@ -114,6 +122,7 @@ impl FilterArgs {
             ("type", self.kind),
             ("status", self.status),
             ("tenant", tenant),
+            ("object", self.object),
             ("from", self.from.map(|at| at.as_str().to_owned())),
             ("to", self.to.map(|at| at.as_str().to_owned())),
         ])
@@ -126,10 +135,9 @@ pub(super) async fn run(context: &Context, command: EventCommand) -> Result<(), 
         EventCommand::List {
             filter,
             search,
-            violates,
-            conflicts,
             page,
         } => {
+            let (violates, conflicts) = (filter.violates, filter.conflicts);
             let mut query = filter.fields(&api).await?;
             query.push(("q", search));
             query.push(("violates", violates.then(|| "true".to_owned())));
@@ -214,6 +222,8 @@ async fn selection(
     }
     let mut body = Body::default();
     body.set("q", search);
+    body.set("violates", filter.violates.then_some(true));
+    body.set("conflicts", filter.conflicts.then_some(true));
     for (field, value) in filter.fields(api).await? {
         body.set(field, value);
     }

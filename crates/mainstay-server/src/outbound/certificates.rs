@@ -23,18 +23,27 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::Outbound;
 
 /// How long a key is used before its certificate is fetched and verified again.
 const KEPT_FOR: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long it is used at the most, while its certificate cannot be fetched again.
+const KEPT_WITHOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Keys that are remembered. PayPal has a handful at a time.
 const KEPT_MAX: usize = 32;
-/// Fetches at once; the others wait for one of these.
+/// Fetches at once of what is not known; the others wait for one of these.
 const AT_ONCE_MAX: usize = 4;
-/// Fetches in a minute. What is remembered needs none.
+/// Fetches in a minute of what is not known. What is remembered needs none.
 const A_MINUTE_MAX: usize = 60;
+/// The same for what was trusted before: strangers, who can name what they like, take none of these.
+const KNOWN_AT_ONCE_MAX: usize = 1;
+const KNOWN_A_MINUTE_MAX: usize = 12;
+/// How long a known key is used without another try, after a fetch has failed; and the pause between two warnings.
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long a request waits for its turn.
 const WAIT: Duration = Duration::from_secs(5);
@@ -63,19 +72,69 @@ pub(crate) struct PinnedCertificates {
     clock: Arc<dyn Clock>,
     /// None where the platform has no authorities.
     verifier: Option<Arc<dyn ServerCertVerifier>>,
-    turns: Semaphore,
+    strangers: Turns,
+    again: Turns,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     known: HashMap<(String, &'static str), Known>,
-    fetched: VecDeque<Instant>,
+    warned: Option<Instant>,
 }
 
 struct Known {
     key: Bytes,
     since: Instant,
+    /// When somebody last set out to fetch it again.
+    tried: Option<Instant>,
+}
+
+/// What is remembered of a certificate.
+enum Remembered {
+    /// To be used as it is.
+    Fresh(Bytes),
+    /// To be fetched again, by whoever is told so; to be used where that fails.
+    Old(Bytes),
+    Nothing,
+}
+
+/// How many fetches run at once and in a minute.
+struct Turns {
+    at_once: Semaphore,
+    a_minute: usize,
+    fetched: Mutex<VecDeque<Instant>>,
+}
+
+impl Turns {
+    fn new(at_once: usize, a_minute: usize) -> Self {
+        Self {
+            at_once: Semaphore::new(at_once),
+            a_minute,
+            fetched: Mutex::default(),
+        }
+    }
+
+    async fn next(&self) -> Result<SemaphorePermit<'_>, CertificateError> {
+        match tokio::time::timeout(WAIT, self.at_once.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(CertificateError::Unavailable("too many are fetched".into())),
+        }
+    }
+
+    /// Counts one more in this minute, if there may be one.
+    fn count(&self) -> Result<(), CertificateError> {
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        while fetched.front().is_some_and(|at| at.elapsed() >= MINUTE) {
+            fetched.pop_front();
+        }
+        if fetched.len() >= self.a_minute {
+            let why = "too many were fetched in the last minute";
+            return Err(CertificateError::Unavailable(why.into()));
+        }
+        fetched.push_back(Instant::now());
+        Ok(())
+    }
 }
 
 impl PinnedCertificates {
@@ -97,7 +156,8 @@ impl PinnedCertificates {
             fetch,
             clock,
             verifier,
-            turns: Semaphore::new(AT_ONCE_MAX),
+            strangers: Turns::new(AT_ONCE_MAX, A_MINUTE_MAX),
+            again: Turns::new(KNOWN_AT_ONCE_MAX, KNOWN_A_MINUTE_MAX),
             state: Mutex::default(),
         }
     }
@@ -106,17 +166,55 @@ impl PinnedCertificates {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, url: &str, name: &'static str) -> Option<Bytes> {
+    fn remembered(&self, url: &str, name: &'static str) -> Remembered {
+        let mut state = self.state();
+        let place = (url.to_owned(), name);
+        let Some(known) = state.known.get_mut(&place) else {
+            return Remembered::Nothing;
+        };
+        let age = known.since.elapsed();
+        if age >= KEPT_WITHOUT {
+            state.known.remove(&place);
+            return Remembered::Nothing;
+        }
+        let key = known.key.clone();
+        if age < KEPT_FOR || known.tried.is_some_and(|at| at.elapsed() < MINUTE) {
+            return Remembered::Fresh(key);
+        }
+        known.tried = Some(Instant::now());
+        Remembered::Old(key)
+    }
+
+    fn fresh(&self, url: &str, name: &'static str) -> Option<Bytes> {
         let state = self.state();
         let known = state.known.get(&(url.to_owned(), name))?;
         (known.since.elapsed() < KEPT_FOR).then(|| known.key.clone())
+    }
+
+    fn forget(&self, url: &str, name: &'static str) {
+        self.state().known.remove(&(url.to_owned(), name));
+    }
+
+    /// Once a minute at the most: strangers would fill the log.
+    fn warn(&self, url: &str, error: &CertificateError) {
+        let mut state = self.state();
+        if state.warned.is_some_and(|at| at.elapsed() < MINUTE) {
+            return;
+        }
+        state.warned = Some(Instant::now());
+        drop(state);
+        tracing::warn!(url, %error, "a provider's certificate cannot be used");
     }
 
     fn remember(&self, url: &str, name: &'static str, key: &Bytes) {
         let mut state = self.state();
         let since = Instant::now();
         let key = key.clone();
-        let known = Known { key, since };
+        let known = Known {
+            key,
+            since,
+            tried: None,
+        };
         state.known.insert((url.to_owned(), name), known);
         while state.known.len() > KEPT_MAX {
             let oldest = state.known.iter().min_by_key(|(_, known)| known.since);
@@ -125,23 +223,6 @@ impl PinnedCertificates {
             };
             state.known.remove(&place);
         }
-    }
-
-    /// Whether one more may be fetched in this minute.
-    fn may_fetch(&self) -> bool {
-        let mut state = self.state();
-        while state
-            .fetched
-            .front()
-            .is_some_and(|at| at.elapsed() >= MINUTE)
-        {
-            state.fetched.pop_front();
-        }
-        if state.fetched.len() >= A_MINUTE_MAX {
-            return false;
-        }
-        state.fetched.push_back(Instant::now());
-        true
     }
 
     async fn fetched(&self, url: &str) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
@@ -207,29 +288,47 @@ pub(crate) fn public_key(certificate: &CertificateDer<'_>) -> Result<Bytes, rust
 #[async_trait]
 impl Certificates for PinnedCertificates {
     async fn public_key(&self, url: &str, name: &'static str) -> Result<Bytes, CertificateError> {
-        if let Some(key) = self.known(url, name) {
-            return Ok(key);
-        }
-        let turn = tokio::time::timeout(WAIT, self.turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(CertificateError::Unavailable("too many are fetched".into()));
+        let old = match self.remembered(url, name) {
+            Remembered::Fresh(key) => return Ok(key),
+            Remembered::Old(key) => Some(key),
+            Remembered::Nothing => None,
         };
-        // Whoever had the turn before may have brought it.
-        if let Some(key) = self.known(url, name) {
-            return Ok(key);
-        }
-        if !self.may_fetch() {
-            return Err(CertificateError::Unavailable(
-                "too many were fetched in the last minute".into(),
-            ));
-        }
-        let chain = self.fetched(url).await;
-        let key = chain.and_then(|chain| self.trusted(&chain, name));
-        match &key {
-            Ok(key) => self.remember(url, name, key),
-            Err(error) => tracing::warn!(url, %error, "a provider's certificate cannot be used"),
+        let turns = match &old {
+            Some(_) => &self.again,
+            None => &self.strangers,
+        };
+        let key = self.looked_up(url, name, turns).await;
+        let error = match &key {
+            Ok(_) => return key,
+            Err(error) => error,
+        };
+        self.warn(url, error);
+        match (error, old) {
+            // It was vouched for, and nobody has said otherwise.
+            (CertificateError::Unavailable(_), Some(old)) => return Ok(old),
+            (CertificateError::Untrusted(_), _) => self.forget(url, name),
+            (CertificateError::Unavailable(_), None) => {}
         }
         key
+    }
+}
+
+impl PinnedCertificates {
+    async fn looked_up(
+        &self,
+        url: &str,
+        name: &'static str,
+        turns: &Turns,
+    ) -> Result<Bytes, CertificateError> {
+        let _turn = turns.next().await?;
+        // Whoever had the turn before may have brought it.
+        if let Some(key) = self.fresh(url, name) {
+            return Ok(key);
+        }
+        turns.count()?;
+        let key = self.trusted(&self.fetched(url).await?, name)?;
+        self.remember(url, name, &key);
+        Ok(key)
     }
 }
 
@@ -253,9 +352,11 @@ mod tests {
     const EXPIRED: &[u8] = include_bytes!("testdata/expired.pem");
     const SELF_SIGNED: &[u8] = include_bytes!("testdata/self_signed.pem");
 
+    type Answer = Result<(u16, &'static [u8]), OutError>;
+
     /// Answers all alike, and counts.
     struct Fake {
-        answer: Result<(u16, &'static [u8]), OutError>,
+        answer: Arc<Mutex<Answer>>,
         asked: Arc<AtomicUsize>,
     }
 
@@ -264,7 +365,8 @@ mod tests {
         async fn fetch(&self, request: OutRequest) -> Result<OutAnswer, OutError> {
             self.asked.fetch_add(1, Ordering::Relaxed);
             assert!(request.url.starts_with("https://api.paypal.com/"));
-            self.answer.clone().map(|(status, body)| OutAnswer {
+            let answer = self.answer.lock().expect("no panic").clone();
+            answer.map(|(status, body)| OutAnswer {
                 status,
                 headers: Vec::new(),
                 excerpt: Bytes::from_static(body),
@@ -272,12 +374,17 @@ mod tests {
         }
     }
 
-    fn certificates(
-        answer: Result<(u16, &'static [u8]), OutError>,
-    ) -> (PinnedCertificates, Arc<AtomicUsize>) {
+    fn certificates(answer: Answer) -> (PinnedCertificates, Arc<AtomicUsize>) {
+        let (all, asked, _) = changing(answer);
+        (all, asked)
+    }
+
+    /// The same, with what is answered from now on.
+    fn changing(answer: Answer) -> (PinnedCertificates, Arc<AtomicUsize>, Arc<Mutex<Answer>>) {
         let asked = Arc::new(AtomicUsize::new(0));
+        let answer = Arc::new(Mutex::new(answer));
         let fake = Fake {
-            answer,
+            answer: Arc::clone(&answer),
             asked: Arc::clone(&asked),
         };
         let root = CertificateDer::from_pem_slice(ROOT).expect("a certificate");
@@ -290,7 +397,53 @@ mod tests {
                 .expect("a verifier");
         let clock = Arc::new(TestClock::at(Timestamp::from_secs(1_900_000_000)));
         let all = PinnedCertificates::with(Box::new(fake), clock, Some(verifier));
-        (all, asked)
+        (all, asked, answer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_is_used_while_it_cannot_be_fetched_again() {
+        let (all, asked, answer) = changing(Ok((200, GOOD)));
+        let key = all.public_key(URL, NAME).await.expect("trusted");
+        *answer.lock().expect("no panic") = Ok((503, b""));
+        tokio::time::advance(KEPT_FOR).await;
+        for _ in 0..5 {
+            assert_eq!(all.public_key(URL, NAME).await, Ok(key.clone()));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2, "one try a minute");
+        tokio::time::advance(MINUTE).await;
+        assert_eq!(all.public_key(URL, NAME).await, Ok(key));
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        tokio::time::advance(KEPT_WITHOUT).await;
+        let gone = all.public_key(URL, NAME).await;
+        assert!(matches!(gone, Err(CertificateError::Unavailable(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_known_is_not_used_once_nobody_vouches_for_it() {
+        let (all, _, answer) = changing(Ok((200, GOOD)));
+        all.public_key(URL, NAME).await.expect("trusted");
+        *answer.lock().expect("no panic") = Ok((200, EXPIRED));
+        tokio::time::advance(KEPT_FOR).await;
+        for _ in 0..2 {
+            let key = all.public_key(URL, NAME).await;
+            assert!(matches!(key, Err(CertificateError::Untrusted(_))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_take_no_turn_of_what_is_known() {
+        let (all, asked, answer) = changing(Ok((200, GOOD)));
+        let key = all.public_key(URL, NAME).await.expect("trusted");
+        tokio::time::advance(KEPT_FOR).await;
+        *answer.lock().expect("no panic") = Ok((404, b""));
+        for at in 0..A_MINUTE_MAX * 2 {
+            let _ = all.public_key(&format!("{URL}{at}"), NAME).await;
+        }
+        let before = asked.load(Ordering::Relaxed);
+        *answer.lock().expect("no panic") = Ok((200, GOOD));
+        assert_eq!(all.public_key(URL, NAME).await, Ok(key));
+        assert_eq!(asked.load(Ordering::Relaxed), before + 1, "it is fetched");
+        assert!(all.fresh(URL, NAME).is_some());
     }
 
     #[tokio::test]

@@ -102,12 +102,66 @@ on_both_servers!(
             recorded["changes"][0]["after"]["event_id"],
             json!(world.event)
         );
+        // What it says comes out of the payload: who was told is on record.
+        let told = "SELECT action, subject FROM audit WHERE action = 'replay.dry_run'";
+        let told = owner.post("/v1/sql", &json!({ "statement": told })).await;
+        assert_eq!(told.ok()["rows"], json!([["replay.dry_run", world.event]]));
         let pushed = of(&world.binding).expect("it is listed");
         assert_eq!(pushed["changes"], Value::Null, "a push leaves the process");
         assert_eq!(
             owner.post("/v1/replays", &asked(false)).await.problem(),
             (400, "validation_failed".into())
         );
+    }
+);
+
+on_both_servers!(
+    what_the_list_of_events_finds_a_replay_selects,
+    Settings::default(),
+    |server| async {
+        let owner = Caller::owner(server);
+        let world = with_events(&owner, "a", 2).await;
+        let source = &world.source_name;
+        let made = json!({ "type": "order.made", "data": { "customer": "cus_ada" } });
+        let told = |id: &'static str, body: Value| {
+            let (owner, world) = (&owner, &world);
+            async move {
+                let sent = owner.webhook(source, &world.secret, id, &body).await;
+                text(&sent.ok(), "/events/0/id")
+            }
+        };
+        let ada = told("msg_ada", made).await;
+        let other = json!({ "type": "order.made", "data": { "number": 100 } });
+        let sent = owner
+            .webhook(source, &world.secret, "msg_a_0", &other)
+            .await;
+        assert_eq!(sent.ok()["events"][0]["status"], "conflict");
+        let timeline = "/v1/events?object=cus_ada";
+        owner
+            .until(timeline, |found| found["items"][0]["id"] == ada)
+            .await;
+        for (query, selection) in [
+            ("q=cus_ada", json!({ "q": "cus_ada" })),
+            ("object=cus_ada", json!({ "object": "cus_ada" })),
+            ("q=msg_ada", json!({ "q": "msg_ada" })),
+            ("conflicts=true", json!({ "conflicts": true })),
+            ("violates=true", json!({ "violates": true })),
+            (
+                "conflicts=true&object=cus_ada",
+                json!({ "conflicts": true, "object": "cus_ada" }),
+            ),
+        ] {
+            let listed = owner.get(&format!("/v1/events?{query}")).await.ok();
+            let listed = listed["items"].as_array().map(Vec::len);
+            let asked = json!({ "selection": selection, "plan": true });
+            let plan = owner.post("/v1/replays", &asked).await.ok();
+            assert_eq!(plan["events"].as_u64(), listed.map(|n| n as u64), "{query}");
+            let some = !query.contains("violates") && !query.contains('&');
+            assert_eq!(plan["events"], u64::from(some), "{query}");
+        }
+        let asked = json!({ "selection": { "q": "cus_ada", "violates": false }, "plan": false });
+        let begun = owner.post("/v1/replays", &asked).await.json();
+        assert_eq!(begun["selection"]["object"], "cus_ada");
     }
 );
 

@@ -38,24 +38,27 @@ pub(crate) mod queries {
             INSERT INTO expectation (tenant_id, id, source_id, rule, object, event_id, wanted, began_at, due_at, state)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0)
             ON CONFLICT (tenant_id, source_id, rule, event_id) DO NOTHING";
+        /// The first that came no earlier than this.
         EXPECT_MET_SINCE: Tenant = "
             SELECT m.met_at FROM expectation_met AS m
-            WHERE m.tenant_id = $1 AND m.source_id = $2 AND m.rule = $3 AND m.object = $4 AND m.met_at >= $5";
-        EXPECT_MET_KNOWN: Tenant = "
+            WHERE m.tenant_id = $1 AND m.source_id = $2 AND m.rule = $3 AND m.object = $4 AND m.met_at >= $5
+            ORDER BY m.met_at LIMIT 1";
+        EXPECT_MET_LAST: Tenant = "
             SELECT m.met_at FROM expectation_met AS m
-            WHERE m.tenant_id = $1 AND m.source_id = $2 AND m.rule = $3 AND m.object = $4";
+            WHERE m.tenant_id = $1 AND m.source_id = $2 AND m.rule = $3 AND m.object = $4
+            ORDER BY m.met_at DESC LIMIT 1";
         EXPECT_MET_INSERT: Tenant = "
             INSERT INTO expectation_met (tenant_id, source_id, rule, object, met_at, until)
             VALUES ($1, $2, $3, $4, $5, $6)
-            ON CONFLICT (tenant_id, source_id, rule, object) DO NOTHING";
-        /// The later one counts, in whatever order they are looked at.
+            ON CONFLICT (tenant_id, source_id, rule, object, met_at) DO NOTHING";
+        /// Where there is no room for one more: the last of the object's becomes a later one.
         EXPECT_MET_UPDATE: Tenant = "
-            UPDATE expectation_met SET met_at = $5, until = $6
-            WHERE tenant_id = $1 AND source_id = $2 AND rule = $3 AND object = $4 AND met_at < $5";
+            UPDATE expectation_met SET met_at = $6, until = $7
+            WHERE tenant_id = $1 AND source_id = $2 AND rule = $3 AND object = $4 AND met_at = $5 AND met_at < $6";
         EXPECT_MEET: Tenant = "
             DELETE FROM expectation
             WHERE tenant_id = $1 AND source_id = $2 AND rule = $3 AND object = $4 AND began_at <= $5
-            RETURNING state";
+            RETURNING due_at";
         EXPECT_TALLY_ENSURE: Tenant = "
             INSERT INTO expectation_tally (tenant_id, source_id, rule, pending, marks, fulfilled, late, missed, overflowed)
             VALUES ($1, $2, $3, 0, 0, 0, 0, 0, 0)
@@ -66,7 +69,7 @@ pub(crate) mod queries {
                 late = late + $7, missed = missed + $8, overflowed = overflowed + $9
             WHERE tenant_id = $1 AND source_id = $2 AND rule = $3";
         EXPECT_DUE: System = concat!(expectation_columns!(), "
-            WHERE x.state = 0 AND x.due_at < $1 ORDER BY x.due_at, x.id LIMIT $2");
+            WHERE x.state = 0 AND x.due_at < $1 AND (x.due_at, x.id) > ($2, $3) ORDER BY x.due_at, x.id LIMIT $4");
         EXPECT_MISSING: Tenant = "
             UPDATE expectation SET state = 1 WHERE tenant_id = $1 AND id = $2 AND state = 0";
         EXPECT_FORGET: Tenant = "DELETE FROM expectation WHERE tenant_id = $1 AND id = $2";
@@ -102,11 +105,12 @@ pub(crate) mod queries {
             WHERE x.tenant_id = $1 AND x.state = 1 AND x.acknowledged_at IS NULL
             GROUP BY x.source_id ORDER BY x.source_id LIMIT $2";
         EXPECT_MARKS_OLD: System = "
-            SELECT m.tenant_id, m.source_id, m.rule, m.object FROM expectation_met AS m
+            SELECT m.tenant_id, m.source_id, m.rule, m.object, m.met_at FROM expectation_met AS m
             WHERE m.until < $1 ORDER BY m.until LIMIT $2";
         EXPECT_MARK_REMOVE: Tenant = "
             DELETE FROM expectation_met
-            WHERE tenant_id = $1 AND source_id = $2 AND rule = $3 AND object = $4 AND until < $5";
+            WHERE tenant_id = $1 AND source_id = $2 AND rule = $3 AND object = $4 AND met_at = $5
+                AND until < $6";
         EXPECT_OLD: System = concat!(expectation_columns!(), "
             WHERE x.state = 1 AND x.began_at < $1 ORDER BY x.id LIMIT $2");
         EXPECT_TALLY_ALONE: System = "
@@ -125,6 +129,16 @@ struct Added {
     late: i64,
     missed: i64,
     overflowed: i64,
+}
+
+impl Added {
+    /// What was expected until `due` was received at `at`: that decides, and not when it was looked at.
+    fn met(&mut self, at: Timestamp, due: Timestamp) {
+        match at <= due {
+            true => self.fulfilled += 1,
+            false => self.late += 1,
+        }
+    }
 }
 
 impl SqlTx<'_> {
@@ -198,10 +212,11 @@ impl ExpectTx for SqlTx<'_> {
         // First, so that nothing of the rule changes between the looks below and the end.
         let (pending, _) = self.tally_hold((*tenant, *source), rule).await?;
         let params = values![*tenant, *source, &**rule, &**object, before];
-        let met = self.rows(&q::EXPECT_MET_SINCE, params).await?;
+        let met = |row: &Row| row.get::<Timestamp>(0);
+        let met = self.first(&q::EXPECT_MET_SINCE, params, met).await?;
         let mut added = Added::default();
-        if !met.is_empty() {
-            added.fulfilled = 1;
+        if let Some(met) = met {
+            added.met(met, expectation.due_at);
         } else if pending >= PENDING_MAX {
             added.overflowed = 1;
         } else {
@@ -234,33 +249,44 @@ impl ExpectTx for SqlTx<'_> {
         let of = (tenant, source);
         let (_, marks) = self.tally_hold(of, rule).await?;
         let params = values![tenant, source, rule, object, begun_until];
-        let met = self.rows(&q::EXPECT_MEET, params).await?;
+        let due = |row: &Row| row.get::<Timestamp>(0);
+        let met = self.list(&q::EXPECT_MEET, params, due).await?;
         let mut added = Added {
             pending: -(met.len() as i64),
             ..Added::default()
         };
-        for row in &met {
-            match row.get::<i64>(0)? {
-                0 => added.fulfilled += 1,
-                _ => added.late += 1,
-            }
+        for due in met {
+            added.met(at, due);
         }
-        let key = values![tenant, source, rule, object];
-        let known = !self.rows(&q::EXPECT_MET_KNOWN, key).await?.is_empty();
         let params = values![tenant, source, rule, object, at, keep_until];
-        match (known, marks < MARKS_MAX) {
-            (true, _) => drop(self.execute(&q::EXPECT_MET_UPDATE, params).await?),
-            (false, true) => {
-                added.marks = i64::from(self.changed(&q::EXPECT_MET_INSERT, params).await?);
+        if marks < MARKS_MAX {
+            added.marks = i64::from(self.changed(&q::EXPECT_MET_INSERT, params).await?);
+        } else {
+            let key = values![tenant, source, rule, object];
+            let last = |row: &Row| row.get::<Timestamp>(0);
+            match self.first(&q::EXPECT_MET_LAST, key, last).await? {
+                Some(last) => {
+                    let params = values![tenant, source, rule, object, last, at, keep_until];
+                    self.execute(&q::EXPECT_MET_UPDATE, params).await?;
+                }
+                None => added.overflowed = 1,
             }
-            (false, false) => added.overflowed = 1,
         }
         self.tally_add(of, rule, added).await
     }
 
-    async fn expect_due(&mut self, at: Timestamp, limit: i64) -> StoreResult<Vec<Expectation>> {
+    async fn expect_due(
+        &mut self,
+        at: Timestamp,
+        after: Option<(Timestamp, ExpectationId)>,
+        limit: i64,
+    ) -> StoreResult<Vec<Expectation>> {
         self.system()?;
-        let params = values![at, bounded(limit)];
+        let (due, id) = match after {
+            Some((due, id)) => (due, id.uuid()),
+            None => (Timestamp::from_micros(i64::MIN), Uuid::nil()),
+        };
+        let params = values![at, due, id, bounded(limit)];
         self.list(&q::EXPECT_DUE, params, expectation).await
     }
 
@@ -398,15 +424,16 @@ impl ExpectTx for SqlTx<'_> {
         self.system()?;
         let read = |row: &Row| {
             let of = (row.get::<TenantId>(0)?, row.get::<SourceId>(1)?);
-            Ok((of, row.get::<String>(2)?, row.get::<String>(3)?))
+            let mark = (row.get::<String>(3)?, row.get::<Timestamp>(4)?);
+            Ok((of, row.get::<String>(2)?, mark))
         };
         let marks = self
             .list(&q::EXPECT_MARKS_OLD, values![now, bounded(limit)], read)
             .await?;
-        for (of, rule, object) in &marks {
+        for (of, rule, (object, met_at)) in &marks {
             // In the order of whoever meets one, so that nobody waits in a circle.
             self.tally_hold(*of, rule).await?;
-            let params = values![of.0, of.1, &**rule, &**object, now];
+            let params = values![of.0, of.1, &**rule, &**object, *met_at, now];
             if self.changed(&q::EXPECT_MARK_REMOVE, params).await? {
                 let added = Added {
                     marks: -1,

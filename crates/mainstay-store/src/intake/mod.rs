@@ -34,7 +34,7 @@ use queries as q;
 use crate::{
     sql::Row,
     tx::{Dialect, SqlTx},
-    verbs::{reference, values},
+    verbs::values,
 };
 
 #[async_trait]
@@ -67,12 +67,7 @@ impl IntakeTx for SqlTx<'_> {
     }
 
     async fn source_delete(&mut self, tenant: TenantId, id: SourceId) -> StoreResult<bool> {
-        self.scope.admit(tenant)?;
-        self.config_bump().await?;
-        reference(
-            self.changed(&q::SOURCE_DELETE, values![tenant, id]).await,
-            "source",
-        )
+        self.sources_delete(tenant, id).await
     }
 
     async fn source_get(&mut self, id: SourceId) -> StoreResult<Option<Source>> {

@@ -123,6 +123,14 @@ queries! {
         INSERT INTO source (tenant_id, id, number, name, scheme, settings, enabled, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     SOURCE_KNOW: Platform = "INSERT INTO source_known (number, source_id) VALUES ($1, $2)";
+    /// Of a source that is made again: what came by the former one came by this.
+    SOURCE_KNOW_AGAIN: Platform = "UPDATE source_known SET source_id = $2 WHERE number = $1";
+    SOURCE_FORMER: Tenant = "DELETE FROM source_former WHERE tenant_id = $1 AND name = $2 RETURNING number";
+    /// Where two had the name one after the other, the later one is made again.
+    SOURCE_FORMER_KEEP: Tenant = "
+        INSERT INTO source_former (tenant_id, name, number)
+        SELECT s.tenant_id, s.name, s.number FROM source AS s WHERE s.tenant_id = $1 AND s.id = $2
+        ON CONFLICT (tenant_id, name) DO UPDATE SET number = excluded.number";
     SOURCE_UPDATE: Tenant = "
         UPDATE source SET name = $3, settings = $4, enabled = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2";
     SOURCE_DELETE: Tenant = "DELETE FROM source WHERE tenant_id = $1 AND id = $2";

@@ -19,10 +19,14 @@ impl SqlTx<'_> {
     pub(super) async fn sources_insert(&mut self, source: &Source) -> StoreResult<i32> {
         self.scope.admit(source.tenant)?;
         self.config_bump().await?;
-        let number = self
-            .first(&q::SOURCE_NUMBER, &[], |row| row.get::<i32>(0))
+        let former = values![source.tenant, &*source.name];
+        let former = self
+            .first(&q::SOURCE_FORMER, former, |row| row.get::<i32>(0))
             .await?;
-        let number = number.ok_or_else(|| unknown(0))?;
+        let number = match former {
+            Some(number) => number,
+            None => self.source_number().await?,
+        };
         let params = values![
             source.tenant,
             source.id,
@@ -35,12 +39,35 @@ impl SqlTx<'_> {
             source.updated_at,
         ];
         reference(self.execute(&q::SOURCE_INSERT, params).await, "source")?;
-        self.execute(&q::SOURCE_KNOW, values![number, source.id])
-            .await?;
+        let know = match former {
+            Some(_) => &q::SOURCE_KNOW_AGAIN,
+            None => &q::SOURCE_KNOW,
+        };
+        self.execute(know, values![number, source.id]).await?;
         for secret in &source.secrets {
             self.secret_add(source.tenant, source.id, secret).await?;
         }
         Ok(number)
+    }
+
+    async fn source_number(&mut self) -> StoreResult<i32> {
+        let read = |row: &Row| row.get::<i32>(0);
+        let number = self.first(&q::SOURCE_NUMBER, &[], read).await?;
+        number.ok_or_else(|| unknown(0))
+    }
+
+    /// Its number is kept under its name: deduplication goes by the number, and outlives the source.
+    pub(super) async fn sources_delete(
+        &mut self,
+        tenant: TenantId,
+        id: SourceId,
+    ) -> StoreResult<bool> {
+        self.scope.admit(tenant)?;
+        self.config_bump().await?;
+        self.execute(&q::SOURCE_FORMER_KEEP, values![tenant, id])
+            .await?;
+        let deleted = self.changed(&q::SOURCE_DELETE, values![tenant, id]).await;
+        reference(deleted, "source")
     }
 
     pub(super) async fn sources_update(&mut self, source: &Source) -> StoreResult<bool> {

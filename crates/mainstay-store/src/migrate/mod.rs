@@ -114,6 +114,7 @@ static MIGRATIONS: &[Migration] = migrations! {
     33 "0033_sagas";
     34 "0034_nodes";
     35 "0035_deadlines";
+    36 "0036_former";
 };
 
 /// What happens to the outcome of a run.

@@ -26,5 +26,6 @@ mod sagas;
 mod schedules;
 mod schema;
 mod schemas;
+mod sources;
 mod tenants;
 mod ways_back;

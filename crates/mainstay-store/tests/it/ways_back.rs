@@ -293,3 +293,31 @@ on_both!(
         assert_eq!(texts(db, known).await, ["1"]);
     }
 );
+
+on_both!(
+    the_way_back_from_former_numbers_keeps_of_each_object_the_last_time_that_it_came,
+    |db| async {
+        let world = World::new(db).await;
+        let of = (world.tenant, world.source.id);
+        for (object, ms) in [("cus_1", 1), ("cus_1", 30), ("cus_1", 20), ("cus_2", 5)] {
+            let at = world.at(ms);
+            let met = run!(world.store, SYSTEM, [], |tx| tx
+                .expect_meet(of, "paid", object, at, at, at));
+            met.expect("it is noted");
+        }
+        db.store().close().await;
+        let marks = "SELECT CAST(marks AS text) FROM expectation_tally";
+        assert_eq!(texts(db, marks).await, ["4"]);
+
+        down(db, 36).await.expect("it goes down");
+        assert_eq!(texts(db, marks).await, ["2"]);
+        let kept =
+            "SELECT object || ' ' || CAST(met_at AS text) FROM expectation_met ORDER BY object";
+        let last = |ms| world.at(ms).micros();
+        let wanted = [format!("cus_1 {}", last(30)), format!("cus_2 {}", last(5))];
+        assert_eq!(texts(db, kept).await, wanted);
+
+        up(db).await;
+        assert_eq!(texts(db, kept).await, wanted);
+    }
+);

@@ -8,12 +8,16 @@
 //! What is due is looked for once a second by the engine's owner, and found missing in one commit with our own event
 //! about it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use mainstay_domain::{
-    Category, Clock, ExpectationId, Random, Scope, SourceId, StoreError, StoreExt, StoreResult, Tx,
+    Category, Clock, ExpectationId, Random, Scope, SourceId, StoreError, StoreExt, StoreResult,
+    Timestamp, Tx,
     intake::{
         expect::{
             ExpectBegins, ExpectPart, ExpectRule, Expectation, MARK_SPARE_MS, key_of, type_matches,
@@ -39,8 +43,10 @@ pub const QUEUE: &str = "expect";
 pub const MISSING: &str = "source.event_missing";
 /// How often it is looked whether something is due.
 const PAUSE: Duration = Duration::from_secs(1);
-/// What is looked at in one look.
+/// What is read at a time.
 const STEP: i64 = 100;
+/// How often in one look; the next one goes on from there.
+const STEPS: usize = 50;
 /// How long after its time an event may still be on its way to its job.
 const GRACE_MS: i64 = 10_000;
 /// How long it is waited for jobs that are behind before an event is found missing all the same.
@@ -48,6 +54,24 @@ const BEHIND_MS_MAX: i64 = 10 * 60 * 1_000;
 /// How long after a break of ours providers have to send again what they could not, at the most.
 const RESUMED_MS: i64 = 15 * 60 * 1_000;
 const SCOPE: Scope = Scope::System("expected events");
+
+/// Where the next look goes on, when one has not come to the end.
+#[derive(Default)]
+pub(super) struct LookedAt(Mutex<Option<(Timestamp, ExpectationId)>>);
+
+impl LookedAt {
+    fn take(&self) -> Option<(Timestamp, ExpectationId)> {
+        self.lock().take()
+    }
+
+    fn put(&self, at: Option<(Timestamp, ExpectationId)>) {
+        *self.lock() = at;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Timestamp, ExpectationId)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What one rule asks of the events of one source.
 pub(super) struct Watched {
@@ -183,15 +207,45 @@ pub(crate) async fn run(
 }
 
 impl Intake {
-    /// Finds missing what is due. Answers how many were.
+    /// Finds missing what is due. Answers how many were. What must wait holds up nothing behind it.
     pub async fn expect_look(self: &Arc<Self>, caught_up: bool) -> StoreResult<usize> {
         let now = self.clock.now();
-        let until = now.minus_ms(GRACE_MS);
+        let mut found = 0;
+        let mut after = self.expected.take();
+        for _ in 0..STEPS {
+            let (due, clock) = self.expect_due(now.minus_ms(GRACE_MS), after).await?;
+            let full = due.len() as i64 == STEP;
+            after = due.last().map(|last| (last.due_at, last.id));
+            for one in due {
+                if !self.expect_wanted(&one) {
+                    self.expect_forget(one).await?;
+                    continue;
+                }
+                let behind = !caught_up && now.ms_since(one.due_at) < BEHIND_MS_MAX;
+                if behind || clock.is_some_and(|clock| resumed(&clock, &one, now)) {
+                    continue;
+                }
+                found += usize::from(self.expect_missing(one).await?);
+            }
+            if !full {
+                return Ok(found);
+            }
+        }
+        self.expected.put(after);
+        Ok(found)
+    }
+
+    /// Some that are due, behind one that was looked at, and since when we count without a break.
+    async fn expect_due(
+        &self,
+        until: Timestamp,
+        after: Option<(Timestamp, ExpectationId)>,
+    ) -> StoreResult<(Vec<Expectation>, Option<RhythmClock>)> {
         let (due, clock) = self
             .store
             .read(SCOPE, move |tx| {
                 Box::pin(async move {
-                    let due = tx.expect_due(until, STEP).await?;
+                    let due = tx.expect_due(until, after, STEP).await?;
                     let clock = match due.is_empty() {
                         true => None,
                         false => tx.rhythm_clock().await?,
@@ -204,19 +258,7 @@ impl Intake {
             // A rule may have been changed on another node.
             self.reload_if_changed().await;
         }
-        let mut found = 0;
-        for one in due {
-            if !self.expect_wanted(&one) {
-                self.expect_forget(one).await?;
-                continue;
-            }
-            let behind = !caught_up && now.ms_since(one.due_at) < BEHIND_MS_MAX;
-            if behind || clock.is_some_and(|clock| resumed(&clock, &one, now)) {
-                continue;
-            }
-            found += usize::from(self.expect_missing(one).await?);
-        }
-        Ok(found)
+        Ok((due, clock))
     }
 
     /// Whether its rule is still there.
@@ -288,7 +330,7 @@ impl Intake {
 }
 
 /// Whether a break of ours is so little ago that the provider may not have been able to send it.
-fn resumed(clock: &RhythmClock, one: &Expectation, now: mainstay_domain::Timestamp) -> bool {
+fn resumed(clock: &RhythmClock, one: &Expectation, now: Timestamp) -> bool {
     let within = one.due_at.ms_since(one.began_at);
     // A break that was over before it began held nothing back.
     one.began_at < clock.resumed_at.plus_ms(RESUMED_MS)

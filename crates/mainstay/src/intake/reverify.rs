@@ -14,7 +14,7 @@ use bytes::Bytes;
 use mainstay_domain::{
     AuditId, ReceiptId, Scope, SourceId, StoreError, StoreExt, StoreResult,
     access::AuditEntry,
-    intake::{Appended, Arrival, Blob, RefusedReceipt, Verdict},
+    intake::{Appended, Arrival, Blob, RefusedReceipt, Verdict, scheme::PreparedScheme},
 };
 
 use super::{Door, Inbound, Intake, MATCHES_MAX, Noted, Unjudged, decompress, objects::new_events};
@@ -257,12 +257,16 @@ pub(super) fn inbound(
 ) -> Result<Inbound, &'static str> {
     let receipt = &refused.receipt;
     let body = refused.body.as_ref().ok_or(BODY_NOT_KEPT)?;
+    let body = decompress(body).map_err(|_| UNREADABLE)?;
+    // The query that it may have had is not kept, but what a scheme puts there of the body follows from the body.
+    let url = format!("{base_url}/in/{}", door.source.name);
+    let scheme = door.scheme.as_ref().map(PreparedScheme::scheme);
+    let url = scheme.map_or_else(|| url.clone(), |scheme| scheme.url_for(&url, &body));
     Ok(Inbound {
         headers: headers_kept(&receipt.headers).map_err(|_| UNREADABLE)?,
-        body: decompress(body).map_err(|_| UNREADABLE)?,
+        body,
         remote: receipt.remote.clone(),
-        // The query that it may have had is not kept.
-        url: format!("{base_url}/in/{}", door.source.name),
+        url,
         received_at: receipt.received_at,
     })
 }

@@ -123,7 +123,7 @@ impl Samples {
     /// Notes that a secret matched.
     pub fn secret_used(&self, secret: Option<SecretId>, at: Timestamp) {
         if let Some(secret) = secret {
-            self.lock().secrets.insert(secret, at);
+            later(&mut self.lock().secrets, secret, at);
         }
     }
 
@@ -180,6 +180,7 @@ impl Samples {
         if samples.is_empty() && durations.is_empty() && used.is_empty() {
             return Ok(());
         }
+        let touched = used.clone();
         let written = store
             .transact(Scope::System("samples"), move |tx| {
                 let (samples, used) = (samples.clone(), used.clone());
@@ -191,7 +192,12 @@ impl Samples {
                 })
             })
             .await;
-        if written.is_err() {
+        if written.is_ok() {
+            let mut known = self.touched_lock();
+            for (secret, at) in touched {
+                later(&mut known, secret, at);
+            }
+        } else {
             let mut again = self.lock();
             for (key, count) in pending.counts {
                 *again.counts.entry(key).or_default() += count;
@@ -199,8 +205,15 @@ impl Samples {
             for (key, count) in pending.durations {
                 *again.durations.entry(key).or_default() += count;
             }
+            for (secret, at) in pending.secrets {
+                later(&mut again.secrets, secret, at);
+            }
         }
         written
+    }
+
+    fn touched_lock(&self) -> MutexGuard<'_, HashMap<SecretId, Timestamp>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn durations_lock(&self) -> MutexGuard<'_, HashMap<QueueNumber, Durations>> {
@@ -236,7 +249,7 @@ impl Samples {
 
     /// Secrets whose last use has not been written down in the last minute.
     fn secrets_due(&self, used: &HashMap<SecretId, Timestamp>) -> Vec<(SecretId, Timestamp)> {
-        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let touched = self.touched_lock();
         let mut due: Vec<_> = used
             .iter()
             .map(|(id, at)| (*id, *at))
@@ -247,7 +260,12 @@ impl Samples {
             })
             .collect();
         due.sort_unstable();
-        touched.extend(due.iter().copied());
         due
     }
+}
+
+/// Notes a use, unless a later one is known: they do not come in the order of time.
+fn later(uses: &mut HashMap<SecretId, Timestamp>, secret: SecretId, at: Timestamp) {
+    let last = uses.entry(secret).or_insert(at);
+    *last = at.max(*last);
 }

@@ -9,18 +9,19 @@ use mainstay::{
     intake::{Intake, expect::MISSING},
 };
 use mainstay_domain::{
-    Clock, Scope, StoreExt,
+    Clock, EventId, ExpectationId, Scope, StoreExt,
     intake::{
         EventFilter, EventStatus, JobTally,
         expect::{ExpectState, ExpectTally, Expectation},
         quarantine::Bounds,
+        rhythm::RhythmClock,
     },
     jobs::http_out::{HttpOut, OutAnswer, OutError, OutRequest},
 };
 use mainstay_testkit::on_both;
 use serde_json::json;
 
-use crate::world::{SECRET, World};
+use crate::world::{SECRET, START, World};
 
 const SYSTEM: Scope = Scope::System("tests");
 const MINUTE_MS: i64 = 60_000;
@@ -65,7 +66,7 @@ async fn set(world: &World, settings: serde_json::Value) {
     world.intake.refresh().await.expect("it looks again");
 }
 
-async fn node(world: &World) -> Mainstay {
+pub(crate) async fn node(world: &World) -> Mainstay {
     let node = Mainstay::start(Parts {
         store: Arc::clone(&world.store),
         clock: Arc::clone(&world.clock) as Arc<dyn Clock>,
@@ -103,7 +104,7 @@ async fn paid(world: &World, id: &str, customer: &str) {
 }
 
 /// Waits until every job has ended: what runs them tells when something changes.
-async fn done(world: &World, node: &Mainstay) {
+pub(crate) async fn done(world: &World, node: &Mainstay) {
     let mut live = node.samples.subscribe();
     let open = "SELECT count(*) FROM job AS j WHERE NOT EXISTS (
         SELECT 1 FROM attempt AS a WHERE a.job_id = j.id)";
@@ -245,6 +246,144 @@ on_both!(
         node.stop().await;
     }
 );
+
+on_both!(
+    what_is_received_after_its_time_is_late_though_nobody_has_looked,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        begun(&world, "evt_1", "ada").await;
+        world.clock.advance_ms(31 * MINUTE_MS);
+        paid(&world, "evt_2", "ada").await;
+        let node = node(&world).await;
+        done(&world, &node).await;
+        node.stop().await;
+        let tally = tally(&world).await;
+        assert_eq!((tally.fulfilled, tally.late, tally.pending), (0, 1, 0));
+    }
+);
+
+on_both!(
+    what_is_received_in_time_counts_as_in_time_whenever_it_is_looked_at,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        begun(&world, "evt_1", "ada").await;
+        let node = node(&world).await;
+        done(&world, &node).await;
+        node.stop().await;
+        world.clock.advance_ms(10 * MINUTE_MS);
+        paid(&world, "evt_2", "ada").await;
+        world.clock.advance_ms(25 * MINUTE_MS);
+        assert_eq!(look(&world.intake).await, 1);
+        let node = self::node(&world).await;
+        done(&world, &node).await;
+        node.stop().await;
+        let tally = tally(&world).await;
+        assert_eq!((tally.fulfilled, tally.late, tally.pending), (1, 0, 0));
+        assert_eq!(list(&world, ExpectState::MissingAll).await, []);
+    }
+);
+
+/// An event of this object that began in this minute and has half an hour, without a job that says so.
+fn expectation(world: &World, minute: i64, object: &str) -> Expectation {
+    let began_at = START.plus_ms(minute * MINUTE_MS);
+    Expectation {
+        id: ExpectationId::new(began_at, &*world.random),
+        tenant: world.tenant,
+        source: world.source,
+        rule: "paid".into(),
+        object: object.into(),
+        event: EventId::new(began_at, &*world.random),
+        wanted: "invoice.*".into(),
+        began_at,
+        due_at: began_at.plus_ms(30 * MINUTE_MS),
+        missing: false,
+        acknowledged_at: None,
+        acknowledged_by: None,
+    }
+}
+
+async fn wait_for(world: &World, all: Vec<Expectation>) {
+    let begun = world.store.transact(SYSTEM, move |tx| {
+        let all = all.clone();
+        Box::pin(async move {
+            for one in &all {
+                tx.expect_begin(one, one.began_at).await?;
+            }
+            Ok(())
+        })
+    });
+    begun.await.expect("they are begun");
+}
+
+on_both!(
+    of_several_that_came_before_it_was_looked_one_in_time_is_enough,
+    |db| async {
+        let world = World::new(db.store()).await;
+        rule(&world).await;
+        let of = (world.tenant, world.source);
+        // In the other order than they were received in.
+        for minute in [90, 60, 10] {
+            let at = START.plus_ms(minute * MINUTE_MS);
+            let met = world.store.transact(SYSTEM, move |tx| {
+                Box::pin(async move {
+                    tx.expect_meet(of, "paid", "ada", at, at, at.plus_ms(MINUTE_MS))
+                        .await
+                })
+            });
+            met.await.expect("it is noted");
+        }
+        // In time, in time, late, and none that came after.
+        let all = [0, 40, 20, 100].map(|minute| expectation(&world, minute, "ada"));
+        wait_for(&world, all.to_vec()).await;
+        let tally = tally(&world).await;
+        assert_eq!((tally.fulfilled, tally.late, tally.pending), (2, 1, 1));
+    }
+);
+
+on_both!(what_must_wait_holds_up_nothing_behind_it, |db| async {
+    let world = World::new(db.store()).await;
+    let short = |name: &str, within_secs: i64| {
+        json!({
+            "name": name,
+            "after": { "type": "checkout.completed", "key": "/data/customer" },
+            "expect": { "type": "invoice.*", "key": "/data/payer" },
+            "within_secs": within_secs,
+        })
+    };
+    let rules = [short("paid", 1_800), short("short", 1)];
+    set(&world, json!({ "expect": rules })).await;
+    let mut all: Vec<_> = (0..250)
+        .map(|number| expectation(&world, 0, &format!("cus_{number}")))
+        .collect();
+    let began_at = START.plus_ms(40 * MINUTE_MS);
+    all.push(Expectation {
+        rule: "short".into(),
+        began_at,
+        due_at: began_at.plus_ms(1_000),
+        ..expectation(&world, 40, "ada")
+    });
+    wait_for(&world, all).await;
+    world.clock.advance_ms(41 * MINUTE_MS);
+    // A break of ours is over since a moment: those with half an hour get some more, the short one does not.
+    let now = world.clock.now();
+    let clock = RhythmClock {
+        counted_to: now,
+        seen_at: now,
+        resumed_at: now.minus_ms(5_000),
+        quiet_until: START,
+    };
+    let put = world.store.transact(SYSTEM, move |tx| {
+        Box::pin(async move { tx.rhythm_clock_put(None, clock).await })
+    });
+    assert!(put.await.expect("it is put"));
+    assert_eq!(look(&world.intake).await, 1);
+    let missing = list(&world, ExpectState::Missing).await;
+    assert_eq!((missing.len(), &*missing[0].object), (1, "ada"));
+    world.clock.advance_ms(16 * MINUTE_MS);
+    assert_eq!(look(&world.intake).await, 250);
+});
 
 on_both!(
     what_is_missing_can_be_acknowledged_and_a_rule_that_is_gone_waits_for_nothing,

@@ -12,6 +12,7 @@ mod own;
 mod paypal;
 mod quarantine;
 mod replay;
+mod restored;
 mod reverify;
 mod rhythm;
 mod sagas;

@@ -10,7 +10,10 @@ use mainstay::intake::{
 use mainstay_domain::{
     AuditId, Clock, ReceiptId, Scope, SecretId, Store, StoreExt, StoreResult,
     access::AuditEntry,
-    intake::{Blob, NewReceipt, SourceSecret},
+    intake::{
+        Blob, NewReceipt, SourceSecret,
+        scheme::{Message, Scheme, sign_to},
+    },
 };
 use mainstay_testkit::{FailingStore, on_both};
 
@@ -339,5 +342,42 @@ on_both!(
             "genuine",
             "by the clock of the time when it came"
         );
+    }
+);
+
+on_both!(
+    json_of_twilios_is_verified_again_by_the_digest_that_its_url_had,
+    |db| async {
+        let mut world = World::new(db.store()).await;
+        world.source = world.source("twilio", "12345").await;
+        let body = r#"{"specversion":"1.0","type":"com.twilio.a","id":"EZ1"}"#;
+        let base = "https://hooks.example.test/in/twilio";
+        let url = Scheme::Twilio.url_for(base, body.as_bytes());
+        let message = Message {
+            id: "",
+            kind: "",
+            timestamp_secs: 0,
+            body: body.as_bytes(),
+        };
+        let signed = sign_to(&Scheme::Twilio, &"12345".into(), &url, &message);
+        let request = Inbound {
+            headers: signed
+                .expect("a usable secret")
+                .into_iter()
+                .map(|(name, value)| (name.to_lowercase(), value.into_bytes()))
+                .collect(),
+            body: Bytes::from_static(body.as_bytes()),
+            remote: "203.0.113.7".into(),
+            url,
+            received_at: world.clock.now(),
+        };
+        let altered = Inbound {
+            body: Bytes::from(body.replace("EZ1", "EZ2")),
+            ..request.clone()
+        };
+        refused(&world, "signature_wrong", vec![request, altered]).await;
+        let done = again(&world).await.expect("the store answers");
+        assert_eq!((done.examined, done.released), (2, 1));
+        assert_eq!(done.still_refused["signature_wrong"], 1);
     }
 );

@@ -10,9 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mainstay::intake::{
-    Answer, Beside, Intake,
-    spool::{Disk, FileSystem, Sink, Spool, SpoolError, SpoolOptions, SpoolStatus},
+use mainstay::{
+    intake::{
+        Answer, Beside, Intake,
+        spool::{Disk, FileSystem, Sink, Spool, SpoolError, SpoolOptions, SpoolStatus},
+    },
+    watch::Samples,
 };
 use mainstay_domain::{Clock, Scope, Store, StoreExt};
 use mainstay_testkit::{FailingStore, TestDatabase, on_both};
@@ -539,5 +542,49 @@ on_both!(
         std::fs::rename(&aside, aside.with_extension("spool")).expect("renamed");
         here.restart().await;
         assert_eq!(here.status().counts.found, 2);
+    }
+);
+
+on_both!(
+    what_was_spooled_says_when_a_secret_was_last_used,
+    |db| async {
+        let mut spooling = Spooling::new(db).await;
+        let now = spooling.world.clock.now();
+        spooling.failing.set_down(true);
+        spooling.take_many(1).await;
+        // Whoever noted it when it came has ended.
+        spooling.world.samples = Arc::new(Samples::default());
+        spooling.failing.set_down(false);
+        spooling.world.clock.advance_ms(60_000);
+        spooling.restart().await;
+        spooling.drain().await;
+        let (world, later) = (&spooling.world, spooling.world.clock.now());
+        let flushed = world.samples.flush(&*world.store, later).await;
+        flushed.expect("they are written");
+        assert_eq!(world.last_used().await, Some(now));
+    }
+);
+
+on_both!(
+    while_the_database_is_gone_the_last_use_of_a_secret_is_kept,
+    |db| async {
+        let spooling = Spooling::new(db).await;
+        let (world, failing) = (&spooling.world, &spooling.failing);
+        let now = world.clock.now();
+        let source = world.store.read(Scope::System("tests"), {
+            let id = world.source;
+            move |tx| Box::pin(async move { tx.source_get(id).await })
+        });
+        let source = source.await.expect("it is read").expect("it is there");
+        let secret = Some(source.secrets[0].id);
+        world.samples.secret_used(secret, now);
+        // What was received before may be noted after it.
+        world.samples.secret_used(secret, now.minus_ms(1_000));
+        failing.set_down(true);
+        let flush = || world.samples.flush(&*world.store, now);
+        flush().await.expect_err("there is no database");
+        failing.set_down(false);
+        flush().await.expect("they are written");
+        assert_eq!(world.last_used().await, Some(now));
     }
 );

@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) source: SourceId,
     pub(crate) intake: Arc<Intake>,
     pub(crate) certificates: Arc<FakeCertificates>,
+    pub(crate) samples: Arc<Samples>,
 }
 
 /// Certificates as a test wants them; at first there are none.
@@ -87,7 +88,8 @@ impl World {
             asked: AtomicUsize::new(0),
         });
         let beside = Beside::default();
-        let intake = intake(&store, &clock, &random, &certificates, beside).await;
+        let samples = Arc::new(Samples::default());
+        let intake = intake(&store, &clock, &random, &certificates, &samples, beside).await;
         let intake = intake.expect("intake starts");
         Self {
             store,
@@ -97,11 +99,12 @@ impl World {
             source: id,
             intake,
             certificates,
+            samples,
         }
     }
 
     /// A source of another scheme, with this secret.
-    pub(crate) async fn source(&self, scheme: &str, secret: &str) {
+    pub(crate) async fn source(&self, scheme: &str, secret: &str) -> SourceId {
         let now = self.clock.now();
         let secret = SourceSecret {
             id: SecretId::new(now, &*self.random),
@@ -113,6 +116,7 @@ impl World {
         let source = source(id, self.tenant, scheme, scheme, Some(secret));
         insert_source(&*self.store, source).await;
         self.intake.refresh().await.expect("it looks again");
+        id
     }
 
     /// Binds types of the source to the handler that records billing events.
@@ -171,7 +175,9 @@ impl World {
         store: &Arc<dyn Store>,
         beside: Beside,
     ) -> StoreResult<Arc<Intake>> {
-        intake(store, &self.clock, &self.random, &self.certificates, beside).await
+        let (clock, random) = (&self.clock, &self.random);
+        let (certificates, samples) = (&self.certificates, &self.samples);
+        intake(store, clock, random, certificates, samples, beside).await
     }
 
     /// A Stripe event, signed now.
@@ -204,6 +210,16 @@ impl World {
 
     pub(crate) async fn accept(&self, inbound: Inbound) -> Answer {
         self.intake.accept("stripe", inbound).await
+    }
+
+    /// When the source's secret matched last, as far as it is written down.
+    pub(crate) async fn last_used(&self) -> Option<Timestamp> {
+        let id = self.source;
+        let read = self.store.read(SYSTEM, move |tx| {
+            Box::pin(async move { tx.source_get(id).await })
+        });
+        let source = read.await.expect("it is read").expect("it is there");
+        source.secrets[0].last_used_at
     }
 
     /// Waits until the store's rows answer this number: for what goes on after an answer.
@@ -291,6 +307,7 @@ async fn intake(
     clock: &Arc<TestClock>,
     random: &Arc<SeededRandom>,
     certificates: &Arc<FakeCertificates>,
+    samples: &Arc<Samples>,
     beside: Beside,
 ) -> StoreResult<Arc<Intake>> {
     let (queue, observed) = store
@@ -306,6 +323,6 @@ async fn intake(
         (expect::OBSERVE.to_owned(), observed),
     ]);
     let (store, clock, random) = (Arc::clone(store), Arc::clone(clock), Arc::clone(random));
-    let (samples, certificates) = (Arc::new(Samples::default()), Arc::clone(certificates));
+    let (samples, certificates) = (Arc::clone(samples), Arc::clone(certificates));
     Intake::start(store, clock, random, builtin, samples, certificates, beside).await
 }

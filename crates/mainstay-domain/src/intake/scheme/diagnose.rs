@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     PreparedScheme, Refusal, Request, Scheme, Secret,
-    explain::{other_bodies, other_keys, other_scheme},
+    explain::{other_bodies, other_keys, other_scheme, other_url},
     key::Key,
 };
 
@@ -40,6 +40,8 @@ pub enum Cause {
     KeyEncoding,
     /// The secret is right, but the body was changed on its way.
     BodyAltered,
+    /// The secret is right, but it was sent to the URL in another spelling than ours, and the URL is signed.
+    UrlDiffers,
     /// Nothing matches, and the body says that it is an event of Stripe's test mode.
     TestMode,
     /// Nothing matches.
@@ -62,6 +64,7 @@ impl Cause {
             Self::OtherSource => "other_source",
             Self::KeyEncoding => "key_encoding",
             Self::BodyAltered => "body_altered",
+            Self::UrlDiffers => "url_differs",
             Self::TestMode => "test_mode",
             Self::WrongSecret => "wrong_secret",
         }
@@ -126,6 +129,7 @@ pub fn diagnose(
         Refusal::SignatureWrong => other_source(prepared, request, others)
             .or_else(|| key_encoding(prepared, secrets, request))
             .or_else(|| body_altered(prepared, request))
+            .or_else(|| url_differs(prepared, request))
             .unwrap_or_else(|| unknown_secret(prepared, request)),
         Refusal::SignatureMissing { .. }
         | Refusal::TimestampMissing { .. }
@@ -233,6 +237,14 @@ fn body_altered(prepared: &PreparedScheme, request: &Request<'_>) -> Option<Diag
     let detail =
         format!("the body would match {words}: something between the provider and here changes it");
     Some(Diagnosis::new(Cause::BodyAltered, detail))
+}
+
+fn url_differs(prepared: &PreparedScheme, request: &Request<'_>) -> Option<Diagnosis> {
+    let words = other_url(prepared, request)?;
+    let detail = format!(
+        "the URL would match {words}: the one that the provider has is signed, and not ours"
+    );
+    Some(Diagnosis::new(Cause::UrlDiffers, detail))
 }
 
 fn unknown_secret(prepared: &PreparedScheme, request: &Request<'_>) -> Diagnosis {

@@ -261,19 +261,10 @@ fn mismatch_hints(
         }
     }
     hints.extend(body_hints(prepared, request));
-    if matches!(prepared.scheme, Scheme::Twilio) {
-        for (words, url) in other_urls(request.route.url) {
-            let route = Route {
-                url: &url,
-                ..request.route
-            };
-            let changed = Request { route, ..*request };
-            if prepared.verify(i64::MAX, &changed).is_ok() {
-                hints.push(format!(
-                    "the URL would match {words}: the one that Twilio has is signed"
-                ));
-            }
-        }
+    if let Some(words) = other_url(prepared, request) {
+        hints.push(format!(
+            "the URL would match {words}: the one that Twilio has is signed"
+        ));
     }
     if hints.is_empty() {
         hints.push(
@@ -296,6 +287,23 @@ fn body_hints(prepared: &PreparedScheme, request: &Request<'_>) -> Vec<String> {
         .filter(|(_, body)| matches(body))
         .map(|(words, _)| format!("the body would match {words}: verify the bytes as they arrive"))
         .collect()
+}
+
+/// How the URL must be for the signature to match, where the scheme signs it.
+pub(super) fn other_url(prepared: &PreparedScheme, request: &Request<'_>) -> Option<&'static str> {
+    if !matches!(prepared.scheme, Scheme::Twilio) {
+        return None;
+    }
+    let matches = |url: &str| {
+        let route = Route {
+            url,
+            ..request.route
+        };
+        let changed = Request { route, ..*request };
+        prepared.verify(i64::MAX, &changed).is_ok()
+    };
+    let mut urls = other_urls(request.route.url).into_iter();
+    urls.find(|(_, url)| matches(url)).map(|(words, _)| words)
 }
 
 /// The URL as it is when Twilio, or a proxy, has another one than we think.

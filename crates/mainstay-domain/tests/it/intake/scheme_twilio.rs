@@ -1,7 +1,8 @@
 //! Twilio: the URL and a form, or the URL with the digest of the body.
 
 use mainstay_domain::intake::scheme::{
-    Extracted, Message, PreparedScheme, Refusal, Request, Route, Scheme, explain, sign_to,
+    Cause, Extracted, Message, PreparedScheme, Refusal, Request, Route, Scheme, diagnose, explain,
+    sign_to,
 };
 use proptest::prelude::*;
 
@@ -190,6 +191,35 @@ fn a_url_that_a_proxy_changed_is_recognised() {
         "{:?}",
         told.hints
     );
+}
+
+#[test]
+fn a_request_that_was_signed_for_another_spelling_of_the_url_is_told() {
+    let body = br#"{"type":"a","id":"EZ1"}"#;
+    let theirs = Scheme::Twilio.url_for("https://example.com/hook", body);
+    let signed = signature(&theirs, body);
+    let headers = [("X-Twilio-Signature", signed.as_str())];
+    for (ours, cause) in [
+        ("https://example.com/hook", Cause::Genuine),
+        ("http://example.com/hook", Cause::UrlDiffers),
+        ("https://example.com/hook/", Cause::UrlDiffers),
+        ("https://example.org/hook", Cause::WrongSecret),
+    ] {
+        let url = Scheme::Twilio.url_for(ours, body);
+        let request = Request {
+            headers: &headers,
+            body,
+            now_secs: 0,
+            route: Route {
+                url: &url,
+                ..Route::default()
+            },
+        };
+        let secrets = ["12345".into()];
+        let prepared = PreparedScheme::new(Scheme::Twilio, &secrets).expect("secrets");
+        let told = diagnose(&prepared, &secrets, 300, &request, &[]);
+        assert_eq!(told.cause, cause, "{ours}");
+    }
 }
 
 proptest! {

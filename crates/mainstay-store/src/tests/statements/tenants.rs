@@ -64,6 +64,7 @@ const TENANT_TABLES: &[&str] = &[
     "signal",
     "source",
     "source_drift",
+    "source_former",
     "source_link",
     "source_secret",
     "tenant",

@@ -2,7 +2,7 @@
 //! transaction that only reads: whatever a handler does, nothing is changed.
 
 use mainstay_domain::{
-    BindingId, Clock, EventId, JobId, Scope, Store, StoreExt, StoreResult, Tx,
+    BindingId, Clock, EventId, JobId, Scope, Store, StoreExt, StoreResult, TenantId, Tx,
     intake::Event,
     jobs::{EventBody, JobBody},
 };
@@ -37,6 +37,8 @@ pub struct DryRun {
 pub struct DryJob {
     /// The event.
     pub event: EventId,
+    /// Whose it is.
+    pub tenant: TenantId,
     /// Its type.
     pub event_kind: String,
     /// The binding; none: the endpoint that was chosen.
@@ -102,6 +104,7 @@ async fn dry_run_in(
                 let outcome = outcome(tx, handlers, event, goal).await?;
                 dry.jobs.push(DryJob {
                     event: event.id,
+                    tenant: event.tenant,
                     event_kind: event.kind.clone(),
                     binding: goal.binding,
                     name: goal.name.to_owned(),

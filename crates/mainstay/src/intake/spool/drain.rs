@@ -278,6 +278,9 @@ impl Intake {
             match appended {
                 Ok(appended) => {
                     settled.stored += 1;
+                    // Whoever noted it when it came may have ended since.
+                    self.samples
+                        .secret_used(one.record.secret, one.record.received_at);
                     self.count_appended(one.record.source, &noted, &appended);
                     if let Some(door) = doors.of_source(one.record.source) {
                         self.drift.offer(&door, noted, &appended);
