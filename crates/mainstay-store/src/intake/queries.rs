@@ -129,7 +129,7 @@ queries! {
     /// Where two had the name one after the other, the later one is made again.
     SOURCE_FORMER_KEEP: Tenant = "
         INSERT INTO source_former (tenant_id, name, number)
-        SELECT s.tenant_id, s.name, s.number FROM source AS s WHERE s.tenant_id = $1 AND s.id = $2
+        SELECT $1, s.name, s.number FROM source AS s WHERE s.tenant_id = $1 AND s.id = $2
         ON CONFLICT (tenant_id, name) DO UPDATE SET number = excluded.number";
     SOURCE_UPDATE: Tenant = "
         UPDATE source SET name = $3, settings = $4, enabled = $5, updated_at = $6 WHERE tenant_id = $1 AND id = $2";
