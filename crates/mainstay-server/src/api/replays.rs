@@ -9,6 +9,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use futures_util::future::try_join_all;
 use mainstay::{
     intake::replay::{self, DryJob, DryOutcome, DryRun, Prepared, Terms, Wish, Wished, dry_run},
     jobs::Effect,
