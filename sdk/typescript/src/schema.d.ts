@@ -3333,8 +3333,8 @@ export interface components {
         Diagnosis: {
             /**
              * @description A stable word: `genuine`, `secret_missing`, `header_missing`, `malformed`, `clock_skew`, `address_not_allowed`,
-             *     `certificate_missing`, `not_kept`, `body_malformed`, `other_source`, `key_encoding`, `body_altered`, `test_mode`,
-             *     `wrong_secret`, `body_not_kept` or `unreadable`.
+             *     `certificate_missing`, `not_kept`, `body_malformed`, `other_source`, `key_encoding`, `body_altered`, `url_differs`,
+             *     `test_mode`, `wrong_secret`, `body_not_kept` or `unreadable`.
              */
             cause: string;
             /**
@@ -5852,20 +5852,29 @@ export interface components {
         };
         /** @description Which events a replay is about, as it was asked. */
         ReplaySelected: {
+            conflicts: boolean;
             /**
              * Format: int64
              * @description How many events were named by their ids.
              */
             event_ids: number;
             from?: components["schemas"]["Time"] | null;
+            /** @description The id of an object that stands in them. */
+            object?: string | null;
             provider_id?: string | null;
             source_id?: string | null;
             status?: components["schemas"]["EventStatus"] | null;
             to?: components["schemas"]["Time"] | null;
             type?: string | null;
+            violates: boolean;
         };
         /** @description Which events. */
         ReplaySelection: {
+            /**
+             * @description Only those that came again with other content.
+             * @default false
+             */
+            conflicts?: boolean;
             /**
              * @description Exactly these; of the rest only what they match as well.
              * @default null
@@ -5873,6 +5882,8 @@ export interface components {
             event_ids?: components["schemas"]["EventId"][] | null;
             /** @default null */
             from?: components["schemas"]["Time"] | null;
+            /** @default null */
+            object?: components["schemas"]["Text200"] | null;
             /** @default null */
             q?: components["schemas"]["Text300"] | null;
             /** @default null */
@@ -5885,6 +5896,11 @@ export interface components {
             to?: components["schemas"]["Time"] | null;
             /** @default null */
             type?: components["schemas"]["Name200"] | null;
+            /**
+             * @description Only those that violate the schema of their type.
+             * @default false
+             */
+            violates?: boolean;
         };
         /**
          * @description How a replay stands.
@@ -6839,6 +6855,7 @@ export interface components {
             find: components["schemas"]["TenantFrom"][];
         };
         Text100: string;
+        Text200: string;
         Text300: string;
         Text63: string;
         Text64: string;

@@ -839,8 +839,8 @@ class DependencyBreaker(_DependencyBreaker, total=False):
 
 class _Diagnosis(TypedDict):
     # A stable word: `genuine`, `secret_missing`, `header_missing`, `malformed`, `clock_skew`, `address_not_allowed`,
-    # `certificate_missing`, `not_kept`, `body_malformed`, `other_source`, `key_encoding`, `body_altered`, `test_mode`,
-    # `wrong_secret`, `body_not_kept` or `unreadable`.
+    # `certificate_missing`, `not_kept`, `body_malformed`, `other_source`, `key_encoding`, `body_altered`,
+    # `url_differs`, `test_mode`, `wrong_secret`, `body_not_kept` or `unreadable`.
     cause: str
     # The same in a sentence.
     detail: str
@@ -2958,8 +2958,10 @@ class ReplayRequest(_ReplayRequest, total=False):
 
 
 class _ReplaySelected(TypedDict):
+    conflicts: bool
     # How many events were named by their ids.
     event_ids: int
+    violates: bool
 
 
 _ReplaySelectedWords = TypedDict("_ReplaySelectedWords", {"from": "Time | None"}, total=False)
@@ -2968,6 +2970,8 @@ _ReplaySelectedWords = TypedDict("_ReplaySelectedWords", {"from": "Time | None"}
 class ReplaySelected(_ReplaySelected, _ReplaySelectedWords, total=False):
     """Which events a replay is about, as it was asked."""
 
+    # The id of an object that stands in them.
+    object: str | None
     provider_id: str | None
     source_id: str | None
     status: EventStatus | None
@@ -2981,9 +2985,13 @@ _ReplaySelectionWords = TypedDict("_ReplaySelectionWords", {"from": "Time | None
 class ReplaySelection(_ReplaySelectionWords, total=False):
     """Which events."""
 
+    # Only those that came again with other content.
+    conflicts: bool
     # Exactly these; of the rest only what they match as well.
     event_ids: list[EventId] | None
-    # An event's id, or the provider's.
+    # The id of an object that stands in events.
+    object: Text200 | None
+    # An event's id, or the provider's; or, where no event is called so, the id of an object that stands in events.
     q: Text300 | None
     # A source's name or id.
     source: Text100 | None
@@ -2994,6 +3002,8 @@ class ReplaySelection(_ReplaySelectionWords, total=False):
     to: Time | None
     # A type; with a trailing `*` all that begin so.
     type: Name200 | None
+    # Only those that violate the schema of their type.
+    violates: bool
 
 # How a replay stands.
 ReplayState: TypeAlias = Literal["running", "paused", "finishing", "done", "stopped"]
@@ -3943,6 +3953,8 @@ class TenantRule(_TenantRule, total=False):
     direct: bool
 
 Text100: TypeAlias = str
+
+Text200: TypeAlias = str
 
 Text300: TypeAlias = str
 
