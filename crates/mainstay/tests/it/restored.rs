@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mainstay_domain::{
-    Store,
+    Clock, Store,
     vault::{MasterKey, Vault},
 };
 use mainstay_store::{
