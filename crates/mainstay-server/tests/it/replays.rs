@@ -123,19 +123,13 @@ on_both_servers!(
         let world = with_events(&owner, "a", 2).await;
         let source = &world.source_name;
         let made = json!({ "type": "order.made", "data": { "customer": "cus_ada" } });
-        let told = |id: &'static str, body: Value| {
-            let (owner, world) = (&owner, &world);
-            async move {
-                let sent = owner.webhook(source, &world.secret, id, &body).await;
-                text(&sent.ok(), "/events/0/id")
-            }
-        };
-        let ada = told("msg_ada", made).await;
+        let sent = owner.webhook(source, &world.secret, "msg_ada", &made).await;
+        let ada = text(&sent.ok(), "/event_ids/0");
         let other = json!({ "type": "order.made", "data": { "number": 100 } });
         let sent = owner
             .webhook(source, &world.secret, "msg_a_0", &other)
             .await;
-        assert_eq!(sent.ok()["events"][0]["status"], "conflict");
+        assert_eq!(sent.ok()["status"], "conflict");
         let timeline = "/v1/events?object=cus_ada";
         owner
             .until(timeline, |found| found["items"][0]["id"] == ada)

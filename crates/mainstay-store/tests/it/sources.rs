@@ -1,8 +1,8 @@
 //! Sources that are removed and made again.
 
 use mainstay_domain::{
-    SourceId, StoreExt,
-    intake::{Appended, Source},
+    SecretId, SourceId, StoreExt,
+    intake::{Appended, EventFilter, Source, SourceSecret},
 };
 use mainstay_testkit::on_both;
 
@@ -21,7 +21,10 @@ impl World {
         let mut source = Source {
             id: SourceId::new(self.at(0), &*self.random),
             name: name.to_owned(),
-            secrets: Vec::new(),
+            secrets: vec![SourceSecret {
+                id: SecretId::new(self.at(0), &*self.random),
+                ..self.source.secrets[0].clone()
+            }],
             ..self.source.clone()
         };
         let made = run!(self.store, self.scope(), [source], |tx| tx
@@ -52,7 +55,7 @@ on_both!(
         assert!(matches!(fresh, Appended::New(_)), "{fresh:?}");
         // What came by the former one is this one's.
         let source = world.source.id;
-        let filter = mainstay_domain::intake::EventFilter {
+        let filter = EventFilter {
             source: Some(source),
             ..Default::default()
         };
