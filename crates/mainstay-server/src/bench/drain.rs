@@ -34,7 +34,7 @@ pub(crate) struct DrainArgs {
     #[arg(long, default_value_t = 1_000_000)]
     many: usize,
     /// How often the small backlog is drained
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 25)]
     runs: usize,
     /// PostgreSQL: hold a snapshot open while the large backlog is made and drained
     #[arg(long)]
