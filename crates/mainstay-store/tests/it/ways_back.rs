@@ -309,7 +309,7 @@ on_both!(
         let marks = "SELECT CAST(marks AS text) FROM expectation_tally";
         assert_eq!(texts(db, marks).await, ["4"]);
 
-        down(db, 36).await.expect("it goes down");
+        down(db, 35).await.expect("it goes down");
         assert_eq!(texts(db, marks).await, ["2"]);
         let kept =
             "SELECT object || ' ' || CAST(met_at AS text) FROM expectation_met ORDER BY object";
